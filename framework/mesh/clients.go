@@ -1,0 +1,79 @@
+package mesh
+
+import (
+	"fmt"
+	"sync"
+
+	istioclient "istio.io/client-go/pkg/apis/networking/v1"
+	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
+	istiotelemetry "istio.io/client-go/pkg/apis/telemetry/v1"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Scheme knows every type the suite applies or reads: Kubernetes, Gateway API, Istio.
+var Scheme = func() *runtime.Scheme {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{
+		scheme.AddToScheme, apiext.AddToScheme, gateway.Install, istioclient.AddToScheme, istiosecurity.AddToScheme, istiotelemetry.AddToScheme,
+	} {
+		utilruntime.Must(add(s))
+	}
+	return s
+}()
+
+// clients are made at first use and shared; a handle of a cluster is safe for concurrent use.
+type clients struct {
+	once   sync.Once
+	err    error
+	config *rest.Config
+	kube   kubernetes.Interface
+	ctrl   client.WithWatch
+}
+
+func (c *Cluster) connect() error {
+	c.once.Do(func() {
+		c.config, c.err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+			&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig},
+			&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
+		if c.err != nil {
+			c.err = fmt.Errorf("%s: kubeconfig %s: %w", c.Name, c.Kubeconfig, c.err)
+			return
+		}
+		c.config.QPS, c.config.Burst = 200, 400 // the API server is ours or asked little; client-side throttling only hides time
+		c.config.UserAgent = "amc"
+		if c.kube, c.err = kubernetes.NewForConfig(c.config); c.err != nil {
+			return
+		}
+		c.ctrl, c.err = client.NewWithWatch(c.config, client.Options{Scheme: Scheme})
+		if c.err != nil {
+			c.err = fmt.Errorf("%s: API server does not answer: %w: is the fleet up? (`amc up`)", c.Name, c.err)
+		}
+	})
+	return c.err
+}
+
+// Connect makes the cluster's clients; it fails when the kubeconfig is bad or the API server does not answer.
+func (c *Cluster) Connect() error { return c.connect() }
+
+// REST is the cluster's client configuration. It panics when Connect would fail: call Connect first.
+func (c *Cluster) REST() *rest.Config { c.must(); return rest.CopyConfig(c.config) }
+
+// Kube is the typed Kubernetes client. It panics when Connect would fail.
+func (c *Cluster) Kube() kubernetes.Interface { c.must(); return c.kube }
+
+// Client reads, writes and watches any type of Scheme. It panics when Connect would fail.
+func (c *Cluster) Client() client.WithWatch { c.must(); return c.ctrl }
+
+func (c *Cluster) must() {
+	if err := c.connect(); err != nil {
+		panic(err)
+	}
+}

@@ -1,0 +1,218 @@
+// Package mesh holds the handles a spec and the installer work with: a Fleet of Clusters, each on a Network of its own.
+//
+// Every call has a cluster in its receiver; nothing acts on "the" cluster.
+package mesh
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// FleetVersion is the newest fleet file version this code reads and writes.
+const FleetVersion = "amc.ambient.test/v1alpha1"
+
+// Providers of clusters.
+const (
+	ProviderKind     = "kind"     // made by clusters/kind and owned by the run
+	ProviderExisting = "existing" // made by somebody else, never to be changed beyond what the spec's namespaces need
+)
+
+// Fleet is a set of clusters that form one mesh, as written to the fleet file (mode 0600).
+type Fleet struct {
+	APIVersion string    `json:"apiVersion"`
+	RunID      string    `json:"runID"` // part of the name of everything the run created
+	Provider   string    `json:"provider"`
+	Created    time.Time `json:"created"`
+	// Domain is the DNS domain of the clusters, default cluster.local. TrustDomain is the mesh's, default cluster.local.
+	Domain      string `json:"domain,omitempty"`
+	TrustDomain string `json:"trustDomain,omitempty"`
+	// Istio is the version of the control plane that is (to be) installed, for example v0.0.0-20260827124520-eed52ebb66ad.
+	Istio    string     `json:"istio,omitempty"`
+	Clusters []*Cluster `json:"clusters"`
+	// Kind holds what only clusters/kind needs to find its things again; nil for other providers.
+	Kind *KindState `json:"kind,omitempty"`
+	// Images says for each image name which reference the pods run; see clusters/images.
+	Images map[string]ImageRef `json:"images,omitempty"`
+	// MeshReady is set when framework/install has finished, with a digest over what it installed.
+	MeshReady string `json:"meshReady,omitempty"`
+	// CADir holds the root and intermediate CAs of a mesh that we made (files are 0600); empty when the CA is not ours.
+	CADir string `json:"caDir,omitempty"`
+	// Isolation is the result of the isolation proof; nil until it ran.
+	Isolation *Isolation `json:"isolation,omitempty"`
+
+	path string
+}
+
+// ImageRef is one image as it is used in the fleet.
+type ImageRef struct {
+	Ref     string `json:"ref"`               // reference used in pod specs
+	Digest  string `json:"digest"`            // sha256:... of the image's config or manifest
+	Source  string `json:"source"`            // pulled, built, override
+	StandIn string `json:"standIn,omitempty"` // what it stands in for, in one sentence; empty for real parts
+}
+
+// Cluster is one Kubernetes cluster and primary of the mesh.
+type Cluster struct {
+	Name    string `json:"name"`    // Istio's cluster name, for example cluster1
+	Network string `json:"network"` // Istio's network name, for example network1
+	Region  string `json:"region,omitempty"`
+	Zone    string `json:"zone,omitempty"`
+	// Kubeconfig is the path of the cluster's own kubeconfig file (0600); Context selects in it, empty = current.
+	Kubeconfig string `json:"kubeconfig"`
+	Context    string `json:"context,omitempty"`
+	// APIServer is the URL at which the other clusters reach this API server.
+	APIServer string `json:"apiServer,omitempty"`
+	// PodCIDR and ServiceCIDR are known for clusters of ours.
+	PodCIDR     string `json:"podCIDR,omitempty"`
+	ServiceCIDR string `json:"serviceCIDR,omitempty"`
+	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by framework/install or existing.
+	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
+	// Kind is set for clusters of clusters/kind.
+	Kind *KindCluster `json:"kind,omitempty"`
+
+	clients
+}
+
+// KindState is what clusters/kind needs to find its things again.
+type KindState struct {
+	DockerHost     string `json:"dockerHost"` // unix:///...
+	TransitNetwork string `json:"transitNetwork"`
+	TransitCIDR    string `json:"transitCIDR"`
+	NodeImage      string `json:"nodeImage"`
+}
+
+// KindCluster is the kind side of one cluster.
+type KindCluster struct {
+	Name        string   `json:"name"`        // kind's cluster name
+	Network     string   `json:"network"`     // the container network of its own
+	NetworkCIDR string   `json:"networkCIDR"` // of that network
+	Nodes       []string `json:"nodes"`       // container names
+	TransitIP   string   `json:"transitIP"`
+	GatewayPool string   `json:"gatewayPool"` // first-last, for MetalLB
+}
+
+// Isolation is the result of the isolation proof (design section 3): nothing answers across networks but through gateways.
+type Isolation struct {
+	Proven bool             `json:"proven"`
+	At     time.Time        `json:"at"`
+	Probes []IsolationProbe `json:"probes"`
+	// Rejected counts, per cluster, the packets of pods that the node's firewall refused to let out of the fleet.
+	Rejected map[string]int64 `json:"rejected,omitempty"`
+}
+
+// IsolationProbe is one attempt to reach an address across networks, or its control inside the cluster.
+type IsolationProbe struct {
+	From, To, Address string
+	Control           bool   // true: must be reached
+	Reached           bool   // what happened
+	Answered          string `json:",omitempty"` // identity of what answered
+	OK                bool
+}
+
+// Errors of Load that a caller can tell apart.
+var (
+	ErrNoFleet    = errors.New("no fleet file")
+	ErrFleetNewer = errors.New("fleet file is of a newer version")
+)
+
+// Load reads and checks a fleet file. The file must be readable by its owner alone (0600), because the kubeconfigs it names hold credentials.
+func Load(path string) (*Fleet, error) {
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w at %s: run `amc up` or `amc fleet init` first", ErrNoFleet, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fleet file %s cannot be read: %w", path, err)
+	}
+	if p := st.Mode().Perm(); p&0o077 != 0 {
+		return nil, fmt.Errorf("fleet file %s has mode %04o, others could read it: run `chmod 600 %s`", path, p, path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("fleet file %s cannot be read: %w", path, err)
+	}
+	var head struct {
+		APIVersion string `json:"apiVersion"`
+	}
+	if err := yaml.Unmarshal(b, &head); err != nil {
+		return nil, fmt.Errorf("fleet file %s is malformed: %w: run `amc down` and `amc up` to make it anew", path, err)
+	}
+	if head.APIVersion != FleetVersion {
+		return nil, fmt.Errorf("%w: %s says apiVersion %q, this amc reads %q: use the amc that made it, or `amc down` with that one", ErrFleetNewer, path, head.APIVersion, FleetVersion)
+	}
+	f := &Fleet{path: path}
+	if err := yaml.UnmarshalStrict(b, f); err != nil {
+		return nil, fmt.Errorf("fleet file %s is malformed: %w: run `amc down` and `amc up` to make it anew", path, err)
+	}
+	if err := f.check(); err != nil {
+		return nil, fmt.Errorf("fleet file %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *Fleet) check() error {
+	if f.RunID == "" {
+		return errors.New("runID is missing")
+	}
+	if len(f.Clusters) == 0 {
+		return errors.New("it names no cluster")
+	}
+	seen := map[string]bool{}
+	for i, c := range f.Clusters {
+		switch {
+		case c == nil || c.Name == "" || c.Network == "" || c.Kubeconfig == "":
+			return fmt.Errorf("clusters[%d] needs name, network and kubeconfig", i)
+		case seen[c.Name]:
+			return fmt.Errorf("cluster name %q stands twice; names must be unique in a mesh", c.Name)
+		}
+		seen[c.Name] = true
+	}
+	return nil
+}
+
+// Save writes the fleet file with mode 0600, whole or not at all.
+func (f *Fleet) Save(path string) error {
+	f.APIVersion, f.path = FleetVersion, path
+	b, err := yaml.Marshal(f)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// Path is where the fleet was loaded from or saved to last.
+func (f *Fleet) Path() string { return f.path }
+
+// Cluster finds a cluster by its Istio name; nil if there is none.
+func (f *Fleet) Cluster(name string) *Cluster {
+	for _, c := range f.Clusters {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Others are all clusters of the fleet but c.
+func (f *Fleet) Others(c *Cluster) []*Cluster {
+	var o []*Cluster
+	for _, x := range f.Clusters {
+		if x != c {
+			o = append(o, x)
+		}
+	}
+	return o
+}

@@ -1,0 +1,126 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"istio.io/istio/pkg/test/echo/proto"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/podnet"
+)
+
+// ControlPort is the echo application's gRPC port, by which the suite drives it.
+const ControlPort = 7070
+
+// Call describes calls to make; each is on a connection of its own.
+type Call struct {
+	URL         string            // http://, tcp://, grpc://, ws://
+	Times       int               // default 1
+	Parallel    int               // default 8; calls under way at once
+	Timeout     time.Duration     // of one call; default 5 s
+	Headers     map[string]string // of the request
+	Method      string            // default GET
+	Message     string            // body of TCP and gRPC calls
+	HTTP2       bool              // prior knowledge
+	Reuse       int               // >1: this many requests on ONE connection count as the calls (HTTP/2, gRPC only)
+	ServerFirst bool              // TCP: the server speaks first
+}
+
+// Client drives the echo application in one pod over one stream that stays open for the whole run.
+type Client struct {
+	Cluster *mesh.Cluster
+	Name    string // for messages: workload and cluster, such as "client in cluster1"
+	Pod     *podnet.Pod
+	grpc    *grpc.ClientConn
+}
+
+// Dial opens the stream to the pod.
+func Dial(pod *podnet.Pod, name string) (*Client, error) {
+	cc, err := grpc.NewClient("passthrough:///"+pod.Name,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, ControlPort) }))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", pod, err)
+	}
+	return &Client{Cluster: pod.Cluster, Name: name + " in " + pod.Cluster.Name, Pod: pod, grpc: cc}, nil
+}
+
+// Close ends the stream.
+func (c *Client) Close() { _ = c.grpc.Close(); c.Pod.Close() }
+
+// Do makes the calls and says what became of each. The error is the suite's own: the pod could not be driven, nothing is known about the mesh.
+func (c *Client) Do(ctx context.Context, call Call) (Outcomes, error) {
+	times := max(call.Times, 1)
+	if call.Reuse > 1 {
+		out, err := c.forward(ctx, call, call.Reuse)
+		return out, err
+	}
+	outs, errs := make(Outcomes, times), make([]error, times)
+	slots := make(chan struct{}, min(times, defaulted(call.Parallel, 8)))
+	var wg sync.WaitGroup
+	for i := range times {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots; wg.Done() }()
+			o, err := c.forward(ctx, call, 1)
+			if errs[i] = err; err == nil {
+				outs[i] = o[0]
+			}
+		}()
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return outs, nil
+}
+
+func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, error) {
+	timeout := defaulted(call.Timeout, 5*time.Second)
+	req := &proto.ForwardEchoRequest{
+		Url: call.URL, Count: int32(count), TimeoutMicros: timeout.Microseconds(), Method: call.Method, Message: call.Message, Http2: call.HTTP2,
+		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: true,
+	}
+	for k, v := range call.Headers {
+		req.Headers = append(req.Headers, &proto.Header{Key: k, Value: v})
+	}
+	// The pod gives up first; what comes after that is a broken stream to the pod, not an outcome.
+	ctx, cancel := context.WithTimeout(ctx, timeout+10*time.Second)
+	defer cancel()
+	start := time.Now()
+	resp, err := proto.NewEchoTestServiceClient(c.grpc).ForwardEcho(ctx, req, grpc.WaitForReady(true))
+	took := time.Since(start)
+	if err != nil {
+		if s, ok := status.FromError(err); ok && s.Code() == codes.Unknown { // the handler's own error: the call failed
+			return Outcomes{fail(s.Message(), took)}, nil
+		}
+		return nil, fmt.Errorf("%s cannot be driven: %w: is pod %s alive? (`kubectl -n %s get pod %s`)", c.Name, err, c.Pod, c.Pod.Namespace, c.Pod.Name)
+	}
+	out := make(Outcomes, len(resp.Output))
+	for i, s := range resp.Output {
+		out[i] = parse(call.URL, s, took)
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: the echo client answered nothing for %s", c.Name, call.URL)
+	}
+	return out, nil
+}
+
+func defaulted[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}

@@ -1,0 +1,179 @@
+// Package traffic makes calls from pods of the fleet and says what became of each: traffic is the oracle.
+package traffic
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"istio.io/istio/pkg/test/echo"
+	"istio.io/istio/pkg/test/echo/proto"
+)
+
+// Kind says what became of one call, as the calling application sees it.
+type Kind string
+
+// The outcomes of a call. A denied HBONE CONNECT, a wrong server identity and a dead gateway all reach the application as Reset:
+// ztunnel has accepted the connection before it opens the tunnel. The cause is in the proxies' logs and metrics.
+const (
+	Reached    Kind = "reached"      // an echo server answered (whatever its status code)
+	Status     Kind = "status"       // a proxy answered with an HTTP status of its own, no echo server did
+	Refused    Kind = "refused"      // connection refused
+	Reset      Kind = "reset"        // accepted, then closed or reset without an answer
+	TimedOut   Kind = "timed out"    // no answer within the call's time
+	NoSuchHost Kind = "no such host" // the name did not resolve
+	TLSAlert   Kind = "TLS alert"    // the peer ended the TLS handshake or its first read with an alert
+	Other      Kind = "other"        // none of these; see Detail
+)
+
+// Outcome is what became of one call.
+type Outcome struct {
+	Kind     Kind
+	Cluster  string        // Istio cluster of the echo server that answered
+	Workload string        // its pod
+	Version  string        // its version, as it was deployed
+	Code     int           // HTTP status
+	Seen     string        // client address as the server saw it
+	Protocol string        // HTTP/1.1, HTTP/2.0, TCP, ...
+	Crossed  []string      // clusters of the waypoints the answer crossed, in order; from the fingerprint header
+	Detail   string        // the client's error text, or the answer's raw text
+	Took     time.Duration // seen by the suite, port-forward included
+	Header   http.Header   // response headers
+	Request  http.Header   // request headers as the server saw them
+}
+
+// WaypointHeader is the response header by which a waypoint's HTTPRoute adds its cluster's name: one value per crossing.
+const WaypointHeader = "X-Wp"
+
+// String is short: for lists of mixed outcomes.
+func (o Outcome) String() string {
+	switch o.Kind {
+	case Reached:
+		s := o.Cluster
+		if o.Code != 0 && o.Code != http.StatusOK {
+			s += " " + strconv.Itoa(o.Code)
+		}
+		if len(o.Crossed) > 0 {
+			s += " via waypoint of " + strings.Join(o.Crossed, "+")
+		}
+		return s
+	case Status:
+		return "status " + strconv.Itoa(o.Code)
+	case TLSAlert, Other:
+		return string(o.Kind) + " (" + o.Detail + ")"
+	default:
+		return string(o.Kind)
+	}
+}
+
+// Outcomes are what became of a number of calls to one target.
+type Outcomes []Outcome
+
+// Count is the number of outcomes for which want holds.
+func (os Outcomes) Count(want func(Outcome) bool) int {
+	n := 0
+	for _, o := range os {
+		if want(o) {
+			n++
+		}
+	}
+	return n
+}
+
+// Clusters is who answered and how often.
+func (os Outcomes) Clusters() map[string]int {
+	m := map[string]int{}
+	for _, o := range os {
+		if o.Kind == Reached {
+			m[o.Cluster]++
+		}
+	}
+	return m
+}
+
+// Workloads is which pods answered and how often.
+func (os Outcomes) Workloads() map[string]int {
+	m := map[string]int{}
+	for _, o := range os {
+		if o.Kind == Reached {
+			m[o.Cluster+"/"+o.Workload]++
+		}
+	}
+	return m
+}
+
+// String is a histogram, most frequent first: "21 x cluster1, 19 x cluster2".
+func (os Outcomes) String() string {
+	if len(os) == 0 {
+		return "no calls"
+	}
+	n := map[string]int{}
+	for _, o := range os {
+		n[o.String()]++
+	}
+	keys := make([]string, 0, len(n))
+	for k := range n {
+		keys = append(keys, k)
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		if n[keys[i]] != n[keys[j]] {
+			return n[keys[i]] > n[keys[j]]
+		}
+		return keys[i] < keys[j]
+	})
+	for i, k := range keys {
+		keys[i] = fmt.Sprintf("%d x %s", n[k], k)
+	}
+	return strings.Join(keys, ", ")
+}
+
+// Answers that proxies give in their own name, by the words they put into the body.
+var proxyWords = regexp.MustCompile(`upstream connect error|no healthy upstream|RBAC: access denied|no route|upstream request timeout`)
+
+// parse reads the echo client's text of one answer.
+func parse(url, output string, took time.Duration) Outcome {
+	o := Outcome{Kind: Reached, Took: took, Detail: output}
+	r := echo.ParseResponses(&proto.ForwardEchoRequest{Url: url}, &proto.ForwardEchoResponse{Output: []string{output}})[0]
+	o.Cluster, o.Workload, o.Version, o.Seen, o.Protocol = r.Cluster, r.Hostname, r.Version, r.IP, r.Protocol
+	o.Code, _ = strconv.Atoi(r.Code)
+	o.Header, o.Request = r.ResponseHeaders, r.RequestHeaders
+	for _, v := range r.ResponseHeaders.Values(WaypointHeader) {
+		o.Crossed = append(o.Crossed, strings.Split(strings.ReplaceAll(v, " ", ""), ",")...)
+	}
+	if o.Workload == "" { // an echo server always names itself
+		o.Kind = Status
+		if m := proxyWords.FindString(output); m != "" {
+			o.Detail = m
+		}
+	}
+	return o
+}
+
+// causes maps words of the echo client's errors to outcomes; the first hit counts, so the specific come first.
+var causes = []struct {
+	kind  Kind
+	words []string
+}{
+	{NoSuchHost, []string{"no such host", "server misbehaving", "Temporary failure in name resolution"}},
+	{TLSAlert, []string{"remote error: tls:", "tls: alert"}},
+	{Refused, []string{"connection refused"}},
+	{TimedOut, []string{"i/o timeout", "timed out", "deadline exceeded", "Client.Timeout", "DeadlineExceeded"}},
+	{Reset, []string{"connection reset", "EOF", "broken pipe", "server closed idle connection", "error reading server preface", "connection closed", "http2: server sent GOAWAY"}},
+}
+
+// fail reads the echo client's error of one call.
+func fail(text string, took time.Duration) Outcome {
+	o := Outcome{Kind: Other, Detail: text, Took: took}
+	for _, c := range causes {
+		if slices.ContainsFunc(c.words, func(w string) bool { return strings.Contains(text, w) }) {
+			o.Kind = c.kind
+			return o
+		}
+	}
+	return o
+}
