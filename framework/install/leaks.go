@@ -1,0 +1,261 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/metadata"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// snapshot is what a cluster held at one moment: names, and of a few objects their labels, but no content.
+type snapshot struct {
+	// Objects maps "kind.group namespace/name" to the object's labels, where labels count (namespaces and nodes), else to "".
+	Objects map[string]string `json:"objects"`
+	// Nodes maps "node: thing" to a description, for kind nodes: CNI files, Istio's firewall rules and address sets, its socket folders.
+	Nodes map[string]string `json:"nodes,omitempty"`
+}
+
+// unwatched are kinds whose objects come and go by themselves.
+var unwatched = map[schema.GroupResource]bool{
+	{Resource: "events"}: true, {Group: "events.k8s.io", Resource: "events"}: true,
+	{Group: "coordination.k8s.io", Resource: "leases"}: true,
+	{Resource: "endpoints"}:                            true, // follow their service; endpoint slices have an owner
+	{Resource: "componentstatuses"}:                    true,
+	{Group: "metrics.k8s.io", Resource: "pods"}:        true, {Group: "metrics.k8s.io", Resource: "nodes"}: true,
+	{Group: "networking.k8s.io", Resource: "ipaddresses"}: true, // follow their service
+}
+
+// labelled are the kinds that an install may leave labels on.
+var labelled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
+
+// take lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
+func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error) {
+	config := c.REST()
+	disc, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := disc.ServerPreferredResources()
+	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
+		return nil, fmt.Errorf("%s: discovery: %w", c.Name, err)
+	}
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{Objects: map[string]string{}}
+	var mu sync.Mutex
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
+	for _, l := range lists {
+		gv, err := schema.ParseGroupVersion(l.GroupVersion)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range l.APIResources {
+			gr := schema.GroupResource{Group: gv.Group, Resource: r.Name}
+			if !slices.Contains(r.Verbs, "list") || unwatched[gr] {
+				continue
+			}
+			g.Go(func() error {
+				items, err := meta.Resource(gv.WithResource(r.Name)).List(gctx, metav1.ListOptions{ResourceVersion: "0"})
+				if apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) {
+					return nil // the kind went away meanwhile
+				}
+				if err != nil {
+					return fmt.Errorf("%s: list %s: %w", c.Name, gr, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for _, o := range items.Items {
+					if len(o.OwnerReferences) > 0 {
+						continue
+					}
+					labels := ""
+					if labelled[gr] {
+						labels = joinLabels(o.Labels)
+					}
+					s.Objects[gr.String()+" "+strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")] = labels
+				}
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	s.Nodes, err = nodes(ctx, f, c)
+	return s, err
+}
+
+func joinLabels(m map[string]string) string {
+	var l []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		l = append(l, k+"="+m[k])
+	}
+	return strings.Join(l, ",")
+}
+
+// nodeProbe prints what Istio may leave on a node, one thing per line as "thing<TAB>description". What a node has no tool for it cannot have.
+const nodeProbe = `
+for f in /etc/cni/net.d/* /opt/cni/bin/istio*; do [ -f "$f" ] && printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)"; done
+for t in iptables-save ip6iptables-save; do command -v $t >/dev/null && $t 2>/dev/null | grep -i istio | sed "s/^/$t rule /; s/$/\t/"; done
+command -v nft >/dev/null && nft list tables 2>/dev/null | grep -i istio | sed 's/^/nft /; s/$/\t/'
+command -v ipset >/dev/null && ipset list -n 2>/dev/null | grep -i istio | sed 's/^/ipset /; s/$/\t/'
+for d in /var/run/istio-cni /var/run/ztunnel /etc/ambient-config; do [ -e $d ] && printf 'folder %s\t\n' $d; done
+ip rule 2>/dev/null | grep -iE 'lookup (100|101|133)$' | sed 's/^/ip rule /; s/$/\t/'
+true`
+
+// nodes looks at the nodes of a kind cluster; of other clusters only their API server can be asked.
+func nodes(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (map[string]string, error) {
+	if c.Kind == nil || f.Kind == nil {
+		return nil, nil
+	}
+	out := map[string]string{}
+	for _, node := range c.Kind.Nodes {
+		b, err := onNode(ctx, f, node, nodeProbe)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(b) {
+			thing, description, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
+			out[node+": "+thing] = description
+		}
+	}
+	return out, nil
+}
+
+// onNode runs a shell script on a node of ours.
+func onNode(ctx context.Context, f *mesh.Fleet, node, script string) (string, error) {
+	cmd := exec.CommandContext(ctx, "docker", "exec", "-i", node, "sh")
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+f.Kind.DockerHost)
+	cmd.Stdin = strings.NewReader(script)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	b, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("node %s: %w: %s", node, err, strings.TrimSpace(stderr.String()))
+	}
+	return string(b), nil
+}
+
+// diff lists what is in now and was not in before, and labels and files that changed or are gone; in sentences, sorted.
+func (before *snapshot) diff(now *snapshot) []string {
+	var out []string
+	for k, l := range now.Objects {
+		was, known := before.Objects[k]
+		switch {
+		case !known:
+			out = append(out, k+" is left")
+		case was != l:
+			out = append(out, fmt.Sprintf("%s has labels %q, it had %q", k, l, was))
+		}
+	}
+	for k, l := range now.Nodes {
+		was, known := before.Nodes[k]
+		switch {
+		case !known:
+			out = append(out, k+" is left")
+		case was != l:
+			out = append(out, k+" was changed and not put back")
+		}
+	}
+	for k := range before.Nodes {
+		if _, still := now.Nodes[k]; !still {
+			out = append(out, k+" is gone")
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func snapshotPath(f *mesh.Fleet, c *mesh.Cluster) string {
+	return filepath.Join(filepath.Dir(f.Path()), "before-mesh", c.Name+".json")
+}
+
+// snapshotOnce keeps what the cluster held before the first install; a later install must not take the first one's objects for what was there.
+func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
+	path := snapshotPath(f, c)
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	s, err := take(ctx, f, c)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return writePrivate(path, b)
+}
+
+// errNoSnapshot is what readSnapshot returns for a cluster on which nothing was ever installed.
+var errNoSnapshot = errors.New("nothing is known about the cluster before the install")
+
+func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error) {
+	path := snapshotPath(f, c)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w (%s is missing)", c.Name, errNoSnapshot, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%s is malformed: %w", path, err)
+	}
+	return s, nil
+}
+
+// Leaks lists, as sentences, what is in the clusters and was not there before the mesh was installed: objects, labels of namespaces and nodes, and on kind
+// nodes CNI files, firewall rules and folders. After Undo, and with the suite's namespaces gone, there should be none.
+func Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
+	found := make([][]string, len(f.Clusters))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, c := range f.Clusters {
+		g.Go(func() error {
+			before, err := readSnapshot(f, c)
+			if err != nil {
+				return err
+			}
+			if err := c.Connect(); err != nil {
+				return err
+			}
+			now, err := take(ctx, f, c)
+			if err != nil {
+				return err
+			}
+			for _, l := range before.diff(now) {
+				found[i] = append(found[i], c.Name+": "+l)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(found...), nil
+}

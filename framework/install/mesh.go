@@ -1,0 +1,357 @@
+// Package install lays a mesh down on a fleet and takes it away again: certificates, charts, gateways, remote secrets.
+//
+// The install is the documented one for multi-primary, multi-network ambient, made with Istio's own charts; what it differs in is listed at charts.
+// Everything that can go on side by side does; nothing is waited for but what the next step needs, and all rollouts together at the end.
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/framework/wait"
+)
+
+const (
+	namespace      = istiod.Namespace
+	rootBundleName = "istio-ca-root-cert"
+)
+
+// MeshID is the mesh's id, the one of the documents.
+const MeshID = "mesh1"
+
+// Budget bounds Mesh and Undo when their context has no deadline. A mesh from warm images takes half a minute on two cores.
+const Budget = 5 * time.Minute
+
+var smallCPU, smallMemory = resource.MustParse("10m"), resource.MustParse("32Mi")
+
+// Options of Mesh and Undo.
+type Options struct {
+	// Images by name: pilot, install-cni, ztunnel, proxyv2, and for kind fleets metallb-controller and metallb-speaker. References must be whole,
+	// with a slash in them.
+	Images map[string]mesh.ImageRef
+	// Istio is the version of Istio's module, for the fleet file.
+	Istio string
+	// ChartsDir is the folder manifests/charts of Istio's module.
+	ChartsDir string
+	// GatewayCRDs and MetalLB are the folders of the modules sigs.k8s.io/gateway-api and go.universe.tf/metallb.
+	GatewayCRDs, MetalLB string
+	// Progress may be nil.
+	Progress progress.Reporter
+	// Trace, if set, is told how long each step of each cluster took.
+	Trace func(cluster, step string, begin, end time.Time)
+}
+
+// plan is what is to be installed; making it touches no cluster.
+type plan struct {
+	fleet        *mesh.Fleet
+	options      Options
+	root         *authority
+	intermediate map[string]*authority
+	gatewayAPI   []client.Object
+	metallb      []client.Object // nil if the fleet's load balancers are not ours
+	charts       map[string][]chart
+	digest       string
+}
+
+// newPlan checks everything that can be checked before the first cluster is touched.
+func newPlan(f *mesh.Fleet, o Options) (*plan, error) {
+	if f.Path() == "" {
+		return nil, errors.New("the fleet has no file yet: save it first")
+	}
+	if f.Provider != mesh.ProviderKind {
+		return nil, fmt.Errorf("the mesh of a fleet of provider %q is not ours to change: install Istio there by its own means", f.Provider)
+	}
+	need := []string{"pilot", "install-cni", "ztunnel", "proxyv2", "metallb-controller", "metallb-speaker"}
+	for _, n := range need {
+		if ref := o.Images[n].Ref; !full(ref) {
+			return nil, fmt.Errorf("image %s needs a whole reference with a slash in it, got %q: run `amc images list`", n, ref)
+		}
+	}
+	for _, c := range f.Clusters {
+		switch {
+		case c.APIServer == "":
+			return nil, fmt.Errorf("%s: the fleet file does not say at which address other clusters reach its API server (apiServer)", c.Name)
+		case c.Kind == nil || c.Kind.GatewayPool == "":
+			return nil, fmt.Errorf("%s: the fleet file does not say which addresses its gateways may have (kind.gatewayPool)", c.Name)
+		}
+	}
+	p := &plan{fleet: f, options: o, charts: map[string][]chart{}}
+	var err error
+	if p.gatewayAPI, err = gatewayAPI(o.GatewayCRDs); err != nil {
+		return nil, err
+	}
+	if p.metallb, err = metallb(o.MetalLB, o.Images["metallb-controller"].Ref, o.Images["metallb-speaker"].Ref); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, c := range f.Clusters {
+		names = append(names, c.Name)
+		p.charts[c.Name] = charts(f, c, o.Images)
+		for _, ch := range p.charts[c.Name] {
+			if _, err := loadChart(filepath.Join(o.ChartsDir, filepath.FromSlash(ch.path))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	f.CADir = filepath.Join(filepath.Dir(f.Path()), "ca")
+	if p.root, p.intermediate, err = authorities(f.CADir, names, time.Now()); err != nil {
+		return nil, err
+	}
+	p.digest, err = p.sum()
+	return p, err
+}
+
+// sum is the digest over what the plan installs: images, values, topology, CA.
+func (p *plan) sum() (string, error) {
+	type cluster struct{ Name, Network, APIServer, Pool, CA string }
+	var clusters []cluster
+	values := map[string]map[string]any{}
+	for _, c := range p.fleet.Clusters {
+		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
+		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:])})
+		for _, ch := range p.charts[c.Name] {
+			values[c.Name+"/"+ch.release] = ch.values
+		}
+	}
+	b, err := json.Marshal(struct {
+		Istio    string
+		Bundle   string
+		Images   map[string]mesh.ImageRef
+		Clusters []cluster
+		Values   map[string]map[string]any
+		MetalLB  []client.Object
+	}{p.options.Istio, p.gatewayAPI[0].GetAnnotations()[bundleVersion], p.options.Images, clusters, values, p.metallb})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// Mesh installs the mesh, or makes sure that the one installed is whole: with the same images, values and topology, and everything ready, it changes nothing.
+// It fills in the fleet's CADir, GatewayAddresses and MeshReady, and saves the fleet file. Only fleets of provider kind are accepted.
+func Mesh(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
+	if o.Progress == nil {
+		o.Progress = progress.Discard
+	}
+	p, err := newPlan(f, o)
+	if err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	ctx, cancel := wait.Give(ctx, Budget)
+	defer cancel()
+	phase := o.Progress.Phase("mesh", len(f.Clusters))
+	defer func() { phase.Close(err) }()
+
+	if f.MeshReady == p.digest {
+		look, stop := context.WithTimeout(ctx, 5*time.Second)
+		err := p.each(look, phase, "look", (*site).ready)
+		stop()
+		if err == nil {
+			return f.Save(f.Path())
+		}
+		// Something is missing or sick: laying it down again mends it or says why it cannot.
+	}
+	f.MeshReady, f.Istio = "", o.Istio
+	if err := p.each(ctx, phase, "install", (*site).lay); err != nil {
+		return err
+	}
+	f.MeshReady = p.digest
+	return f.Save(f.Path())
+}
+
+// site is one cluster while the mesh is laid down on it.
+type site struct {
+	*plan
+	cluster  *mesh.Cluster
+	item     progress.Item
+	helm     *helm
+	peers    []*site       // the other clusters
+	receives chan struct{} // closed when the namespace is there to take the others' remote secrets
+}
+
+// each runs a step in all clusters side by side. The first error ends the others.
+func (p *plan) each(ctx context.Context, phase progress.Phase, name string, do func(*site, context.Context) error) error {
+	sites := make([]*site, len(p.fleet.Clusters))
+	for i, c := range p.fleet.Clusters {
+		sites[i] = &site{plan: p, cluster: c, receives: make(chan struct{})}
+	}
+	for i, s := range sites {
+		s.peers = append(slices.Clone(sites[:i]), sites[i+1:]...)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range sites {
+		s.item = phase.Item(s.cluster.Name)
+		g.Go(func() error {
+			err := s.step(name, func() error {
+				if err := s.cluster.Connect(); err != nil {
+					return err
+				}
+				return do(s, wait.Saying(ctx, s.item.Note))
+			})
+			s.item.Done(err)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+func (s *site) step(name string, do func() error) error {
+	begin := time.Now()
+	err := do()
+	if s.options.Trace != nil {
+		s.options.Trace(s.cluster.Name, name, begin, time.Now())
+	}
+	return err
+}
+
+// lay installs everything into one cluster. The dependencies are few: the namespace before all that is in it, CRDs before their objects,
+// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side.
+func (s *site) lay(ctx context.Context) error {
+	c := s.cluster
+	if err := s.step("snapshot", func() error { return snapshotOnce(ctx, s.fleet, c) }); err != nil {
+		return err
+	}
+	// The network label stands before istiod starts: istiod reads the cluster's network from it and from nowhere else.
+	if err := s.step("namespace", func() error {
+		return apply.Objects(ctx, c,
+			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{networkLabel: c.Network}}},
+			cacerts(s.root, s.intermediate[c.Name]), rootBundle(s.root))
+	}); err != nil {
+		return err
+	}
+	close(s.receives)
+	var err error
+	if s.helm, err = newHelm(c); err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	run := func(name string, steps ...func(context.Context) error) {
+		g.Go(func() error {
+			return s.step(name, func() error {
+				for _, do := range steps {
+					if err := do(gctx); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	}
+	run("istiod", s.release("istiod"), s.istiodReady)
+	run("cni", s.release("istio-cni"), s.cniReady)
+	run("ztunnel", s.release("ztunnel"), s.ztunnelReady)
+	run("gateway", s.applyGateway, s.gatewayReady)
+	run("metallb", s.applyMetalLB, s.metallbReady)
+	run("remote secrets", s.release("istio-base"), s.introduce)
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return s.step("remote clusters", func() error { return s.synced(ctx) })
+}
+
+// ready looks whether everything that lay makes is there and well; it changes nothing.
+func (s *site) ready(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, look := range []func(context.Context) error{s.istiodReady, s.cniReady, s.ztunnelReady, s.gatewayReady, s.metallbReady, s.synced} {
+		g.Go(func() error { return look(ctx) })
+	}
+	return g.Wait()
+}
+
+// release is the step that installs one of Istio's charts.
+func (s *site) release(name string) func(context.Context) error {
+	charts := s.charts[s.cluster.Name]
+	i := slices.IndexFunc(charts, func(c chart) bool { return c.release == name })
+	return func(ctx context.Context) error {
+		return s.step("chart "+name, func() error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) })
+	}
+}
+
+func (s *site) applyGateway(ctx context.Context) error {
+	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
+		return err
+	}
+	return apply.Objects(ctx, s.cluster, eastWest(s.cluster))
+}
+
+func (s *site) applyMetalLB(ctx context.Context) error {
+	return applyMetalLB(ctx, s.cluster, s.metallb)
+}
+
+// introduce gives every other cluster a secret with which its istiod can read this one.
+func (s *site) introduce(ctx context.Context) error {
+	token, ca, err := readerCredentials(ctx, s.cluster)
+	if err != nil {
+		return err
+	}
+	secret, err := remoteSecret(s.cluster, token, ca)
+	if err != nil {
+		return err
+	}
+	for _, peer := range s.peers {
+		select {
+		case <-peer.receives:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := apply.Objects(ctx, peer.cluster, secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) istiodReady(ctx context.Context) error {
+	return wait.Deployment(ctx, s.cluster, namespace, "istiod", 0)
+}
+
+func (s *site) cniReady(ctx context.Context) error {
+	return wait.DaemonSet(ctx, s.cluster, namespace, "istio-cni-node", 0)
+}
+
+func (s *site) ztunnelReady(ctx context.Context) error {
+	return wait.DaemonSet(ctx, s.cluster, namespace, "ztunnel", 0)
+}
+
+func (s *site) metallbReady(ctx context.Context) error {
+	if err := wait.Deployment(ctx, s.cluster, metallbNamespace, "controller", 0); err != nil {
+		return err
+	}
+	return wait.DaemonSet(ctx, s.cluster, metallbNamespace, "speaker", 0)
+}
+
+func (s *site) gatewayReady(ctx context.Context) error {
+	gw, err := wait.Gateway(ctx, s.cluster, namespace, EastWestGateway)
+	if err != nil {
+		return err
+	}
+	s.cluster.GatewayAddresses = addresses(gw)
+	return nil
+}
+
+// synced asks istiod whether it has read every cluster of the mesh.
+func (s *site) synced(ctx context.Context) error {
+	names := []string{s.cluster.Name}
+	for _, p := range s.peers {
+		names = append(names, p.cluster.Name)
+	}
+	return istiod.WaitSynced(ctx, s.cluster, names)
+}

@@ -1,0 +1,159 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/manifests"
+)
+
+const metallbNamespace = "metallb-system"
+
+// metallb is MetalLB's own manifest, cut to what a fleet of ours needs: addresses announced by ARP. Left out are
+//   - the validating webhooks with their certificates: the pool is ours, and could only be applied after they are up;
+//   - memberlist, which finds dead nodes fast, and whose secret the speaker would wait for.
+//
+// MetalLB is not under test. Every cut is checked: a manifest of another shape is an error and no half-patched MetalLB.
+func metallb(moduleDir, controllerImage, speakerImage string) ([]client.Object, error) {
+	path := filepath.Join(moduleDir, "config", "manifests", "metallb-native.yaml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("MetalLB's manifest: %w: is go.universe.tf/metallb in the module cache?", err)
+	}
+	objs, err := patchMetalLB(b, controllerImage, speakerImage)
+	if err != nil {
+		return nil, fmt.Errorf("%s has another shape than the one this amc knows: %w", path, err)
+	}
+	return objs, nil
+}
+
+// metallbCuts are the objects left out, by kind and name; each must be in the manifest.
+var metallbCuts = []string{"ValidatingWebhookConfiguration/metallb-webhook-configuration", "Service/metallb-webhook-service", "Secret/metallb-webhook-cert"}
+
+func patchMetalLB(manifest []byte, controllerImage, speakerImage string) ([]client.Object, error) {
+	all, err := decode(manifest)
+	if err != nil {
+		return nil, err
+	}
+	pending := map[string]bool{"Deployment/controller": true, "DaemonSet/speaker": true, "Namespace/" + metallbNamespace: true}
+	for _, c := range metallbCuts {
+		pending[c] = true
+	}
+	var out []client.Object
+	for _, o := range all {
+		id := o.GetObjectKind().GroupVersionKind().Kind + "/" + o.GetName()
+		if pending[id] {
+			delete(pending, id)
+		}
+		switch {
+		case slices.Contains(metallbCuts, id):
+			continue
+		case id == "Deployment/controller":
+			var d appsv1.Deployment
+			if err := typed(o, &d); err != nil {
+				return nil, err
+			}
+			if err := patchPod(&d.Spec.Template.Spec, "controller", controllerImage, []string{"METALLB_ML_SECRET_NAME"}, []string{"cert"}); err != nil {
+				return nil, err
+			}
+			c := &d.Spec.Template.Spec.Containers[0]
+			c.Args = append(c.Args, "--webhook-mode=disabled")
+			c.Ports = slices.DeleteFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "webhook-server" })
+			o = &d
+		case id == "DaemonSet/speaker":
+			var d appsv1.DaemonSet
+			if err := typed(o, &d); err != nil {
+				return nil, err
+			}
+			if err := patchPod(&d.Spec.Template.Spec, "speaker", speakerImage, []string{"METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_SECRET_KEY_PATH"}, []string{"memberlist"}); err != nil {
+				return nil, err
+			}
+			c := &d.Spec.Template.Spec.Containers[0]
+			c.Ports = slices.DeleteFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == 7946 })
+			o = &d
+		case hasPods(o):
+			return nil, fmt.Errorf("%s runs pods and is not known", id)
+		}
+		out = append(out, o)
+	}
+	if len(pending) > 0 {
+		missing := make([]string, 0, len(pending))
+		for id := range pending {
+			missing = append(missing, id)
+		}
+		slices.Sort(missing)
+		return nil, fmt.Errorf("it lacks %v", missing)
+	}
+	return out, nil
+}
+
+// patchPod puts the image in, takes the named environment and volumes out, and lets readiness show within a second.
+func patchPod(p *corev1.PodSpec, name, image string, env, volumes []string) error {
+	if len(p.Containers) != 1 || len(p.InitContainers) != 0 || p.Containers[0].Name != name {
+		return fmt.Errorf("pod %s is expected to have one container of its name, it has %d and %d init containers", name, len(p.Containers), len(p.InitContainers))
+	}
+	c := &p.Containers[0]
+	c.Image, c.ImagePullPolicy = image, corev1.PullIfNotPresent
+	for _, e := range env {
+		n := len(c.Env)
+		if c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == e }); len(c.Env) != n-1 {
+			return fmt.Errorf("container %s is expected to have the environment variable %s once", name, e)
+		}
+	}
+	for _, v := range volumes {
+		n, m := len(p.Volumes), len(c.VolumeMounts)
+		p.Volumes = slices.DeleteFunc(p.Volumes, func(x corev1.Volume) bool { return x.Name == v })
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(x corev1.VolumeMount) bool { return x.Name == v })
+		if len(p.Volumes) != n-1 || len(c.VolumeMounts) != m-1 {
+			return fmt.Errorf("pod %s is expected to have and mount the volume %s once", name, v)
+		}
+	}
+	if c.ReadinessProbe == nil || c.LivenessProbe == nil {
+		return fmt.Errorf("container %s is expected to have a readiness and a liveness probe", name)
+	}
+	c.ReadinessProbe.InitialDelaySeconds, c.ReadinessProbe.PeriodSeconds = 0, 1
+	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: smallCPU, corev1.ResourceMemory: smallMemory}
+	return nil
+}
+
+func typed(o client.Object, into any) error {
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(o.(*unstructured.Unstructured).Object, into)
+}
+
+// hasPods says that an object has a pod template.
+func hasPods(o client.Object) bool {
+	_, has, _ := unstructured.NestedMap(o.(*unstructured.Unstructured).Object, "spec", "template", "spec")
+	return has
+}
+
+// applyMetalLB applies MetalLB and the cluster's pool of addresses. It does not wait for its pods.
+func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
+	crds, rest, names := split(objs)
+	ns := slices.IndexFunc(rest, func(o client.Object) bool { return o.GetObjectKind().GroupVersionKind().Kind == "Namespace" })
+	if err := apply.Objects(ctx, c, rest[ns]); err != nil {
+		return err
+	}
+	if err := applyAll(ctx, c, append(crds, slices.Delete(slices.Clone(rest), ns, ns+1)...)); err != nil {
+		return err
+	}
+	if err := wait.Established(ctx, c, names...); err != nil {
+		return err
+	}
+	pool, err := decode(manifests.MetalLBPool(c.Kind.GatewayPool))
+	if err != nil {
+		return err
+	}
+	return applyAll(ctx, c, pool)
+}

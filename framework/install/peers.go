@@ -1,0 +1,93 @@
+package install
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Names that `istioctl create-remote-secret` uses.
+const (
+	readerAccount      = "istio-reader-service-account"
+	readerToken        = readerAccount + "-istio-remote-secret-token"
+	remoteSecretPrefix = "istio-remote-secret-"
+	remoteSecretLabel  = "istio/multiCluster"
+	clusterAnnotation  = "networking.istio.io/cluster"
+)
+
+// EastWestGateway is the name of the Gateway, Deployment and Service through which a network is entered.
+const EastWestGateway = "istio-eastwestgateway"
+
+// networkLabel tells the network of a cluster (on the namespace istio-system) and of a gateway.
+const networkLabel = "topology.istio.io/network"
+
+// eastWest is the gateway that the documented install makes.
+func eastWest(c *mesh.Cluster) *gateway.Gateway {
+	terminate := gateway.TLSModeTerminate
+	return &gateway.Gateway{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{networkLabel: c.Network}},
+		Spec: gateway.GatewaySpec{GatewayClassName: "istio-east-west", Listeners: []gateway.Listener{{
+			Name: "mesh", Port: 15008, Protocol: "HBONE",
+			TLS: &gateway.ListenerTLSConfig{Mode: &terminate, Options: map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+		}}},
+	}
+}
+
+// readerCredentials makes, or finds again, a token with which other clusters' istiods read this cluster, and returns it with the API server's CA.
+// The ServiceAccount comes with Istio's base chart. Neither value may be logged.
+func readerCredentials(ctx context.Context, c *mesh.Cluster) (token, ca []byte, err error) {
+	if err := apply.Objects(ctx, c, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: readerToken, Annotations: map[string]string{corev1.ServiceAccountNameKey: readerAccount}},
+		Type:       corev1.SecretTypeServiceAccountToken,
+	}); err != nil {
+		return nil, nil, err
+	}
+	err = wait.Object(ctx, c, &corev1.SecretList{}, namespace, readerToken, func(s *corev1.Secret, exists bool) (bool, string) {
+		if !exists {
+			return false, "it does not exist"
+		}
+		token, ca = s.Data[corev1.ServiceAccountTokenKey], s.Data[corev1.ServiceAccountRootCAKey]
+		return len(token) > 0 && len(ca) > 0, "Kubernetes has not put a token into it yet"
+	})
+	return token, ca, err
+}
+
+// remoteSecret lets another cluster's istiod read cluster c: what `istioctl create-remote-secret --name C --server URL` prints.
+func remoteSecret(c *mesh.Cluster, token, ca []byte) (*corev1.Secret, error) {
+	config := clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: c.APIServer, CertificateAuthorityData: ca}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{c.Name: {Token: string(token)}},
+		Contexts:       map[string]*clientcmdapi.Context{c.Name: {Cluster: c.Name, AuthInfo: c.Name}},
+		CurrentContext: c.Name,
+	}
+	if err := clientcmd.Validate(config); err != nil {
+		return nil, fmt.Errorf("%s: remote secret: %w", c.Name, err)
+	}
+	b, err := clientcmd.Write(config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: remote secret: %w", c.Name, err)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: remoteSecretPrefix + c.Name,
+			Labels: map[string]string{remoteSecretLabel: "true"}, Annotations: map[string]string{clusterAnnotation: c.Name}},
+		Data: map[string][]byte{c.Name: b},
+	}, nil
+}
+
+// addresses are the Gateway's addresses as Istio uses them.
+func addresses(gw *gateway.Gateway) []string {
+	var out []string
+	for _, a := range gw.Status.Addresses {
+		out = append(out, a.Value)
+	}
+	return out
+}

@@ -1,0 +1,197 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Undo takes the mesh away again, in all clusters side by side, and fails with a list if anything of it is left (see Leaks). It may run on a fleet
+// without a mesh or with half of one. The CA files stay, so that the next Mesh has the same root.
+//
+// The order matters in three places: objects that istiod acts on go while it lives; istio-cni goes before its rights do, since it takes its
+// plugin out of the nodes' configuration only while it can see that its DaemonSet is gone; CRDs go last.
+func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
+	if o.Progress == nil {
+		o.Progress = progress.Discard
+	}
+	p, err := newPlan(f, o)
+	if err != nil {
+		return fmt.Errorf("undo mesh: %w", err)
+	}
+	ctx, cancel := wait.Give(ctx, Budget)
+	defer cancel()
+	phase := o.Progress.Phase("undo mesh", len(f.Clusters))
+	defer func() { phase.Close(err) }()
+
+	f.MeshReady = ""
+	if err := f.Save(f.Path()); err != nil { // first: a run killed in the middle must not leave a fleet that says it has a mesh
+		return err
+	}
+	if err := p.each(ctx, phase, "undo", (*site).undo); err != nil {
+		return err
+	}
+	for _, c := range f.Clusters {
+		c.GatewayAddresses = nil
+	}
+	leaks, err := Leaks(ctx, f)
+	if err != nil {
+		return err
+	}
+	var ours []string
+	for _, l := range leaks {
+		if ofMesh(l) {
+			ours = append(ours, l)
+		}
+	}
+	if len(ours) > 0 {
+		return fmt.Errorf("undo mesh left %d things behind: %s: run `amc down` to remove the clusters", len(ours), strings.Join(ours, "; "))
+	}
+	for _, c := range f.Clusters { // the next install starts from what is there then
+		if err := os.Remove(snapshotPath(f, c)); err != nil {
+			return err
+		}
+	}
+	return f.Save(f.Path())
+}
+
+// ofMesh tells a mesh's leaks from namespaces and workloads that others, such as the suite's specs, made after the install and own.
+func ofMesh(leak string) bool {
+	for _, mark := range []string{"istio", "metallb", "gateway.networking", "ztunnel", "cacerts", ".k8s.io ", "labels", ": file ", ": folder ", "rule", "ipset", "gone", "changed"} {
+		if strings.Contains(leak, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *site) undo(ctx context.Context) error {
+	c := s.cluster
+	var err error
+	if s.helm, err = newHelm(c); err != nil {
+		return err
+	}
+	// Gateways first: their Deployments and Services are theirs, and MetalLB takes the addresses back while it runs.
+	if err := ignoreNoKind(c.Client().DeleteAllOf(ctx, &gateway.Gateway{}, client.InNamespace(namespace))); err != nil {
+		return fmt.Errorf("%s: delete gateways: %w", c.Name, err)
+	}
+	if err := wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(namespace), client.HasLabels{"gateway.networking.k8s.io/gateway-name"}); err != nil {
+		return err
+	}
+	// The nodes: ztunnel, then istio-cni, and its pods must be gone before its rights are.
+	for _, app := range []struct{ name, label string }{{"ztunnel", "app=ztunnel"}, {"istio-cni-node", "k8s-app=istio-cni-node"}} {
+		if err := remove(ctx, c, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: app.name}}); err != nil {
+			return err
+		}
+		k, v, _ := strings.Cut(app.label, "=")
+		if err := wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabels{k: v}); err != nil {
+			return err
+		}
+	}
+	for _, r := range []string{"ztunnel", "istio-cni", "istiod", "istio-base"} {
+		if err := s.step("uninstall "+r, func() error { return s.helm.uninstall(r) }); err != nil {
+			return err
+		}
+	}
+	if err := wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabels{"app": "istiod"}); err != nil {
+		return err // a live istiod writes its config maps and webhooks again
+	}
+	// What istiod itself wrote outside its namespace: the root bundle in every namespace.
+	var namespaces corev1.NamespaceList
+	if err := c.Client().List(ctx, &namespaces); err != nil {
+		return fmt.Errorf("%s: list namespaces: %w", c.Name, err)
+	}
+	for _, ns := range namespaces.Items {
+		for _, name := range []string{rootBundleName, "istio-ca-crl"} {
+			if err := remove(ctx, c, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: name}}); err != nil {
+				return err
+			}
+		}
+	}
+	// MetalLB's rights and pods go with its namespace and the objects of its manifest; the CRDs of all three last, with what is left of their objects.
+	crds, rest, _ := split(append(s.metallb[:len(s.metallb):len(s.metallb)], s.gatewayAPI...))
+	if err := remove(ctx, c, rest...); err != nil {
+		return err
+	}
+	if err := remove(ctx, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
+		return err
+	}
+	before := map[string]bool{} // CRDs that were there before the install
+	if snap, err := readSnapshot(s.fleet, c); err == nil {
+		for o := range snap.Objects {
+			if name, is := strings.CutPrefix(o, "customresourcedefinitions.apiextensions.k8s.io "); is {
+				before[name] = true
+			}
+		}
+	} else if !errors.Is(err, errNoSnapshot) {
+		return err
+	}
+	var all apiext.CustomResourceDefinitionList
+	if err := c.Client().List(ctx, &all); err != nil {
+		return fmt.Errorf("%s: list custom resource definitions: %w", c.Name, err)
+	}
+	for _, crd := range all.Items {
+		if strings.HasSuffix(crd.Name, ".istio.io") && !before[crd.Name] { // the base chart tells helm to keep them
+			crds = append(crds, &crd)
+		}
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, crd := range crds {
+		if !before[crd.GetName()] {
+			g.Go(func() error { return remove(gctx, c, crd) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, ns := range []string{namespace, metallbNamespace} {
+		if err := wait.Gone(ctx, c, &corev1.NamespaceList{}, client.MatchingFields{"metadata.name": ns}); err != nil {
+			return err
+		}
+	}
+	for _, crd := range crds {
+		if !before[crd.GetName()] {
+			if err := wait.Gone(ctx, c, &apiext.CustomResourceDefinitionList{}, client.MatchingFields{"metadata.name": crd.GetName()}); err != nil {
+				return err
+			}
+		}
+	}
+	return s.tidyNodes(ctx)
+}
+
+// tidyNodes removes the folders that the kubelet made for Istio's DaemonSets (host paths of type DirectoryOrCreate); nothing else would ever remove them.
+// The CNI configuration and firewall are not touched: taking those back is Istio's own promise, and Leaks shows whether it kept it.
+func (s *site) tidyNodes(ctx context.Context) error {
+	if s.cluster.Kind == nil || s.fleet.Kind == nil {
+		return nil
+	}
+	for _, node := range s.cluster.Kind.Nodes {
+		if _, err := onNode(ctx, s.fleet, node, "rm -rf /var/run/istio-cni /var/run/ztunnel"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ignoreNoKind passes over the error of a cluster that does not know the kind (any more).
+func ignoreNoKind(err error) error {
+	if meta.IsNoMatchError(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
+}

@@ -1,0 +1,134 @@
+package install
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/wait"
+)
+
+// decode reads the objects of a YAML stream, in their order.
+func decode(b []byte) ([]client.Object, error) {
+	var out []client.Object
+	d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096)
+	for {
+		u := &unstructured.Unstructured{}
+		err := d.Decode(&u.Object)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(u.Object) == 0 {
+			continue // an empty document
+		}
+		if u.GetKind() == "" || u.GetName() == "" {
+			return nil, fmt.Errorf("object %d of the stream has no kind or no name", len(out)+1)
+		}
+		out = append(out, u)
+	}
+}
+
+// applyAll applies objects that do not depend on each other, several at a time.
+func applyAll(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(6)
+	for _, o := range objs {
+		g.Go(func() error { return apply.Objects(ctx, c, o) })
+	}
+	return g.Wait()
+}
+
+// split parts the custom resource definitions from the rest.
+func split(objs []client.Object) (crds, rest []client.Object, names []string) {
+	for _, o := range objs {
+		if o.GetObjectKind().GroupVersionKind().Kind == "CustomResourceDefinition" {
+			crds, names = append(crds, o), append(names, o.GetName())
+		} else {
+			rest = append(rest, o)
+		}
+	}
+	return crds, rest, names
+}
+
+const bundleVersion = "gateway.networking.k8s.io/bundle-version"
+
+// gatewayAPI reads the Gateway API's standard channel from its module: its CRDs and the policy that guards their upgrades.
+func gatewayAPI(moduleDir string) ([]client.Object, error) {
+	files, err := filepath.Glob(filepath.Join(moduleDir, "config", "crd", "standard", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("no CRDs of the Gateway API in %s/config/crd/standard: is sigs.k8s.io/gateway-api in the module cache? (`go mod download sigs.k8s.io/gateway-api`)", moduleDir)
+	}
+	slices.Sort(files)
+	var all []client.Object
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		objs, err := decode(b)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		all = append(all, objs...)
+	}
+	return all, nil
+}
+
+// applyGatewayAPI applies the CRDs, unless every one is there in the same bundle version, and waits until the API server serves them.
+func applyGatewayAPI(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
+	crds, rest, names := split(objs)
+	var have apiext.CustomResourceDefinitionList
+	if err := c.Client().List(ctx, &have); err != nil {
+		return fmt.Errorf("%s: list custom resource definitions: %w", c.Name, err)
+	}
+	if !sameBundle(crds, have.Items) {
+		if err := applyAll(ctx, c, crds); err != nil {
+			return err
+		}
+		if err := applyAll(ctx, c, rest); err != nil { // after the CRDs: the policy judges changes of them
+			return err
+		}
+	}
+	return wait.Established(ctx, c, names...)
+}
+
+// sameBundle says that all wanted CRDs are there and of the wanted bundle version.
+func sameBundle(want []client.Object, have []apiext.CustomResourceDefinition) bool {
+	version := map[string]string{}
+	for _, h := range have {
+		version[h.Name] = h.Annotations[bundleVersion]
+	}
+	for _, w := range want {
+		if v, there := version[w.GetName()]; !there || v != w.GetAnnotations()[bundleVersion] {
+			return false
+		}
+	}
+	return len(want) > 0
+}
+
+// remove deletes objects that may be gone already.
+func remove(ctx context.Context, c *mesh.Cluster, objs ...client.Object) error {
+	for _, o := range objs {
+		if err := c.Client().Delete(ctx, o, client.PropagationPolicy("Background")); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("%s: delete %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
+		}
+	}
+	return nil
+}

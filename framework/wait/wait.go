@@ -1,0 +1,293 @@
+// Package wait waits for objects of a cluster by watching them, and says at once why one is stuck.
+//
+// No wait polls. Each ends in one of three ways: the object is as wanted, a problem that cannot mend itself has lasted longer than its
+// patience (see stuck.go), or the budget is used up. The error then names cluster, object, reason and the next command to type.
+// The budget is the deadline of the context; a context without one gets [Budget].
+package wait
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// Budget bounds a wait whose context has no deadline.
+const Budget = 2 * time.Minute
+
+// Error is why a wait gave up.
+type Error struct {
+	Cluster string
+	Object  string        // what was waited for, for example "deployment istio-system/istiod"
+	Reason  string        // what was seen last
+	Waited  time.Duration // how long
+	Next    string        // command to type next
+	Problem *Problem      // the problem that ended the wait early; nil when the budget did
+	cause   error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s is not as wanted after %s: %s: run `%s`", e.Cluster, e.Object, e.Waited.Round(100*time.Millisecond), e.Reason, e.Next)
+}
+
+func (e *Error) Unwrap() error { return e.cause }
+
+type sayKey struct{}
+
+// Saying makes every wait under ctx tell say what it is waiting for and what is in its way, each once and as soon as it is known.
+func Saying(ctx context.Context, say func(format string, args ...any)) context.Context {
+	return context.WithValue(ctx, sayKey{}, say)
+}
+
+// Deployment waits until the newest generation of a deployment, at least minGeneration, is rolled out: every replica updated and available, no old one left.
+func Deployment(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
+	return rollout(ctx, c, "Deployment", ns, name, minGeneration, func(o client.Object) (done bool, seen string, selector *metav1.LabelSelector) {
+		d := o.(*appsv1.Deployment)
+		want, s := int32(1), d.Status
+		if d.Spec.Replicas != nil {
+			want = *d.Spec.Replicas
+		}
+		done = s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas <= max(want, s.UpdatedReplicas)
+		return done, fmt.Sprintf("%d of %d replicas available, %d updated", s.AvailableReplicas, want, s.UpdatedReplicas), d.Spec.Selector
+	}, &appsv1.DeploymentList{})
+}
+
+// DaemonSet waits until the newest generation of a daemon set, at least minGeneration, is available on every node it is meant for (at least one).
+func DaemonSet(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
+	return rollout(ctx, c, "DaemonSet", ns, name, minGeneration, func(o client.Object) (bool, string, *metav1.LabelSelector) {
+		d := o.(*appsv1.DaemonSet)
+		s := d.Status
+		done := s.ObservedGeneration >= d.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled
+		return done, fmt.Sprintf("available on %d of %d nodes", s.NumberAvailable, s.DesiredNumberScheduled), d.Spec.Selector
+	}, &appsv1.DaemonSetList{})
+}
+
+func rollout(ctx context.Context, c *mesh.Cluster, kind, ns, name string, minGeneration int64, judge func(client.Object) (bool, string, *metav1.LabelSelector), list client.ObjectList) error {
+	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("%s %s/%s", strings.ToLower(kind), ns, name),
+		next: fmt.Sprintf("-n %s describe %s %s", ns, strings.ToLower(kind), name),
+		sources: []source{
+			named(list, ns, name),
+			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns)}},
+			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
+		}}
+	return w.until(ctx, func(s *state) verdict {
+		for _, o := range s.objects[0] {
+			if o.GetGeneration() < minGeneration {
+				return verdict{seen: fmt.Sprintf("it is of generation %d, waiting for %d", o.GetGeneration(), minGeneration)}
+			}
+			done, seen, selector := judge(o)
+			if done {
+				return verdict{done: true}
+			}
+			return verdict{seen: seen, problems: problemsOf(s.podsBy(1, selector), s.events(2), kind+"/"+name)}
+		}
+		return verdict{seen: "it does not exist"}
+	})
+}
+
+// Pods waits until at least n pods match the labels and every one of them that is not on its way out is ready; it returns them.
+func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]string, n int) ([]corev1.Pod, error) {
+	selector := labels.SelectorFromSet(match).String()
+	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("pods %s/{%s}", ns, selector), next: fmt.Sprintf("-n %s describe pods -l %s", ns, selector),
+		sources: []source{
+			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels(match)}},
+			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
+		}}
+	var ready []corev1.Pod
+	err := w.until(ctx, func(s *state) verdict {
+		ready = ready[:0]
+		alive := 0
+		pods := s.podsBy(0, nil)
+		for _, p := range pods {
+			if p.DeletionTimestamp != nil {
+				continue
+			}
+			alive++
+			if podReady(p) {
+				ready = append(ready, *p)
+			}
+		}
+		return verdict{done: alive >= n && len(ready) == alive, seen: fmt.Sprintf("%d ready of %d, wanted %d", len(ready), alive, n), problems: problemsOf(pods, s.events(1), "")}
+	})
+	return ready, err
+}
+
+// Gateway waits until a Gateway is accepted and programmed in its newest generation, has an address, and its pods are ready; it returns the Gateway.
+func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Gateway, error) {
+	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("gateway %s/%s", ns, name), next: fmt.Sprintf("-n %s describe gateways.gateway.networking.k8s.io %s", ns, name),
+		sources: []source{
+			named(&gateway.GatewayList{}, ns, name),
+			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
+			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+		}}
+	var gw *gateway.Gateway
+	err := w.until(ctx, func(s *state) verdict {
+		gw = nil
+		for _, o := range s.objects[0] {
+			gw = o.(*gateway.Gateway)
+		}
+		if gw == nil {
+			return verdict{seen: "it does not exist"}
+		}
+		pods := s.podsBy(1, nil)
+		v := verdict{problems: problemsOf(pods, s.events(2), "Deployment/"+name)}
+		for _, want := range []gateway.GatewayConditionType{gateway.GatewayConditionAccepted, gateway.GatewayConditionProgrammed} {
+			cond := meta.FindStatusCondition(gw.Status.Conditions, string(want))
+			if cond == nil || cond.Status != metav1.ConditionTrue || cond.ObservedGeneration < gw.Generation {
+				v.seen = fmt.Sprintf("it is not %s", want)
+				if cond != nil {
+					v.seen += fmt.Sprintf(" (%s: %s)", cond.Reason, oneLine(cond.Message))
+				} else {
+					v.seen += " (no controller has set the condition: is the GatewayClass there?)"
+				}
+				for _, o := range s.objects[3] {
+					if svc := o.(*corev1.Service); svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(svc.Status.LoadBalancer.Ingress) == 0 {
+						v.seen += "; its LoadBalancer service has no address yet"
+					}
+				}
+				return v
+			}
+		}
+		ready := 0
+		for _, p := range pods {
+			if podReady(p) && p.DeletionTimestamp == nil {
+				ready++
+			}
+		}
+		switch {
+		case len(gw.Status.Addresses) == 0:
+			v.seen = "it has no address"
+		case ready == 0:
+			v.seen = "it is programmed, but no pod of it is ready"
+		default:
+			v.done = true
+		}
+		return v
+	})
+	return gw, err
+}
+
+// Established waits until every named CustomResourceDefinition is served.
+func Established(ctx context.Context, c *mesh.Cluster, names ...string) error {
+	w := watcher{client: c.Client(), cluster: c, object: "custom resource definitions", next: "get crd", sources: []source{{list: &apiext.CustomResourceDefinitionList{}}}}
+	return w.until(ctx, func(s *state) verdict {
+		missing := slices.Clone(names)
+		for _, o := range s.objects[0] {
+			crd := o.(*apiext.CustomResourceDefinition)
+			for _, cond := range crd.Status.Conditions {
+				if cond.Type == apiext.Established && cond.Status == apiext.ConditionTrue {
+					missing = slices.DeleteFunc(missing, func(n string) bool { return n == crd.Name })
+				}
+			}
+		}
+		return verdict{done: len(missing) == 0, seen: "not established: " + strings.Join(missing, ", ")}
+	})
+}
+
+// Object waits until judge finds the one named object, of the type of list's items, as wanted; judge gets nil while the object does not exist.
+// seen says what keeps it, for the error.
+func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.ObjectList, ns, name string, judge func(o T, exists bool) (done bool, seen string)) error {
+	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
+	where := name
+	next := fmt.Sprintf("get %s %s -o yaml", what, name)
+	if ns != "" {
+		where, next = ns+"/"+name, "-n "+ns+" "+next
+	}
+	w := watcher{client: c.Client(), cluster: c, object: what + " " + where, next: next, sources: []source{named(list, ns, name)}}
+	return w.until(ctx, func(s *state) verdict {
+		var v verdict
+		for _, o := range s.objects[0] {
+			v.done, v.seen = judge(o.(T), true)
+			return v
+		}
+		var none T
+		v.done, v.seen = judge(none, false)
+		return v
+	})
+}
+
+// Gone waits until no object of the type of list's items matches the options.
+func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...client.ListOption) error {
+	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
+	w := watcher{client: c.Client(), cluster: c, object: "removal of " + what + "s", next: "get " + what + " -A", sources: []source{{list: list, opts: opts}}}
+	return w.until(ctx, func(s *state) verdict {
+		var left []string
+		for _, o := range s.objects[0] {
+			n := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
+			if len(o.GetFinalizers()) > 0 {
+				n += " (finalizers " + strings.Join(o.GetFinalizers(), ", ") + ")"
+			}
+			if ns, ok := o.(*corev1.Namespace); ok {
+				for _, cond := range ns.Status.Conditions {
+					if cond.Status == corev1.ConditionTrue && strings.HasPrefix(string(cond.Type), "Namespace") {
+						n += " (" + oneLine(cond.Message) + ")"
+					}
+				}
+			}
+			left = append(left, n)
+		}
+		slices.Sort(left)
+		return verdict{done: len(left) == 0, seen: "still there: " + strings.Join(left, ", ")}
+	})
+}
+
+func named(list client.ObjectList, ns, name string) source {
+	opts := []client.ListOption{client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", name)}}
+	if ns != "" {
+		opts = append(opts, client.InNamespace(ns))
+	}
+	return source{list: list, opts: opts}
+}
+
+func typeName(o any) string {
+	s := fmt.Sprintf("%T", o)
+	return s[strings.LastIndex(s, ".")+1:]
+}
+
+// lastWords fetches the end of the log of the container that crashed.
+func lastWords(ctx context.Context, c *mesh.Cluster, p *Problem) string {
+	if p == nil || p.Reason != "CrashLoop" || p.pod == nil || c.Connect() != nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	lines := int64(5)
+	for _, previous := range []bool{true, false} {
+		r, err := c.Kube().CoreV1().Pods(p.pod.Namespace).GetLogs(p.pod.Name, &corev1.PodLogOptions{Container: p.container, Previous: previous, TailLines: &lines}).Stream(ctx)
+		if err != nil {
+			continue
+		}
+		b, _ := io.ReadAll(io.LimitReader(r, 4096))
+		r.Close()
+		if len(b) > 0 {
+			return "; its last words: " + oneLine(string(b))
+		}
+	}
+	return ""
+}
+
+// Give returns ctx bounded by d, unless it is bounded already.
+func Give(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if _, bounded := ctx.Deadline(); bounded {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, errBudget)
+}
+
+var errBudget = errors.New("the budget is used up")

@@ -1,0 +1,275 @@
+package wait
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	kwatch "k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// watcher follows a few kinds of objects and judges their state after every change.
+type watcher struct {
+	client  client.WithWatch
+	cluster *mesh.Cluster
+	object  string // what is waited for
+	next    string // arguments of the kubectl command that shows more
+	sources []source
+}
+
+// source is one list-and-watch.
+type source struct {
+	list client.ObjectList
+	opts []client.ListOption
+}
+
+// state is what the sources show at the moment, by source.
+type state struct {
+	objects []map[types.NamespacedName]client.Object
+}
+
+type verdict struct {
+	done     bool
+	seen     string
+	problems []Problem
+}
+
+// change is one step of a source: a new start with all its objects, one object set or removed, or an error of the source.
+type change struct {
+	source  int
+	reset   []client.Object
+	isReset bool
+	set     client.Object
+	remove  client.Object
+	err     error
+}
+
+// until judges at every change until the verdict is done, a problem has outlived its patience, or ctx ends.
+func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
+	ctx, cancel := Give(ctx, Budget)
+	defer cancel()
+	say, _ := ctx.Value(sayKey{}).(func(string, ...any))
+	if say == nil {
+		say = func(string, ...any) {}
+	}
+	begin := time.Now()
+	changes := make(chan change)
+	for i := range w.sources {
+		go w.follow(ctx, i, changes)
+	}
+	st := &state{objects: make([]map[types.NamespacedName]client.Object, len(w.sources))}
+	since := map[string]time.Time{}
+	said := map[string]bool{}
+	var last verdict
+	var sourceErr error
+	fail := func(p *Problem, cause error) error {
+		reason := firstOf(last.seen, "nothing was seen of it")
+		switch {
+		case p != nil:
+			reason = last.seen + "; " + p.String() + lastWords(ctx, w.cluster, p)
+		case sourceErr != nil && !st.complete():
+			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
+		case len(last.problems) > 0:
+			reason = last.seen + "; " + last.problems[0].String() + lastWords(ctx, w.cluster, &last.problems[0])
+		}
+		next := w.next
+		if p != nil && p.pod != nil {
+			next = fmt.Sprintf("-n %s describe pod %s", p.pod.Namespace, p.pod.Name)
+		}
+		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: kubectl(w.cluster) + " " + next, Problem: p, cause: cause}
+	}
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return fail(nil, context.Cause(ctx))
+		case ch := <-changes:
+			if ch.err != nil {
+				sourceErr = ch.err
+				// What the server refuses it will refuse again: no right, no such kind.
+				if apierrors.IsForbidden(ch.err) || apierrors.IsUnauthorized(ch.err) {
+					return fail(nil, ch.err)
+				}
+				continue
+			}
+			st.take(ch)
+		case <-alarm.C:
+		}
+		if !st.complete() {
+			continue
+		}
+		last = judge(st)
+		if last.done {
+			return nil
+		}
+		if last.seen != "" && !said[last.seen] {
+			said[last.seen] = true
+			say("%s: %s", w.object, last.seen)
+		}
+		now, wake := time.Now(), time.Duration(0)
+		present := map[string]bool{}
+		for i := range last.problems {
+			p := &last.problems[i]
+			k := p.key()
+			present[k] = true
+			if since[k].IsZero() {
+				since[k] = now
+			}
+			if !said[k] && p.Reason != "NotReady" { // "not ready yet" is no news, a reason is
+				said[k] = true
+				say("%s", p)
+			}
+			limit, known := patience[p.Reason]
+			if !known || limit == never {
+				continue
+			}
+			left := limit - now.Sub(since[k])
+			if left <= 0 {
+				return fail(p, nil)
+			}
+			if wake == 0 || left < wake {
+				wake = left
+			}
+		}
+		for k := range since {
+			if !present[k] {
+				delete(since, k)
+			}
+		}
+		if wake > 0 {
+			alarm.Reset(wake)
+		}
+	}
+}
+
+// kubectl is the command line that reaches the cluster.
+func kubectl(c *mesh.Cluster) string {
+	s := "kubectl --kubeconfig " + c.Kubeconfig
+	if c.Context != "" {
+		s += " --context " + c.Context
+	}
+	return s
+}
+
+// follow lists and watches one source until ctx ends, starting over whenever the server ends the watch.
+func (w *watcher) follow(ctx context.Context, i int, out chan<- change) {
+	send := func(c change) bool {
+		c.source = i
+		select {
+		case out <- c:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, time.Second) {
+		healthy, err := w.session(ctx, i, send)
+		if healthy {
+			pause = 50 * time.Millisecond
+		}
+		if err != nil && !send(change{err: err}) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause): // the server ended the watch or refused it; asking again at once would only load it
+		}
+	}
+}
+
+// session is one list with the watch that follows it; healthy says that both were answered.
+func (w *watcher) session(ctx context.Context, i int, send func(change) bool) (healthy bool, err error) {
+	src := w.sources[i]
+	list := src.list.DeepCopyObject().(client.ObjectList)
+	if err := w.client.List(ctx, list, src.opts...); err != nil {
+		return false, err
+	}
+	var items []client.Object
+	if err := meta.EachListItem(list, func(o runtime.Object) error { items = append(items, o.(client.Object)); return nil }); err != nil {
+		return false, err
+	}
+	if !send(change{reset: items, isReset: true}) {
+		return true, nil
+	}
+	opts := append(slices.Clone(src.opts), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
+	watch, err := w.client.Watch(ctx, src.list.DeepCopyObject().(client.ObjectList), opts...)
+	if err != nil {
+		return false, err
+	}
+	defer watch.Stop()
+	for e := range watch.ResultChan() {
+		o, ok := e.Object.(client.Object)
+		switch {
+		case e.Type == kwatch.Error:
+			return true, nil // most often "resource version too old": list again
+		case !ok:
+		case e.Type == kwatch.Deleted:
+			ok = send(change{remove: o})
+		case e.Type != kwatch.Bookmark:
+			ok = send(change{set: o})
+		}
+		if !ok {
+			return true, nil
+		}
+	}
+	return true, nil
+}
+
+func (s *state) take(c change) {
+	switch {
+	case c.isReset:
+		s.objects[c.source] = map[types.NamespacedName]client.Object{}
+		for _, o := range c.reset {
+			s.objects[c.source][client.ObjectKeyFromObject(o)] = o
+		}
+	case c.set != nil:
+		s.objects[c.source][client.ObjectKeyFromObject(c.set)] = c.set
+	case c.remove != nil:
+		delete(s.objects[c.source], client.ObjectKeyFromObject(c.remove))
+	}
+}
+
+// complete says that every source was listed once.
+func (s *state) complete() bool {
+	return !slices.ContainsFunc(s.objects, func(m map[types.NamespacedName]client.Object) bool { return m == nil })
+}
+
+// podsBy are the pods of a source that match the selector (nil: all), in the order of their names.
+func (s *state) podsBy(source int, selector *metav1.LabelSelector) []*corev1.Pod {
+	sel := labels.Everything()
+	if selector != nil {
+		var err error
+		if sel, err = metav1.LabelSelectorAsSelector(selector); err != nil {
+			sel = labels.Nothing() // the API server has validated it: cannot happen with a real one
+		}
+	}
+	var out []*corev1.Pod
+	for _, o := range s.objects[source] {
+		if p := o.(*corev1.Pod); sel.Matches(labels.Set(p.Labels)) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+func (s *state) events(source int) []*corev1.Event {
+	var out []*corev1.Event
+	for _, o := range s.objects[source] {
+		out = append(out, o.(*corev1.Event))
+	}
+	return out
+}
