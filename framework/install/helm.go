@@ -97,7 +97,7 @@ func (h *helm) install(ctx context.Context, chartsDir string, c chart) error {
 		u := action.NewUpgrade(cfg)
 		u.Namespace, u.WaitStrategy, u.DisableOpenAPIValidation, u.MaxHistory = namespace, kube.HookOnlyStrategy, true, 2
 		u.ServerSideApply, u.ForceConflicts = "true", true // istiod edits its webhooks
-		u.Timeout = time.Minute
+		u.Timeout, u.PostRenderer = time.Minute, c.postRenderer
 		if _, err := u.RunWithContext(ctx, c.release, ch, c.values); err != nil {
 			return fail(err)
 		}
@@ -111,7 +111,7 @@ func (h *helm) install(ctx context.Context, chartsDir string, c chart) error {
 	i := action.NewInstall(cfg)
 	i.Namespace, i.ReleaseName, i.WaitStrategy, i.DisableOpenAPIValidation = namespace, c.release, kube.HookOnlyStrategy, true
 	i.ServerSideApply, i.ForceConflicts, i.TakeOwnership = true, true, true
-	i.Timeout = time.Minute
+	i.Timeout, i.PostRenderer = time.Minute, c.postRenderer
 	if _, err := i.RunWithContext(ctx, ch, c.values); err != nil {
 		return fail(err)
 	}
@@ -174,6 +174,7 @@ func render(chartsDir string, c chart) (string, error) {
 	}
 	i := action.NewInstall(action.NewConfiguration(action.ConfigurationSetLogger(slog.DiscardHandler)))
 	i.Namespace, i.ReleaseName, i.DryRunStrategy, i.WaitStrategy = namespace, c.release, action.DryRunClient, kube.HookOnlyStrategy
+	i.PostRenderer = c.postRenderer
 	rel, err := i.Run(ch, c.values)
 	if err != nil {
 		return "", err

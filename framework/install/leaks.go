@@ -3,6 +3,9 @@ package install
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,8 +28,72 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// snapshot is what a cluster held at one moment: names, and of a few objects their labels, but no content.
-type snapshot struct {
+// Snapshot is what each cluster of a fleet held at one moment, by the cluster's name.
+type Snapshot map[string]*holding
+
+// Take lists what the clusters hold now.
+func Take(ctx context.Context, f *mesh.Fleet) (Snapshot, error) {
+	all := make([]*holding, len(f.Clusters))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, c := range f.Clusters {
+		g.Go(func() error {
+			if err := c.Connect(); err != nil {
+				return err
+			}
+			var err error
+			all[i], err = take(ctx, f, c)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	s := Snapshot{}
+	for i, c := range f.Clusters {
+		s[c.Name] = all[i]
+	}
+	return s, nil
+}
+
+// Leaks lists, as sentences, what the clusters hold now and did not hold in the snapshot: objects without an owner, labels of namespaces and nodes, and on
+// kind nodes CNI files, firewall rules and folders.
+func (before Snapshot) Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
+	found, err := before.leaks(ctx, f)
+	var out []string
+	for _, l := range found {
+		out = append(out, l.String())
+	}
+	return out, err
+}
+
+func (before Snapshot) leaks(ctx context.Context, f *mesh.Fleet) ([]leak, error) {
+	now, err := Take(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	var out []leak
+	for _, c := range f.Clusters {
+		if before[c.Name] == nil {
+			return nil, fmt.Errorf("%s: %w", c.Name, errNoSnapshot)
+		}
+		for _, l := range before[c.Name].diff(now[c.Name]) {
+			l.cluster = c.Name
+			out = append(out, l)
+		}
+	}
+	return out, nil
+}
+
+// leak is one difference.
+type leak struct {
+	cluster, namespace string // namespace of the object, or the one that it is; empty for others
+	what               string
+}
+
+func (l leak) String() string { return l.cluster + ": " + l.what }
+
+// holding is what a cluster held at one moment: names, and of a few objects their labels, but no content.
+type holding struct {
 	// Objects maps "kind.group namespace/name" to the object's labels, where labels count (namespaces and nodes), else to "".
 	Objects map[string]string `json:"objects"`
 	// Nodes maps "node: thing" to a description, for kind nodes: CNI files, Istio's firewall rules and address sets, its socket folders.
@@ -47,7 +114,7 @@ var unwatched = map[schema.GroupResource]bool{
 var labelled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
 
 // take lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
-func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error) {
+func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
 	config := c.REST()
 	disc, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
@@ -61,7 +128,7 @@ func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{Objects: map[string]string{}}
+	s := &holding{Objects: map[string]string{}}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
@@ -116,7 +183,7 @@ func joinLabels(m map[string]string) string {
 
 // nodeProbe prints what Istio may leave on a node, one thing per line as "thing<TAB>description". What a node has no tool for it cannot have.
 const nodeProbe = `
-for f in /etc/cni/net.d/* /opt/cni/bin/istio*; do [ -f "$f" ] && printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)"; done
+for f in /etc/cni/net.d/* /opt/cni/bin/*; do [ -f "$f" ] || continue; case $f in *.conf|*.conflist) printf 'file %s\tjson %s\n' "$f" "$(base64 -w0 "$f")";; *) printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)";; esac; done
 for t in iptables-save ip6iptables-save; do command -v $t >/dev/null && $t 2>/dev/null | grep -i istio | sed "s/^/$t rule /; s/$/\t/"; done
 command -v nft >/dev/null && nft list tables 2>/dev/null | grep -i istio | sed 's/^/nft /; s/$/\t/'
 command -v ipset >/dev/null && ipset list -n 2>/dev/null | grep -i istio | sed 's/^/ipset /; s/$/\t/'
@@ -137,10 +204,24 @@ func nodes(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (map[string]stri
 		}
 		for line := range strings.Lines(b) {
 			thing, description, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
+			if b64, is := strings.CutPrefix(description, "json "); is {
+				description = canonical(b64)
+			}
 			out[node+": "+thing] = description
 		}
 	}
 	return out, nil
+}
+
+// canonical is a hash of a JSON file that does not depend on its layout: istio-cni writes the configuration back in its own.
+func canonical(b64 string) string {
+	b, err := base64.StdEncoding.DecodeString(b64)
+	var v any
+	if err == nil && json.Unmarshal(b, &v) == nil {
+		b, _ = json.Marshal(v) // what was JSON can be written as such
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
 }
 
 // onNode runs a shell script on a node of ours.
@@ -157,33 +238,41 @@ func onNode(ctx context.Context, f *mesh.Fleet, node, script string) (string, er
 	return string(b), nil
 }
 
-// diff lists what is in now and was not in before, and labels and files that changed or are gone; in sentences, sorted.
-func (before *snapshot) diff(now *snapshot) []string {
-	var out []string
+// diff lists what is in now and was not in before, and labels and files that changed or are gone; sorted.
+func (before *holding) diff(now *holding) []leak {
+	var out []leak
+	add := func(namespace, format string, args ...any) {
+		out = append(out, leak{namespace: namespace, what: fmt.Sprintf(format, args...)})
+	}
 	for k, l := range now.Objects {
 		was, known := before.Objects[k]
+		kind, name, _ := strings.Cut(k, " ")
+		ns, _, namespaced := strings.Cut(name, "/")
+		if !namespaced && kind != "namespaces" {
+			ns = ""
+		}
 		switch {
 		case !known:
-			out = append(out, k+" is left")
+			add(ns, "%s is left", k)
 		case was != l:
-			out = append(out, fmt.Sprintf("%s has labels %q, it had %q", k, l, was))
+			add(ns, "%s has labels %q, it had %q", k, l, was)
 		}
 	}
 	for k, l := range now.Nodes {
 		was, known := before.Nodes[k]
 		switch {
 		case !known:
-			out = append(out, k+" is left")
+			add("", "%s is left", k)
 		case was != l:
-			out = append(out, k+" was changed and not put back")
+			add("", "%s was changed and not put back", k)
 		}
 	}
 	for k := range before.Nodes {
 		if _, still := now.Nodes[k]; !still {
-			out = append(out, k+" is gone")
+			add("", "%s is gone", k)
 		}
 	}
-	slices.Sort(out)
+	slices.SortFunc(out, func(a, b leak) int { return strings.Compare(a.what, b.what) })
 	return out
 }
 
@@ -214,7 +303,7 @@ func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 // errNoSnapshot is what readSnapshot returns for a cluster on which nothing was ever installed.
 var errNoSnapshot = errors.New("nothing is known about the cluster before the install")
 
-func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error) {
+func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
 	path := snapshotPath(f, c)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -223,39 +312,32 @@ func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{}
+	s := &holding{}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s is malformed: %w", path, err)
 	}
 	return s, nil
 }
 
-// Leaks lists, as sentences, what is in the clusters and was not there before the mesh was installed: objects, labels of namespaces and nodes, and on kind
-// nodes CNI files, firewall rules and folders. After Undo, and with the suite's namespaces gone, there should be none.
-func Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
-	found := make([][]string, len(f.Clusters))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, c := range f.Clusters {
-		g.Go(func() error {
-			before, err := readSnapshot(f, c)
-			if err != nil {
-				return err
-			}
-			if err := c.Connect(); err != nil {
-				return err
-			}
-			now, err := take(ctx, f, c)
-			if err != nil {
-				return err
-			}
-			for _, l := range before.diff(now) {
-				found[i] = append(found[i], c.Name+": "+l)
-			}
-			return nil
-		})
+// beforeMesh is the snapshot that the first Mesh took.
+func beforeMesh(f *mesh.Fleet) (Snapshot, error) {
+	s := Snapshot{}
+	for _, c := range f.Clusters {
+		h, err := readSnapshot(f, c)
+		if err != nil {
+			return nil, err
+		}
+		s[c.Name] = h
 	}
-	if err := g.Wait(); err != nil {
+	return s, nil
+}
+
+// Leaks lists what is in the clusters and was not there before the mesh was installed (see Snapshot.Leaks). After Undo, and with the suite's
+// namespaces gone, there should be none.
+func Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
+	before, err := beforeMesh(f)
+	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(found...), nil
+	return before.Leaks(ctx, f)
 }

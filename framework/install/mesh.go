@@ -223,7 +223,8 @@ func (s *site) step(name string, do func() error) error {
 }
 
 // lay installs everything into one cluster. The dependencies are few: the namespace before all that is in it, CRDs before their objects,
-// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side.
+// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side, but for one thing: some 35 CRDs
+// keep an API server busy for seconds, so they come after the charts whose pods take longest to be ready. Istiod waits for CRDs by itself.
 func (s *site) lay(ctx context.Context) error {
 	c := s.cluster
 	if err := s.step("snapshot", func() error { return snapshotOnce(ctx, s.fleet, c) }); err != nil {
@@ -255,12 +256,21 @@ func (s *site) lay(ctx context.Context) error {
 			})
 		})
 	}
-	run("istiod", s.release("istiod"), s.istiodReady)
+	pods := make(chan struct{}) // closed when the charts that start pods are applied
+	afterPods := func(ctx context.Context) error {
+		select {
+		case <-pods:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	run("cni", s.release("istio-cni"), s.cniReady)
 	run("ztunnel", s.release("ztunnel"), s.ztunnelReady)
-	run("gateway", s.applyGateway, s.gatewayReady)
-	run("metallb", s.applyMetalLB, s.metallbReady)
-	run("remote secrets", s.release("istio-base"), s.introduce)
+	run("istiod", s.release("istiod"), func(context.Context) error { close(pods); return nil }, s.istiodReady)
+	run("gateway", afterPods, s.applyGateway, s.gatewayReady)
+	run("metallb", afterPods, s.applyMetalLB, s.metallbReady)
+	run("remote secrets", afterPods, s.release("istio-base"), s.introduce)
 	if err := g.Wait(); err != nil {
 		return err
 	}

@@ -49,14 +49,21 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	for _, c := range f.Clusters {
 		c.GatewayAddresses = nil
 	}
-	leaks, err := Leaks(ctx, f)
+	before, err := beforeMesh(f)
+	if errors.Is(err, errNoSnapshot) {
+		return f.Save(f.Path()) // nothing was ever installed
+	}
+	if err != nil {
+		return err
+	}
+	leaks, err := before.leaks(ctx, f)
 	if err != nil {
 		return err
 	}
 	var ours []string
 	for _, l := range leaks {
-		if ofMesh(l) {
-			ours = append(ours, l)
+		if !foreign(l, before[l.cluster]) {
+			ours = append(ours, l.String())
 		}
 	}
 	if len(ours) > 0 {
@@ -70,14 +77,13 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	return f.Save(f.Path())
 }
 
-// ofMesh tells a mesh's leaks from namespaces and workloads that others, such as the suite's specs, made after the install and own.
-func ofMesh(leak string) bool {
-	for _, mark := range []string{"istio", "metallb", "gateway.networking", "ztunnel", "cacerts", ".k8s.io ", "labels", ": file ", ": folder ", "rule", "ipset", "gone", "changed"} {
-		if strings.Contains(leak, mark) {
-			return true
-		}
+// foreign tells what the mesh did not make: namespaces that appeared after the install, other than its own, and what is in them but for istiod's config maps.
+func foreign(l leak, before *holding) bool {
+	if l.namespace == "" || l.namespace == namespace || l.namespace == metallbNamespace || strings.Contains(l.what, "/istio-ca-") {
+		return false
 	}
-	return false
+	_, old := before.Objects["namespaces "+l.namespace]
+	return !old
 }
 
 func (s *site) undo(ctx context.Context) error {

@@ -3,6 +3,8 @@ package install
 import (
 	"strings"
 
+	"helm.sh/helm/v4/pkg/postrenderer"
+
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -16,11 +18,14 @@ type chart struct {
 	release string
 	path    string // below manifests/charts
 	values  map[string]any
+	// postRenderer changes what no value can; nil for most.
+	postRenderer postrenderer.PostRenderer
 }
 
 // charts are the four charts with the values that the documented install of a multi-primary, multi-network ambient mesh gives them
 // (https://istio.io/latest/docs/ambient/install/multicluster/multi-primary_multi-network/), and of ours only:
-// images in full, small resource requests, one replica of istiod without autoscaler (there is no metrics server), access logs as evidence.
+// images in full, small resource requests, one replica of istiod without autoscaler (there is no metrics server), access logs as evidence, and
+// readiness probes that ask more often (see eagerProbes).
 //
 // AMBIENT_ENABLE_BAGGAGE, which the documents set since 1.29, is left out when proxyv2 is a stand-in: it makes istiod send Envoy extensions that
 // only Istio's Envoy has.
@@ -56,13 +61,13 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 			"autoscaleEnabled": false,
 			"meshConfig":       meshConfig,
 		}},
-		{release: "istio-cni", path: "istio-cni", values: map[string]any{
+		{release: "istio-cni", path: "istio-cni", postRenderer: eagerProbes{}, values: map[string]any{
 			"profile":   "ambient",
 			"image":     images["install-cni"].Ref,
 			"global":    map[string]any{"imagePullPolicy": "IfNotPresent"},
 			"resources": small("64Mi"),
 		}},
-		{release: "ztunnel", path: "ztunnel", values: map[string]any{
+		{release: "ztunnel", path: "ztunnel", postRenderer: eagerProbes{}, values: map[string]any{
 			"multiCluster":    map[string]any{"clusterName": c.Name},
 			"global":          map[string]any{"network": c.Network},
 			"image":           images["ztunnel"].Ref,
