@@ -223,8 +223,9 @@ func (s *site) step(name string, do func() error) error {
 }
 
 // lay installs everything into one cluster. The dependencies are few: the namespace before all that is in it, CRDs before their objects,
-// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side, but for one thing: some 35 CRDs
-// keep an API server busy for seconds, so they come after the charts whose pods take longest to be ready. Istiod waits for CRDs by itself.
+// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side, but for two things that cost time otherwise
+// (measured): some 35 CRDs keep an API server busy for seconds, so they come after the charts whose pods take longest, and istiod waits for CRDs
+// by itself; a ztunnel that finds no istiod backs off for up to 15 seconds, so it comes after istiod.
 func (s *site) lay(ctx context.Context) error {
 	c := s.cluster
 	if err := s.step("snapshot", func() error { return snapshotOnce(ctx, s.fleet, c) }); err != nil {
@@ -256,21 +257,26 @@ func (s *site) lay(ctx context.Context) error {
 			})
 		})
 	}
-	pods := make(chan struct{}) // closed when the charts that start pods are applied
-	afterPods := func(ctx context.Context) error {
-		select {
-		case <-pods:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	started, up := make(chan struct{}), make(chan struct{}) // istiod's chart is applied; istiod is ready
+	reached := func(c chan struct{}) func(context.Context) error {
+		return func(context.Context) error { close(c); return nil }
+	}
+	after := func(c chan struct{}) func(context.Context) error {
+		return func(ctx context.Context) error {
+			select {
+			case <-c:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
 		}
 	}
+	run("istiod", s.release("istiod"), reached(started), s.istiodReady, reached(up))
 	run("cni", s.release("istio-cni"), s.cniReady)
-	run("ztunnel", s.release("ztunnel"), s.ztunnelReady)
-	run("istiod", s.release("istiod"), func(context.Context) error { close(pods); return nil }, s.istiodReady)
-	run("gateway", afterPods, s.applyGateway, s.gatewayReady)
-	run("metallb", afterPods, s.applyMetalLB, s.metallbReady)
-	run("remote secrets", afterPods, s.release("istio-base"), s.introduce)
+	run("gateway", after(started), s.applyGateway, s.gatewayReady)
+	run("metallb", after(started), s.applyMetalLB, s.metallbReady)
+	run("remote secrets", after(started), s.release("istio-base"), s.introduce)
+	run("ztunnel", after(up), s.release("ztunnel"), s.ztunnelReady)
 	if err := g.Wait(); err != nil {
 		return err
 	}
