@@ -211,6 +211,19 @@ func Each(says string, ok func(traffic.Outcome) bool) Expectation {
 	}}
 }
 
+// OnePod: every call succeeds and one pod answers them all.
+func OnePod() Expectation {
+	return Expectation{Says: "every call to succeed, answered by one pod", Fault: func(os traffic.Outcomes) string {
+		if f := allOK(os); f != "" {
+			return f
+		}
+		if pods := os.Workloads(); len(pods) != 1 {
+			return fmt.Sprintf("%d pods answered: %v", len(pods), pods)
+		}
+		return ""
+	}}
+}
+
 func allOK(os traffic.Outcomes) string {
 	bad := os.Count(func(o traffic.Outcome) bool { return o.Kind != traffic.Reached || (o.Code != 0 && o.Code != 200) })
 	if bad > 0 {

@@ -1,0 +1,43 @@
+package behaviors
+
+// Mutant is a way to break a mesh on purpose. A spec that stays green on a mutant that names its behaviour proves nothing.
+type Mutant struct {
+	ID    string
+	Break string // what is done, to exactly one cluster unless said otherwise
+}
+
+// Mutants that behaviours name.
+var Mutants = []Mutant{
+	{"M01", "remove istio.io/global from the service in cluster2"},
+	{"M02", "set meshConfig.serviceScopeConfigs to an empty list"},
+	{"M03", "scale the east-west gateway of cluster2 to 0"},
+	{"M04", "delete the remote secret in cluster1"},
+	{"M05", "set AMBIENT_ENABLE_MULTI_NETWORK=false in cluster1"},
+	{"M06", "drop the network label of istio-system in cluster1"},
+	{"M07", "drop NETWORK from the ztunnel of cluster1"},
+	{"M08", "give cluster2 a root CA of its own"},
+	{"M09", "route the pod addresses between the clusters"},
+	{"M10", "rename the waypoint in cluster2"},
+	{"M11", "remove istio.io/global from the waypoint's Service"},
+	{"M12", "delete the HTTPRoute that marks what crossed the waypoint"},
+	{"M13", "take outlierDetection out of the DestinationRule"},
+	{"M14", "delete the AuthorizationPolicy in cluster2"},
+	{"M15", "replace the east-west gateway by a plain TCP forwarder, or by an Envoy that asks for no client certificate"},
+	{"M16", "allow plaintext and take the servers out of the mesh"},
+	{"M17", "set ENABLE_RESPONSE_BAGGAGE=false on ztunnel"},
+	{"M18", "stop istiod of cluster1 with SIGSTOP"},
+	{"M19", "set AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT=false"},
+	{"M20", "run the east-west gateway under another ServiceAccount"},
+	{"M21", "let the server lie about its cluster"},
+	{"M22", "let something that is not the remote server answer for it"},
+}
+
+// MutantByID finds a mutant; nil if there is none of this id.
+func MutantByID(id string) *Mutant {
+	for i := range Mutants {
+		if Mutants[i].ID == id {
+			return &Mutants[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+// Package engine finds the container engine that clusters and images are made with.
+//
+// A Docker that answers is used as it is. On a Linux host that has none, a private dockerd is started under the cache folder: own data root, state, socket and
+// log, so that nothing of the user's is touched and Stop can take all of it away again.
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"ambient.test/conformance/framework/progress"
+)
+
+// Modes of Options.
+const (
+	ModeAuto    = "auto"    // the Docker that answers, else a private engine
+	ModeDocker  = "docker"  // the Docker that answers, else an error
+	ModePrivate = "private" // a private engine, also where its client could reach another Docker elsewhere
+)
+
+// Engine is a Docker that answers.
+type Engine struct {
+	// Host is the value of DOCKER_HOST that reaches it, for example unix:///var/run/docker.sock.
+	Host string
+	// Private says that it is the one under the cache folder, started by Find.
+	Private bool
+	// Version is the server's, for example 20.10.24+dfsg1.
+	Version string
+	// DataRoot is the server's data folder; it is a path of this machine only when Local.
+	DataRoot string
+	// Local says that the server runs on this machine: its socket is a Unix socket and its data root is here.
+	Local bool
+	// Note is a sentence about what was seen and not used, empty if there is nothing to say.
+	Note string
+
+	short bool
+}
+
+// Options of Find.
+type Options struct {
+	// Mode is auto (also ""), docker or private.
+	Mode string
+	// CacheDir is where a private engine lives, in its subfolder engine. Needed for auto and private.
+	CacheDir string
+	// Progress may be nil.
+	Progress progress.Reporter
+}
+
+// Find returns an engine that answers, starting or recovering the private one if the mode says so and no other is there.
+// It never changes a Docker that it did not start.
+func Find(ctx context.Context, o Options) (*Engine, error) {
+	if o.Progress == nil {
+		o.Progress = progress.Discard
+	}
+	d, err := choose(o.Mode, look(ctx, o))
+	if err != nil {
+		return nil, err
+	}
+	var e *Engine
+	if d.private {
+		e, err = startPrivate(ctx, o)
+	} else {
+		e, err = describe(ctx, &Engine{Host: d.host})
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.Note = d.note
+	e.short = boundingIsShort(osHost)
+	return e, nil
+}
+
+// describe fills in what the server says about itself.
+func describe(ctx context.Context, e *Engine) (*Engine, error) {
+	out, err := e.Output(ctx, "info", "--format", "{{.ServerVersion}}\n{{.DockerRootDir}}")
+	if err != nil {
+		return nil, err
+	}
+	e.Version, e.DataRoot, _ = strings.Cut(out, "\n")
+	if strings.HasPrefix(e.Host, "unix://") {
+		// A socket of this machine may still lead into a virtual machine (Docker Desktop): then the data root is not here.
+		_, err := os.Stat(e.DataRoot)
+		e.Local = err == nil
+	}
+	return e, nil
+}
+
+// NeedsWrapper says whether containers of this engine must start through the OCI runtime wrapper (see BuildWrapper), in the nodes too:
+// it is so when this machine's capability bounding set lacks a capability that the kernel knows.
+func (e *Engine) NeedsWrapper() bool { return e.short }
+
+// Docker is the docker CLI bound to this engine. The caller sets its streams and runs it; it ends with ctx.
+func (e *Engine) Docker(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, "docker", args...)
+	c.Env = e.Env()
+	c.WaitDelay = 5 * time.Second
+	return c
+}
+
+// Env is the environment of this process with the variables that select an engine set to this one. It is what libraries that call the docker CLI themselves need.
+func (e *Engine) Env() []string {
+	env := make([]string, 0, len(os.Environ())+1)
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); name != "DOCKER_HOST" && name != "DOCKER_CONTEXT" {
+			env = append(env, v)
+		}
+	}
+	return append(env, "DOCKER_HOST="+e.Host)
+}
+
+// Output runs the docker CLI and returns its standard output without the last line break. The error holds what docker said.
+func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
+	return e.Feed(ctx, nil, args...)
+}
+
+// Run is Output for commands whose output nobody needs.
+func (e *Engine) Run(ctx context.Context, args ...string) error {
+	_, err := e.Output(ctx, args...)
+	return err
+}
+
+// Feed is Output with standard input, for commands such as load and import.
+func (e *Engine) Feed(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	c := e.Docker(ctx, args...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if stdin != nil {
+		c.Stdin = stdin
+	}
+	if err := c.Run(); err != nil {
+		return "", &CommandError{Args: args, Host: e.Host, Stderr: errs.String(), Err: commandCause(ctx, err)}
+	}
+	return strings.TrimRight(out.String(), "\n"), nil
+}
+
+// CommandError is a docker command that failed.
+type CommandError struct {
+	Args   []string
+	Host   string
+	Stderr string // all of it
+	Err    error  // exit status, context's error, or why the CLI could not start
+}
+
+func (e *CommandError) Error() string {
+	said := lastLines(e.Stderr, 3)
+	if said == "" {
+		said = "it said nothing"
+	}
+	return fmt.Sprintf("docker %s (DOCKER_HOST=%s): %v: %s", strings.Join(brief(e.Args), " "), e.Host, e.Err, said)
+}
+
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// commandCause prefers the context's reason: "signal: killed" says nothing about a deadline.
+func commandCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w: install it", err)
+	}
+	return err
+}
+
+// brief keeps a command line readable in an error: its first words.
+func brief(args []string) []string {
+	const most = 12
+	if len(args) <= most {
+		return args
+	}
+	return append(append([]string{}, args[:most]...), "...")
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if len(lines) > n {
+		lines = lines[len(lines)-n:]
+	}
+	return strings.TrimSpace(strings.Join(lines, " | "))
+}

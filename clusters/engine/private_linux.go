@@ -1,0 +1,370 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ambient.test/conformance/framework/progress"
+)
+
+const (
+	readyWithin = 2 * time.Minute  // from start to the first answer; recovery of a fleet's containers is part of it
+	stopWithin  = 60 * time.Second // dockerd itself gives its containers 15 s
+)
+
+// startPrivate returns the private engine under the cache folder: the one that runs, or a new dockerd on the same data root.
+func startPrivate(ctx context.Context, o Options) (_ *Engine, err error) {
+	l := layoutIn(o.CacheDir)
+	if err := os.MkdirAll(l.dir, 0o711); err != nil {
+		return nil, err
+	}
+	unlock, err := lock(ctx, l.lock())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	phase := o.Progress.Phase("engine", 1)
+	item := phase.Item("private dockerd")
+	defer func() { item.Done(err); phase.Close(err) }()
+
+	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("no private engine within 15 minutes"))
+	defer cancel()
+	if err := l.ensureRunning(ctx, item); err != nil {
+		return nil, err
+	}
+	return describe(ctx, &Engine{Host: "unix://" + l.socket(), Private: true})
+}
+
+func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
+	ps, err := processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range ps {
+		if l.isDaemon(p) {
+			item.Note("waiting for dockerd (process %d)", p.pid)
+			ctx, cancel := context.WithTimeout(ctx, readyWithin)
+			defer cancel()
+			if _, err := socketGet(ctx, l.socket(), "/_ping"); err != nil {
+				return fmt.Errorf("the private dockerd (process %d) does not answer: %w: run `amc down --engine` and try again; its log is %s", p.pid, err, l.log())
+			}
+			return nil
+		}
+	}
+	if p, ok := rival(ps, l); ok {
+		return fmt.Errorf("another dockerd runs on this machine (process %d: %s), and two of them would delete each other's iptables rules: use --engine docker with DOCKER_HOST set to it, or stop it",
+			p.pid, strings.Join(p.args, " "))
+	}
+	if err := installTools(ctx, item); err != nil {
+		return err
+	}
+	if err := l.clearStale(ps); err != nil {
+		return err
+	}
+	if err := l.configure(ctx, item); err != nil {
+		return err
+	}
+	if err := l.rememberHost(ctx); err != nil {
+		return err
+	}
+	item.Note("starting dockerd")
+	return l.launch(ctx)
+}
+
+// clearStale takes away what a killed engine left and a new one would stumble over: its socket, and process ids that may be another program's by now.
+func (l layout) clearStale(ps []process) error {
+	stale := []string{l.socket(), l.pidfile()}
+	alive := false
+	for _, p := range ps {
+		alive = alive || l.isContainerd(p)
+	}
+	if !alive {
+		stale = append(stale, l.containerdPid())
+	}
+	for _, f := range stale {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// configure writes dockerd's configuration. All of it is in the file, so that the user's /etc/docker/daemon.json plays no part.
+func (l layout) configure(ctx context.Context, item progress.Item) error {
+	runtime := ""
+	if short := missingCaps(osHost); len(short) > 0 {
+		runtime = filepath.Join(l.bin(), "ociwrap-"+WrapperKey()[:12])
+		if _, err := os.Stat(runtime); err != nil {
+			item.Note("building the OCI runtime wrapper (the bounding set lacks %s)", strings.Join(short, ", "))
+			if err := BuildWrapper(ctx, runtime); err != nil {
+				return err
+			}
+		}
+		runc, err := exec.LookPath("runc")
+		if err != nil {
+			return fmt.Errorf("runc is not in PATH: run `apt-get install runc`")
+		}
+		real := filepath.Join(l.bin(), "runc.real")
+		if err := os.Remove(real); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.Symlink(runc, real); err != nil {
+			return err
+		}
+	}
+	b, err := json.MarshalIndent(l.daemonConfig(runtime), "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(l.config(), append(b, '\n'), 0o600)
+}
+
+// launch starts dockerd in a session of its own, so that it outlives this process and its terminal, and returns when it answers.
+func (l layout) launch(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("no answer within %s", readyWithin))
+	defer cancel()
+	if err := os.Rename(l.log(), l.log()+".1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	log, err := os.OpenFile(l.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	appears, err := watchFor(ctx, l.socket())
+	if err != nil {
+		return err
+	}
+	c := exec.Command("dockerd", "--config-file", l.config())
+	c.Stdout, c.Stderr, c.Dir = log, log, "/"
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := c.Start(); err != nil {
+		return fmt.Errorf("dockerd does not start: %w", err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }()
+
+	answered := make(chan error, 1)
+	go func() {
+		err := <-appears
+		if err == nil {
+			_, err = socketGet(ctx, l.socket(), "/_ping") // accepted early, answered when it is ready
+		}
+		answered <- err
+	}()
+	select {
+	case <-ended:
+		err = errors.New("dockerd ended: " + failure(l.log()))
+	case err = <-answered:
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		err = fmt.Errorf("%w: %s", err, failure(l.log()))
+		_ = c.Process.Signal(syscall.SIGTERM)
+	}
+	return fmt.Errorf("the private engine does not come up: %w: see %s", err, l.log())
+}
+
+// failure takes the lines out of dockerd's log that say why it ended.
+func failure(log string) string {
+	b, _ := os.ReadFile(log)
+	return failureIn(string(b))
+}
+
+// watchFor delivers nil once the file exists, or the context's end. The folder is watched before watchFor returns.
+func watchFor(ctx context.Context, file string) (<-chan error, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("inotify: %w: run `sysctl -w fs.inotify.max_user_instances=1024`", err)
+	}
+	events := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(file), unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
+		events.Close()
+		return nil, fmt.Errorf("inotify %s: %w", filepath.Dir(file), err)
+	}
+	done := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() { _ = events.SetReadDeadline(time.Now()) })
+	go func() {
+		defer events.Close()
+		defer stop()
+		buf := make([]byte, 64<<10)
+		for {
+			if _, err := os.Lstat(file); err == nil {
+				done <- nil
+				return
+			}
+			if _, err := events.Read(buf); err != nil {
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
+				done <- err
+				return
+			}
+		}
+	}()
+	return done, nil
+}
+
+// lock keeps two amc processes from starting or stopping the engine at once. The lock ends with the process, however that ends.
+func lock(ctx context.Context, file string) (unlock func(), err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	got := make(chan error, 1)
+	go func() { got <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
+	select {
+	case err := <-got:
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", file, err)
+		}
+		return func() { f.Close() }, nil
+	case <-ctx.Done():
+		go func() { <-got; f.Close() }()
+		return nil, fmt.Errorf("another amc holds %s: %w", file, context.Cause(ctx))
+	}
+}
+
+// Stop ends the private engine under the cache folder with its containers and takes away what they left on the host: processes, mounts, bridges, packet filter
+// rules. The data root stays, so that the next Find has its images. Without a private engine it does nothing; a Docker that is not ours is never touched.
+func Stop(ctx context.Context, cacheDir string) error {
+	l := layoutIn(cacheDir)
+	if _, err := os.Stat(l.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("the private engine in %s was started by root: run `amc down --engine` as root", l.dir)
+	}
+	unlock, err := lock(ctx, l.lock())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ps, err := processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range ps {
+		if l.isDaemon(p) {
+			if err := end(ctx, p, syscall.SIGTERM, stopWithin); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.endLeftovers(ctx); err != nil {
+		return err
+	}
+	if err := l.unmount(); err != nil {
+		return err
+	}
+	if err := l.giveBackHost(ctx); err != nil {
+		return err
+	}
+	for _, f := range []string{l.execRoot(), l.socket(), l.pidfile(), l.config()} {
+		if err := os.RemoveAll(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endLeftovers kills what outlived dockerd: its containerd, the shims, and processes of its containers. New ones may appear while it looks, so it looks until there are none.
+func (l layout) endLeftovers(ctx context.Context) error {
+	ids := l.containerIDs()
+	for range 10 {
+		ps, err := processes()
+		if err != nil {
+			return err
+		}
+		left := 0
+		for _, p := range ps {
+			if l.isDaemon(p) || l.isContainerd(p) || l.isShim(p) || p.inContainer(ids) {
+				left++
+				if err := end(ctx, p, syscall.SIGKILL, 10*time.Second); err != nil {
+					return err
+				}
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --engine` again", l.dir)
+}
+
+// end signals a process and waits until it is gone; after the time it is killed.
+func end(ctx context.Context, p process, sig syscall.Signal, within time.Duration) error {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %d: %w", p.pid, err)
+	}
+	defer unix.Close(fd)
+	if !p.same() { // the number went to another process between looking and opening
+		return nil
+	}
+	for _, s := range []syscall.Signal{sig, syscall.SIGKILL} {
+		if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil {
+			if errors.Is(err, unix.ESRCH) {
+				return nil
+			}
+			return fmt.Errorf("process %d (%s) cannot be stopped: %w", p.pid, p.name(), err)
+		}
+		gone, err := waitGone(ctx, fd, within)
+		if gone || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("process %d (%s) does not end, not even by SIGKILL", p.pid, p.name())
+}
+
+// waitGone waits for the process behind a pidfd. The context is looked at once a second only, because poll knows nothing of it.
+func waitGone(ctx context.Context, pidfd int, within time.Duration) (bool, error) {
+	for deadline := time.Now().Add(within); ; {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		wait := min(time.Until(deadline), time.Second)
+		if wait <= 0 {
+			return false, nil
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(wait.Milliseconds())+1)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false, err
+		}
+		if n > 0 {
+			return true, nil
+		}
+	}
+}
+
+// unmount takes away every mount below the folder, the last made first.
+func (l layout) unmount() error {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for _, m := range mountsBelow(string(b), l.dir) {
+		if err := unix.Unmount(m, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("unmount %s: %w", m, err)
+		}
+	}
+	return nil
+}

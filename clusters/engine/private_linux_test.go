@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], []string{"pause"}) { // the only program of the trial's image
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// TestPrivateEngine starts a real private engine in a network namespace of its own, kills all of it, recovers it and stops it.
+// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 go test -run TestPrivateEngine ./clusters/engine
+func TestPrivateEngine(t *testing.T) {
+	switch os.Getenv("AMC_TRY_ENGINE") {
+	case "":
+		t.Skip("set AMC_TRY_ENGINE=1 to start a real engine")
+	case "1":
+		c := exec.Command(os.Args[0], "-test.run=^TestPrivateEngine$", "-test.v")
+		c.Env = append(os.Environ(), "AMC_TRY_ENGINE=inner")
+		c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		out, err := c.CombinedOutput()
+		t.Logf("%s", out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cache := t.TempDir()
+	l := layoutIn(cache)
+	before := state(t, ctx)
+	start := time.Now()
+	lap := func(what string) {
+		t.Logf("%-28s %s", what, time.Since(start).Round(time.Millisecond))
+		start = time.Now()
+	}
+
+	e, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = Stop(context.Background(), cache) })
+	lap("first start")
+	if !e.Private || !e.Local || e.Version == "" || e.DataRoot != l.dataRoot() {
+		t.Fatalf("engine is %+v", e)
+	}
+	if again, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil || again.Host != e.Host {
+		t.Fatalf("Find beside the running engine: %+v, %v", again, err)
+	}
+	if _, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "another dockerd") {
+		t.Fatalf("a second private engine in the same network namespace: expected a refusal, got %v", err)
+	}
+	lap("two more Finds")
+
+	must := func(args ...string) string {
+		t.Helper()
+		out, err := e.Output(ctx, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if _, err := e.Feed(ctx, image(t), "import", "-", "trial:1"); err != nil {
+		t.Fatal(err)
+	}
+	network := must("network", "create", "trial")
+	id := must("run", "-d", "--privileged", "--restart", "always", "--network", "trial", "--name", "trial", "trial:1", "/prog", "pause")
+	bridge := "br-" + network[:12]
+	if _, err := os.Stat("/sys/class/net/" + bridge); err != nil {
+		t.Fatal(err)
+	}
+	address := must("inspect", "-f", "{{.NetworkSettings.Networks.trial.IPAddress}}", id)
+	lap("privileged container")
+
+	killed := killAll(t, l)
+	if killed < 3 {
+		t.Fatalf("killed %d processes, expected dockerd, containerd, shim and container", killed)
+	}
+	lap("killed whole")
+	if e, err = Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil {
+		t.Fatal(err)
+	}
+	lap("recovery")
+	for must("inspect", "-f", "{{.State.Running}}", id) != "true" {
+		if ctx.Err() != nil {
+			t.Fatal("the container does not come back")
+		}
+	}
+	if a := must("inspect", "-f", "{{.NetworkSettings.Networks.trial.IPAddress}}", id); a != address {
+		t.Errorf("the container came back with address %q, had %q", a, address)
+	}
+	lap("container back")
+
+	if err := Stop(ctx, cache); err != nil {
+		t.Fatal(err)
+	}
+	lap("Stop")
+	ps, err := processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ps {
+		if strings.Contains(strings.Join(p.args, " "), cache) || p.inContainer([]string{id}) {
+			t.Errorf("process %d is left: %q", p.pid, p.args)
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	if m := mountsBelow(string(mounts), cache); len(m) > 0 {
+		t.Errorf("mounts are left: %v", m)
+	}
+	if after := state(t, ctx); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the host's network was\n%v\nand is now\n%v", before, after)
+	}
+	if err := Stop(ctx, cache); err != nil {
+		t.Errorf("second Stop: %v", err)
+	}
+	if e, err = Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil {
+		t.Fatal(err)
+	}
+	must("image", "inspect", "trial:1") // the data root outlives Stop
+	lap("start after Stop")
+	if killAll(t, l) == 0 {
+		t.Fatal("nothing to kill")
+	}
+	if err := Stop(ctx, cache); err != nil {
+		t.Errorf("Stop of a killed engine: %v", err)
+	}
+	if after := state(t, ctx); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("after Stop of a killed engine the host's network was\n%v\nand is now\n%v", before, after)
+	}
+	lap("Stop of a killed engine")
+}
+
+// state is what Stop must give back, with the network devices.
+func state(t *testing.T, ctx context.Context) []any {
+	t.Helper()
+	s, err := hostState(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, err := os.ReadDir("/sys/class/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, d := range devices {
+		names = append(names, d.Name())
+	}
+	return []any{s.Forwarding, s.Rules["filter"], s.Rules["nat"], names}
+}
+
+// killAll ends every process of the engine and its containers by SIGKILL and waits until they are gone.
+func killAll(t *testing.T, l layout) int {
+	t.Helper()
+	ps, err := processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids, n := l.containerIDs(), 0
+	var fds []int
+	for _, p := range ps {
+		if l.isDaemon(p) || l.isContainerd(p) || l.isShim(p) || p.inContainer(ids) {
+			fd, err := unix.PidfdOpen(p.pid, 0)
+			if err != nil {
+				continue
+			}
+			fds = append(fds, fd)
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			n++
+		}
+	}
+	for _, fd := range fds {
+		if gone, err := waitGone(context.Background(), fd, 10*time.Second); !gone {
+			t.Fatalf("a killed process does not end: %v", err)
+		}
+		unix.Close(fd)
+	}
+	return n
+}
+
+// image is a file system with nothing but this test's binary.
+func image(t *testing.T) *bytes.Buffer {
+	t.Helper()
+	b, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	if err := w.WriteHeader(&tar.Header{Name: "prog", Mode: 0o755, Size: int64(len(b))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &buf
+}

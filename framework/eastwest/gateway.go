@@ -1,0 +1,272 @@
+package eastwest
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Port is the port on which a gateway takes HBONE.
+const Port = 15008
+
+// quiet is how long a peer may say nothing before it counts as having said nothing.
+const quiet = 2 * time.Second
+
+// Gateway is a cluster's east-west gateway.
+type Gateway struct {
+	Cluster *mesh.Cluster
+	pod     *podnet.Pod
+}
+
+// Find finds the ready pod of the cluster's east-west gateway.
+func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
+	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "gateway.networking.k8s.io/gateway-class-name=istio-east-west"})
+	if err != nil {
+		return nil, fmt.Errorf("%s: look for the east-west gateway: %w", c.Name, err)
+	}
+	if len(gws.Items) == 0 {
+		return nil, fmt.Errorf("%s: no pod of an east-west gateway (class istio-east-west): run `kubectl get gateways -A`", c.Name)
+	}
+	p := gws.Items[0]
+	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{"gateway.networking.k8s.io/gateway-name": p.Labels["gateway.networking.k8s.io/gateway-name"]}, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &Gateway{c, podnet.Open(c, ready[0].Namespace, ready[0].Name)}, nil
+}
+
+// Close ends the connection into the pod.
+func (g *Gateway) Close() { g.pod.Close() }
+
+// Send writes bytes to the gateway's port and returns what comes back until the gateway closes. open is true when it did not close within two seconds.
+func (g *Gateway) Send(ctx context.Context, payload []byte) (got []byte, open bool, err error) {
+	c, err := g.pod.Dial(ctx, Port)
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Write(payload); err != nil {
+		return nil, false, err
+	}
+	got, open = drain(c)
+	return got, open, nil
+}
+
+func drain(c net.Conn) (got []byte, open bool) {
+	_ = c.SetDeadline(time.Now().Add(quiet))
+	got, err := io.ReadAll(c)
+	var to net.Error
+	return got, errors.As(err, &to) && to.Timeout()
+}
+
+// Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The error is what the gateway said; nil means that it served.
+func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
+	c, err := g.pod.Dial(ctx, Port)
+	if err != nil {
+		return err
+	}
+	t := tls.Client(c, conf)
+	defer func() { _ = t.Close() }()
+	_ = c.SetDeadline(time.Now().Add(3 * quiet))
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	// An HTTP/2 server speaks first (SETTINGS); one that refuses the certificate sends an alert instead.
+	_, err = t.Read(make([]byte, 1))
+	return err
+}
+
+// WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no certificate.
+func WithCertificate(id *Identity) *tls.Config {
+	if id == nil {
+		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, InsecureSkipVerify: true}
+	}
+	return id.config()
+}
+
+// Tunnel is an open HBONE tunnel.
+type Tunnel struct {
+	net.Conn
+	Peer  string // identity of the tunnel's other end
+	close func()
+}
+
+// Close ends the tunnel.
+func (t *Tunnel) Close() error { err := t.Conn.Close(); t.close(); return err }
+
+// Refusal is an HTTP status other than 200 that answered a CONNECT, or a tunnel that was closed instead of answered.
+type Refusal struct {
+	Hop    string // outer or inner
+	Status int    // 0 when the connection was closed
+	Err    error
+}
+
+func (r *Refusal) Error() string {
+	if r.Status != 0 {
+		return fmt.Sprintf("%s CONNECT answered %d", r.Hop, r.Status)
+	}
+	return fmt.Sprintf("%s tunnel: %v", r.Hop, r.Err)
+}
+
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// Single opens one HBONE tunnel to authority (host:port), as a client inside the gateway's network would.
+func (g *Gateway) Single(ctx context.Context, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
+	c, err := g.pod.Dial(ctx, Port)
+	if err != nil {
+		return nil, err
+	}
+	return tunnel(ctx, "outer", c, id, authority, headers)
+}
+
+// Double opens an HBONE tunnel to authority and in it another, as a ztunnel of another network does.
+func (g *Gateway) Double(ctx context.Context, outer, inner *Identity, authority string) (*Tunnel, error) {
+	o, err := g.Single(ctx, outer, authority, nil)
+	if err != nil {
+		return nil, err
+	}
+	in, err := tunnel(ctx, "inner", o, inner, authority, map[string]string{"X-Forwarded-Network": "amc"})
+	if err != nil {
+		_ = o.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
+	t := tls.Client(c, id.config())
+	hctx, cancel := context.WithTimeout(ctx, 3*quiet)
+	defer cancel()
+	if err := t.HandshakeContext(hctx); err != nil {
+		_ = c.Close()
+		return nil, &Refusal{Hop: hop, Err: err}
+	}
+	cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(t)
+	if err != nil {
+		_ = c.Close()
+		return nil, &Refusal{Hop: hop, Err: err}
+	}
+	pr, pw := io.Pipe()
+	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	timer := time.AfterFunc(3*quiet, stop)
+	h := http.Header{}
+	for k, v := range headers {
+		h.Set(k, v)
+	}
+	resp, err := cc.RoundTrip((&http.Request{Method: http.MethodConnect, URL: &url.URL{Scheme: "https", Host: authority}, Host: authority, Header: h, Body: pr, ContentLength: -1}).WithContext(rctx))
+	if !timer.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	end := func() { stop(); _ = cc.Close(); _ = c.Close() }
+	if err != nil {
+		end()
+		return nil, &Refusal{Hop: hop, Err: err}
+	}
+	if resp.StatusCode != http.StatusOK {
+		end()
+		return nil, &Refusal{Hop: hop, Status: resp.StatusCode}
+	}
+	return &Tunnel{Conn: &pipe{r: resp.Body, w: pw, raw: c}, Peer: Peer(t.ConnectionState()), close: end}, nil
+}
+
+// pipe is a CONNECT stream as a net.Conn.
+type pipe struct {
+	r   io.ReadCloser
+	w   *io.PipeWriter
+	raw net.Conn
+}
+
+// Read hides HTTP/2's own error types: an outer stream's error inside an inner HTTP/2 connection would be taken for the inner's.
+func (p *pipe) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if err != nil && err != io.EOF {
+		err = errors.New(err.Error())
+	}
+	return n, err
+}
+func (p *pipe) Write(b []byte) (int, error)       { return p.w.Write(b) }
+func (p *pipe) Close() error                      { _ = p.r.Close(); return p.w.Close() }
+func (p *pipe) LocalAddr() net.Addr               { return p.raw.LocalAddr() }
+func (p *pipe) RemoteAddr() net.Addr              { return p.raw.RemoteAddr() }
+func (p *pipe) SetDeadline(t time.Time) error     { return p.raw.SetDeadline(t) }
+func (p *pipe) SetReadDeadline(t time.Time) error { return p.raw.SetDeadline(t) }
+func (*pipe) SetWriteDeadline(time.Time) error    { return nil }
+
+// Get sends one HTTP/1.1 request through a tunnel and reads the answer. raw holds what came instead, when it was no HTTP.
+func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error) {
+	if _, err := fmt.Fprintf(t, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
+		return 0, "", nil, err
+	}
+	_ = t.SetDeadline(time.Now().Add(3 * quiet))
+	var seen strings.Builder
+	resp, err := http.ReadResponse(bufio.NewReader(io.TeeReader(t, &seen)), nil)
+	if err != nil {
+		return 0, "", []byte(seen.String()), err
+	}
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), nil, err
+}
+
+// Chains are the authorities (host:port) that the gateway's internal listener has a filter chain for: what it serves.
+// The listener's matcher is the truth; the gateway's cluster list keeps withdrawn services for good.
+func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gateway:15000/config_dump?resource=dynamic_listeners", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := g.pod.HTTP().Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%s: config dump of the east-west gateway: %w", g.Cluster.Name, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var dump any
+	if err := json.NewDecoder(resp.Body).Decode(&dump); err != nil {
+		return nil, fmt.Errorf("%s: config dump of the east-west gateway: %w", g.Cluster.Name, err)
+	}
+	var chains []string
+	each(dump, func(m map[string]any) {
+		if m["name"] == "main_internal" {
+			each(m["filter_chain_matcher"], func(m map[string]any) {
+				if exact, ok := m["exact_match_map"].(map[string]any); ok {
+					if entries, ok := exact["map"].(map[string]any); ok {
+						for k := range entries {
+							chains = append(chains, k)
+						}
+					}
+				}
+			})
+		}
+	})
+	return chains, nil
+}
+
+// each calls f for every object in a JSON value.
+func each(v any, f func(map[string]any)) {
+	switch x := v.(type) {
+	case map[string]any:
+		f(x)
+		for _, y := range x {
+			each(y, f)
+		}
+	case []any:
+		for _, y := range x {
+			each(y, f)
+		}
+	}
+}

@@ -1,0 +1,162 @@
+// Package eastwest speaks to an east-west gateway by hand: raw bytes, TLS, HBONE and double HBONE, with certificates of the mesh or of a stranger.
+//
+// The connection goes through the API server into the gateway's pod, to the same listener (15008) that other networks reach,
+// so the suite needs no route to the gateway and sees every byte and every TLS alert itself.
+package eastwest
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	ca "istio.io/api/security/v1alpha1"
+	authv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Identity is a certificate with its key, and the roots its holder trusts.
+type Identity struct {
+	Certificate tls.Certificate
+	Roots       *x509.CertPool
+}
+
+// FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy would: a token of audience istio-ca and a signing request.
+// It needs the right to create tokens for that ServiceAccount, and no CA key.
+func FromMesh(ctx context.Context, c *mesh.Cluster, namespace, account string) (*Identity, error) {
+	fault := func(err error) error {
+		return fmt.Errorf("%s: certificate for %s/%s from istiod: %w", c.Name, namespace, account, err)
+	}
+	hour := int64(3600)
+	token, err := c.Kube().CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account,
+		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{Audiences: []string{"istio-ca"}, ExpirationSeconds: &hour}}, metav1.CreateOptions{})
+	if err != nil {
+		return nil, fault(err)
+	}
+	cm, err := c.Kube().CoreV1().ConfigMaps(namespace).Get(ctx, "istio-ca-root-cert", metav1.GetOptions{})
+	if err != nil {
+		return nil, fault(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(cm.Data["root-cert.pem"])) {
+		return nil, fault(errors.New("ConfigMap istio-ca-root-cert holds no certificate"))
+	}
+	pods, err := wait.Pods(ctx, c, "istio-system", map[string]string{"app": "istiod"}, 1)
+	if err != nil {
+		return nil, fault(err)
+	}
+	pod := podnet.Open(c, "istio-system", pods[0].Name)
+	defer pod.Close()
+	cc, err := grpc.NewClient("passthrough:///istiod", grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod.istio-system.svc"})),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, 15012) }))
+	if err != nil {
+		return nil, fault(err)
+	}
+	defer func() { _ = cc.Close() }()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fault(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{spiffe("cluster.local", namespace, account)}}, key)
+	if err != nil {
+		return nil, fault(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	resp, err := ca.NewIstioCertificateServiceClient(cc).CreateCertificate(
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Status.Token, "clusterid", c.Name),
+		&ca.IstioCertificateRequest{Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})), ValidityDuration: hour}, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, fault(err)
+	}
+	chain := resp.CertChain
+	if len(chain) < 2 {
+		return nil, fault(fmt.Errorf("a chain of %d certificates", len(chain)))
+	}
+	cert := tls.Certificate{PrivateKey: key}
+	for _, p := range chain[:len(chain)-1] {
+		for rest := []byte(p); ; {
+			var b *pem.Block
+			if b, rest = pem.Decode(rest); b == nil {
+				break
+			}
+			cert.Certificate = append(cert.Certificate, b.Bytes)
+		}
+	}
+	return &Identity{cert, roots}, nil
+}
+
+// Forged has the same names as a mesh identity, signed by a CA that the mesh does not know. The holder trusts the mesh's roots.
+func Forged(like *Identity, trustDomain, namespace, account string) (*Identity, error) {
+	now := time.Now()
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	caTmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"a stranger"}}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	caDER, err := x509.CreateCertificate(rand.Reader, caTmpl, caTmpl, caKey.Public(), caKey)
+	if err != nil {
+		return nil, err
+	}
+	leaf, key, err := sign(caTmpl, caKey, spiffe(trustDomain, namespace, account), now)
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, caDER}, PrivateKey: key}, like.Roots}, nil
+}
+
+func sign(parent *x509.Certificate, parentKey crypto.Signer, id *url.URL, now time.Time) ([]byte, crypto.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
+		URIs: []*url.URL{id}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, parent, key.Public(), parentKey)
+	return der, key, err
+}
+
+func spiffe(trustDomain, namespace, account string) *url.URL {
+	return &url.URL{Scheme: "spiffe", Host: trustDomain, Path: "/ns/" + namespace + "/sa/" + account}
+}
+
+// config is the client side of HBONE's TLS: 1.3, ALPN h2, no server name; the peer must chain to the mesh's roots and carry a SPIFFE identity.
+func (id *Identity) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{id.Certificate},
+		InsecureSkipVerify: true, // the names in these certificates are SPIFFE identities: the chain is checked below
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			between := x509.NewCertPool()
+			for _, c := range cs.PeerCertificates[1:] {
+				between.AddCert(c)
+			}
+			_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: id.Roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+			return err
+		}}
+}
+
+// Peer is the SPIFFE identity a peer showed; empty without one.
+func Peer(cs tls.ConnectionState) string {
+	if len(cs.PeerCertificates) == 0 || len(cs.PeerCertificates[0].URIs) == 0 {
+		return ""
+	}
+	return strings.TrimSpace(cs.PeerCertificates[0].URIs[0].String())
+}

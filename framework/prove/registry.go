@@ -1,0 +1,72 @@
+// Package prove is what a spec is written with: it declares which behaviour a spec proves, and gives the body a world to prove it in.
+//
+// It is the one place that knows both the catalogue and Ginkgo.
+package prove
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sort"
+
+	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/types"
+
+	"ambient.test/conformance/behaviors"
+)
+
+// declared is one spec as it was written down.
+type declared struct {
+	behavior *behaviors.Behavior
+	where    string
+}
+
+var registry []declared
+
+// Proves declares the spec of a behaviour. Mistakes are not reported here but all together by Check.
+func Proves(b *behaviors.Behavior, body func(s *Spec)) bool {
+	_, file, line, _ := runtime.Caller(1)
+	registry = append(registry, declared{b, fmt.Sprintf("%s:%d", filepath.Base(file), line)})
+	if b == nil {
+		return false
+	}
+	loc := types.NewCodeLocation(1)
+	return ginkgo.It(b.ID+" "+b.Promise, ginkgo.Label(b.ID, string(b.Level)), loc, func(ctx ginkgo.SpecContext) { run(ctx, b, body) })
+}
+
+// Proven are the ids that have a spec, sorted.
+func Proven() []string {
+	var ids []string
+	for _, d := range registry {
+		if d.behavior != nil {
+			ids = append(ids, d.behavior.ID)
+		}
+	}
+	sort.Strings(ids)
+	return ids
+}
+
+// Check finds authoring mistakes: a spec of no behaviour, two specs of one, a spec of a behaviour that the catalogue does not call proven, and one it does that has no spec.
+func Check() error {
+	var errs []error
+	where := map[string]string{}
+	for _, d := range registry {
+		switch {
+		case d.behavior == nil:
+			errs = append(errs, fmt.Errorf("%s: this spec proves no behaviour", d.where))
+			continue
+		case where[d.behavior.ID] != "":
+			errs = append(errs, fmt.Errorf("%s: %s is already proven at %s", d.where, d.behavior.ID, where[d.behavior.ID]))
+		case !d.behavior.State.Automated:
+			errs = append(errs, fmt.Errorf("%s: the catalogue says that %s has no spec: set its State to Proven", d.where, d.behavior.ID))
+		}
+		where[d.behavior.ID] = d.where
+	}
+	for _, b := range behaviors.WithSpecs() {
+		if where[b.ID] == "" {
+			errs = append(errs, fmt.Errorf("%s: the catalogue calls it proven, and no spec proves it", b.ID))
+		}
+	}
+	return errors.Join(errs...)
+}

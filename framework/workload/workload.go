@@ -1,0 +1,132 @@
+// Package workload deploys what the specs call and are called by: Istio's echo application as server and as client.
+package workload
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Ports of the echo application. Services map 80 to HTTP and keep the others.
+const (
+	HTTP        = 8080
+	TCP         = 9090
+	ServerFirst = 9091
+	GRPC        = 7070
+)
+
+// Labels of everything the suite makes.
+const (
+	LabelOwner = "amc.ambient.test/owner" // value: standing, or the behaviour's id in lower case
+	LabelApp   = "app"
+	// LabelDataplane enrols a namespace or pod in ambient.
+	LabelDataplane = "istio.io/dataplane-mode"
+	// LabelGlobal is the label that the ambient profile's serviceScopeConfigs selects.
+	LabelGlobal   = "istio.io/global"
+	LabelWaypoint = "istio.io/use-waypoint"
+)
+
+// Namespace is a namespace, in the mesh or out of it.
+func Namespace(name string, ambient bool) *corev1.Namespace {
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelOwner: "standing"}}}
+	if ambient {
+		n.Labels[LabelDataplane] = "ambient"
+	}
+	return n
+}
+
+// Echo is a deployment of the echo application with a ServiceAccount of its own name.
+type Echo struct {
+	Namespace, Name string
+	Owner           string // value of LabelOwner
+	Image           string // reference of the app image
+	Replicas        int32
+}
+
+// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with that cluster's name.
+func (e Echo) Objects(c *mesh.Cluster) []client.Object {
+	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
+	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
+	grace := int64(2) // the application drains for a second; more only makes scaling slow
+	return []client.Object{
+		&corev1.ServiceAccount{ObjectMeta: meta},
+		&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+			Replicas: &e.Replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				ServiceAccountName:            e.Name,
+				TerminationGracePeriodSeconds: &grace,
+				Containers: []corev1.Container{{
+					Name: "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(HTTP), "--grpc", strconv.Itoa(GRPC),
+						"--tcp", strconv.Itoa(TCP), "--tcp", strconv.Itoa(ServerFirst), "--server-first", strconv.Itoa(ServerFirst), "--log_output_level", "all:error"},
+					Env:   []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
+					Ports: []corev1.ContainerPort{{ContainerPort: HTTP}, {ContainerPort: GRPC}, {ContainerPort: TCP}, {ContainerPort: ServerFirst}},
+					// The application answers on its TCP port only once all its servers are up.
+					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(HTTP)}}},
+					Resources:      corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("24Mi")}},
+				}},
+			}},
+		}},
+	}
+}
+
+// Deploy applies the echo to a cluster and waits until its pods are ready.
+func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
+	if err := apply.Objects(ctx, c, e.Objects(c)...); err != nil {
+		return err
+	}
+	return wait.Deployment(ctx, c, e.Namespace, e.Name, 0)
+}
+
+// Service is a Service that selects echo pods by their app label; the same in every cluster (namespace sameness).
+func Service(namespace, name, app, owner string) *corev1.Service {
+	http, tcp, grpc := "http", "tcp", "grpc"
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{LabelOwner: owner}},
+		Spec: corev1.ServiceSpec{Selector: map[string]string{LabelApp: app}, Ports: []corev1.ServicePort{
+			{Name: "http", AppProtocol: &http, Port: 80, TargetPort: intstr.FromInt32(HTTP)},
+			{Name: "tcp", AppProtocol: &tcp, Port: TCP, TargetPort: intstr.FromInt32(TCP)},
+			{Name: "tcp-first", AppProtocol: &tcp, Port: ServerFirst, TargetPort: intstr.FromInt32(ServerFirst)},
+			{Name: "grpc", AppProtocol: &grpc, Port: GRPC, TargetPort: intstr.FromInt32(GRPC)},
+		}},
+	}
+}
+
+// Scale sets the replicas of a deployment and waits until exactly that many pods are left and ready.
+func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replicas int32) error {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	patch := client.RawPatch("application/merge-patch+json", []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
+	if err := c.Client().Patch(ctx, d, patch); err != nil {
+		return fmt.Errorf("%s: scale %s/%s to %d: %w", c.Name, namespace, name, replicas, err)
+	}
+	if replicas == 0 {
+		return wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabels(d.Spec.Selector.MatchLabels))
+	}
+	return wait.Deployment(ctx, c, namespace, name, d.Generation)
+}
+
+// Pod finds the one ready pod of a deployment of ours.
+func Pod(ctx context.Context, c *mesh.Cluster, namespace, app string) (*corev1.Pod, error) {
+	pods, err := wait.Pods(ctx, c, namespace, map[string]string{LabelApp: app}, 1)
+	if err != nil {
+		return nil, err
+	}
+	for i := range pods {
+		if pods[i].DeletionTimestamp == nil {
+			return &pods[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%s: no live pod of %s/%s", c.Name, namespace, app)
+}

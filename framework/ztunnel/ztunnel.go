@@ -1,0 +1,112 @@
+// Package ztunnel reads what the node proxies of a cluster count. Counters are evidence and the measure of claims about encryption;
+// they belong to one pod and start anew with it, so only differences mean something.
+package ztunnel
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/podnet"
+)
+
+// Namespace and Selector find the node proxies.
+const (
+	Namespace = "istio-system"
+	Selector  = "app=ztunnel"
+)
+
+// metricsPort serves /metrics in every ztunnel.
+const metricsPort = 15020
+
+// Counters are the values of one metric of all node proxies of a cluster.
+type Counters struct{ samples []sample }
+
+type sample struct {
+	labels map[string]string
+	value  float64
+}
+
+// Query selects samples by their labels.
+type Query map[string]string
+
+// With is the query with one more condition.
+func (q Query) With(label, value string) Query {
+	q = maps.Clone(q)
+	q[label] = value
+	return q
+}
+
+// Sum is the total of the samples that the query selects.
+func (c Counters) Sum(q Query) float64 {
+	var sum float64
+next:
+	for _, s := range c.samples {
+		for k, v := range q {
+			if s.labels[k] != v {
+				continue next
+			}
+		}
+		sum += s.value
+	}
+	return sum
+}
+
+// Since is the total now less the total before.
+func (c Counters) Since(before Counters, q Query) float64 { return c.Sum(q) - before.Sum(q) }
+
+// Opened reads istio_tcp_connections_opened_total of every node proxy of the cluster.
+func Opened(ctx context.Context, c *mesh.Cluster) (Counters, error) {
+	return Read(ctx, c, "istio_tcp_connections_opened_total")
+}
+
+// Read reads one counter of every node proxy of the cluster.
+func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error) {
+	pods, err := c.Kube().CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: Selector})
+	if err != nil {
+		return Counters{}, fmt.Errorf("%s: node proxies: %w", c.Name, err)
+	}
+	if len(pods.Items) == 0 {
+		return Counters{}, fmt.Errorf("%s: no pod %s in %s: run `kubectl -n %s get pods`", c.Name, Selector, Namespace, Namespace)
+	}
+	var all Counters
+	for _, p := range pods.Items {
+		families, err := scrape(ctx, c, p.Name)
+		if err != nil {
+			return Counters{}, fmt.Errorf("%s: metrics of %s: %w", c.Name, p.Name, err)
+		}
+		// OpenMetrics names the family without the suffix that its samples carry.
+		f := families[metric]
+		for _, m := range f.GetMetric() {
+			s := sample{labels: map[string]string{}, value: m.GetCounter().GetValue() + m.GetUntyped().GetValue()}
+			for _, l := range m.GetLabel() {
+				s.labels[l.GetName()] = l.GetValue()
+			}
+			all.samples = append(all.samples, s)
+		}
+	}
+	return all, nil
+}
+
+func scrape(ctx context.Context, c *mesh.Cluster, pod string) (map[string]*dto.MetricFamily, error) {
+	way := podnet.Open(c, Namespace, pod)
+	defer way.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/metrics", metricsPort), nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := way.HTTP().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	return parser.TextToMetricFamilies(resp.Body)
+}

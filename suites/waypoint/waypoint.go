@@ -1,0 +1,159 @@
+// Package waypoint proves what waypoints of one name do in several clusters.
+package waypoint
+
+import (
+	"github.com/onsi/ginkgo/v2"
+	security "istio.io/api/security/v1"
+	typev1 "istio.io/api/type/v1beta1"
+	istio "istio.io/client-go/pkg/apis/security/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
+)
+
+var _ = ginkgo.Describe("waypoint", func() {
+	prove.Proves(behaviors.WaypointsOfOneNameServeEverywhere, func(s *prove.Spec) {
+		global, local, none := s.Service("global"), s.Service("local"), s.Service("none")
+		waypoint := s.StandingWaypoints()
+		for _, v := range []*prove.Service{global, local, none} {
+			v.Fingerprint(s.Sites)
+		}
+		global.Global(s.Sites...)
+		global.Behind(waypoint)
+		local.Behind(waypoint)
+		s.Each(func(from *prove.Site) {
+			s.Then(global.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce()))
+			s.Then(local.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
+			s.Twin(none.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossNone()))
+		})
+		global.Label(s.Sites, workload.LabelWaypoint, "")
+		s.Each(func(from *prove.Site) {
+			s.Twin(global.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossNone()))
+		})
+	})
+
+	prove.Proves(behaviors.PolicyAppliesExactlyOnce, func(s *prove.Spec) {
+		echo := s.Service("echo")
+		echo.Behind(s.StandingWaypoints())
+		echo.Global(s.Sites...)
+		s.Each(func(from *prove.Site) {
+			s.Twin(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossNone()))
+		})
+		echo.Fingerprint(s.Sites)
+		s.Each(func(from *prove.Site) {
+			os := s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
+			for _, to := range s.Sites {
+				n := os.Count(func(o traffic.Outcome) bool { return o.Cluster == to.Name })
+				s.Holds(n > 0, "%s to %s: %d answers, each marked once", from.Name, to.Name, n)
+			}
+		})
+	})
+
+	prove.Proves(behaviors.WaypointConfigurationIsNotSynced, func(s *prove.Spec) {
+		a, b := s.Pair()
+		echo := s.Service("echo")
+		echo.Behind(s.StandingWaypoints())
+		echo.Global(s.Sites...)
+		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.ClientB, 40), expect.ReachAll(s.Names()...)) })
+		deny := denyClientB(s, echo)
+		s.Apply([]*prove.Site{b}, deny)
+		s.Then(echo.HTTP(b.ClientB, 20), expect.Answer(403)) // where it is configured, it applies
+		elsewhere, err := a.ClientB.Do(s.Ctx, echo.HTTP(a.ClientB, 40).Call)
+		s.Must(err)
+		s.Note("client-b in %s, where no policy is: %s", a.Name, elsewhere)
+		s.Saw(effect(elsewhere, a.Name, b.Name))
+		s.Apply([]*prove.Site{a}, deny)
+		s.Each(func(from *prove.Site) {
+			s.Then(echo.HTTP(from.ClientB, 20), expect.Answer(403))
+			s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...))
+		})
+	})
+
+	prove.Proves(behaviors.ServiceBehindGlobalWaypoint, func(s *prove.Spec) {
+		a, b := s.Pair()
+		local, global := s.Service("local"), s.Service("global")
+		waypoint := s.OwnWaypoint(true)
+		for _, v := range []*prove.Service{local, global} {
+			v.Behind(waypoint)
+			v.Fingerprint(s.Sites)
+		}
+		global.Global(s.Sites...)
+		s.Each(func(from *prove.Site) {
+			s.Then(local.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
+			s.Twin(global.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
+		})
+		s.ScaleWaypoint(a, waypoint, 0)
+		s.Twin(global.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		os, err := a.Client.Do(s.Ctx, local.HTTP(a.Client, 40).Call)
+		s.Must(err)
+		s.Note("the local service, with its waypoint in %s gone: %s", a.Name, os)
+		s.Saw(fate(os, a.Name))
+	})
+
+	prove.Proves(behaviors.GlobalServiceNeedsGlobalWaypoint, func(s *prove.Spec) {
+		a, b := s.Pair()
+		echo := s.Service("echo")
+		waypoint := s.OwnWaypoint(true)
+		echo.Behind(waypoint)
+		echo.Fingerprint(s.Sites)
+		echo.Global(s.Sites...)
+		s.Each(func(from *prove.Site) {
+			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
+		})
+		s.ScaleWaypoint(a, waypoint, 0)
+		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		s.Label(s.Sites, prove.WaypointService(waypoint), workload.LabelGlobal, "")
+		s.Twin(echo.HTTP(a.Client, 10), expect.Fail(traffic.Reset))
+		s.Twin(echo.HTTP(b.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		s.ScaleWaypoint(a, waypoint, 1)
+		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(a.Name)))
+	})
+})
+
+// denyClientB is an L7 policy on the service that refuses ServiceAccount client-b.
+func denyClientB(s *prove.Spec, v *prove.Service) func(*prove.Site) client.Object {
+	return func(*prove.Site) client.Object {
+		return &istio.AuthorizationPolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: v.Namespace, Name: s.Name("deny")},
+			Spec: security.AuthorizationPolicy{Action: security.AuthorizationPolicy_DENY,
+				Rules:      []*security.Rule{{From: []*security.Rule_From{{Source: &security.Source{Principals: []string{"cluster.local/ns/" + prove.MeshNamespace + "/sa/client-b"}}}}}},
+				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: v.Name}}},
+		}
+	}
+}
+
+// effect names what a policy that only cluster b has did to a client of cluster a that it forbids.
+func effect(os traffic.Outcomes, a, b string) string {
+	denied := func(o traffic.Outcome) bool { return o.Code == 403 }
+	switch n := os.Count(denied); {
+	case n == len(os):
+		return "everywhere"
+	case n == 0 && os.Clusters()[a] > 0 && os.Clusters()[b] > 0 && os.Clusters()[a]+os.Clusters()[b] == len(os):
+		return "client-side"
+	case n > 0 && os.Clusters()[b] == 0 && os.Clusters()[a]+n == len(os):
+		return "server-side"
+	}
+	return "mixed: " + os.String()
+}
+
+// fate names what became of a local service whose own waypoint is gone.
+func fate(os traffic.Outcomes, home string) string {
+	count := func(f func(traffic.Outcome) bool) int { return os.Count(f) }
+	reached := func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Code == 200 }
+	switch {
+	case count(func(o traffic.Outcome) bool { return reached(o) && o.Cluster != home }) > 0:
+		return "served-remotely"
+	case count(func(o traffic.Outcome) bool { return reached(o) && len(o.Crossed) == 0 }) > 0:
+		return "bypassed"
+	case count(reached) == len(os):
+		return "stays-local"
+	case count(reached) == 0:
+		return "fails-closed"
+	}
+	return "mixed: " + os.String()
+}
