@@ -2,15 +2,13 @@
 package balancing
 
 import (
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/traffic"
 )
 
-var _ = ginkgo.Describe("balancing", func() {
+func init() {
 	prove.Proves(behaviors.RequestsSpreadOverClusters, func(s *prove.Spec) {
 		echo := s.Service("echo")
 		s.Each(func(from *prove.Site) { s.Twin(echo.TCP(from.Client, 40), expect.ReachOnly(from.Name)) })
@@ -42,7 +40,7 @@ var _ = ginkgo.Describe("balancing", func() {
 		s.Scale(a, "one", 1)
 		s.Each(func(from *prove.Site) { s.Then(one.HTTP(from.Client, 40), expect.ReachOnly(a.Name)) })
 	})
-})
+}
 
 func podsOf(v *prove.Service) expect.Expectation {
 	return expect.Each("to come from a pod of "+v.Name, func(o traffic.Outcome) bool {

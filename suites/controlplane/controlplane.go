@@ -7,14 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/prove"
 )
 
-var _ = ginkgo.Describe("controlplane", func() {
+func init() {
 	prove.Proves(behaviors.RemoteClustersAreSynced, func(s *prove.Spec) {
 		s.Each(func(at *prove.Site) {
 			s.Eventually(fmt.Sprintf("istiod of %s to list %s, each once and synced, itself without a secret and the others with one", at.Name, strings.Join(s.Names(), ", ")), func(ctx context.Context) (string, error) {
@@ -43,4 +41,4 @@ var _ = ginkgo.Describe("controlplane", func() {
 			s.TwinHolds(len(istiod.Unsynced(rows, append(s.Names(), "nobody"))) > 0, "istiod of %s does not list a cluster that nobody registered", at.Name)
 		})
 	})
-})
+}

@@ -2,8 +2,6 @@
 package dns
 
 import (
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/prove"
@@ -11,7 +9,7 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-var _ = ginkgo.Describe("dns", func() {
+func init() {
 	prove.Proves(behaviors.ServiceMustExistInClientCluster, func(s *prove.Spec) {
 		a, b := s.Pair()
 		echo := s.ServiceOf("echo", s.Name("remote")) // selects nothing in a: the Service without pods
@@ -22,4 +20,4 @@ var _ = ginkgo.Describe("dns", func() {
 		s.Twin(echo.HTTP(a.Client, 10), expect.Fail(traffic.NoSuchHost))
 		s.Twin(echo.HTTP(b.Client, 10), expect.ReachOnly(b.Name))
 	})
-})
+}

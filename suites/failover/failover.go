@@ -4,7 +4,6 @@ package failover
 import (
 	"time"
 
-	"github.com/onsi/ginkgo/v2"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	networking "istio.io/api/networking/v1"
@@ -17,7 +16,7 @@ import (
 	"ambient.test/conformance/framework/prove"
 )
 
-var _ = ginkgo.Describe("failover", func() {
+func init() {
 	prove.Proves(behaviors.WaypointPrefersLocalCluster, func(s *prove.Spec) {
 		echo := s.Service("echo")
 		behind(s, echo)
@@ -58,7 +57,7 @@ var _ = ginkgo.Describe("failover", func() {
 			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
 		})
 	})
-})
+}
 
 // behind is the page's set-up: the service and its waypoint are global, in every cluster, and each waypoint signs its answers.
 func behind(s *prove.Spec, echo *prove.Service) {

@@ -9,14 +9,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/prove"
 )
 
-var _ = ginkgo.Describe("gateway", func() {
+func init() {
 	prove.Proves(behaviors.GatewayDropsPlaintext, func(s *prove.Spec) {
 		served(s, func(at *prove.Site, g *prove.Gateway, host string) {
 			for _, try := range []struct {
@@ -97,7 +95,7 @@ var _ = ginkgo.Describe("gateway", func() {
 			s.TwinEventually(fmt.Sprintf("%s: a double HBONE call to a name that does not exist to be refused", at.Name), g.Answers("nobody."+prove.MeshNamespace+".svc.cluster.local", false))
 		})
 	})
-})
+}
 
 // served makes a global service, sees a double HBONE call to it answered by the gateway of each site (the control), and then runs the attempts.
 func served(s *prove.Spec, attempts func(at *prove.Site, g *prove.Gateway, host string)) {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/onsi/ginkgo/v2"
 	security "istio.io/api/security/v1"
 	typev1 "istio.io/api/type/v1beta1"
 	istio "istio.io/client-go/pkg/apis/security/v1"
@@ -19,7 +18,7 @@ import (
 	"ambient.test/conformance/framework/ztunnel"
 )
 
-var _ = ginkgo.Describe("identity", func() {
+func init() {
 	prove.Proves(behaviors.ClientIdentityArrives, func(s *prove.Spec) {
 		a, b := s.Pair()
 		echo := s.Echo("echo")
@@ -109,7 +108,7 @@ var _ = ginkgo.Describe("identity", func() {
 			return "", nil
 		})
 	})
-})
+}
 
 // policy is an AuthorizationPolicy on the spec's own echo for the principals; none given selects nobody.
 func policy(s *prove.Spec, word string, action security.AuthorizationPolicy_Action, principals ...string) func(*prove.Site) client.Object {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/prove"
@@ -16,7 +14,7 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-var _ = ginkgo.Describe("protocols", func() {
+func init() {
 	prove.Proves(behaviors.HTTP1CrossesClusters, func(s *prove.Spec) {
 		echo := across(s)
 		big := strings.Repeat("h", 60<<10)
@@ -70,7 +68,7 @@ var _ = ginkgo.Describe("protocols", func() {
 			s.Twin(waits, expect.Fail(traffic.TimedOut))
 		})
 	})
-})
+}
 
 // across is a global service that both clusters have been seen to answer.
 func across(s *prove.Spec) *prove.Service {

@@ -4,14 +4,12 @@ package scope
 import (
 	"fmt"
 
-	"github.com/onsi/ginkgo/v2"
-
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/prove"
 )
 
-var _ = ginkgo.Describe("scope", func() {
+func init() {
 	prove.Proves(behaviors.GlobalLabelJoinsClusters, func(s *prove.Spec) {
 		echo := s.Service("echo")
 		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachOnly(from.Name)) })
@@ -73,7 +71,7 @@ var _ = ginkgo.Describe("scope", func() {
 			s.Eventually("a double HBONE call to it to be refused by the gateway", g.Answers(global.Host(), false))
 		})
 	})
-})
+}
 
 func set(v *prove.Service, at *prove.Site, global bool) {
 	if global {

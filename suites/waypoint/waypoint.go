@@ -2,7 +2,6 @@
 package waypoint
 
 import (
-	"github.com/onsi/ginkgo/v2"
 	security "istio.io/api/security/v1"
 	typev1 "istio.io/api/type/v1beta1"
 	istio "istio.io/client-go/pkg/apis/security/v1"
@@ -16,7 +15,7 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-var _ = ginkgo.Describe("waypoint", func() {
+func init() {
 	prove.Proves(behaviors.WaypointsOfOneNameServeEverywhere, func(s *prove.Spec) {
 		global, local, none := s.Service("global"), s.Service("local"), s.Service("none")
 		waypoint := s.StandingWaypoints()
@@ -113,7 +112,7 @@ var _ = ginkgo.Describe("waypoint", func() {
 		s.ScaleWaypoint(a, waypoint, 1)
 		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(a.Name)))
 	})
-})
+}
 
 // denyClientB is an L7 policy on the service that refuses ServiceAccount client-b.
 func denyClientB(s *prove.Spec, v *prove.Service) func(*prove.Site) client.Object {
