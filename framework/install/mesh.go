@@ -157,19 +157,21 @@ func Mesh(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	}
 	ctx, cancel := wait.Give(ctx, Budget)
 	defer cancel()
-	phase := o.Progress.Phase("mesh", len(f.Clusters))
-	defer func() { phase.Close(err) }()
-
 	if f.MeshReady == p.digest {
-		look, stop := context.WithTimeout(ctx, 5*time.Second)
-		err := p.each(look, phase, "look", (*site).ready)
+		look, stop := context.WithTimeout(ctx, 3*time.Second)
+		err := p.each(look, progress.Discard.Phase("", 0), "look", (*site).ready)
 		stop()
 		if err == nil {
 			return f.Save(f.Path())
 		}
 		// Something is missing or sick: laying it down again mends it or says why it cannot.
 	}
-	f.MeshReady, f.Istio = "", o.Istio
+	phase := o.Progress.Phase("mesh", len(f.Clusters))
+	defer func() { phase.Close(err) }()
+	f.MeshReady, f.Istio, f.Images = "", o.Istio, o.Images
+	if err := f.Save(f.Path()); err != nil { // first: a run killed in the middle must not leave a fleet that says it has a mesh
+		return err
+	}
 	if err := p.each(ctx, phase, "install", (*site).lay); err != nil {
 		return err
 	}
@@ -196,7 +198,7 @@ func (p *plan) each(ctx context.Context, phase progress.Phase, name string, do f
 	for i, s := range sites {
 		s.peers = append(slices.Clone(sites[:i]), sites[i+1:]...)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	for _, s := range sites {
 		s.item = phase.Item(s.cluster.Name)
 		g.Go(func() error {
@@ -204,8 +206,11 @@ func (p *plan) each(ctx context.Context, phase progress.Phase, name string, do f
 				if err := s.cluster.Connect(); err != nil {
 					return err
 				}
-				return do(s, wait.Saying(ctx, s.item.Note))
+				return do(s, wait.Saying(gctx, s.item.Note))
 			})
+			if err != nil && gctx.Err() != nil && ctx.Err() == nil {
+				err = fmt.Errorf("%s: stopped, because another cluster failed", s.cluster.Name)
+			}
 			s.item.Done(err)
 			return err
 		})

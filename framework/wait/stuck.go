@@ -13,7 +13,7 @@ type Problem struct {
 	Object  string // for example "pod istio-system/istiod-7d9"
 	Reason  string // one of the reasons of the table below
 	Message string
-	// container and previous say where the last words of a crashed container are found.
+	// Where the last words of a crashed container are found.
 	pod       *corev1.Pod
 	container string
 }
@@ -57,7 +57,8 @@ func problemsOf(pods []*corev1.Pod, events []*corev1.Event, owner string) []Prob
 		out = append(out, problemOf(p, events))
 	}
 	for _, e := range events {
-		if e.Reason == "FailedCreate" && len(pods) == 0 && (e.InvolvedObject.Kind+"/"+e.InvolvedObject.Name == owner || strings.HasPrefix(e.InvolvedObject.Kind+"/"+e.InvolvedObject.Name, strings.Replace(owner, "Deployment/", "ReplicaSet/", 1)+"-")) {
+		about := e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name
+		if e.Reason == "FailedCreate" && len(pods) == 0 && owner != "" && (about == owner || strings.HasPrefix(about, strings.Replace(owner, "Deployment/", "ReplicaSet/", 1)+"-")) {
 			out = append(out, Problem{Object: strings.ToLower(e.InvolvedObject.Kind) + " " + e.InvolvedObject.Namespace + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message})
 		}
 	}

@@ -56,48 +56,64 @@ func Saying(ctx context.Context, say func(format string, args ...any)) context.C
 
 // Deployment waits until the newest generation of a deployment, at least minGeneration, is rolled out: every replica updated and available, no old one left.
 func Deployment(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
-	return rollout(ctx, c, "Deployment", ns, name, minGeneration, func(o client.Object) (done bool, seen string, selector *metav1.LabelSelector) {
-		d := o.(*appsv1.Deployment)
-		want, s := int32(1), d.Status
-		if d.Spec.Replicas != nil {
-			want = *d.Spec.Replicas
-		}
-		done = s.ObservedGeneration >= d.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas <= max(want, s.UpdatedReplicas)
-		return done, fmt.Sprintf("%d of %d replicas available, %d updated", s.AvailableReplicas, want, s.UpdatedReplicas), d.Spec.Selector
-	}, &appsv1.DeploymentList{})
+	w := rollout(c, &appsv1.DeploymentList{}, "Deployment", ns, name)
+	return w.until(ctx, judgeRollout("Deployment/"+name, minGeneration))
 }
 
 // DaemonSet waits until the newest generation of a daemon set, at least minGeneration, is available on every node it is meant for (at least one).
 func DaemonSet(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
-	return rollout(ctx, c, "DaemonSet", ns, name, minGeneration, func(o client.Object) (bool, string, *metav1.LabelSelector) {
-		d := o.(*appsv1.DaemonSet)
-		s := d.Status
-		done := s.ObservedGeneration >= d.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled
-		return done, fmt.Sprintf("available on %d of %d nodes", s.NumberAvailable, s.DesiredNumberScheduled), d.Spec.Selector
-	}, &appsv1.DaemonSetList{})
+	w := rollout(c, &appsv1.DaemonSetList{}, "DaemonSet", ns, name)
+	return w.until(ctx, judgeRollout("DaemonSet/"+name, minGeneration))
 }
 
-func rollout(ctx context.Context, c *mesh.Cluster, kind, ns, name string, minGeneration int64, judge func(client.Object) (bool, string, *metav1.LabelSelector), list client.ObjectList) error {
-	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("%s %s/%s", strings.ToLower(kind), ns, name),
+// rollout watches a workload, with the pods of its namespace and what is warned about them.
+func rollout(c *mesh.Cluster, list client.ObjectList, kind, ns, name string) watcher {
+	return watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("%s %s/%s", strings.ToLower(kind), ns, name),
 		next: fmt.Sprintf("-n %s describe %s %s", ns, strings.ToLower(kind), name),
 		sources: []source{
 			named(list, ns, name),
 			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns)}},
 			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
 		}}
-	return w.until(ctx, func(s *state) verdict {
+}
+
+// judgeRollout judges the one workload of source 0 with the pods of source 1 and the events of source 2.
+func judgeRollout(owner string, minGeneration int64) func(*state) verdict {
+	return func(s *state) verdict {
 		for _, o := range s.objects[0] {
 			if o.GetGeneration() < minGeneration {
 				return verdict{seen: fmt.Sprintf("it is of generation %d, waiting for %d", o.GetGeneration(), minGeneration)}
 			}
-			done, seen, selector := judge(o)
+			done, seen, selector := rolledOut(o)
 			if done {
 				return verdict{done: true}
 			}
-			return verdict{seen: seen, problems: problemsOf(s.podsBy(1, selector), s.events(2), kind+"/"+name)}
+			return verdict{seen: seen, problems: problemsOf(s.podsBy(1, selector), s.events(2), owner)}
 		}
 		return verdict{seen: "it does not exist"}
-	})
+	}
+}
+
+// rolledOut reads the status of a Deployment or DaemonSet.
+func rolledOut(o client.Object) (done bool, seen string, selector *metav1.LabelSelector) {
+	switch w := o.(type) {
+	case *appsv1.Deployment:
+		want, s := int32(1), w.Status
+		if w.Spec.Replicas != nil {
+			want = *w.Spec.Replicas
+		}
+		done = s.ObservedGeneration >= w.Generation && s.UpdatedReplicas >= want && s.AvailableReplicas >= want && s.Replicas <= want
+		seen = fmt.Sprintf("%d of %d replicas available, %d updated", s.AvailableReplicas, want, s.UpdatedReplicas)
+		if s.Replicas > want {
+			seen += fmt.Sprintf(", %d to go away", s.Replicas-want)
+		}
+		return done, seen, w.Spec.Selector
+	case *appsv1.DaemonSet:
+		s := w.Status
+		done = s.ObservedGeneration >= w.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled
+		return done, fmt.Sprintf("available on %d of %d nodes, updated on %d", s.NumberAvailable, s.DesiredNumberScheduled, s.UpdatedNumberScheduled), w.Spec.Selector
+	}
+	panic(fmt.Sprintf("rollout of a %T", o))
 }
 
 // Pods waits until at least n pods match the labels and every one of them that is not on its way out is ready; it returns them.

@@ -1,0 +1,500 @@
+package install
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/mesh"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with a file under testdata.
+func golden(t *testing.T, name string, v any) {
+	t.Helper()
+	got, err := yaml.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (run `go test ./framework/install -update` if that is meant); got:\n%s", path, got)
+	}
+}
+
+func testFleet() (*mesh.Fleet, map[string]mesh.ImageRef) {
+	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Clusters: []*mesh.Cluster{
+		{Name: "cluster1", Network: "network1", Kubeconfig: "k1", APIServer: "https://192.0.2.11:6443", Kind: &mesh.KindCluster{GatewayPool: "192.0.2.100-192.0.2.109"}},
+		{Name: "cluster2", Network: "network2", Kubeconfig: "k2", APIServer: "https://192.0.2.12:6443", Kind: &mesh.KindCluster{GatewayPool: "192.0.2.110-192.0.2.119"}},
+	}}
+	images := map[string]mesh.ImageRef{}
+	for _, n := range []string{"pilot", "install-cni", "ztunnel", "proxyv2", "metallb-controller", "metallb-speaker"} {
+		images[n] = mesh.ImageRef{Ref: "test.local/" + n + ":t"}
+	}
+	return f, images
+}
+
+// moduleDir is the folder of a module that this project requires, from the module cache.
+func moduleDir(t *testing.T, module string) string {
+	t.Helper()
+	b, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+	dir := strings.TrimSpace(string(b))
+	if err != nil || dir == "" {
+		t.Fatalf("module %s: %v: run `go mod download %s`", module, err, module)
+	}
+	return dir
+}
+
+func TestValues(t *testing.T) {
+	f, images := testFleet()
+	values := map[string]any{}
+	for _, c := range charts(f, f.Clusters[0], images) {
+		values[c.release] = c.values
+	}
+	golden(t, "values.yaml", values)
+}
+
+func env(containers []corev1.Container) map[string]string {
+	m := map[string]string{}
+	for _, e := range containers[0].Env {
+		m[e.Name] = e.Value
+	}
+	return m
+}
+
+// The charts themselves must take the values as meant: this renders Istio's own.
+func TestRendered(t *testing.T) {
+	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
+	f, images := testFleet()
+	c := f.Clusters[0]
+	images["proxyv2"] = mesh.ImageRef{Ref: "test.local/proxyv2:t", StandIn: "upstream Envoy"}
+	deployments, daemonSets, maps := map[string]*appsv1.Deployment{}, map[string]*appsv1.DaemonSet{}, map[string]*corev1.ConfigMap{}
+	kinds := map[string]int{}
+	for _, ch := range charts(f, c, images) {
+		text, err := render(dir, ch)
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		objs, err := decode([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		for _, o := range objs {
+			kinds[o.GetObjectKind().GroupVersionKind().Kind]++
+			var into any
+			switch o.GetObjectKind().GroupVersionKind().Kind {
+			case "Deployment":
+				deployments[o.GetName()] = &appsv1.Deployment{}
+				into = deployments[o.GetName()]
+			case "DaemonSet":
+				daemonSets[o.GetName()] = &appsv1.DaemonSet{}
+				into = daemonSets[o.GetName()]
+			case "ConfigMap":
+				maps[o.GetName()] = &corev1.ConfigMap{}
+				into = maps[o.GetName()]
+			default:
+				continue
+			}
+			if err := typed(o, into); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	d := deployments["istiod"].Spec.Template.Spec.Containers
+	e := env(d)
+	for k, want := range map[string]string{"AMBIENT_ENABLE_MULTI_NETWORK": "true", "PILOT_ENABLE_AMBIENT": "true", "CLUSTER_ID": "cluster1", "AMBIENT_ENABLE_BAGGAGE": ""} {
+		// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is that istiod has it.
+		if e[k] != want {
+			t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
+		}
+	}
+	z := daemonSets["ztunnel"].Spec.Template.Spec.Containers
+	if e := env(z); e["NETWORK"] != "network1" || e["ISTIO_META_CLUSTER_ID"] != "cluster1" {
+		t.Errorf("ztunnel has NETWORK=%q and ISTIO_META_CLUSTER_ID=%q", e["NETWORK"], e["ISTIO_META_CLUSTER_ID"])
+	}
+	n := daemonSets["istio-cni-node"].Spec.Template.Spec.Containers
+	for name, got := range map[string]string{"pilot": d[0].Image, "ztunnel": z[0].Image, "install-cni": n[0].Image} {
+		if want := images[name].Ref; got != want {
+			t.Errorf("image of %s is %q, want exactly %q", name, got, want)
+		}
+	}
+	for name, c := range map[string]corev1.Container{"istiod": d[0], "ztunnel": z[0], "istio-cni": n[0]} {
+		if got := c.Resources.Requests.Cpu().String(); got != "10m" {
+			t.Errorf("%s requests %s CPU, want 10m", name, got)
+		}
+		if c.ImagePullPolicy != corev1.PullIfNotPresent {
+			t.Errorf("%s has pull policy %q", name, c.ImagePullPolicy)
+		}
+	}
+	for name, c := range map[string]corev1.Container{"ztunnel": z[0], "istio-cni": n[0]} {
+		if c.ReadinessProbe.PeriodSeconds != probeSeconds || c.ReadinessProbe.HTTPGet == nil {
+			t.Errorf("%s has readiness probe %+v", name, c.ReadinessProbe)
+		}
+	}
+	if maps["istio-cni-config"].Data["AMBIENT_ENABLED"] != "true" {
+		t.Errorf("istio-cni does not enable ambient: %v", maps["istio-cni-config"].Data)
+	}
+	var meshConfig struct {
+		AccessLogFile      string
+		ServiceScopeConfig []any `json:"serviceScopeConfigs"`
+	}
+	if err := yaml.Unmarshal([]byte(maps["istio"].Data["mesh"]), &meshConfig); err != nil || meshConfig.AccessLogFile != "/dev/stdout" || len(meshConfig.ServiceScopeConfig) != 1 {
+		t.Errorf("mesh config has not the access log and the profile's one scope rule: %+v, %v", meshConfig, err)
+	}
+	var injector struct {
+		Global struct {
+			Proxy, Waypoint struct {
+				Image     string
+				Resources corev1.ResourceRequirements
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(maps["istio-sidecar-injector"].Data["values"]), &injector); err != nil {
+		t.Fatal(err)
+	}
+	if g := injector.Global; g.Proxy.Image != images["proxyv2"].Ref || g.Waypoint.Resources.Requests.Cpu().String() != "10m" || g.Waypoint.Resources.Limits.Cpu().String() != "2" {
+		t.Errorf("gateways and waypoints get %+v", g)
+	}
+	if kinds["CustomResourceDefinition"] < 10 || kinds["HorizontalPodAutoscaler"] != 0 {
+		t.Errorf("rendered kinds: %v", kinds)
+	}
+}
+
+func TestBaggage(t *testing.T) {
+	f, images := testFleet()
+	has := func() bool {
+		i := slices.IndexFunc(charts(f, f.Clusters[0], images), func(c chart) bool { return c.release == "istiod" })
+		_, has := charts(f, f.Clusters[0], images)[i].values["env"].(map[string]any)["AMBIENT_ENABLE_BAGGAGE"]
+		return has
+	}
+	if !has() {
+		t.Error("with Istio's own proxy the documents want AMBIENT_ENABLE_BAGGAGE")
+	}
+	images["proxyv2"] = mesh.ImageRef{Ref: "test.local/proxyv2:t", StandIn: "upstream Envoy"}
+	if has() {
+		t.Error("with a stand-in AMBIENT_ENABLE_BAGGAGE makes listeners that Envoy refuses")
+	}
+}
+
+func TestEagerProbesRefusesOtherShape(t *testing.T) {
+	for name, text := range map[string]string{
+		"no daemon set": "kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n",
+		"no probe":      "kind: DaemonSet\napiVersion: apps/v1\nmetadata: {name: a}\nspec: {template: {spec: {containers: [{name: c}]}}}\n",
+	} {
+		if _, err := (eagerProbes{}).Run(bytes.NewBufferString(text)); err == nil {
+			t.Errorf("%s: it was taken", name)
+		}
+	}
+}
+
+func TestRemoteSecret(t *testing.T) {
+	f, _ := testFleet()
+	s, err := remoteSecret(f.Clusters[0], []byte("token-for-tests"), []byte("ca-for-tests"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := apply.Unstructured(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "remote-secret.yaml", u.Object)
+	config, err := clientcmd.Load(s.Data["cluster1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]; c.Server != "https://192.0.2.11:6443" || string(c.CertificateAuthorityData) != "ca-for-tests" {
+		t.Errorf("the kubeconfig points at %+v", c)
+	}
+	f.Clusters[0].APIServer = ""
+	if _, err := remoteSecret(f.Clusters[0], []byte("t"), []byte("ca")); err == nil {
+		t.Error("a secret without a server was made")
+	}
+}
+
+func TestEastWest(t *testing.T) {
+	f, _ := testFleet()
+	u, err := apply.Unstructured(eastWest(f.Clusters[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "eastwest.yaml", u.Object)
+}
+
+// metallbManifest has the shape of MetalLB's own, cut down to what the patch touches, one object of a kind that it leaves alone, and one per cut.
+const metallbManifest = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: metallb-system}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ipaddresspools.metallb.io}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: metallb-webhook-cert, namespace: metallb-system}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: metallb-webhook-service, namespace: metallb-system}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: controller, namespace: metallb-system}
+spec:
+  template:
+    spec:
+      containers:
+      - name: controller
+        image: upstream.test/metallb/controller:v1
+        args: [--port=7472]
+        env: [{name: METALLB_ML_SECRET_NAME, value: memberlist}, {name: METALLB_DEPLOYMENT, value: controller}]
+        ports: [{containerPort: 7472, name: monitoring}, {containerPort: 9443, name: webhook-server}]
+        readinessProbe: {initialDelaySeconds: 10, periodSeconds: 10, httpGet: {path: /metrics, port: monitoring}}
+        livenessProbe: {httpGet: {path: /metrics, port: monitoring}}
+        volumeMounts: [{name: cert, mountPath: /certs}]
+      volumes: [{name: cert, secret: {secretName: metallb-webhook-cert}}]
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: speaker, namespace: metallb-system}
+spec:
+  template:
+    spec:
+      containers:
+      - name: speaker
+        image: upstream.test/metallb/speaker:v1
+        env: [{name: METALLB_NODE_NAME, value: node}, {name: METALLB_ML_BIND_ADDR, value: a}, {name: METALLB_ML_LABELS, value: l}, {name: METALLB_ML_SECRET_KEY_PATH, value: p}]
+        ports: [{containerPort: 7472, name: monitoring}, {containerPort: 7946, name: memberlist-tcp}, {containerPort: 7946, name: memberlist-udp, protocol: UDP}]
+        readinessProbe: {initialDelaySeconds: 10, httpGet: {path: /metrics, port: monitoring}}
+        livenessProbe: {httpGet: {path: /metrics, port: monitoring}}
+        volumeMounts: [{name: memberlist, mountPath: /m}, {name: metallb-excludel2, mountPath: /e}]
+      volumes: [{name: memberlist, secret: {secretName: memberlist}}, {name: metallb-excludel2, configMap: {name: metallb-excludel2}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: metallb-webhook-configuration}
+`
+
+func TestPatchMetalLB(t *testing.T) {
+	objs, err := patchMetalLB([]byte(metallbManifest), "test.local/c:1", "test.local/s:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []any
+	for _, o := range objs {
+		u, err := apply.Unstructured(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, u.Object)
+	}
+	golden(t, "metallb.yaml", all)
+	b, _ := yaml.Marshal(all)
+	for part, times := range map[string]int{"test.local/c:1": 1, "test.local/s:1": 1, "upstream.test": 0, "webhook-cert": 0, "memberlist": 0} {
+		if n := bytes.Count(b, []byte(part)); n != times {
+			t.Errorf("%q is there %d times, want %d", part, n, times)
+		}
+	}
+}
+
+func TestPatchMetalLBRefusesOtherShape(t *testing.T) {
+	for name, tt := range map[string]struct{ old, new, says string }{
+		"another container beside":    {"      - name: speaker\n", "      - name: frr\n        image: upstream.test/frr:1\n      - name: speaker\n", "one container"},
+		"deployment has another name": {"kind: Deployment\nmetadata: {name: controller,", "kind: Deployment\nmetadata: {name: boss,", "runs pods and is not known"},
+		"no webhooks":                 {"kind: ValidatingWebhookConfiguration\nmetadata: {name: metallb-webhook-configuration}", "kind: ConfigMap\nmetadata: {name: other}", "lacks [ValidatingWebhookConfiguration/metallb-webhook-configuration]"},
+		"no memberlist volume":        {"{name: memberlist, mountPath: /m}, ", "", "volume memberlist"},
+		"variable renamed":            {"METALLB_ML_SECRET_NAME", "METALLB_SECRET", "METALLB_ML_SECRET_NAME"},
+		"another daemon set":          {"kind: Namespace\nmetadata: {name: metallb-system}", "kind: Namespace\nmetadata: {name: metallb-system}\n---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: frr-k8s}\nspec: {template: {spec: {containers: []}}}", "DaemonSet/frr-k8s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(metallbManifest, tt.old) {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := patchMetalLB([]byte(strings.Replace(metallbManifest, tt.old, tt.new, 1)), "test.local/c:1", "test.local/s:1")
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want a refusal that says %q", err, tt.says)
+			}
+		})
+	}
+}
+
+func TestSameBundle(t *testing.T) {
+	crd := func(name, version string) client.Object {
+		return &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name, "annotations": map[string]any{bundleVersion: version}}}}
+	}
+	has := func(name, version string) apiext.CustomResourceDefinition {
+		return apiext.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{bundleVersion: version}}}
+	}
+	want := []client.Object{crd("a", "v1"), crd("b", "v1")}
+	for name, tt := range map[string]struct {
+		have []apiext.CustomResourceDefinition
+		same bool
+	}{
+		"all there":          {[]apiext.CustomResourceDefinition{has("a", "v1"), has("b", "v1"), has("c", "v0")}, true},
+		"none there":         {nil, false},
+		"one missing":        {[]apiext.CustomResourceDefinition{has("a", "v1")}, false},
+		"one of another age": {[]apiext.CustomResourceDefinition{has("a", "v1"), has("b", "v0")}, false},
+	} {
+		if got := sameBundle(want, tt.have); got != tt.same {
+			t.Errorf("%s: %v, want %v", name, got, tt.same)
+		}
+	}
+}
+
+func TestGatewayAPIModule(t *testing.T) {
+	objs, err := gatewayAPI(moduleDir(t, "sigs.k8s.io/gateway-api"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds, rest, names := split(objs)
+	if !slices.Contains(names, "gateways.gateway.networking.k8s.io") || len(crds) != len(names) || len(rest) == 0 {
+		t.Errorf("read %v and %d other objects", names, len(rest))
+	}
+	for _, c := range crds {
+		if c.GetAnnotations()[bundleVersion] == "" {
+			t.Errorf("%s has no bundle version: sameBundle would be blind", c.GetName())
+		}
+	}
+	if _, err := gatewayAPI(t.TempDir()); err == nil {
+		t.Error("a folder without CRDs was taken")
+	}
+}
+
+func TestDiff(t *testing.T) {
+	before := &holding{
+		Objects: map[string]string{"namespaces default": "a=1", "configmaps default/x": "", "nodes n": "z=1"},
+		Nodes:   map[string]string{"n: file /etc/cni/net.d/10.conflist": "h1", "n: file /opt/cni/bin/ptp": "h2"},
+	}
+	now := &holding{
+		Objects: map[string]string{"namespaces default": "a=1,istio.io/dataplane-mode=ambient", "configmaps default/x": "", "nodes n": "z=1",
+			"configmaps default/istio-ca-root-cert": "", "clusterroles.rbac.authorization.k8s.io istiod": "", "namespaces other": "", "configmaps other/y": "", "configmaps other/istio-ca-root-cert": ""},
+		Nodes: map[string]string{"n: file /etc/cni/net.d/10.conflist": "h9", "n: iptables-save rule -N ISTIO_POSTRT": ""},
+	}
+	var got, ours []string
+	for _, l := range before.diff(now) {
+		got = append(got, l.what)
+		if !foreign(l, before) {
+			ours = append(ours, l.what)
+		}
+	}
+	want := []string{
+		"clusterroles.rbac.authorization.k8s.io istiod is left",
+		"configmaps default/istio-ca-root-cert is left",
+		"configmaps other/istio-ca-root-cert is left",
+		"configmaps other/y is left",
+		"n: file /etc/cni/net.d/10.conflist was changed and not put back",
+		"n: file /opt/cni/bin/ptp is gone",
+		"n: iptables-save rule -N ISTIO_POSTRT is left",
+		`namespaces default has labels "a=1,istio.io/dataplane-mode=ambient", it had "a=1"`,
+		"namespaces other is left",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if want := slices.DeleteFunc(want, func(s string) bool { return s == "configmaps other/y is left" || s == "namespaces other is left" }); !slices.Equal(ours, want) {
+		t.Errorf("of the mesh are\n%s\nwant\n%s", strings.Join(ours, "\n"), strings.Join(want, "\n"))
+	}
+	if l := before.diff(before); len(l) != 0 {
+		t.Errorf("a cluster differs from itself: %v", l)
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	// The same configuration, and then another, in base64 as a node sends it.
+	a, b, c := canonical("eyJhIjoxLCJiIjpbMV19"), canonical("ewogICJiIjogWyAxIF0sCiAgImEiOiAxCn0K"), canonical("eyJhIjoyLCJiIjpbMV19")
+	if a != b || a == c {
+		t.Errorf("layout must not count and content must: %s %s %s", a, b, c)
+	}
+}
+
+func TestNewPlanRefuses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		spoil func(*mesh.Fleet, map[string]mesh.ImageRef)
+		says  string
+	}{
+		"not ours":       {func(f *mesh.Fleet, _ map[string]mesh.ImageRef) { f.Provider = mesh.ProviderExisting }, "not ours to change"},
+		"image missing":  {func(_ *mesh.Fleet, i map[string]mesh.ImageRef) { delete(i, "ztunnel") }, "image ztunnel"},
+		"short image":    {func(_ *mesh.Fleet, i map[string]mesh.ImageRef) { i["pilot"] = mesh.ImageRef{Ref: "pilot:1"} }, "image pilot"},
+		"no API address": {func(f *mesh.Fleet, _ map[string]mesh.ImageRef) { f.Clusters[1].APIServer = "" }, "cluster2"},
+		"no pool":        {func(f *mesh.Fleet, _ map[string]mesh.ImageRef) { f.Clusters[0].Kind = nil }, "gatewayPool"},
+	} {
+		f, images := testFleet()
+		if err := f.Save(filepath.Join(t.TempDir(), "fleet.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		tt.spoil(f, images)
+		if _, err := newPlan(f, Options{Images: images}); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want a refusal that says %q", name, err, tt.says)
+		}
+	}
+}
+
+// The digest must change with everything that a reinstall would change, and with nothing else.
+func TestDigest(t *testing.T) {
+	dir := t.TempDir()
+	digest := func(spoil func(*mesh.Fleet, *Options)) string {
+		f, images := testFleet()
+		if err := f.Save(filepath.Join(dir, "fleet.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		metallbDir := filepath.Join(dir, "metallb")
+		if err := os.MkdirAll(filepath.Join(metallbDir, "config", "manifests"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(metallbDir, "config", "manifests", "metallb-native.yaml"), []byte(metallbManifest), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Images: images, Istio: "v1", ChartsDir: filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts"), GatewayCRDs: moduleDir(t, "sigs.k8s.io/gateway-api"), MetalLB: metallbDir}
+		spoil(f, &o)
+		p, err := newPlan(f, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.digest
+	}
+	same := digest(func(*mesh.Fleet, *Options) {})
+	if again := digest(func(f *mesh.Fleet, _ *Options) { f.MeshReady = "x" }); again != same {
+		t.Error("the same mesh has two digests")
+	}
+	for name, spoil := range map[string]func(*mesh.Fleet, *Options){
+		"image": func(_ *mesh.Fleet, o *Options) { o.Images["ztunnel"] = mesh.ImageRef{Ref: "test.local/other:1"} },
+		"build": func(_ *mesh.Fleet, o *Options) {
+			o.Images["ztunnel"] = mesh.ImageRef{Ref: o.Images["ztunnel"].Ref, Digest: "sha256:1"}
+		},
+		"network": func(f *mesh.Fleet, _ *Options) { f.Clusters[0].Network = "other" },
+		"address": func(f *mesh.Fleet, _ *Options) { f.Clusters[0].APIServer = "https://192.0.2.99:6443" },
+		"istio":   func(_ *mesh.Fleet, o *Options) { o.Istio = "v2" },
+		"trust":   func(f *mesh.Fleet, _ *Options) { f.TrustDomain = "td.test" },
+	} {
+		if digest(spoil) == same {
+			t.Errorf("another %s gives the same digest", name)
+		}
+	}
+}

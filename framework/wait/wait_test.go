@@ -1,0 +1,258 @@
+package wait
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	kwatch "k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+func pod(name string, status corev1.PodStatus) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), Labels: map[string]string{"app": "a"}}, Status: status}
+}
+
+func waiting(reason, message string) corev1.PodStatus {
+	return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", Image: "reg/x:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
+}
+
+func ready() corev1.PodStatus {
+	return corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}
+}
+
+func warning(about, reason, message string, at int64) *corev1.Event {
+	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: about + reason + fmt.Sprint(at)}, InvolvedObject: corev1.ObjectReference{Kind: "Pod", UID: types.UID(about)},
+		Type: corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: metav1.Unix(at, 0)}
+}
+
+func TestProblemOfPod(t *testing.T) {
+	crashed := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: 2, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7, Reason: "Error"}}}}}
+	for name, tt := range map[string]struct {
+		status       corev1.PodStatus
+		events       []*corev1.Event
+		reason, says string
+	}{
+		"no room": {corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/1 nodes are available: 1 Insufficient cpu."}}}, nil,
+			"Unschedulable", "Insufficient cpu"},
+		"first pull fails":     {waiting("ErrImagePull", "no such host"), nil, "ImagePull", "no such host"},
+		"pull backs off":       {waiting("ImagePullBackOff", "Back-off pulling image"), nil, "ImagePull", "Back-off"},
+		"may not pull":         {waiting("ErrImageNeverPull", "not present with pull policy of Never"), nil, "ErrImageNeverPull", "reg/x:1"},
+		"bad reference":        {waiting("InvalidImageName", "couldn't parse"), nil, "InvalidImageName", "couldn't parse"},
+		"config map to come":   {waiting("CreateContainerConfigError", `configmap "x" not found`), nil, "CreateContainerConfigError", `configmap "x"`},
+		"crashes, runs now":    {crashed, nil, "CrashLoop", "code 7"},
+		"volume to come":       {waiting("ContainerCreating", ""), []*corev1.Event{warning("p", "FailedMount", `configmap "istio-ca-root-cert" not found`, 1)}, "FailedMount", "istio-ca-root-cert"},
+		"probe fails":          {corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c"}}}, []*corev1.Event{warning("p", "FailedMount", "old", 1), warning("p", "Unhealthy", "statuscode: 503", 2)}, "Unhealthy", "503"},
+		"warning of another":   {waiting("ContainerCreating", ""), []*corev1.Event{warning("q", "FailedMount", "not mine", 1)}, "NotReady", "ContainerCreating"},
+		"unknown warning":      {waiting("ContainerCreating", ""), []*corev1.Event{warning("p", "Strange", "words", 1)}, "NotReady", "Strange: words"},
+		"evicted":              {corev1.PodStatus{Phase: corev1.PodFailed, Message: "The node was low on resource: memory."}, nil, "Evicted", "memory"},
+		"nothing has happened": {corev1.PodStatus{}, nil, "NotReady", "no container"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := problemsOf([]*corev1.Pod{pod("p", tt.status)}, tt.events, "")
+			if len(got) != 1 || got[0].Reason != tt.reason || !strings.Contains(got[0].Message, tt.says) {
+				t.Fatalf("got %v, want one %s that says %q", got, tt.reason, tt.says)
+			}
+			if _, known := patience[tt.reason]; !known {
+				t.Errorf("no patience is set for %s", tt.reason)
+			}
+		})
+	}
+}
+
+func TestProblemsOfOwner(t *testing.T) {
+	refused := warning("", "FailedCreate", "exceeded quota", 1)
+	refused.InvolvedObject = corev1.ObjectReference{Kind: "ReplicaSet", Namespace: "ns", Name: "web-5d4"}
+	if got := problemsOf(nil, []*corev1.Event{refused}, "Deployment/web"); len(got) != 1 || got[0].Reason != "FailedCreate" {
+		t.Errorf("got %v, want the refusal of web's ReplicaSet", got)
+	}
+	if got := problemsOf(nil, []*corev1.Event{refused}, "Deployment/other"); len(got) != 0 {
+		t.Errorf("got %v for a deployment whose ReplicaSet it is not", got)
+	}
+	leaving := pod("p", waiting("ErrImagePull", ""))
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	if got := problemsOf([]*corev1.Pod{leaving, pod("q", ready())}, nil, ""); len(got) != 0 {
+		t.Errorf("got %v, want nothing about a pod that leaves and one that is ready", got)
+	}
+}
+
+func TestRolledOut(t *testing.T) {
+	two := int32(2)
+	deployment := func(observed int64, replicas, updated, available int32) client.Object {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Generation: 3}, Spec: appsv1.DeploymentSpec{Replicas: &two},
+			Status: appsv1.DeploymentStatus{ObservedGeneration: observed, Replicas: replicas, UpdatedReplicas: updated, AvailableReplicas: available}}
+	}
+	daemonSet := func(observed int64, desired, updated, available int32) client.Object {
+		return &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Generation: 3},
+			Status: appsv1.DaemonSetStatus{ObservedGeneration: observed, DesiredNumberScheduled: desired, UpdatedNumberScheduled: updated, NumberAvailable: available}}
+	}
+	for name, tt := range map[string]struct {
+		o    client.Object
+		done bool
+	}{
+		"deployment is out":                   {deployment(3, 2, 2, 2), true},
+		"its status is of an older one":       {deployment(2, 2, 2, 2), false},
+		"an old replica is still there":       {deployment(3, 3, 2, 2), false},
+		"one is not available":                {deployment(3, 2, 2, 1), false},
+		"available, but of the old":           {deployment(3, 2, 1, 2), false},
+		"daemon set is out":                   {daemonSet(3, 1, 1, 1), true},
+		"daemon set meant for no node":        {daemonSet(3, 0, 0, 0), false},
+		"daemon set updated, not available":   {daemonSet(3, 1, 1, 0), false},
+		"daemon set of an older generation":   {daemonSet(2, 1, 1, 1), false},
+		"daemon set available, but not newer": {daemonSet(3, 1, 0, 1), false},
+	} {
+		if done, seen, _ := rolledOut(tt.o); done != tt.done {
+			t.Errorf("%s: done is %v, want %v (%s)", name, done, tt.done, seen)
+		}
+	}
+}
+
+// podsReady is a watcher over the pods of a fake cluster.
+func podsReady(c client.WithWatch) (*watcher, func(*state) verdict) {
+	w := &watcher{client: c, cluster: &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}, object: "pods", next: "get pods", sources: []source{{list: &corev1.PodList{}}}}
+	return w, func(s *state) verdict {
+		pods := s.podsBy(0, nil)
+		return verdict{done: len(pods) > 0 && podReady(pods[0]), seen: fmt.Sprintf("%d pods", len(pods)), problems: problemsOf(pods, nil, "")}
+	}
+}
+
+type said struct {
+	sync.Mutex
+	lines []string
+}
+
+func (s *said) say(format string, args ...any) {
+	s.Lock()
+	defer s.Unlock()
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}
+
+func (s *said) count(part string) (n int) {
+	s.Lock()
+	defer s.Unlock()
+	for _, l := range s.lines {
+		if strings.Contains(l, part) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestUntilSeesChange(t *testing.T) {
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ErrImagePull", "no such host"))).WithInterceptorFuncs(interceptor.Funcs{
+		Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, _ ...client.ListOption) (kwatch.Interface, error) {
+			w, err := c.Watch(ctx, l)
+			go func() { // the pod is replaced while it is watched
+				_ = c.Delete(ctx, pod("p", ready()))
+				_ = c.Create(ctx, pod("p", ready()))
+			}()
+			return w, err
+		},
+	}).Build()
+	w, judge := podsReady(c)
+	var heard said
+	ctx, cancel := context.WithTimeout(Saying(t.Context(), heard.say), 10*time.Second)
+	defer cancel()
+	if err := w.until(ctx, judge); err != nil {
+		t.Fatal(err)
+	}
+	if n := heard.count("no such host"); n != 1 {
+		t.Errorf("the reason was said %d times, want once: %q", n, heard.lines)
+	}
+}
+
+func TestUntilGivesUpAtOnce(t *testing.T) {
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ErrImageNeverPull", "not present"))).Build()
+	w, judge := podsReady(c)
+	err := w.until(t.Context(), judge)
+	var e *Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want an Error", err)
+	}
+	if e.Problem == nil || e.Problem.Reason != "ErrImageNeverPull" || e.Waited > 5*time.Second {
+		t.Errorf("got %+v, want to give up at once because of ErrImageNeverPull", e)
+	}
+	for _, part := range []string{"c1: pods", "pod ns/p: ErrImageNeverPull", "not present", "`kubectl --kubeconfig kc -n ns describe pod p`"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error lacks %q: %v", part, err)
+		}
+	}
+}
+
+func TestUntilHasPatience(t *testing.T) {
+	patience["Test"] = 30 * time.Millisecond
+	t.Cleanup(func() { delete(patience, "Test") })
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("Test", "for a while"))).Build()
+	w, judge := podsReady(c)
+	begin := time.Now()
+	err := w.until(t.Context(), judge)
+	if err == nil || time.Since(begin) < 30*time.Millisecond {
+		t.Errorf("got %v after %s, want a failure, and not before its patience of 30 ms", err, time.Since(begin))
+	}
+}
+
+func TestUntilBudget(t *testing.T) {
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).Build()
+	w, judge := podsReady(c)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	err := w.until(ctx, judge)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ContainerCreating") {
+		t.Errorf("got %v, want the deadline with what was seen last", err)
+	}
+}
+
+func TestUntilRefused(t *testing.T) {
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithInterceptorFuncs(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no rights"))
+	}}).Build()
+	w, judge := podsReady(c)
+	err := w.until(t.Context(), judge)
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot be watched") {
+		t.Errorf("got %v, want the refusal at once", err)
+	}
+}
+
+// A watch that the server ends, or a list that fails once, must not end the wait.
+func TestUntilStartsOver(t *testing.T) {
+	var lists int
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) error {
+			lists++
+			switch lists {
+			case 1:
+				return errors.New("connection refused")
+			case 2:
+				return c.List(ctx, l, o...)
+			}
+			l.(*corev1.PodList).Items = []corev1.Pod{*pod("p", ready())}
+			return nil
+		},
+		Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) (kwatch.Interface, error) {
+			w, err := c.Watch(ctx, l)
+			if err == nil {
+				w.Stop()
+			}
+			return w, err
+		},
+	}).Build()
+	w, judge := podsReady(c)
+	if err := w.until(t.Context(), judge); err != nil {
+		t.Error(err)
+	}
+}
