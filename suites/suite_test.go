@@ -13,6 +13,7 @@ import (
 
 var (
 	fleetFile = flag.String("fleet", "", "fleet file; without it no spec runs and only the authoring is checked")
+	settle    = flag.Duration("settle", prove.DefaultTimes.Settle, "how long a change may take to show in traffic")
 	only      = flag.String("only", "", "ids to run, separated by commas; default all")
 )
 
@@ -33,6 +34,7 @@ func TestConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{Fleet: f, Times: prove.DefaultTimes, Out: os.Stdout}
+	o.Times.Settle = *settle
 	if *only != "" {
 		ids := "," + *only + ","
 		o.Skip = func(id string) (string, bool) { return "not asked for", !strings.Contains(ids, ","+id+",") }

@@ -87,9 +87,21 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	// An HTTP/2 server speaks first (SETTINGS); one that refuses the certificate sends an alert instead.
-	_, err = t.Read(make([]byte, 1))
-	return err
+	// Speak HTTP/2 first: Envoy answers only then. One that refuses the certificate sends an alert instead.
+	if _, err := io.WriteString(t, http2.ClientPreface); err != nil {
+		return err
+	}
+	if err := http2.NewFramer(t, nil).WriteSettings(); err != nil {
+		return err
+	}
+	f, err := http2.NewFramer(nil, t).ReadFrame()
+	if err != nil {
+		return err
+	}
+	if _, ok := f.(*http2.SettingsFrame); !ok {
+		return fmt.Errorf("the gateway answered with a frame of type %s instead of SETTINGS", f.Header().Type)
+	}
+	return nil
 }
 
 // WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no certificate.

@@ -141,8 +141,10 @@ func spiffe(trustDomain, namespace, account string) *url.URL {
 
 // config is the client side of HBONE's TLS: 1.3, ALPN h2, no server name; the peer must chain to the mesh's roots and carry a SPIFFE identity.
 func (id *Identity) config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{id.Certificate},
-		InsecureSkipVerify: true, // the names in these certificates are SPIFFE identities: the chain is checked below
+	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+		// Not Certificates: of those Go sends only what the server says it would accept, and a stranger's certificate would silently be none.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil },
+		InsecureSkipVerify:   true, // the names in these certificates are SPIFFE identities: the chain is checked below
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			between := x509.NewCertPool()
 			for _, c := range cs.PeerCertificates[1:] {

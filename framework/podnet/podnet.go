@@ -152,7 +152,8 @@ func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
 		defer close(s.failed)
 		if b, err := io.ReadAll(es); err == nil && len(b) > 0 {
 			s.why = errors.New(string(b))
-			_ = ds.Reset() // wakes the reader, who then tells why
+			// A peer that answers and then resets makes the kubelet fail the forward while the answer is still on its way: let the reader have it first.
+			time.AfterFunc(250*time.Millisecond, func() { _ = ds.Reset() }) // wakes a reader that still waits, who then tells why
 		}
 	}()
 	return s, nil

@@ -159,7 +159,7 @@ var causes = []struct {
 	kind  Kind
 	words []string
 }{
-	{NoSuchHost, []string{"no such host", "server misbehaving", "Temporary failure in name resolution"}},
+	{NoSuchHost, []string{"no such host", "server misbehaving", "lame referral", "Temporary failure in name resolution"}},
 	{TLSAlert, []string{"remote error: tls:", "tls: alert"}},
 	{Refused, []string{"connection refused"}},
 	{TimedOut, []string{"i/o timeout", "timed out", "deadline exceeded", "Client.Timeout", "DeadlineExceeded"}},

@@ -58,7 +58,6 @@ func init() {
 		echo.Global(s.Sites...)
 		a, b := s.Pair()
 		s.Then(echo.HTTP(a.Client, 40), expect.ReachAll(s.Names()...))
-		before := map[string]ztunnel.Counters{}
 		read := func() map[string]ztunnel.Counters {
 			now := map[string]ztunnel.Counters{}
 			for _, at := range s.Sites {
@@ -68,7 +67,7 @@ func init() {
 			}
 			return now
 		}
-		before = read()
+		before := read()
 		calls := echo.HTTP(a.Client, 60)
 		os, err := calls.From.Do(s.Ctx, calls.Call)
 		s.Must(err)
