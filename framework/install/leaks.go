@@ -110,6 +110,14 @@ var unwatched = map[schema.GroupResource]bool{
 	{Group: "networking.k8s.io", Resource: "ipaddresses"}: true, // follow their service
 }
 
+// redirected says that istio-cni has put rules into the pod that send its traffic to a ztunnel.
+func redirected(o metav1.Object) bool {
+	return o.GetAnnotations()["ambient.istio.io/redirection"] == "enabled"
+}
+
+// redirectedMark follows the name of a pod that is.
+const redirectedMark = " (redirected to ztunnel)"
+
 // labelled are the kinds that an install may leave labels on.
 var labelled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
 
@@ -153,6 +161,9 @@ func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error)
 				mu.Lock()
 				defer mu.Unlock()
 				for _, o := range items.Items {
+					if gr == (schema.GroupResource{Resource: "pods"}) && redirected(&o) {
+						s.Objects["pods "+o.Namespace+"/"+o.Name+redirectedMark] = ""
+					}
 					if len(o.OwnerReferences) > 0 {
 						continue
 					}
@@ -184,7 +195,7 @@ func joinLabels(m map[string]string) string {
 // nodeProbe prints what Istio may leave on a node, one thing per line as "thing<TAB>description". What a node has no tool for it cannot have.
 const nodeProbe = `
 for f in /etc/cni/net.d/* /opt/cni/bin/*; do [ -f "$f" ] || continue; case $f in *.conf|*.conflist) printf 'file %s\tjson %s\n' "$f" "$(base64 -w0 "$f")";; *) printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)";; esac; done
-for t in iptables-save ip6iptables-save; do command -v $t >/dev/null && $t 2>/dev/null | grep -i istio | sed "s/^/$t rule /; s/$/\t/"; done
+for t in iptables-save ip6iptables-save; do command -v $t >/dev/null && $t 2>/dev/null | grep -E 'ISTIO_|istio-inpod' | sed "s/^/$t rule /; s/$/\t/"; done
 command -v nft >/dev/null && nft list tables 2>/dev/null | grep -i istio | sed 's/^/nft /; s/$/\t/'
 command -v ipset >/dev/null && ipset list -n 2>/dev/null | grep -i istio | sed 's/^/ipset /; s/$/\t/'
 for d in /var/run/istio-cni /var/run/ztunnel /etc/ambient-config; do [ -e $d ] && printf 'folder %s\t\n' $d; done

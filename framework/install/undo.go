@@ -2,10 +2,12 @@ package install
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,6 +15,7 @@ import (
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -24,8 +27,9 @@ import (
 // Undo takes the mesh away again, in all clusters side by side, and fails with a list if anything of it is left (see Leaks). It may run on a fleet
 // without a mesh or with half of one. The CA files stay, so that the next Mesh has the same root.
 //
-// The order matters in three places: objects that istiod acts on go while it lives; istio-cni goes before its rights do, since it takes its
-// plugin out of the nodes' configuration only while it can see that its DaemonSet is gone; CRDs go last.
+// The order matters in four places: pods leave the mesh while istio-cni is there to take its rules out of them, so namespaces lose their label first
+// (those that had it before the install get it back in the end); objects that istiod acts on go while it lives; istio-cni goes before its rights do, since it takes
+// its plugin out of the nodes' configuration only while it can see that its DaemonSet is gone; CRDs go last.
 func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
@@ -79,7 +83,7 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 
 // foreign tells what the mesh did not make: namespaces that appeared after the install, other than its own, and what is in them but for istiod's config maps.
 func foreign(l leak, before *holding) bool {
-	if l.namespace == "" || l.namespace == namespace || l.namespace == metallbNamespace || strings.Contains(l.what, "/istio-ca-") {
+	if l.namespace == "" || l.namespace == namespace || l.namespace == metallbNamespace || strings.Contains(l.what, "/istio-ca-") || strings.Contains(l.what, redirectedMark) {
 		return false
 	}
 	_, old := before.Objects["namespaces "+l.namespace]
@@ -92,7 +96,16 @@ func (s *site) undo(ctx context.Context) error {
 	if s.helm, err = newHelm(c); err != nil {
 		return err
 	}
-	// Gateways first: their Deployments and Services are theirs, and MetalLB takes the addresses back while it runs.
+	before := map[string]string{} // what was there before the install
+	if snap, err := readSnapshot(s.fleet, c); err == nil {
+		before = snap.Objects
+	} else if !errors.Is(err, errNoSnapshot) {
+		return err
+	}
+	if err := s.leaveMesh(ctx); err != nil {
+		return err
+	}
+	// Gateways: their Deployments and Services are theirs, and MetalLB takes the addresses back while it runs.
 	if err := ignoreNoKind(c.Client().DeleteAllOf(ctx, &gateway.Gateway{}, client.InNamespace(namespace))); err != nil {
 		return fmt.Errorf("%s: delete gateways: %w", c.Name, err)
 	}
@@ -137,28 +150,22 @@ func (s *site) undo(ctx context.Context) error {
 	if err := remove(ctx, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}); err != nil {
 		return err
 	}
-	before := map[string]bool{} // CRDs that were there before the install
-	if snap, err := readSnapshot(s.fleet, c); err == nil {
-		for o := range snap.Objects {
-			if name, is := strings.CutPrefix(o, "customresourcedefinitions.apiextensions.k8s.io "); is {
-				before[name] = true
-			}
-		}
-	} else if !errors.Is(err, errNoSnapshot) {
-		return err
-	}
 	var all apiext.CustomResourceDefinitionList
 	if err := c.Client().List(ctx, &all); err != nil {
 		return fmt.Errorf("%s: list custom resource definitions: %w", c.Name, err)
 	}
+	hadCRD := func(name string) bool {
+		_, had := before["customresourcedefinitions.apiextensions.k8s.io "+name]
+		return had
+	}
 	for _, crd := range all.Items {
-		if strings.HasSuffix(crd.Name, ".istio.io") && !before[crd.Name] { // the base chart tells helm to keep them
+		if strings.HasSuffix(crd.Name, ".istio.io") && !hadCRD(crd.Name) { // the base chart tells helm to keep them
 			crds = append(crds, &crd)
 		}
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, crd := range crds {
-		if !before[crd.GetName()] {
+		if !hadCRD(crd.GetName()) {
 			g.Go(func() error { return remove(gctx, c, crd) })
 		}
 	}
@@ -171,14 +178,65 @@ func (s *site) undo(ctx context.Context) error {
 		}
 	}
 	for _, crd := range crds {
-		if !before[crd.GetName()] {
+		if !hadCRD(crd.GetName()) {
 			if err := wait.Gone(ctx, c, &apiext.CustomResourceDefinitionList{}, client.MatchingFields{"metadata.name": crd.GetName()}); err != nil {
 				return err
 			}
 		}
 	}
+	for o, labels := range before {
+		ns, is := strings.CutPrefix(o, "namespaces ")
+		for _, l := range strings.Split(labels, ",") {
+			if k, v, _ := strings.Cut(l, "="); is && k == dataplaneLabel {
+				if err := setLabel(ctx, c, ns, k, v); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	return s.tidyNodes(ctx)
 }
+
+// leaveMesh takes all pods out of the mesh: the namespaces' labels go, and the wait ends when no pod is redirected any more.
+func (s *site) leaveMesh(ctx context.Context) error {
+	c := s.cluster
+	var cni appsv1.DaemonSet
+	if err := c.Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: "istio-cni-node"}, &cni); err != nil {
+		return client.IgnoreNotFound(err) // nobody is there to do it
+	}
+	var namespaces corev1.NamespaceList
+	if err := c.Client().List(ctx, &namespaces, client.HasLabels{dataplaneLabel}); err != nil {
+		return fmt.Errorf("%s: list namespaces: %w", c.Name, err)
+	}
+	for _, ns := range namespaces.Items {
+		if err := setLabel(ctx, c, ns.Name, dataplaneLabel, ""); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return wait.None(ctx, c, "leaving the mesh", &corev1.PodList{}, func(o client.Object) bool { return redirected(o) && o.GetDeletionTimestamp() == nil })
+}
+
+// setLabel sets a label of a namespace, or removes it if value is empty; a namespace that is gone is fine.
+func setLabel(ctx context.Context, c *mesh.Cluster, ns, key, value string) error {
+	var v any
+	if value != "" {
+		v = value
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": map[string]any{key: v}}})
+	if err != nil {
+		return err
+	}
+	o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
+	if err := c.Client().Patch(ctx, o, client.RawPatch(types.MergePatchType, patch)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("%s: label %s of namespace %s: %w", c.Name, key, ns, err)
+	}
+	return nil
+}
+
+// dataplaneLabel puts a namespace's pods into the mesh.
+const dataplaneLabel = "istio.io/dataplane-mode"
 
 // tidyNodes removes the folders that the kubelet made for Istio's DaemonSets (host paths of type DirectoryOrCreate); nothing else would ever remove them.
 // The CNI configuration and firewall are not touched: taking those back is Istio's own promise, and Leaks shows whether it kept it.

@@ -153,50 +153,50 @@ func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Ga
 			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
 		}}
 	var gw *gateway.Gateway
-	err := w.until(ctx, func(s *state) verdict {
-		gw = nil
-		for _, o := range s.objects[0] {
-			gw = o.(*gateway.Gateway)
-		}
-		if gw == nil {
-			return verdict{seen: "it does not exist"}
-		}
-		pods := s.podsBy(1, nil)
-		v := verdict{problems: problemsOf(pods, s.events(2), "Deployment/"+name)}
-		for _, want := range []gateway.GatewayConditionType{gateway.GatewayConditionAccepted, gateway.GatewayConditionProgrammed} {
-			cond := meta.FindStatusCondition(gw.Status.Conditions, string(want))
-			if cond == nil || cond.Status != metav1.ConditionTrue || cond.ObservedGeneration < gw.Generation {
-				v.seen = fmt.Sprintf("it is not %s", want)
-				if cond != nil {
-					v.seen += fmt.Sprintf(" (%s: %s)", cond.Reason, oneLine(cond.Message))
-				} else {
-					v.seen += " (no controller has set the condition: is the GatewayClass there?)"
-				}
-				for _, o := range s.objects[3] {
-					if svc := o.(*corev1.Service); svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(svc.Status.LoadBalancer.Ingress) == 0 {
-						v.seen += "; its LoadBalancer service has no address yet"
-					}
-				}
-				return v
-			}
-		}
-		ready := 0
-		for _, p := range pods {
-			if podReady(p) && p.DeletionTimestamp == nil {
-				ready++
-			}
-		}
-		switch {
-		case len(gw.Status.Addresses) == 0:
-			v.seen = "it has no address"
-		case ready == 0:
-			v.seen = "it is programmed, but no pod of it is ready"
-		default:
-			v.done = true
-		}
+	err := w.until(ctx, func(s *state) (v verdict) {
+		gw, v = judgeGateway(s)
 		return v
 	})
 	return gw, err
+}
+
+// judgeGateway judges the one Gateway of source 0 with the pods, events and services of sources 1 to 3.
+func judgeGateway(s *state) (gw *gateway.Gateway, v verdict) {
+	for _, o := range s.objects[0] {
+		gw = o.(*gateway.Gateway)
+	}
+	if gw == nil {
+		return nil, verdict{seen: "it does not exist"}
+	}
+	pods := s.podsBy(1, nil)
+	v.problems = problemsOf(pods, s.events(2), "Deployment/"+gw.Name)
+	for _, want := range []gateway.GatewayConditionType{gateway.GatewayConditionAccepted, gateway.GatewayConditionProgrammed} {
+		cond := meta.FindStatusCondition(gw.Status.Conditions, string(want))
+		if cond != nil && cond.Status == metav1.ConditionTrue && cond.ObservedGeneration >= gw.Generation {
+			continue
+		}
+		v.seen = fmt.Sprintf("it is not %s", want)
+		if cond != nil {
+			v.seen += fmt.Sprintf(" (%s: %s)", cond.Reason, oneLine(cond.Message))
+		} else {
+			v.seen += " (no controller has set the condition: is the GatewayClass there?)"
+		}
+		for _, o := range s.objects[3] {
+			if svc := o.(*corev1.Service); svc.Spec.Type == corev1.ServiceTypeLoadBalancer && len(svc.Status.LoadBalancer.Ingress) == 0 {
+				v.seen += "; its LoadBalancer service has no address yet"
+			}
+		}
+		return gw, v
+	}
+	if len(gw.Status.Addresses) == 0 {
+		v.seen = "it has no address"
+		return gw, v
+	}
+	v.done = slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return podReady(p) && p.DeletionTimestamp == nil })
+	if !v.done {
+		v.seen = "it is programmed, but no pod of it is ready"
+	}
+	return gw, v
 }
 
 // Established waits until every named CustomResourceDefinition is served.
@@ -241,26 +241,38 @@ func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.O
 // Gone waits until no object of the type of list's items matches the options.
 func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...client.ListOption) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
-	w := watcher{client: c.Client(), cluster: c, object: "removal of " + what + "s", next: "get " + what + " -A", sources: []source{{list: list, opts: opts}}}
+	return None(ctx, c, "removal of "+what+"s", list, func(client.Object) bool { return true }, opts...)
+}
+
+// None waits until is holds for no object of the type of list's items that matches the options; what names that state in the error.
+func None(ctx context.Context, c *mesh.Cluster, what string, list client.ObjectList, is func(client.Object) bool, opts ...client.ListOption) error {
+	w := watcher{client: c.Client(), cluster: c, object: what, next: "get " + strings.ToLower(strings.TrimSuffix(typeName(list), "List")) + " -A", sources: []source{{list: list, opts: opts}}}
 	return w.until(ctx, func(s *state) verdict {
 		var left []string
 		for _, o := range s.objects[0] {
-			n := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
-			if len(o.GetFinalizers()) > 0 {
-				n += " (finalizers " + strings.Join(o.GetFinalizers(), ", ") + ")"
+			if is(o) {
+				left = append(left, lingering(o))
 			}
-			if ns, ok := o.(*corev1.Namespace); ok {
-				for _, cond := range ns.Status.Conditions {
-					if cond.Status == corev1.ConditionTrue && strings.HasPrefix(string(cond.Type), "Namespace") {
-						n += " (" + oneLine(cond.Message) + ")"
-					}
-				}
-			}
-			left = append(left, n)
 		}
 		slices.Sort(left)
 		return verdict{done: len(left) == 0, seen: "still there: " + strings.Join(left, ", ")}
 	})
+}
+
+// lingering names an object with what may keep it.
+func lingering(o client.Object) string {
+	n := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
+	if len(o.GetFinalizers()) > 0 {
+		n += " (finalizers " + strings.Join(o.GetFinalizers(), ", ") + ")"
+	}
+	if ns, ok := o.(*corev1.Namespace); ok {
+		for _, cond := range ns.Status.Conditions {
+			if cond.Status == corev1.ConditionTrue && strings.HasPrefix(string(cond.Type), "Namespace") {
+				n += " (" + oneLine(cond.Message) + ")"
+			}
+		}
+	}
+	return n
 }
 
 func named(list client.ObjectList, ns, name string) source {

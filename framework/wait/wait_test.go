@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/mesh"
 )
@@ -118,6 +119,47 @@ func TestRolledOut(t *testing.T) {
 	} {
 		if done, seen, _ := rolledOut(tt.o); done != tt.done {
 			t.Errorf("%s: done is %v, want %v (%s)", name, done, tt.done, seen)
+		}
+	}
+}
+
+func TestJudgeGateway(t *testing.T) {
+	conditions := func(accepted, programmed metav1.ConditionStatus, generation int64) []metav1.Condition {
+		return []metav1.Condition{{Type: "Accepted", Status: accepted, Reason: "A", ObservedGeneration: generation}, {Type: "Programmed", Status: programmed, Reason: "AddressNotAssigned", ObservedGeneration: generation}}
+	}
+	gw := func(addresses int, c ...metav1.Condition) *gateway.Gateway {
+		return &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 2}, Status: gateway.GatewayStatus{Conditions: c, Addresses: make([]gateway.GatewayStatusAddress, addresses)}}
+	}
+	leaving := pod("p", ready())
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	for name, tt := range map[string]struct {
+		gw   *gateway.Gateway
+		pod  *corev1.Pod
+		done bool
+		seen string
+	}{
+		"serves":            {gw(1, conditions("True", "True", 2)...), pod("p", ready()), true, ""},
+		"nobody watches it": {gw(0), nil, false, "is the GatewayClass there"},
+		"of the last spec":  {gw(1, conditions("True", "True", 1)...), pod("p", ready()), false, "not Accepted"},
+		"no load balancer":  {gw(0, conditions("True", "False", 2)...), pod("p", ready()), false, "AddressNotAssigned: ); its LoadBalancer service has no address yet"},
+		"no address":        {gw(0, conditions("True", "True", 2)...), pod("p", ready()), false, "no address"},
+		"pod not ready":     {gw(1, conditions("True", "True", 2)...), pod("p", corev1.PodStatus{}), false, "no pod of it is ready"},
+		"pod on its way":    {gw(1, conditions("True", "True", 2)...), leaving, false, "no pod of it is ready"},
+		"does not exist":    {nil, nil, false, "does not exist"},
+	} {
+		st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
+		for i := range st.objects {
+			st.take(change{source: i, isReset: true})
+		}
+		if tt.gw != nil {
+			st.take(change{source: 0, set: tt.gw})
+		}
+		if tt.pod != nil {
+			st.take(change{source: 1, set: tt.pod})
+		}
+		st.take(change{source: 3, set: &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}})
+		if _, v := judgeGateway(st); v.done != tt.done || !strings.Contains(v.seen, tt.seen) {
+			t.Errorf("%s: got done=%v, %q; want %v, %q", name, v.done, v.seen, tt.done, tt.seen)
 		}
 	}
 }
