@@ -278,7 +278,10 @@ func (s *Stream) LocalAddr() net.Addr { return s.c.nc.LocalAddr() }
 func (s *Stream) RemoteAddr() net.Addr { return s.c.nc.RemoteAddr() }
 
 // SetDeadline implements net.Conn.
-func (s *Stream) SetDeadline(t time.Time) error { s.setDeadline(t, &s.rdeadline, &s.wdeadline); return nil }
+func (s *Stream) SetDeadline(t time.Time) error {
+	s.setDeadline(t, &s.rdeadline, &s.wdeadline)
+	return nil
+}
 
 // SetReadDeadline implements net.Conn.
 func (s *Stream) SetReadDeadline(t time.Time) error { s.setDeadline(t, &s.rdeadline); return nil }
