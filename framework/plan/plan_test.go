@@ -1,0 +1,214 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"ambient.test/conformance/behaviors"
+)
+
+// lab is the fleet that `make conformance` makes on a machine without images.
+var lab = Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, Owned: true, MeshAdmin: true, NodeAccess: true, MeshCA: true, Waypoints: true, StandIns: []string{"ztunnel", "proxyv2"}}
+
+func TestCoreProfileRunsTheMainJob(t *testing.T) {
+	p, err := Compute(lab, behaviors.ProfileCore, Filters{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range strings.Fields(`INST-01 INST-02 INST-12 INST-14 SCOPE-01 SCOPE-02 SCOPE-03 SCOPE-07 SCOPE-09 LB-01 LB-03 GW-01 GW-02 GW-03 GW-08 GW-13 GW-20
+		ID-01 ID-03 ID-09 WP-01 WP-02 WP-06 WP-07 WP-08 FO-01 FO-02 FO-03 CP-01 DNS-01 TRF-01 TRF-02 TRF-04`) {
+		if e, runs := p.Of(id); !runs {
+			t.Errorf("%s does not run: %+v", id, e)
+		}
+	}
+}
+
+func TestEveryNeedHasARequirement(t *testing.T) {
+	for n := range behaviors.NeedMeaning {
+		r, ok := requirements[n]
+		if !ok || r.reason(Environment{}) == "" {
+			t.Errorf("need %s cannot be decided", n)
+			continue
+		}
+		if !slices.Contains([]Class{ClassTopology, ClassFeature, ClassStandIn}, r.class) {
+			t.Errorf("need %s skips with class %s", n, r.class)
+		}
+		// What nothing is known of is not met, but for stand-ins, of which the bare environment has none.
+		if r.met(Environment{StandIns: []string{"ztunnel", "proxyv2"}}) {
+			t.Errorf("need %s is met by an environment that has nothing", n)
+		}
+	}
+	if len(requirements) != len(behaviors.NeedMeaning) {
+		t.Error("a requirement is for no need")
+	}
+}
+
+func TestSkips(t *testing.T) {
+	env := func(change func(*Environment)) Environment { e := lab; change(&e); return e }
+	for _, c := range []struct {
+		name    string
+		env     Environment
+		profile behaviors.Profile
+		filters Filters
+		id      string
+		class   Class
+		reason  string
+	}{
+		{"version", env(func(e *Environment) { e.Istio = "1.27.3" }), behaviors.ProfileCore, Filters{}, "FO-01", ClassVersion, "promised for Istio >=1.28, this is 1.27.3"},
+		{"mesh admin", env(func(e *Environment) { e.MeshAdmin = false }), behaviors.ProfileCore, Filters{}, "INST-02", ClassTopology, "it changes istio-system, which is not ours to change"},
+		{"waypoints", env(func(e *Environment) { e.Waypoints = false }), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
+		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
+		{"excluded", lab, behaviors.ProfileCore, Filters{Exclude: []string{"GW-*"}}, "GW-01", ClassUser, "taken out by the user: GW-*"},
+		{"not included", lab, behaviors.ProfileCore, Filters{Include: []string{"LB"}}, "GW-01", ClassUser, "not among those the user asked for: LB"},
+		{"included by chapter", lab, behaviors.ProfileCore, Filters{Include: []string{"GW"}}, "GW-01", "", ""},
+		{"a named id runs outside the profile", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-03"}}, "LB-03", "", ""},
+		{"a glob does not", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-0?"}}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
+		{"the user's wish comes last", env(func(e *Environment) { e.Waypoints = false }), behaviors.ProfileCore, Filters{Exclude: []string{"WP"}}, "WP-01", ClassFeature, "no waypoint can be deployed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := Compute(c.env, c.profile, c.filters)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, runs := p.Of(c.id)
+			if runs != (c.class == "") || e.Class != c.class || e.Reason != c.reason {
+				t.Errorf("runs %v, %q, %q", runs, e.Class, e.Reason)
+			}
+		})
+	}
+}
+
+func TestWishesThatAreNotUnderstood(t *testing.T) {
+	for _, c := range []struct {
+		env     Environment
+		profile behaviors.Profile
+		filters Filters
+		want    string
+	}{
+		{lab, "quick", Filters{}, `profile "quick" is unknown: choose one of smoke, core, extended, limits, all`},
+		{Environment{Istio: "latest"}, behaviors.ProfileCore, Filters{}, `"latest" is not an Istio version`},
+		{Environment{Istio: "1.31", Features: []behaviors.Feature{"magic"}}, behaviors.ProfileCore, Filters{}, `feature "magic" is unknown`},
+		{lab, behaviors.ProfileCore, Filters{Include: []string{"LB-99"}}, "there are LB-01, "},
+		{lab, behaviors.ProfileCore, Filters{Exclude: []string{"nothing"}}, `no behaviour is called "nothing": `},
+		{lab, behaviors.ProfileCore, Filters{Include: []string{"GW-["}}, "not a pattern"},
+	} {
+		_, err := Compute(c.env, c.profile, c.filters)
+		var u UsageError
+		if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// Whatever the environment, profile and wishes: every behaviour is in exactly one place, in order, and a skip has a class and a reason.
+func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
+	// A catalogue of its own, in which every combination of level, needs and state occurs.
+	r := rand.New(rand.NewPCG(1, 2))
+	flip := func() bool { return r.IntN(2) == 0 }
+	var needs []behaviors.Need
+	for n := range behaviors.NeedMeaning {
+		needs = append(needs, n)
+	}
+	slices.Sort(needs)
+	features := behaviors.Features()
+	all := slices.Clone(behaviors.All())
+	for i := range 300 {
+		c := behaviors.Chapters[r.IntN(len(behaviors.Chapters))]
+		b := &behaviors.Behavior{ID: fmt.Sprintf("%s-%02d", c.Prefix, 100+i), Level: behaviors.Levels[r.IntN(3)], Istio: behaviors.Range([]string{">=1.27", ">=1.30", "<1.29"}[r.IntN(3)])}
+		for range r.IntN(4) {
+			b.Needs = append(b.Needs, needs[r.IntN(len(needs))])
+		}
+		if b.Level == behaviors.Extended && len(features) > 0 {
+			b.Feature = features[r.IntN(len(features))].Feature
+		}
+		if b.State = behaviors.Proven; flip() {
+			b.State = behaviors.State{Why: "planned"}
+		}
+		all = append(all, b)
+	}
+	seen := map[Class]int{}
+	for range 500 {
+		env := Environment{
+			Istio: fmt.Sprintf("1.%d.%d", 26+r.IntN(7), r.IntN(4)), Clusters: 1 + r.IntN(3), Networks: 1 + r.IntN(3), Nodes: r.IntN(3),
+			Owned: flip(), MeshAdmin: flip(), NodeAccess: flip(), MeshCA: flip(), Waypoints: flip(), Ingress: flip(), Sidecars: flip(), IPv6: flip(),
+		}
+		for _, f := range features {
+			if flip() {
+				env.Features = append(env.Features, f.Feature)
+			}
+		}
+		if flip() {
+			env.OtherIstio = "1.30"
+		}
+		for _, s := range []string{"ztunnel", "proxyv2"} {
+			if flip() {
+				env.StandIns = append(env.StandIns, s)
+			}
+		}
+		var f Filters
+		wish := func() string {
+			id := all[r.IntN(len(all))].ID
+			return []string{id, id[:strings.Index(id, "-")], id[:len(id)-1] + "*"}[r.IntN(3)]
+		}
+		for range r.IntN(3) {
+			f.Include = append(f.Include, wish())
+		}
+		for range r.IntN(3) {
+			f.Exclude = append(f.Exclude, wish())
+		}
+		p, err := compute(all, env, behaviors.Profiles[r.IntN(len(behaviors.Profiles))], f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places := map[string]int{}
+		for _, list := range [][]Entry{p.Run, p.Skip, p.NotAutomated} {
+			for _, e := range list {
+				places[e.Behavior.ID]++
+			}
+			if !slices.IsSortedFunc(list, func(a, b Entry) int { return slices.Index(all, a.Behavior) - slices.Index(all, b.Behavior) }) {
+				t.Fatal("a list is not in the catalogue's order")
+			}
+		}
+		for _, b := range all {
+			if places[b.ID] != 1 {
+				t.Fatalf("%s is in %d places; environment %+v, filters %+v", b.ID, places[b.ID], env, f)
+			}
+		}
+		for _, e := range p.Run {
+			if e.Class != "" || e.Reason != "" || !e.Behavior.State.Automated {
+				t.Fatalf("it runs and is skipped: %+v", e)
+			}
+		}
+		for _, e := range p.Skip {
+			seen[e.Class]++
+			if !slices.Contains(Classes, e.Class) || e.Reason == "" {
+				t.Fatalf("a skip without class or reason: %+v", e)
+			}
+		}
+		for _, e := range p.NotAutomated {
+			if e.Reason == "" || e.Class != "" {
+				t.Fatalf("no reason: %+v", e)
+			}
+		}
+	}
+	for _, c := range Classes {
+		if seen[c] == 0 {
+			t.Errorf("class %s never occurred: the property was not tested for it", c)
+		}
+	}
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Fields(string(out)), []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/framework/plan"}; !slices.Equal(got, want) {
+		t.Errorf("plan depends on %v, want %v", got, want)
+	}
+}
