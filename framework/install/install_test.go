@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -423,6 +424,29 @@ func TestDiff(t *testing.T) {
 	}
 	if l := before.diff(before); len(l) != 0 {
 		t.Errorf("a cluster differs from itself: %v", l)
+	}
+}
+
+func TestSnapshotFiles(t *testing.T) {
+	f, _ := testFleet()
+	if err := f.Save(filepath.Join(t.TempDir(), "fleet.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	c := f.Clusters[0]
+	if _, err := readSnapshot(f, c); !errors.Is(err, errNoSnapshot) {
+		t.Errorf("got %v, want errNoSnapshot", err)
+	}
+	for _, tt := range []struct{ path, holds string }{{undonePath(f, c), "old"}, {snapshotPath(f, c), "new"}} { // a newer install's wins
+		if err := os.MkdirAll(filepath.Dir(tt.path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := writePrivate(tt.path, []byte(`{"objects":{"`+tt.holds+`":""}}`)); err != nil {
+			t.Fatal(err)
+		}
+		h, err := readSnapshot(f, c)
+		if _, has := h.Objects[tt.holds]; err != nil || !has {
+			t.Errorf("got %+v, %v; want the one that holds %q", h, err, tt.holds)
+		}
 	}
 }
 

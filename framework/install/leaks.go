@@ -291,6 +291,11 @@ func snapshotPath(f *mesh.Fleet, c *mesh.Cluster) string {
 	return filepath.Join(filepath.Dir(f.Path()), "before-mesh", c.Name+".json")
 }
 
+// undonePath is where the snapshot goes after Undo: it still tells leaks, and the next install takes one of its own.
+func undonePath(f *mesh.Fleet, c *mesh.Cluster) string {
+	return strings.TrimSuffix(snapshotPath(f, c), ".json") + ".undone.json"
+}
+
 // snapshotOnce keeps what the cluster held before the first install; a later install must not take the first one's objects for what was there.
 func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 	path := snapshotPath(f, c)
@@ -317,6 +322,9 @@ var errNoSnapshot = errors.New("nothing is known about the cluster before the in
 func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
 	path := snapshotPath(f, c)
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		b, err = os.ReadFile(undonePath(f, c))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w (%s is missing)", c.Name, errNoSnapshot, path)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -73,8 +74,8 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if len(ours) > 0 {
 		return fmt.Errorf("undo mesh left %d things behind: %s: run `amc down` to remove the clusters", len(ours), strings.Join(ours, "; "))
 	}
-	for _, c := range f.Clusters { // the next install starts from what is there then
-		if err := os.Remove(snapshotPath(f, c)); err != nil {
+	for _, c := range f.Clusters {
+		if err := os.Rename(snapshotPath(f, c), undonePath(f, c)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
