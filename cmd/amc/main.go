@@ -1,0 +1,60 @@
+// Command amc runs the conformance suite for Istio ambient multicluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitConformant    = 0
+	exitNonConformant = 1 // a promise was seen broken
+	exitUnknown       = 2 // the world broke, nothing was learnt of the mesh
+	exitUsage         = 3
+)
+
+// exit is an error that knows its exit code.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e exit) Error() string { return e.err.Error() }
+func (e exit) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf(format, args...)} }
+func unknown(err error) error                { return exit{exitUnknown, err} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second ctrl-C ends the process at once
+	err := root().ExecuteContext(ctx)
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "amc:", err)
+	var e exit
+	if !errors.As(err, &e) {
+		e.code = exitUsage // cobra's own: unknown commands and flags
+	}
+	os.Exit(e.code)
+}
+
+func root() *cobra.Command {
+	c := &cobra.Command{
+		Use:           "amc",
+		Short:         "Conformance and end-to-end suite for Istio ambient multicluster",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	c.AddCommand(runCommand(), preflightCommand())
+	return c
+}
