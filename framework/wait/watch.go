@@ -75,18 +75,19 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	var last verdict
 	var sourceErr error
 	fail := func(p *Problem, cause error) error {
-		reason := firstOf(last.seen, "nothing was seen of it")
-		switch {
-		case p != nil:
-			reason = last.seen + "; " + p.String() + lastWords(ctx, w.cluster, p)
-		case sourceErr != nil && !st.complete():
-			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
-		case len(last.problems) > 0:
-			reason = last.seen + "; " + last.problems[0].String() + lastWords(ctx, w.cluster, &last.problems[0])
+		reason, blamed := firstOf(last.seen, "nothing was seen of it"), p
+		if blamed == nil && len(last.problems) > 0 {
+			blamed = &last.problems[0]
 		}
 		next := w.next
-		if p != nil && p.pod != nil {
-			next = fmt.Sprintf("-n %s describe pod %s", p.pod.Namespace, p.pod.Name)
+		switch {
+		case blamed != nil:
+			reason += "; " + blamed.String() + lastWords(ctx, w.cluster, blamed)
+			if blamed.pod != nil {
+				next = fmt.Sprintf("-n %s describe pod %s", blamed.pod.Namespace, blamed.pod.Name)
+			}
+		case sourceErr != nil && !st.complete():
+			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
 		}
 		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: kubectl(w.cluster) + " " + next, Problem: p, cause: cause}
 	}
