@@ -302,7 +302,7 @@ func lastWords(ctx context.Context, c *mesh.Cluster, p *Problem) string {
 			continue
 		}
 		b, _ := io.ReadAll(io.LimitReader(r, 4096))
-		r.Close()
+		_ = r.Close()
 		if len(b) > 0 {
 			return "; its last words: " + oneLine(string(b))
 		}
