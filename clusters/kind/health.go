@@ -1,0 +1,216 @@
+package kind
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
+)
+
+// Health makes sure that a fleet can be used: every node's container runs (a stopped one is started) on both of its networks, its API server answers, it is
+// Ready and its firewall is in force. After an engine died whole and came back, the nodes come back with it, and with them their firewall, which is part of the node.
+// The error names the cluster, what is wrong, and the next command.
+func Health(ctx context.Context, f *mesh.Fleet) error {
+	if f.Kind == nil {
+		return fmt.Errorf("fleet %s is not of kind clusters", f.RunID)
+	}
+	e := of(f)
+	if _, err := e.Output(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
+		return fmt.Errorf("the container engine of fleet %s does not answer: %w: run `amc up`, which starts it again", f.RunID, err)
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, c := range f.Clusters {
+		all.Go(func() error { return healthy(ctx, e, f, c) })
+	}
+	return all.Wait()
+}
+
+// of is the engine that a fleet is in.
+func of(f *mesh.Fleet) *engine.Engine { return &engine.Engine{Host: f.Kind.DockerHost} }
+
+const anew = "run `amc down` and `amc up` to make the fleet anew"
+
+func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) error {
+	if c.Kind == nil || len(c.Kind.Nodes) == 0 {
+		return fmt.Errorf("%s: the fleet file names no node: %s", c.Name, anew)
+	}
+	if _, err := os.Stat(c.Kubeconfig); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: its kubeconfig %s is gone, or the cluster was never finished: %s", c.Name, c.Kubeconfig, anew)
+	}
+	var booted time.Time
+	for _, name := range c.Kind.Nodes {
+		out, err := d.Output(ctx, "container", "inspect", "-f", `{{index .Config.Labels "`+LabelRun+`"}} {{.State.Running}} {{range $n, $v := .NetworkSettings.Networks}}{{$n}},{{end}}`, name)
+		if err != nil && gone(err) {
+			return fmt.Errorf("%s is gone: its node container %s is not there any more: %s", c.Name, name, anew)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		state := strings.Fields(out)
+		if len(state) != 3 || state[0] != f.RunID {
+			return fmt.Errorf("%s: container %s is not of run %s and is left alone: %s", c.Name, name, f.RunID, anew)
+		}
+		if !strings.Contains(state[2], f.Kind.TransitNetwork+",") {
+			return fmt.Errorf("%s: container %s is not on the transit network %s: %s", c.Name, name, f.Kind.TransitNetwork, anew)
+		}
+		if state[1] != "true" {
+			if _, err := d.Output(ctx, "start", name); err != nil {
+				return fmt.Errorf("%s: its node %s was stopped and does not start: %w: %s", c.Name, name, err, anew)
+			}
+		}
+		out, err = d.Output(ctx, "container", "inspect", "-f", "{{.State.StartedAt}}", name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		if booted, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(out)); err != nil {
+			return fmt.Errorf("%s: container %s: %w", c.Name, name, err)
+		}
+	}
+	if err := answers(ctx, c); err != nil {
+		return err
+	}
+	if err := ready(ctx, c, booted); err != nil {
+		return err
+	}
+	return guarded(ctx, d, c)
+}
+
+// answers waits for the API server of a node that may just be booting. There is nothing to watch before it answers, so it is asked.
+func answers(ctx context.Context, c *mesh.Cluster) error {
+	const patience = 90 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
+	if err != nil {
+		return fmt.Errorf("%s: kubeconfig %s: %w: %s", c.Name, c.Kubeconfig, err, anew)
+	}
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("%s: kubeconfig %s: %w: %s", c.Name, c.Kubeconfig, err, anew)
+	}
+	ask := func() error {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		res, err := client.Do(r)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return fmt.Errorf("/readyz says %s", res.Status)
+		}
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for last := errors.New("not asked"); ; {
+		err := ask()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: its API server does not answer for %s: %w: run `docker logs %s`, or `amc down` and `amc up` to make the fleet anew", c.Name, patience, last, c.Kind.Nodes[0])
+		case <-tick.C:
+		}
+	}
+}
+
+// guarded says whether the node's firewall is in force.
+func guarded(ctx context.Context, d docker, c *mesh.Cluster) error {
+	for _, name := range c.Kind.Nodes {
+		if _, err := count(ctx, d, name); err != nil {
+			return fmt.Errorf("%s: the firewall of node %s is not in force, its pods could reach the outside: %w: %s", c.Name, name, err, anew)
+		}
+	}
+	return nil
+}
+
+// counters of a node's firewall, in packets.
+type counters struct {
+	Out      int64 // pods to addresses outside the fleet
+	Resolver int64 // pods to the engine's resolver
+	In       int64 // other nodes to closed ports
+}
+
+// count reads a node's firewall counters. It fails when the firewall, each chain of it, is not there.
+func count(ctx context.Context, d docker, node string) (counters, error) {
+	out, err := d.Output(ctx, "exec", node, "nft", "-j", "list", "table", "inet", "amc_fleet")
+	if err != nil {
+		return counters{}, err
+	}
+	return parseCounters([]byte(out))
+}
+
+func parseCounters(listing []byte) (c counters, err error) {
+	var table struct {
+		Nftables []struct {
+			Counter *struct {
+				Name    string
+				Packets int64
+			}
+			Chain *struct{ Name string }
+			Rule  *struct{ Chain string }
+		}
+	}
+	if err := json.Unmarshal(listing, &table); err != nil {
+		return c, fmt.Errorf("the answer of nft is malformed: %w", err)
+	}
+	missing := map[string]bool{"counter out": true, "counter resolver": true, "counter in": true,
+		"rules of forward": true, "rules of from_pods": true, "rules of to_pods": true, "rules of input": true, "rules of to_node": true}
+	for _, o := range table.Nftables {
+		switch {
+		case o.Counter != nil:
+			delete(missing, "counter "+o.Counter.Name)
+			switch o.Counter.Name {
+			case "out":
+				c.Out = o.Counter.Packets
+			case "resolver":
+				c.Resolver = o.Counter.Packets
+			case "in":
+				c.In = o.Counter.Packets
+			}
+		case o.Rule != nil:
+			delete(missing, "rules of "+o.Rule.Chain)
+		}
+	}
+	for m := range missing {
+		return c, fmt.Errorf("%s is missing", m)
+	}
+	return c, nil
+}
+
+// Rejected counts, per cluster, the packets by which pods tried to reach an address outside the fleet, the engine's resolver included, since the node booted.
+// It fails when a node's firewall is not in force.
+func Rejected(ctx context.Context, f *mesh.Fleet) (map[string]int64, error) {
+	e := of(f)
+	all := map[string]int64{}
+	for _, c := range f.Clusters {
+		for _, name := range c.Kind.Nodes {
+			n, err := count(ctx, e, name)
+			if err != nil {
+				return nil, fmt.Errorf("%s: firewall of node %s: %w: run `amc up`, which checks the fleet", c.Name, name, err)
+			}
+			all[c.Name] += n.Out + n.Resolver
+		}
+	}
+	return all, nil
+}

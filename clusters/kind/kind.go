@@ -1,0 +1,319 @@
+// Package kind makes fleets of kind clusters that are really on separate networks.
+//
+// Each cluster has a container network of its own, and the engine keeps these apart. One more, the transit network, joins the nodes as a second interface;
+// only API servers and east-west gateways answer there. All clusters use the same pod and service addresses unless told otherwise, so that a request that
+// arrives in another cluster can only have come through a gateway. No packet of a pod leaves the fleet: the node's firewall refuses and counts it.
+// [Prove] shows all this from inside the pods before anything is tested.
+package kind
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
+)
+
+// FleetFile is the name of the fleet file in Options.Dir.
+const FleetFile = "fleet.yaml"
+
+// Options of Up.
+type Options struct {
+	// RunID is part of the name of all that Up makes; default is a random one.
+	RunID string
+	// Clusters is how many; default 2, at most MaxClusters.
+	Clusters int
+	// Dir is where the fleet file, kubeconfigs/ and logs/ go.
+	Dir    string
+	Engine *engine.Engine
+	// Images must have "node", whose containerd already holds every other image.
+	Images map[string]mesh.ImageRef
+	// DistinctCIDRs gives each cluster pod and service addresses of its own, for comparison.
+	DistinctCIDRs bool
+	// Subnet is the /20 range of the fleet's container networks; empty finds a free one.
+	Subnet string
+	// Progress may be nil.
+	Progress progress.Reporter
+}
+
+// docker runs a command of the docker CLI and returns what it prints.
+type docker interface {
+	Output(ctx context.Context, args ...string) (string, error)
+}
+
+// Up makes the fleet and returns it when every node is Ready behind its firewall. The fleet file is written before the first thing is made, so that
+// [Down] finds everything whenever Up ends, by whatever cause; Up itself removes nothing but a cluster that it tries a second time.
+func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
+	if o.Progress == nil {
+		o.Progress = progress.Discard
+	}
+	f, nodes, err := plan(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	phase := o.Progress.Phase("clusters", len(f.Clusters))
+	defer func() { phase.Close(err) }()
+	path := filepath.Join(o.Dir, FleetFile)
+	if err := f.Save(path); err != nil {
+		return nil, fmt.Errorf("fleet file cannot be written: %w", err)
+	}
+	parent := ctx
+	all, ctx := errgroup.WithContext(parent)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w: run `amc down` to remove what was made", err)
+		}
+	}()
+	all.Go(func() error { return bake(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
+	all.Go(func() error {
+		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
+	})
+	for _, c := range f.Clusters {
+		all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR) })
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	all, ctx = errgroup.WithContext(parent)
+	for _, n := range nodes {
+		all.Go(func() error { return raise(ctx, o, f, n, phase.Item(n.Name)) })
+	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	return f, f.Save(path)
+}
+
+// plan decides everything before anything is made.
+func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
+	if o.RunID == "" {
+		o.RunID = NewRunID()
+	}
+	if err := CheckRunID(o.RunID); err != nil {
+		return nil, nil, err
+	}
+	if o.Clusters == 0 {
+		o.Clusters = 2
+	}
+	if o.Clusters < 1 || o.Clusters > MaxClusters {
+		return nil, nil, fmt.Errorf("%d clusters: a fleet has 1 to %d", o.Clusters, MaxClusters)
+	}
+	image := o.Images["node"]
+	if image.Ref == "" {
+		return nil, nil, errors.New("no node image is given: run `amc images build`")
+	}
+	var err error
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Lstat(filepath.Join(o.Dir, FleetFile)); !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s holds the file of a fleet already: use that fleet, or run `amc down` first", o.Dir)
+	}
+	if own, err := owned(ctx, o.Engine, o.RunID); err != nil {
+		return nil, nil, err
+	} else if !own.empty() {
+		return nil, nil, fmt.Errorf("run id %s is in use (%s): choose another, or run `amc down --run %s`", o.RunID, own, o.RunID)
+	}
+	used, err := busy(ctx, o.Engine)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := chooseBlock(o.Subnet, used)
+	if err != nil {
+		return nil, nil, err
+	}
+	facts, err := o.Engine.Output(ctx, "info", "--format", "{{.CgroupVersion}}")
+	if err != nil {
+		return nil, nil, err
+	}
+	mtu := 1500
+	if s, err := o.Engine.Output(ctx, "network", "inspect", "bridge", "-f", `{{index .Options "com.docker.network.driver.mtu"}}`); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil && n > 0 {
+			mtu = n
+		}
+	}
+	f := design(*o, b)
+	return f, nodesOf(f, node{MTU: mtu, CgroupV1: strings.TrimSpace(facts) == "1", ShortOfCaps: o.Engine.NeedsWrapper()}), nil
+}
+
+// design lays the fleet out in its block of addresses.
+func design(o Options, b block) *mesh.Fleet {
+	f := &mesh.Fleet{
+		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
+		Kind: &mesh.KindState{DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(), NodeImage: o.Images["node"].Ref},
+	}
+	for i := 1; i <= o.Clusters; i++ {
+		cidr := 10 // 10.10.0.0/16 and 10.110.0.0/16 in all clusters
+		if o.DistinctCIDRs {
+			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
+		}
+		first, last := b.pool(i)
+		kindName := kindName(o.RunID, i)
+		f.Clusters = append(f.Clusters, &mesh.Cluster{
+			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i), Region: fmt.Sprintf("region%d", i), Zone: fmt.Sprintf("zone%d", i),
+			Kubeconfig: filepath.Join(o.Dir, "kubeconfigs", fmt.Sprintf("cluster%d.yaml", i)),
+			APIServer:  fmt.Sprintf("https://%s:%d", b.node(i), apiServerPort),
+			PodCIDR:    fmt.Sprintf("10.%d.0.0/16", cidr), ServiceCIDR: fmt.Sprintf("10.%d.0.0/16", 100+cidr),
+			Kind: &mesh.KindCluster{
+				Name: kindName, Nodes: []string{nodeName(kindName)}, Network: networkName(o.RunID, i), NetworkCIDR: b.network(i).String(),
+				TransitIP: b.node(i).String(), GatewayPool: first.String() + "-" + last.String(),
+			},
+		})
+	}
+	return f
+}
+
+// nodesOf completes what is common to all nodes of the fleet with what is each one's own.
+func nodesOf(f *mesh.Fleet, common node) []node {
+	common.Image = imageName(f.RunID)
+	for _, c := range f.Clusters {
+		common.Fleet = append(common.Fleet, c.Kind.TransitIP, c.Kind.GatewayPool)
+	}
+	var all []node
+	for _, c := range f.Clusters {
+		n := common
+		n.Cluster, n.PodRange = c, strings.TrimSuffix(c.PodCIDR, "/16")+"/24" // what the controller manager gives the first node
+		all = append(all, n)
+	}
+	return all
+}
+
+func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet string, more ...string) error {
+	args := append([]string{"network", "create", "--driver", "bridge", "--subnet", subnet, "--label", LabelRun + "=" + f.RunID, "--label", LabelFrom + "=" + from(dir)}, more...)
+	_, err := d.Output(ctx, append(args, name)...)
+	if err != nil {
+		return fmt.Errorf("container network %s: %w", name, err)
+	}
+	return nil
+}
+
+// raise makes one cluster, a second time if the first failed: on a loaded machine kubeadm can miss its window.
+func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
+	defer func() { item.Done(err) }()
+	try := func() error {
+		connected := make(chan error, 1)
+		ord := order{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
+		connecting := false
+		err := create(ctx, o.Engine, n.Kind.Network, ord, func(stage string) {
+			item.Note("%s", stage)
+			// Not earlier: kind reads the node's address while it writes kubeadm's configuration, and takes a node with two for broken.
+			if !connecting && strings.HasPrefix(stage, "Starting control-plane") {
+				connecting = true
+				go func() {
+					_, err := o.Engine.Output(ctx, "network", "connect", "--ip", n.Kind.TransitIP, f.Kind.TransitNetwork, n.Kind.Nodes[0])
+					connected <- err
+				}()
+			}
+		})
+		if connecting {
+			err = errors.Join(err, <-connected)
+		}
+		return err
+	}
+	err = try()
+	var failed *failure
+	if errors.As(err, &failed) {
+		item.Note("%v: trying once more", failed)
+		if err := removeNode(ctx, o.Engine, f.RunID, n.Kind.Nodes[0]); err != nil {
+			return fmt.Errorf("%s: %w", n.Name, err)
+		}
+		_ = os.Remove(n.Kubeconfig)
+		err = try()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: see %s", n.Name, err, filepath.Join(o.Dir, "logs", n.Name+"-kind.log"))
+	}
+	item.Note("Waiting for the node to be Ready")
+	if err := ready(ctx, n.Cluster, time.Time{}); err != nil {
+		return err
+	}
+	return guarded(ctx, o.Engine, n.Cluster)
+}
+
+// removeNode removes one node container of the run.
+func removeNode(ctx context.Context, d docker, run, name string) error {
+	label, err := d.Output(ctx, "container", "inspect", "-f", `{{index .Config.Labels "`+LabelRun+`"}}`, name)
+	if err != nil {
+		return nil // it never came to be
+	}
+	if strings.TrimSpace(label) != run || !strings.HasPrefix(name, prefix(run)) {
+		return fmt.Errorf("container %s is not of run %s and is left alone", name, run)
+	}
+	_, err = d.Output(ctx, "rm", "-f", "-v", name)
+	return err
+}
+
+// ready watches until the cluster's one node is Ready. After a boot the API server first repeats what was true before it, so the
+// kubelet must also have given a sign of life (its lease, every 10 s) later than since.
+func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
+	const patience = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := c.Connect(); err != nil {
+		return err
+	}
+	seen := "no node"
+	var err error
+	if !since.IsZero() {
+		err = watchUntil(ctx, c.Kube().CoordinationV1().Leases(corev1.NamespaceNodeLease).Watch, func(o runtime.Object) bool {
+			l, ok := o.(*coordinationv1.Lease)
+			return ok && l.Spec.RenewTime != nil && l.Spec.RenewTime.After(since)
+		})
+	}
+	if err == nil {
+		err = watchUntil(ctx, c.Kube().CoreV1().Nodes().Watch, func(o runtime.Object) bool {
+			n, ok := o.(*corev1.Node)
+			if !ok {
+				return false
+			}
+			for _, cond := range n.Status.Conditions {
+				if cond.Type == corev1.NodeReady {
+					seen = cond.Message
+					return cond.Status == corev1.ConditionTrue
+				}
+			}
+			return false
+		})
+	} else {
+		seen = "its kubelet gives no sign of life"
+	}
+	if err != nil {
+		return fmt.Errorf("%s: node is not Ready within %s: %s (%w): run `kubectl --kubeconfig %s describe nodes`", c.Name, patience, seen, err, c.Kubeconfig)
+	}
+	return nil
+}
+
+// watchUntil watches all objects, beginning with those that are there, until one is as wanted.
+func watchUntil(ctx context.Context, open func(context.Context, metav1.ListOptions) (watch.Interface, error), wanted func(runtime.Object) bool) error {
+	for {
+		w, err := open(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for e := range w.ResultChan() {
+			if wanted(e.Object) {
+				w.Stop()
+				return nil
+			}
+		}
+		w.Stop()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package kind
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
+)
+
+// What a node is made of beyond its image: files, laid over the image as one more layer, so that they are there at every boot, whoever
+// restarts the node, and whether the image was pulled or built. The layer also gives every container made of it the run's labels.
+
+//go:embed all:nodefiles/rootfs
+var rootfs embed.FS
+
+//go:embed node.tmpl
+var nodeTemplates string
+
+var templates = template.Must(template.New("").Option("missingkey=error").Parse(nodeTemplates))
+
+// Ports that a node opens on its container networks.
+const (
+	apiServerPort = 6443
+	hbonePort     = 15008 // of an east-west gateway
+	statusPort    = 15021 // of an east-west gateway
+)
+
+// node is what the templates know about one cluster's node.
+type node struct {
+	*mesh.Cluster
+	Image       string
+	Fleet       []string // transit addresses that pods of the fleet may call: nodes and gateways
+	PodRange    string   // of the one node, within PodCIDR
+	MTU         int
+	CgroupV1    bool // kubelet refuses it unless told otherwise
+	ShortOfCaps bool // CAP_SYS_RESOURCE is missing: kubelet must not insist on what it cannot raise
+}
+
+// render executes one template of node.tmpl.
+func (n node) render(name string) string {
+	var b strings.Builder
+	if err := templates.ExecuteTemplate(&b, name, n); err != nil {
+		panic(err) // templates and their data are ours: a test renders all of them
+	}
+	return b.String()
+}
+
+// files are what is laid over the node image, by path: the unit files, and for each node its own folder under its host name.
+func files(nodes []node) map[string]string {
+	all := map[string]string{}
+	const root = "nodefiles/rootfs/"
+	err := fs.WalkDir(rootfs, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := rootfs.ReadFile(path)
+		all[strings.TrimPrefix(path, root)] = string(b)
+		return err
+	})
+	if err != nil {
+		panic(err) // embedded
+	}
+	for target, patch := range kubeadmPatches {
+		all["etc/amc/kubeadm/"+target] = patch
+	}
+	all["etc/amc/coredns/Corefile"] = corefile
+	for _, n := range nodes {
+		dir := "etc/amc/" + nodeName(n.Kind.Name) + "/"
+		all[dir+"firewall.nft"] = n.render("firewall.nft")
+		all[dir+"10-amc.conflist"] = n.render("conflist")
+	}
+	return all
+}
+
+// enabled are the units that must have run before these start, whatever else wants them.
+var enabled = map[string][]string{"amc-firewall.service": {"containerd.service", "kubelet.service"}}
+
+// kubeadmPatches keep the control plane small: kubeadm's CPU requests (850m) would fill a two-core node before the mesh is there.
+// etcd need not outlive a power cut, so it does not wait for the disk.
+var kubeadmPatches = map[string]string{
+	"etcd0+strategic.yaml":                    little("etcd"),
+	"etcd1+json.yaml":                         `[{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync=true"}]`,
+	"kube-apiserver0+strategic.yaml":          little("kube-apiserver"),
+	"kube-controller-manager0+strategic.yaml": little("kube-controller-manager"),
+	"kube-scheduler0+strategic.yaml":          little("kube-scheduler"),
+	"corednsdeployment0+strategic.yaml": `spec:
+  replicas: 1
+  template:
+    spec:
+      containers: [{name: coredns, resources: {requests: {cpu: 10m}}}]
+      volumes: [{name: config-volume, configMap: null, hostPath: {path: /etc/amc/coredns}}]
+`,
+}
+
+func little(container string) string {
+	return fmt.Sprintf("spec: {containers: [{name: %s, resources: {requests: {cpu: 10m}}}]}\n", container)
+}
+
+// corefile is kubeadm's without what is pointless here, and without its way out: kubeadm's asks the host's resolver, and so the world, about every
+// name that is not the cluster's. Nothing leaves the fleet, so such a name does not exist: with "." among its zones the plugin answers NXDOMAIN.
+// It is read from the node, as kubeadm overwrites nothing there and CoreDNS never has to be restarted for it.
+const corefile = `.:53 {
+    errors
+    health
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa . {
+       pods insecure
+       ttl 30
+    }
+    prometheus :9153
+    loadbalance
+}
+`
+
+// layer is the tar archive of files, and of the links that enable the units.
+func layer(files map[string]string) (io.Reader, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Size: int64(len(files[path])), Mode: 0o644}); err != nil {
+			return nil, err
+		}
+		if _, err := io.WriteString(w, files[path]); err != nil {
+			return nil, err
+		}
+	}
+	for _, unit := range slices.Sorted(maps.Keys(enabled)) {
+		for _, by := range enabled[unit] {
+			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "etc/systemd/system/" + by + ".requires/" + unit, Linkname: "/etc/systemd/system/" + unit, Mode: 0o777}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &b, w.Close()
+}
+
+// bake makes the run's node image: the given one, our files on top, and the run's labels, which containers inherit. It takes about 0.3 s.
+func bake(ctx context.Context, e *engine.Engine, run, dir, image string, nodes []node) error {
+	archive, err := layer(files(nodes))
+	if err != nil {
+		return err
+	}
+	name := prefix(run) + "bake"
+	label := func(key, value string) string { return fmt.Sprintf("LABEL %s=%q", key, value) }
+	if _, err := e.Output(ctx, "create", "--pull=never", "--name", name, "--label", LabelRun+"="+run, "--label", LabelFrom+"="+from(dir), image); err != nil {
+		return fmt.Errorf("the node image %s is not there: %w: run `amc images build` or `amc images list`", image, err)
+	}
+	if _, err := e.Feed(ctx, archive, "cp", "-", name+":/"); err != nil {
+		return err
+	}
+	if _, err := e.Output(ctx, "commit", "--change", label(LabelRun, run), "--change", label(LabelFrom, from(dir)), name, imageName(run)); err != nil {
+		return err
+	}
+	_, err = e.Output(ctx, "rm", "-v", name)
+	return err
+}

@@ -1,0 +1,170 @@
+package kind
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+)
+
+// A fleet takes one /20 block of addresses: its first /24 is the transit network, the next ones are the clusters' own networks.
+const (
+	blockBits    = 20
+	subnetBits   = 24
+	firstNode    = 11  // host number of the first node in the transit network
+	firstGateway = 100 // host number where the first cluster's gateway addresses begin
+	gateways     = 10  // addresses per cluster
+)
+
+// block is the addresses of a fleet.
+type block struct{ netip.Prefix }
+
+func (b block) subnet(n int) netip.Prefix {
+	a := b.Addr().As4()
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(n)<<(32-subnetBits))
+	return netip.PrefixFrom(netip.AddrFrom4(a), subnetBits)
+}
+
+func (b block) transit() netip.Prefix      { return b.subnet(0) }
+func (b block) network(n int) netip.Prefix { return b.subnet(n) }
+func (b block) node(n int) netip.Addr      { return host(b.transit(), firstNode+n-1) }
+
+// pool is the cluster's range of gateway addresses, first and last.
+func (b block) pool(n int) (first, last netip.Addr) {
+	from := firstGateway + (n-1)*gateways
+	return host(b.transit(), from), host(b.transit(), from+gateways-1)
+}
+
+func host(p netip.Prefix, n int) netip.Addr {
+	a := p.Masked().Addr().As4()
+	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(n))
+	return netip.AddrFrom4(a)
+}
+
+// taken is a range of addresses that is in use, and by what.
+type taken struct {
+	netip.Prefix
+	by string
+}
+
+// candidates are the blocks that are tried in turn: parts of the private ranges (RFC 1918) that home routers, Docker and Kubernetes seldom use.
+func candidates() []block {
+	var all []block
+	for _, from := range []struct {
+		first string
+		n     int
+	}{{"10.89.0.0", 16}, {"172.29.0.0", 16}, {"192.168.192.0", 3}, {"10.213.0.0", 16}} {
+		b := block{netip.PrefixFrom(netip.MustParseAddr(from.first), blockBits)}
+		for range from.n {
+			all = append(all, b)
+			b = block{netip.PrefixFrom(b.subnet(1<<(subnetBits-blockBits)).Addr(), blockBits)}
+		}
+	}
+	return all
+}
+
+// chooseBlock returns the block that was asked for, or the first candidate, that overlaps with nothing in use.
+func chooseBlock(asked string, busy []taken) (block, error) {
+	free := func(b block) *taken {
+		for i := range busy {
+			if busy[i].Overlaps(b.Prefix) {
+				return &busy[i]
+			}
+		}
+		return nil
+	}
+	if asked != "" {
+		p, err := netip.ParsePrefix(asked)
+		if err != nil || !p.Addr().Is4() || p.Bits() != blockBits || p.Masked() != p {
+			return block{}, fmt.Errorf("subnet %q is not an IPv4 range of /%d, such as 10.89.16.0/20", asked, blockBits)
+		}
+		if by := free(block{p}); by != nil {
+			return block{}, fmt.Errorf("subnet %s is busy: %s uses %s: choose another range, or none to let amc find one", asked, by.by, by.Prefix)
+		}
+		return block{p}, nil
+	}
+	for _, b := range candidates() {
+		if free(b) == nil {
+			return b, nil
+		}
+	}
+	var by []string
+	for _, t := range busy {
+		by = append(by, t.by+" "+t.Prefix.String())
+	}
+	return block{}, fmt.Errorf("no free address range for the fleet: all %d candidates overlap with one of: %s: remove old networks (`amc down --all`, `docker network prune`) or name a free /%d range",
+		len(candidates()), strings.Join(by, ", "), blockBits)
+}
+
+// busy lists what addresses the engine's networks and this host's routes and interfaces use. Default routes do not count.
+func busy(ctx context.Context, d docker) ([]taken, error) {
+	ids, err := d.Output(ctx, "network", "ls", "-q", "--no-trunc")
+	if err != nil {
+		return nil, err
+	}
+	var all []taken
+	if f := strings.Fields(ids); len(f) > 0 {
+		out, err := d.Output(ctx, append([]string{"network", "inspect", "-f", `{{$n := .Name}}{{range .IPAM.Config}}{{$n}} {{.Subnet}}{{"\n"}}{{end}}`}, f...)...)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(out) {
+			name, subnet, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if p, err := netip.ParsePrefix(subnet); err == nil {
+				all = append(all, taken{p, "container network " + name})
+			}
+		}
+	}
+	routes, err := os.ReadFile("/proc/net/route") // absent on macOS, where the engine has a machine of its own
+	if err == nil {
+		all = append(all, parseRoutes(string(routes))...)
+	}
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("listing this host's interfaces: %w", err)
+	}
+	for _, i := range ifs {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // gone meanwhile
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				all = append(all, taken{p.Masked(), "host interface " + i.Name})
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(t taken) bool { return t.Bits() == 0 || !t.Addr().Is4() }), nil
+}
+
+// parseRoutes reads the kernel's IPv4 routing table in the form of /proc/net/route, whose numbers are hexadecimal in host byte order (little endian).
+func parseRoutes(table string) []taken {
+	var all []taken
+	s := bufio.NewScanner(strings.NewReader(table))
+	s.Scan() // heading
+	for s.Scan() {
+		f := strings.Fields(s.Text())
+		if len(f) < 8 {
+			continue
+		}
+		dst, err1 := hex.DecodeString(f[1])
+		mask, err2 := hex.DecodeString(f[7])
+		if err1 != nil || err2 != nil || len(dst) != 4 || len(mask) != 4 {
+			continue
+		}
+		slices.Reverse(dst)
+		slices.Reverse(mask)
+		ones, _ := net.IPMask(mask).Size()
+		if ones == 0 {
+			continue
+		}
+		all = append(all, taken{netip.PrefixFrom(netip.AddrFrom4([4]byte(dst)), ones), "host route on " + f[0]})
+	}
+	return all
+}
