@@ -33,7 +33,12 @@ func (e *StatusError) Error() string {
 // ResetError is a stream the peer ended with RST_STREAM. It is deliberately not http2.StreamError: see the package's comment.
 type ResetError struct{ Code http2.ErrCode }
 
-func (e *ResetError) Error() string { return "stream reset by peer: " + e.Code.String() }
+func (e *ResetError) Error() string {
+	if e.Code == http2.ErrCodeConnect {
+		return "stream error received: connection established in response to a CONNECT request was reset or abnormally closed"
+	}
+	return "stream error received: " + e.Code.String()
+}
 
 // plain hides the framer's error types, so that nobody above takes them for errors of a connection or stream of its own.
 func plain(err error) error {

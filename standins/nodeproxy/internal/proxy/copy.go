@@ -6,11 +6,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 
-	"golang.org/x/net/http2"
-
-	"ambient.test/conformance/standins/nodeproxy/internal/h2"
-	"ambient.test/conformance/standins/nodeproxy/internal/hbone"
 	"ambient.test/conformance/standins/nodeproxy/internal/telemetry"
 )
 
@@ -23,29 +20,29 @@ type halfConn interface {
 var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
 
 // both copies between client and server until each has closed its side, passing half-closes on, and counts: what the server says is
-// "sent", what the client says "received". It closes both. When one side breaks, the other is reset, as it would be without a proxy.
+// "sent", what the client says "received". It closes both. An end that resets its TCP connection has closed its side, as with ztunnel:
+// that is no failure of the mesh. A tunnel that breaks is one, and ends both sides.
 func both(client, server halfConn, rec *telemetry.Record) error {
-	errs := make(chan error, 2)
-	var once sync.Once
-	abort := func() { once.Do(func() { reset(client); reset(server) }) }
+	errs := make(chan error, 1)
+	abort := func() { client.Close(); server.Close() }
 	go func() {
 		err := pipe(server, client, rec.Received)
 		if err != nil {
 			abort()
+			err = fmt.Errorf("send: %w", err)
 		}
 		errs <- err
 	}()
 	err := pipe(client, server, rec.Sent)
 	if err != nil {
 		abort()
+		err = fmt.Errorf("receive: %w", err)
 	}
-	first := err
-	if other := <-errs; first == nil || errors.Is(first, net.ErrClosed) && other != nil {
-		first = other
+	if other := <-errs; err == nil || errors.Is(err, net.ErrClosed) && other != nil {
+		err = other // net.ErrClosed is only what abort left behind
 	}
-	client.Close()
-	server.Close()
-	return first
+	abort()
+	return err
 }
 
 func pipe(to, from halfConn, count func(int)) error {
@@ -57,33 +54,24 @@ func pipe(to, from halfConn, count func(int)) error {
 			m, werr := to.Write((*b)[:n])
 			count(m)
 			if werr != nil {
-				return fmt.Errorf("send: %w", werr)
+				return ungraceful(werr)
 			}
-		}
-		if err == io.EOF {
-			if err := to.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) && !notConnected(err) {
-				return fmt.Errorf("while closing connection: %w", err)
-			}
-			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("receive: %w", err)
+			if err != io.EOF && ungraceful(err) != nil {
+				return err
+			}
+			return ungraceful(to.CloseWrite())
 		}
 	}
 }
 
-// reset makes the peer see an abrupt end.
-func reset(c halfConn) {
-	switch c := c.(type) {
-	case *net.TCPConn:
-		_ = c.SetLinger(0)
-		c.Close()
-	case *h2.Stream:
-		c.Reset(http2.ErrCodeConnect)
-	case *hbone.Tunnel:
-		c.Reset(http2.ErrCodeConnect)
-		c.Close()
-	default:
-		c.Close()
+// ungraceful passes errors on except those of a TCP end that has gone.
+func ungraceful(err error) error {
+	for _, gone := range []error{syscall.ECONNRESET, syscall.EPIPE, syscall.ENOTCONN, io.ErrUnexpectedEOF} {
+		if errors.Is(err, gone) {
+			return nil
+		}
 	}
+	return err
 }

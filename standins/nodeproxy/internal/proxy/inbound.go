@@ -146,7 +146,7 @@ func (p *Pod) serve(s *h2.Stream, r *h2.Request, src, dst netip.AddrPort, peer s
 
 // join copies until the end, or until served says that the connection may not go on.
 func (p *Pod) join(served context.Context, client, up halfConn, rec *telemetry.Record) {
-	stop := context.AfterFunc(served, func() { reset(client); reset(up) })
+	stop := context.AfterFunc(served, func() { client.Close(); up.Close() })
 	err := both(client, up, rec)
 	if !stop() { // cut
 		err = context.Cause(served)
@@ -251,10 +251,7 @@ func (p *Pod) plaintext(c net.Conn) {
 	defer p.socketOpen(telemetry.Destination)()
 	start := time.Now()
 	src, dst := netns.AddrPort(c.RemoteAddr()), p.sockets.OriginalDst(c)
-	refuse := func(err error) {
-		p.Recorder.Refused(telemetry.Destination, src, dst, err)
-		_ = c.(*net.TCPConn).SetLinger(0)
-	}
+	refuse := func(err error) { p.Recorder.Refused(telemetry.Destination, src, dst, err) }
 	if isOwnPort(dst.Port()) {
 		refuse(errSelfCall)
 		return
@@ -284,7 +281,6 @@ func (p *Pod) plaintext(c net.Conn) {
 	up, err := p.dialPlain(ctx, dst, src.Addr())
 	if err != nil {
 		rec.Closed(err, telemetry.ConnectFailed)
-		_ = c.(*net.TCPConn).SetLinger(0)
 		return
 	}
 	cancel()

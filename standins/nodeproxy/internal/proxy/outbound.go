@@ -24,10 +24,7 @@ func (p *Pod) outbound(c net.Conn) {
 
 func (p *Pod) outboundTo(c *net.TCPConn, client, dst netip.AddrPort) {
 	start := time.Now()
-	refuse := func(err error) {
-		p.Recorder.Refused(telemetry.Source, client, dst, err)
-		_ = c.SetLinger(0) // the application sees a reset, not an answer of zero bytes
-	}
+	refuse := func(err error) { p.Recorder.Refused(telemetry.Source, client, dst, err) }
 	if dst.Addr().IsLoopback() && isOwnPort(dst.Port()) {
 		refuse(errSelfCall)
 		return
@@ -85,11 +82,10 @@ func (p *Pod) outboundTo(c *net.TCPConn, client, dst netip.AddrPort) {
 	}
 	if err != nil {
 		rec.Closed(err, flagOf(err))
-		_ = c.SetLinger(0)
 		return
 	}
 	cancel()
-	defer context.AfterFunc(p.ctx, func() { reset(up) })()
+	defer context.AfterFunc(p.ctx, func() { up.Close() })()
 	err = both(c, up, rec)
 	if err != nil && p.ctx.Err() != nil {
 		err = errDrained
@@ -126,8 +122,6 @@ func capital(s string) string {
 	}
 	return string(s[0]-32) + s[1:]
 }
-
-func notConnected(err error) bool { return errors.Is(err, syscall.ENOTCONN) }
 
 // derived is a peer as its baggage describes it; the identity is what TLS proved.
 func derived(b hbone.Baggage, identity string) telemetry.Peer {
