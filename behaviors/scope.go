@@ -21,11 +21,11 @@ var ServicesAreLocalByDefault = declare(Behavior{
 
 var UnlabellingWithdrawsService = declare(Behavior{
 	ID: "SCOPE-03", Level: Core, Istio: ">=1.27",
-	Promise: "Taking the label away withdraws the service from the other clusters, and no call fails while it happens.",
+	Promise: "Taking the label away withdraws the service from the other clusters.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "Calls run while the label goes: none fails, and once converged none is served remotely.",
+	Proof:   "Once converged no call is served remotely. Calls run while the label goes; how many of them fail is recorded, since no source promises that none does.",
 	Provoke: "Remove istio.io/global in both clusters while calls run.",
-	Hazards: "Open connections outlive the change; count new connections only.",
+	Hazards: "Open connections outlive the change; count new connections only. One cluster's gateway may drop the service a moment before the other cluster's ztunnel hears of it: 1 reset in 336 calls was seen.",
 	Mutants: []string{"M18"}, State: Proven,
 })
 
