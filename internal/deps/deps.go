@@ -1,3 +1,4 @@
+// Package deps keeps in go.mod what packages that are still being built import. It goes when they have landed.
 package deps
 
 import (
