@@ -127,7 +127,11 @@ func layer(files map[string]string) (io.Reader, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Size: int64(len(files[path])), Mode: 0o644}); err != nil {
+		mode := int64(0o644)
+		if strings.HasPrefix(files[path], "#!") {
+			mode = 0o755
+		}
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path, Size: int64(len(files[path])), Mode: mode}); err != nil {
 			return nil, err
 		}
 		if _, err := io.WriteString(w, files[path]); err != nil {

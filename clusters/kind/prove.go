@@ -1,9 +1,363 @@
 package kind
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
 )
 
-func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) { return nil, nil }
+//go:embed prove.sh
+var proveScript string
+
+const (
+	// outside is an address that belongs to nobody (RFC 5737, TEST-NET-2): the proof never calls a real host.
+	outside = "198.51.100.1"
+	// tokenPort is where each cluster's servers of the proof say which cluster they are of.
+	tokenPort = 18080
+	// provePatience bounds the proof: services must be programmed before its controls can succeed.
+	provePatience = 30 * time.Second
+	proveName     = "amc-isolation"
+)
+
+// Prove shows, from a real pod and from the node of each cluster, that nothing in another cluster answers on a pod, service or node address, nor on a port of the
+// transit network that is not open, and that a pod's packet to an address outside the fleet is refused and counted. Each "does not answer" has a control in the
+// same batch: the same probe inside the cluster, which must succeed. As clusters may use the same addresses, the proof goes by who answers, and also probes
+// addresses that only one cluster has.
+//
+// The error is not nil when something answered that must not, or when the proof could not be carried out; in the former case the result is there too.
+// Isolation.Rejected has the firewalls' counters after the proof: what [Rejected] shows beyond them later, pods did.
+func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) {
+	ctx, cancel := context.WithTimeout(ctx, provePatience)
+	defer cancel()
+	e := of(f)
+	sites := make([]*site, len(f.Clusters))
+	defer func() { // also when cancelled: what was laid out is taken away
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		var all errgroup.Group
+		for _, s := range sites {
+			if s != nil {
+				all.Go(func() error { return s.clear(ctx, e) })
+			}
+		}
+		_ = all.Wait() // its servers end by themselves, and the next proof clears first
+	}()
+	all, layCtx := errgroup.WithContext(ctx)
+	for i, c := range f.Clusters {
+		all.Go(func() (err error) {
+			sites[i], err = lay(layCtx, e, c, i+1)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return nil, fmt.Errorf("isolation proof: %w", err)
+	}
+	var probes []probe
+	for _, s := range sites {
+		probes = append(probes, probesFrom(s, sites)...)
+	}
+	iso, err := batches(ctx, func() (map[string]map[string]string, error) { return ask(ctx, e, sites, probes) }, probes)
+	if err != nil {
+		return nil, fmt.Errorf("isolation proof: %w", err)
+	}
+	if iso.Rejected, err = Rejected(ctx, f); err != nil {
+		return nil, fmt.Errorf("isolation proof: %w", err)
+	}
+	return iso, verdict(iso)
+}
+
+// batches asks until the controls of one batch succeed, and judges that batch. A control that fails says that the cluster, or this machine, is not ready to
+// be judged; a wrong answer is final at once.
+func batches(ctx context.Context, ask func() (map[string]map[string]string, error), probes []probe) (*mesh.Isolation, error) {
+	for {
+		answers, err := ask()
+		if err != nil {
+			return nil, err
+		}
+		iso := judge(probes, answers)
+		if bad := failing(iso); ctx.Err() == nil && len(bad) > 0 && !slices.ContainsFunc(bad, func(p mesh.IsolationProbe) bool { return !p.Control }) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+				continue
+			}
+		}
+		return iso, nil
+	}
+}
+
+// site is one cluster as the proof sees it.
+type site struct {
+	*mesh.Cluster
+	token    string
+	probeIP  string // of the pod range, in use in this cluster alone
+	podIP    string // of the real pod that probes are sent from
+	vip      string // of the service range, in use in this cluster alone
+	nodeIP   string // on the cluster's own network
+	nodePort int
+}
+
+// lay prepares cluster number n: servers that say who they are, and a service in front of one.
+func lay(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*site, error) {
+	if err := c.Connect(); err != nil {
+		return nil, err
+	}
+	pods, services, err := ranges(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{Cluster: c, token: c.Name, probeIP: host(pods, 255<<8+n).String(), vip: host(services, 255<<8+n).String()}
+	if s.nodeIP, err = e.Output(ctx, "container", "inspect", "-f", `{{(index .NetworkSettings.Networks "`+c.Kind.Network+`").IPAddress}}`, c.Kind.Nodes[0]); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	s.nodeIP = strings.TrimSpace(s.nodeIP)
+	err = watchUntil(ctx, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		o.LabelSelector = "k8s-app=kube-dns" // the one pod that every cluster has and that is not on the host's network
+		return c.Kube().CoreV1().Pods(metav1.NamespaceSystem).Watch(ctx, o)
+	}, func(o runtime.Object) bool {
+		p, ok := o.(*corev1.Pod)
+		if ok && p.DeletionTimestamp == nil {
+			s.podIP = p.Status.PodIP
+		}
+		return s.podIP != ""
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: no pod of kube-dns has an address, from which it could be probed: %w: run `kubectl --kubeconfig %s -n kube-system describe pods -l k8s-app=kube-dns`", c.Name, err, c.Kubeconfig)
+	}
+	if _, err := s.script(ctx, e, "lay", nil); err != nil {
+		return s, err
+	}
+	s.nodePort, err = s.service(ctx)
+	return s, err
+}
+
+func ranges(c *mesh.Cluster) (pods, services netip.Prefix, err error) {
+	pods, err1 := netip.ParsePrefix(c.PodCIDR)
+	services, err2 := netip.ParsePrefix(c.ServiceCIDR)
+	if err := errors.Join(err1, err2); err != nil {
+		return pods, services, fmt.Errorf("%s: podCIDR %q, serviceCIDR %q of the fleet file: %w", c.Name, c.PodCIDR, c.ServiceCIDR, err)
+	}
+	return pods, services, nil
+}
+
+// service makes the service of the proof and returns its node port.
+func (s *site) service(ctx context.Context) (int, error) {
+	core, slices := s.Kube().CoreV1().Services(metav1.NamespaceSystem), s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem)
+	_ = s.unservice(ctx) // of a proof that was killed
+	meta := metav1.ObjectMeta{Name: proveName, Labels: map[string]string{discoveryv1.LabelServiceName: proveName}}
+	name, port, proto := "token", int32(tokenPort), corev1.ProtocolTCP
+	_, err := slices.Create(ctx, &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{s.probeIP}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	svc, err := core.Create(ctx, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: s.vip, Ports: []corev1.ServicePort{{Name: name, Port: port}}}}, metav1.CreateOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return int(svc.Spec.Ports[0].NodePort), nil
+}
+
+func (s *site) unservice(ctx context.Context) error {
+	var all error
+	for _, del := range []func(context.Context, string, metav1.DeleteOptions) error{
+		s.Kube().CoreV1().Services(metav1.NamespaceSystem).Delete, s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Delete,
+	} {
+		if err := del(ctx, proveName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
+
+func (s *site) clear(ctx context.Context, e *engine.Engine) error {
+	_, err := s.script(ctx, e, "clear", nil)
+	return errors.Join(err, s.unservice(ctx))
+}
+
+// script runs one step of prove.sh on the site's node.
+func (s *site) script(ctx context.Context, e *engine.Engine, step string, probes []string) (string, error) {
+	vars := fmt.Sprintf("TOKEN=%s PROBE_IP=%s PORT=%d POD_IP=%s OUTSIDE=%s PROBES='%s'\n", s.token, s.probeIP, tokenPort, s.podIP, outside, strings.Join(probes, "\n"))
+	out, err := e.Feed(ctx, strings.NewReader(vars+proveScript), "exec", "-i", s.Kind.Nodes[0], "bash", "-s", step)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return out, nil
+}
+
+// Places a probe is sent from.
+const (
+	fromPod  = "pod"
+	fromNode = "node"
+)
+
+// probe is one attempt.
+type probe struct {
+	id       string
+	from, to *site // to is nil for the outside
+	where    string
+	what     string // of the address
+	ip       string
+	port     int
+	banner   bool // something there says its token
+	control  bool
+}
+
+// probesFrom are all probes of one site: what must answer, in the site and on the transit network, and what must not.
+func probesFrom(s *site, sites []*site) []probe {
+	var all []probe
+	add := func(p probe) {
+		p.id, p.from = "p"+strconv.Itoa(len(all)), s
+		all = append(all, p)
+	}
+	for _, to := range sites {
+		inside := to == s
+		for _, where := range []string{fromPod, fromNode} {
+			for _, port := range []int{apiServerPort, kubeletPort} {
+				add(probe{to: to, where: where, what: "node", ip: to.nodeIP, port: port, control: inside})
+				// The one thing of a node that other clusters may call by its transit address.
+				add(probe{to: to, where: where, what: "node on transit", ip: to.Kind.TransitIP, port: port, control: inside || port == apiServerPort})
+			}
+			add(probe{to: to, where: where, what: "node port", ip: to.nodeIP, port: to.nodePort, banner: true, control: inside})
+			add(probe{to: to, where: where, what: "node port on transit", ip: to.Kind.TransitIP, port: to.nodePort, banner: true, control: inside})
+			add(probe{to: to, where: where, what: "pod", ip: to.probeIP, port: tokenPort, banner: true, control: inside})
+			add(probe{to: to, where: where, what: "service", ip: to.vip, port: tokenPort, banner: true, control: inside})
+			if where == fromNode || !inside { // a pod's own address is no proof of anything
+				add(probe{to: to, where: where, what: "real pod", ip: to.podIP, port: tokenPort, banner: true, control: inside})
+			}
+		}
+	}
+	return all
+}
+
+const kubeletPort = 10250
+
+// ask sends one batch, all sites at once; the answers are by site and by the first word of each line.
+func ask(ctx context.Context, e *engine.Engine, sites []*site, probes []probe) (map[string]map[string]string, error) {
+	answers := map[string]map[string]string{}
+	for _, s := range sites {
+		answers[s.Name] = map[string]string{}
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, s := range sites {
+		var lines []string
+		for _, p := range probes {
+			if p.from == s {
+				banner := 0
+				if p.banner {
+					banner = 1
+				}
+				lines = append(lines, fmt.Sprintf("%s %s %s %d %d", p.id, p.where, p.ip, p.port, banner))
+			}
+		}
+		all.Go(func() error {
+			out, err := s.script(ctx, e, "probe", lines)
+			for line := range strings.Lines(out) {
+				key, answer, _ := strings.Cut(strings.TrimSpace(line), " ")
+				answers[s.Name][key] = answer
+			}
+			return err
+		})
+	}
+	return answers, all.Wait()
+}
+
+// judge turns answers into results. An answer is "+" and the token, if one was said; nothing is empty; a probe that was not carried out has no answer.
+func judge(probes []probe, answers map[string]map[string]string) *mesh.Isolation {
+	iso := &mesh.Isolation{Proven: true, At: time.Now().UTC().Truncate(time.Second)}
+	add := func(p mesh.IsolationProbe) {
+		iso.Proven = iso.Proven && p.OK
+		iso.Probes = append(iso.Probes, p)
+	}
+	var from []*site
+	for _, p := range probes {
+		if !slices.Contains(from, p.from) {
+			from = append(from, p.from)
+		}
+		answer, asked := answers[p.from.Name][p.id]
+		token, reached := strings.CutPrefix(answer, "+")
+		r := mesh.IsolationProbe{From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port), Control: p.control, Reached: reached, Answered: token}
+		switch {
+		case !asked:
+		case p.control:
+			r.OK = reached && (!p.banner || token == p.to.token)
+		case reached && p.banner && token == p.from.token:
+			// The same address, but of this cluster: the other one was not reached.
+			r.Reached, r.OK = false, true
+		default:
+			r.OK = !reached
+		}
+		add(r)
+	}
+	for _, s := range from {
+		for _, proto := range []struct{ name, port string }{{"tcp", ":443/tcp"}, {"udp", ":53/udp"}, {"icmp", " icmp"}} {
+			counted, err := strconv.Atoi(answers[s.Name]["counted-"+proto.name])
+			_, reached := strings.CutPrefix(answers[s.Name]["outside-"+proto.name], "+")
+			r := mesh.IsolationProbe{From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port, Reached: reached || err != nil || counted == 0}
+			if r.OK = !r.Reached; r.OK {
+				r.Answered = "refused and counted by the node's firewall"
+			}
+			add(r)
+		}
+	}
+	return iso
+}
+
+func failing(iso *mesh.Isolation) []mesh.IsolationProbe {
+	var bad []mesh.IsolationProbe
+	for _, p := range iso.Probes {
+		if !p.OK {
+			bad = append(bad, p)
+		}
+	}
+	slices.SortStableFunc(bad, func(a, b mesh.IsolationProbe) int { // what must not answer first
+		return cmp.Compare(btoi(a.Control), btoi(b.Control))
+	})
+	return bad
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// verdict is nil when all went as it should, and else says what did not.
+func verdict(iso *mesh.Isolation) error {
+	bad := failing(iso)
+	if len(bad) == 0 {
+		return nil
+	}
+	p := bad[0]
+	more := ""
+	if len(bad) > 1 {
+		more = fmt.Sprintf(" (and %d more)", len(bad)-1)
+	}
+	switch {
+	case p.Control:
+		return fmt.Errorf("isolation is not proven: control failed: %s should reach %s at %s, and did not%s: run `amc up`, which checks the fleet", p.From, p.To, p.Address, more)
+	case p.Answered != "":
+		return fmt.Errorf("the clusters are not isolated: from %s, %s answered for %s at %s%s: run `amc down` and `amc up`", p.From, p.Answered, p.To, p.Address, more)
+	default:
+		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s%s: run `amc down` and `amc up`", p.From, p.To, p.Address, more)
+	}
+}

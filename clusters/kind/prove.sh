@@ -1,0 +1,68 @@
+# Runs on a node, by clusters/kind: what the isolation proof does there. Needs bash, iproute2, util-linux, socat and nft, which every node image has.
+# usage: bash -s lay|probe|clear < this file, with the variables below set before it
+#   TOKEN    what this cluster's servers answer            PROBE_IP  an address of the pod range that no pod has
+#   PORT     of the servers                                POD_IP    address of a real pod, in whose network namespace the pod's probes are sent
+#   PROBES   lines "id where ip port banner"               OUTSIDE   an address outside the fleet
+set -u
+netns() { # of the pod with address POD_IP
+	for n in /run/netns/*; do
+		nsenter --net="$n" ip -4 -o addr show 2>/dev/null | grep -qF " $POD_IP/" && { echo "$n"; return; }
+	done
+	echo "no network namespace has the address $POD_IP" >&2
+	exit 1
+}
+serve() { # in the network namespace $1; ends itself when nobody ends it
+	nsenter --net="$1" timeout 120 socat "TCP-LISTEN:$PORT,fork,reuseaddr" SYSTEM:"echo $TOKEN" </dev/null >/dev/null 2>&1 &
+	echo $! >>/run/amc-prove.pids
+}
+clear_up() {
+	[ -e /run/amc-prove.pids ] && xargs -r kill </run/amc-prove.pids 2>/dev/null
+	rm -f /run/amc-prove.pids
+	ip netns del amc-prove 2>/dev/null
+	ip link del amc-prove 2>/dev/null
+	return 0
+}
+case "$1" in
+lay)
+	clear_up
+	pod=$(netns) || exit 1
+	set -e
+	# Like a pod, at an address that the clusters' pods do not have: what answers there can only be this cluster.
+	ip netns add amc-prove
+	ip link add amc-prove type veth peer name eth0 netns amc-prove
+	ip link set amc-prove up
+	ip -n amc-prove link set lo up
+	ip -n amc-prove link set eth0 up
+	ip -n amc-prove addr add "$PROBE_IP/32" dev eth0
+	ip -n amc-prove route add 169.254.1.1 dev eth0
+	ip -n amc-prove neigh add 169.254.1.1 lladdr "$(cat /sys/class/net/amc-prove/address)" dev eth0
+	ip -n amc-prove route add default via 169.254.1.1 dev eth0
+	ip route replace "$PROBE_IP/32" dev amc-prove
+	serve /run/netns/amc-prove
+	serve "$pod"
+	;;
+probe)
+	pod=$(netns) || exit 1
+	probe() { # where ip port banner: prints what answered, after "+" if anything did
+		local enter=; [ "$1" = pod ] && enter="nsenter --net=$pod"
+		timeout 1 $enter bash -c 'exec 3<>"/dev/tcp/$0/$1" || exit 1; l=; [ "$2" = 1 ] && IFS= read -r l <&3; printf "+%s" "$l"' "$2" "$3" "$4" 2>/dev/null || true
+	}
+	out=$(mktemp -d)
+	while read -r id where ip port banner; do
+		[ -n "$id" ] && probe "$where" "$ip" "$port" "$banner" >"$out/$id" &
+	done <<<"$PROBES"
+	# Outside the fleet: each must be refused by this node's firewall, and counted.
+	counted() { nft list counter inet amc_fleet out | sed -n 's/.*packets \([0-9]*\).*/\1/p'; }
+	wait
+	before=$(counted)
+	probe pod "$OUTSIDE" 443 0 >"$out/outside-tcp"; tcp=$(counted)
+	nsenter --net="$pod" bash -c 'echo amc >"/dev/udp/$0/53"' "$OUTSIDE" 2>/dev/null; udp=$(counted)
+	printf '\010\000\367\377\000\000\000\000' | nsenter --net="$pod" socat -u - "IP4-SENDTO:$OUTSIDE:1" 2>/dev/null; icmp=$(counted) # an echo request
+	for f in "$out"/*; do echo "${f##*/} $(cat "$f")"; done
+	echo "counted-tcp $((tcp - before))"
+	echo "counted-udp $((udp - tcp))"
+	echo "counted-icmp $((icmp - udp))"
+	rm -r "$out"
+	;;
+clear) clear_up ;;
+esac
