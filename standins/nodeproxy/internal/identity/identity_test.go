@@ -1,0 +1,218 @@
+package identity
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ambient.test/conformance/standins/nodeproxy/internal/proxytest"
+)
+
+const idA, idB, idOther = "spiffe://td/ns/a/sa/a", "spiffe://td/ns/b/sa/b", "spiffe://elsewhere/ns/a/sa/a"
+
+func manager(t *testing.T, ca CA) *Manager {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return NewManager(ctx, ca)
+}
+
+func TestManyCallersOneRequest(t *testing.T) {
+	ca := proxytest.NewCA()
+	ca.Hold = make(chan struct{})
+	m := manager(t, ca)
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if c, err := m.Get(context.Background(), idA); err != nil || c.Identity != idA {
+				t.Error(err)
+			}
+		})
+	}
+	close(ca.Hold)
+	wg.Wait()
+	if n := ca.Calls.Load(); n != 1 {
+		t.Fatalf("%d requests to the CA", n)
+	}
+}
+
+func TestRenewedAtHalfLifeAndKeptWhileTheCAFails(t *testing.T) {
+	ca := proxytest.NewCA()
+	m := manager(t, ca)
+	var waits []time.Duration
+	var mu sync.Mutex
+	next := make(chan chan time.Time)
+	m.after = func(d time.Duration) <-chan time.Time {
+		mu.Lock()
+		waits = append(waits, d)
+		mu.Unlock()
+		c := make(chan time.Time, 1)
+		next <- c
+		return c
+	}
+	m.Hold(idA)
+	tick := <-next
+	first, err := m.Get(context.Background(), idA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := waits[0]; w < 29*time.Minute || w > 30*time.Minute {
+		t.Fatalf("certificate of 1 h renewed after %v", w)
+	}
+	ca.SetFail(errors.New("no CA today"))
+	tick <- time.Now()
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 150, 150} {
+		tick = <-next
+		mu.Lock()
+		got := waits[len(waits)-1]
+		mu.Unlock()
+		if got != want*time.Second {
+			t.Fatalf("failure %d: next try after %v, expected %v s", i, got, int64(want))
+		}
+		if c, err := m.Get(context.Background(), idA); err != nil || c != first {
+			t.Fatalf("a valid certificate must stay in use: %v", err)
+		}
+		if i == 9 {
+			ca.SetFail(nil)
+		}
+		tick <- time.Now()
+	}
+	<-next
+	if c, err := m.Get(context.Background(), idA); err != nil || c == first {
+		t.Fatalf("not renewed: %v", err)
+	}
+}
+
+func TestFailureIsToldAtOnceAndMended(t *testing.T) {
+	ca := proxytest.NewCA()
+	ca.SetFail(errors.New("no pod of this account on the node"))
+	m := manager(t, ca)
+	tick := make(chan time.Time)
+	m.after = func(time.Duration) <-chan time.Time { return tick }
+	if _, err := m.Get(context.Background(), idA); err == nil || !strings.Contains(err.Error(), "no pod of this account") || !strings.Contains(err.Error(), idA) {
+		t.Fatal(err)
+	}
+	if _, err := m.Get(context.Background(), idA); err == nil || ca.Calls.Load() != 1 {
+		t.Fatalf("back-off not kept: %d calls, %v", ca.Calls.Load(), err)
+	}
+	ca.SetFail(nil)
+	tick <- time.Now()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		if _, err := m.Get(context.Background(), idA); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWrongIdentityRefused(t *testing.T) {
+	ca := proxytest.NewCA()
+	ca.As = "/ns/x/sa/x"
+	if _, err := manager(t, ca).Get(context.Background(), idA); err == nil || !strings.Contains(err.Error(), "instead of") {
+		t.Fatal(err)
+	}
+}
+
+func TestDroppedWithItsLastHolder(t *testing.T) {
+	m := manager(t, proxytest.NewCA())
+	m.Hold(idA)
+	m.Hold(idA)
+	m.Drop(idA)
+	if len(m.All()) != 1 {
+		t.Fatal("dropped too early")
+	}
+	m.Drop(idA)
+	if len(m.All()) != 0 {
+		t.Fatal("kept")
+	}
+}
+
+func TestHandshake(t *testing.T) {
+	ca, rogue := proxytest.NewCA(), proxytest.NewCA()
+	get := func(ca CA, id string) *Certificate {
+		c, err := manager(t, ca).Get(context.Background(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	server := get(ca, idB)
+	for _, tc := range []struct {
+		name   string
+		client *Certificate
+		sans   []string
+		want   string // in either side's error; "" for success
+	}{
+		{"good", get(ca, idA), []string{"spiffe://td/ns/x/sa/x", idB}, ""},
+		{"unexpected server", get(ca, idA), []string{"spiffe://td/ns/x/sa/x"}, "expected SAN"},
+		{"prefix of the server's", get(ca, idA), []string{"spiffe://td/ns/b/sa/"}, "expected SAN"},
+		{"no expectation", get(ca, idA), nil, "expected SAN"},
+		{"other trust domain", get(ca, idOther), []string{idB}, "trust domain"},
+		{"rogue CA", get(rogue, idA), []string{idB}, "unknown authority"},
+	} {
+		a, b := net.Pipe()
+		errs := make(chan error, 2)
+		var peer string
+		var proto string
+		go func() {
+			s := tls.Server(b, server.Server())
+			err := s.HandshakeContext(context.Background())
+			if err == nil {
+				peer, proto = Peer(s.ConnectionState()), s.ConnectionState().NegotiatedProtocol
+			}
+			b.Close()
+			errs <- err
+		}()
+		c := tls.Client(a, tc.client.Client(tc.sans))
+		err := c.HandshakeContext(context.Background())
+		if err == nil { // TLS 1.3: the server's refusal arrives with the first read
+			_, err = c.Read(make([]byte, 1))
+			if err != nil && strings.Contains(err.Error(), "EOF") {
+				err = nil
+			}
+		}
+		a.Close()
+		serr := <-errs
+		all := errors.Join(err, serr)
+		switch {
+		case tc.want == "" && all != nil:
+			t.Errorf("%s: %v", tc.name, all)
+		case tc.want == "" && (peer != idA || proto != "h2" || c.ConnectionState().Version != tls.VersionTLS13):
+			t.Errorf("%s: peer %q, protocol %q", tc.name, peer, proto)
+		case tc.want != "" && (all == nil || !strings.Contains(all.Error(), tc.want)):
+			t.Errorf("%s: %v", tc.name, all)
+		}
+	}
+}
+
+func TestNoSNINoOldTLS(t *testing.T) {
+	ca := proxytest.NewCA()
+	m := manager(t, ca)
+	cert, err := m.Get(context.Background(), idA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := net.Pipe()
+	go tls.Client(a, cert.Client([]string{idB})).Handshake()
+	seen := make(chan *tls.ClientHelloInfo, 1)
+	go tls.Server(b, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { seen <- h; return nil, errors.New("enough") }}).Handshake()
+	h := <-seen
+	if h.ServerName != "" || len(h.SupportedVersions) != 1 || h.SupportedVersions[0] != tls.VersionTLS13 || len(h.SupportedProtos) != 1 || h.SupportedProtos[0] != "h2" {
+		t.Fatalf("SNI %q, versions %x, ALPN %v", h.ServerName, h.SupportedVersions, h.SupportedProtos)
+	}
+	a.Close()
+	b.Close()
+}
+
+func TestValid(t *testing.T) {
+	for id, want := range map[string]bool{idA: true, "spiffe://td/ns/a/sa/": false, "spiffe:///ns/a/sa/b": false, "spiffe://td/ns/a/sa/b/c": false, "https://td/ns/a/sa/b": false, "": false} {
+		if Valid(id) != want {
+			t.Errorf("Valid(%q)", id)
+		}
+	}
+}
