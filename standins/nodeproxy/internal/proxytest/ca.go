@@ -113,7 +113,9 @@ func (c *CA) Sign(ctx context.Context, identity, csrPEM string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	enc := func(der []byte) string { return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) }
+	enc := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
 	return []string{enc(der), enc(c.Inter.Raw), enc(c.Root.Raw)}, nil
 }
 

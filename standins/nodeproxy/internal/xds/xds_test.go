@@ -1,0 +1,238 @@
+package xds
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/anypb"
+	ca "istio.io/api/security/v1alpha1"
+
+	"ambient.test/conformance/standins/nodeproxy/internal/identity"
+	"ambient.test/conformance/standins/nodeproxy/internal/proxytest"
+)
+
+const typeA, typeB = "type.googleapis.com/a", "type.googleapis.com/b"
+
+// istiod is a fake: each stream is handed to the test.
+type istiod struct {
+	discovery.UnimplementedAggregatedDiscoveryServiceServer
+	ca.UnimplementedIstioCertificateServiceServer
+	streams chan *stream
+	signer  *proxytest.CA
+	md      chan metadata.MD
+}
+
+type stream struct {
+	discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
+	end chan error
+}
+
+func (i *istiod) DeltaAggregatedResources(s discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
+	st := &stream{s, make(chan error, 1)}
+	i.streams <- st
+	return <-st.end
+}
+
+func (i *istiod) CreateCertificate(ctx context.Context, r *ca.IstioCertificateRequest) (*ca.IstioCertificateResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	i.md <- md
+	chain, err := i.signer.Sign(ctx, r.Metadata.Fields["ImpersonatedIdentity"].GetStringValue(), r.Csr)
+	return &ca.IstioCertificateResponse{CertChain: chain}, err
+}
+
+// start serves over real TLS as istiod.test and gives a client connection to it.
+func start(t *testing.T) (*istiod, *grpc.ClientConn, string) {
+	t.Helper()
+	signer := proxytest.NewCA()
+	cert, key := signer.ServerPEM("istiod.test")
+	kp, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &istiod{streams: make(chan *stream), signer: signer, md: make(chan metadata.MD, 10)}
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: []tls.Certificate{kp}})))
+	discovery.RegisterAggregatedDiscoveryServiceServer(g, i)
+	ca.RegisterIstioCertificateServiceServer(g, i)
+	go g.Serve(l)
+	t.Cleanup(g.Stop)
+	dir := t.TempDir()
+	root, token := filepath.Join(dir, "root.pem"), filepath.Join(dir, "token")
+	os.WriteFile(root, signer.RootPEM(), 0o600)
+	os.WriteFile(token, []byte("one\n"), 0o600)
+	cc, err := Dial("https://"+l.Addr().String(), "istiod.test", root, Token{Path: token, ClusterID: "c1"}.With(map[string]string{"X-Extra": "e"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cc.Close() })
+	return i, cc, token
+}
+
+func TestTokenAndCA(t *testing.T) {
+	i, cc, token := start(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for _, want := range []string{"Bearer one", "Bearer two"} {
+		c, err := identity.NewManager(ctx, identity.Istiod{Conn: cc}).Get(ctx, "spiffe://td/ns/a/sa/b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Chain) != 2 || len(c.Roots) != 1 {
+			t.Fatalf("chain of %d, %d roots", len(c.Chain), len(c.Roots))
+		}
+		md := <-i.md
+		if got := md.Get("authorization"); len(got) != 1 || got[0] != want {
+			t.Fatalf("authorization %q, expected %q: the token is read anew for each call", got, want)
+		}
+		if md.Get("clusterid")[0] != "c1" || md.Get("x-extra")[0] != "e" {
+			t.Fatal(md)
+		}
+		os.WriteFile(token, []byte("two"), 0o600)
+	}
+}
+
+func TestServerVerified(t *testing.T) {
+	_, cc, token := start(t)
+	root := filepath.Join(t.TempDir(), "other.pem")
+	os.WriteFile(root, proxytest.NewCA().RootPEM(), 0o600)
+	for name, dial := range map[string]struct{ host, root string }{"other root": {"istiod.test", root}, "other name": {"evil.test", ""}} {
+		if dial.root == "" {
+			dial.root = filepath.Join(filepath.Dir(token), "root.pem")
+		}
+		c, err := Dial(cc.Target(), dial.host, dial.root, Token{Path: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		_, err = ca.NewIstioCertificateServiceClient(c).CreateCertificate(ctx, &ca.IstioCertificateRequest{})
+		if err == nil || !strings.Contains(err.Error(), "x509") {
+			t.Errorf("%s: %v", name, err)
+		}
+		cancel()
+		c.Close()
+	}
+}
+
+func resource(name, version, typ string) *discovery.Resource {
+	return &discovery.Resource{Name: name, Version: version, Resource: &anypb.Any{TypeUrl: typ, Value: []byte(name + version)}}
+}
+
+func TestStream(t *testing.T) {
+	i, cc, _ := start(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	held := map[string]string{}
+	c := &Client{
+		Conn: cc, Node: &core.Node{Id: "ztunnel~x"}, Types: []string{typeA, typeB}, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Apply: func(typ string, r map[string][]byte, removed []string) map[string]error {
+			bad := map[string]error{}
+			for n, b := range r {
+				if n == "bad" {
+					bad[n] = errors.New("no good")
+					continue
+				}
+				held[n] = string(b)
+			}
+			for _, n := range removed {
+				delete(held, n)
+			}
+			return bad
+		},
+	}
+	go c.Run(ctx)
+
+	s := <-i.streams
+	subscribed := func(s *stream, versions map[string]string) {
+		t.Helper()
+		for _, typ := range []string{typeA, typeB} {
+			r, err := s.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.TypeUrl != typ || r.Node.GetId() != "ztunnel~x" || len(r.ResourceNamesSubscribe) != 0 {
+				t.Fatalf("subscription %v", r)
+			}
+			want := map[string]string{}
+			if typ == typeA {
+				want = versions
+			}
+			if !maps.Equal(r.InitialResourceVersions, want) {
+				t.Fatalf("%s: initial versions %v, expected %v", typ, r.InitialResourceVersions, want)
+			}
+		}
+	}
+	say := func(s *stream, r *discovery.DeltaDiscoveryResponse) *discovery.DeltaDiscoveryRequest {
+		t.Helper()
+		if err := s.Send(r); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.ResponseNonce != r.Nonce || a.TypeUrl != r.TypeUrl {
+			t.Fatalf("answer %v to nonce %s", a, r.Nonce)
+		}
+		return a
+	}
+	subscribed(s, map[string]string{})
+	if c.Ready() {
+		t.Fatal("ready before anything came")
+	}
+	a := say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "1", Resources: []*discovery.Resource{resource("x", "1", typeA), resource("bad", "1", typeA), resource("y", "1", typeA)}})
+	if a.ErrorDetail == nil || !strings.Contains(a.ErrorDetail.Message, "bad: no good") {
+		t.Fatalf("no NACK: %v", a)
+	}
+	if held["x"] != "x1" || held["y"] != "y1" {
+		t.Fatalf("the good resources of a refused push must apply: %v", held)
+	}
+	a = say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "2", Resources: []*discovery.Resource{resource("odd", "1", typeB)}})
+	if a.ErrorDetail == nil || held["odd"] != "" {
+		t.Fatalf("a resource of the wrong type: %v", a)
+	}
+	if a = say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "3", Resources: []*discovery.Resource{resource("x", "2", typeA)}, RemovedResources: []string{"y"}}); a.ErrorDetail != nil {
+		t.Fatal(a)
+	}
+	if c.Ready() {
+		t.Fatal("ready with one type of two")
+	}
+	say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeB, Nonce: "4"})
+	if !c.Ready() { // set before the answer is sent
+		t.Fatal("not ready")
+	}
+
+	s.end <- errors.New("istiod restarts")
+	s = <-i.streams
+	subscribed(s, map[string]string{"x": "2"})
+	say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "5", RemovedResources: []string{"x"}})
+	if len(held) != 0 {
+		t.Fatal(held)
+	}
+	s.end <- nil
+}
+
+func TestAddress(t *testing.T) {
+	for in, want := range map[string]string{"https://istiod.x.svc:15012": "istiod.x.svc:15012", "istiod.x.svc:15012": "istiod.x.svc:15012", "[2001:db8::1]:15012": "[2001:db8::1]:15012"} {
+		if got := Address(in); got != want {
+			t.Errorf("%s: %s", in, got)
+		}
+	}
+}
