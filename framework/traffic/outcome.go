@@ -135,11 +135,17 @@ func (os Outcomes) String() string {
 // Answers that proxies give in their own name, by the words they put into the body.
 var proxyWords = regexp.MustCompile(`upstream connect error|no healthy upstream|RBAC: access denied|no route|upstream request timeout`)
 
+// seenBy is the client's address in the server's own line; Istio's parser takes the client's line, SourceIP, for it.
+var seenBy = regexp.MustCompile(`(?m)^\[\d+ body\] IP=(.*)$`)
+
 // parse reads the echo client's text of one answer.
 func parse(url, output string, took time.Duration) Outcome {
 	o := Outcome{Kind: Reached, Took: took, Detail: output}
 	r := echo.ParseResponses(&proto.ForwardEchoRequest{Url: url}, &proto.ForwardEchoResponse{Output: []string{output}})[0]
-	o.Cluster, o.Workload, o.Version, o.Seen, o.Protocol = r.Cluster, r.Hostname, r.Version, r.IP, r.Protocol
+	o.Cluster, o.Workload, o.Version, o.Protocol = r.Cluster, r.Hostname, r.Version, r.Protocol
+	if m := seenBy.FindStringSubmatch(output); m != nil {
+		o.Seen = m[1]
+	}
 	o.Code, _ = strconv.Atoi(r.Code)
 	o.Header, o.Request = r.ResponseHeaders, r.RequestHeaders
 	for _, v := range r.ResponseHeaders.Values(WaypointHeader) {
