@@ -17,6 +17,12 @@ type Phase interface {
 	Close(err error)
 }
 
+// Expecter is a Phase that likes to know its items before they begin, to say how long the rest may take.
+type Expecter interface {
+	// Expect announces one item by the name it will begin with.
+	Expect(name string)
+}
+
 // Item is one piece of work under way.
 type Item interface {
 	// Note tells what the item is doing or waiting for.
