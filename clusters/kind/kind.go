@@ -117,6 +117,12 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 	if image.Ref == "" {
 		return nil, nil, errors.New("no node image is given: run `amc images build`")
 	}
+	if _, err := o.Engine.Output(ctx, "image", "inspect", "-f", "{{.Id}}", image.Ref); err != nil {
+		if gone(err) {
+			return nil, nil, fmt.Errorf("the node image %s is not in the container engine: run `amc images build`", image.Ref)
+		}
+		return nil, nil, err
+	}
 	var err error
 	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
 		return nil, nil, err

@@ -356,7 +356,7 @@ func verdict(iso *mesh.Isolation) error {
 	case p.Control:
 		return fmt.Errorf("isolation is not proven: control failed: %s should reach %s at %s, and did not%s: run `amc up`, which checks the fleet", p.From, p.To, p.Address, more)
 	case p.Answered != "":
-		return fmt.Errorf("the clusters are not isolated: from %s, %s answered for %s at %s%s: run `amc down` and `amc up`", p.From, p.Answered, p.To, p.Address, more)
+		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s, where %s answered%s: run `amc down` and `amc up`", p.From, p.To, p.Address, p.Answered, more)
 	default:
 		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s%s: run `amc down` and `amc up`", p.From, p.To, p.Address, more)
 	}
