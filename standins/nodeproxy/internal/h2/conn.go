@@ -303,11 +303,18 @@ func (c *Conn) write(f func() error) error {
 	if err == nil {
 		err = c.bw.Flush()
 	}
-	if err != nil && !errors.Is(err, errUnprocessed) {
-		err = plain(err)
-		c.fail(err)
+	if err == nil || errors.Is(err, errUnprocessed) {
+		return err
 	}
-	return err
+	// The peer that closed may have said why (TLS 1.3 refuses a client certificate after the handshake): the reader hears it.
+	t := time.NewTimer(50 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-c.done:
+	case <-t.C:
+		c.fail(plain(err))
+	}
+	return c.Err()
 }
 
 // reply queues a control frame. Neither the read loop nor a reader of a stream may wait for the peer to read:
