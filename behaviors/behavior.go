@@ -43,7 +43,7 @@ type Behavior struct {
 	Needs []Need
 	// In names profiles that run the behaviour besides those its level puts it in.
 	In []Profile
-	// Outcomes names what may happen; set for limitations and only for them.
+	// Outcomes names what may happen; set for limitations, and for extended behaviours that are probes.
 	Outcomes *Outcomes
 	// Proof is how a spec proves it: what must be seen, and the twin or control that must not.
 	Proof string

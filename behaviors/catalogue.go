@@ -132,8 +132,8 @@ func (r *registry) check() error {
 		switch {
 		case b.Level == Limitation && (b.Outcomes == nil || len(b.Outcomes.Acceptable) == 0):
 			say("a limitation names its acceptable outcomes")
-		case b.Level != Limitation && b.Outcomes != nil:
-			say("only a limitation names outcomes")
+		case b.Level == Core && b.Outcomes != nil:
+			say("what is core holds or does not: only limitations and extended probes name outcomes")
 		case b.Outcomes != nil:
 			names := map[string]bool{}
 			for _, o := range slices.Concat(b.Outcomes.Acceptable, b.Outcomes.Unsafe) {

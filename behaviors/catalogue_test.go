@@ -1,8 +1,12 @@
 package behaviors
 
 import (
+	"flag"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -44,7 +48,7 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 		"feature":      {func(b *Behavior) { b.Level, b.Feature = Extended, "magic" }, `feature "magic"`},
 		"core feature": {func(b *Behavior) { b.Feature = "magic" }, "only an extended"},
 		"no outcomes":  {func(b *Behavior) { b.Level = Limitation }, "names its acceptable outcomes"},
-		"outcomes":     {func(b *Behavior) { b.Outcomes = outcomes }, "only a limitation"},
+		"outcomes":     {func(b *Behavior) { b.Outcomes = outcomes }, "what is core holds"},
 		"twice": {func(b *Behavior) {
 			b.Level, b.Outcomes = Limitation, &Outcomes{Acceptable: []Outcome{{"a", "A."}}, Unsafe: []Outcome{{"a", "B."}}}
 		}, `outcome "a"`},
@@ -148,5 +152,127 @@ func TestImports(t *testing.T) {
 	}
 	if got := strings.TrimSpace(string(out)); got != "ambient.test/conformance/behaviors" {
 		t.Errorf("behaviors imports more than the standard library:\n%s", got)
+	}
+}
+
+var update = flag.Bool("update", false, "write the golden file and docs/catalogue.md anew")
+
+// A changed promise, level or range shows as a line of the golden file in review; the docs are what the data says.
+func TestGeneratedFiles(t *testing.T) {
+	var doc strings.Builder
+	if err := WriteMarkdown(&doc); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"testdata/catalogue.golden.jsonl": Golden(), "../docs/catalogue.md": doc.String()} {
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatalf("%v: run `go test ./behaviors -update`", err)
+		}
+		if string(got) != want {
+			old, now := strings.Split(string(got), "\n"), strings.Split(want, "\n")
+			for i := range min(len(old), len(now)) {
+				if old[i] != now[i] {
+					t.Errorf("%s, line %d\n  has  %s\n  want %s", name, i+1, old[i], now[i])
+					break
+				}
+			}
+			t.Errorf("%s is not what the catalogue says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed", name)
+		}
+	}
+}
+
+func TestCatalogueIsComplete(t *testing.T) {
+	count := map[Level]int{}
+	last := map[string]int{}
+	for _, b := range All() {
+		count[b.Level]++
+		prefix, number, _ := strings.Cut(b.ID, "-")
+		n, _ := strconv.Atoi(number)
+		if n != last[prefix]+1 {
+			t.Errorf("%s follows %s-%02d", b.ID, prefix, last[prefix])
+		}
+		last[prefix] = n
+	}
+	if len(All()) != 245 || count[Core] != 112 || count[Extended] != 101 || count[Limitation] != 32 {
+		t.Errorf("%d behaviours, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here", len(All()), count)
+	}
+	for _, c := range Chapters {
+		if last[c.Prefix] == 0 {
+			t.Errorf("chapter %s is empty", c.Prefix)
+		}
+	}
+}
+
+// The page's twelve statements are all there, each with behaviours that exist, that quote the page, and of which at least one holds for versions then and now.
+func TestStatements(t *testing.T) {
+	if len(Statements) != 12 {
+		t.Errorf("%d statements, the page has 12", len(Statements))
+	}
+	old, now := Version{1, 28, 0}, Version{1, 31, 0}
+	for _, s := range Statements {
+		if s.Says == "" || s.Since1_29 == "" || len(s.Behaviors) == 0 {
+			t.Errorf("%+v: incomplete", s)
+		}
+		then, today := false, false
+		for _, id := range s.Behaviors {
+			b := ByID(id)
+			if b == nil {
+				t.Errorf("%q names %s, which does not exist", s.Says, id)
+				continue
+			}
+			a, _ := b.Istio.Contains(old)
+			z, _ := b.Istio.Contains(now)
+			then, today = then || a, today || z
+		}
+		if !then || !today {
+			t.Errorf("%q is shown for no behaviour of %v or of %v", s.Says, old, now)
+		}
+	}
+	// Every sentence that behaviours quote from the page for the old versions only is one of the statements.
+	for _, b := range All() {
+		for _, src := range b.Sources {
+			if src.Kind != KindDoc || src.Ref != pageIndex || src.Istio != "<1.29" {
+				continue
+			}
+			if !slices.ContainsFunc(Statements, func(s Statement) bool { return strings.Contains(s.Says, src.Quote) }) {
+				t.Errorf("%s quotes %q, which is none of the statements", b.ID, src.Quote)
+			}
+		}
+	}
+}
+
+func TestFeatures(t *testing.T) {
+	for _, f := range Features() {
+		if len(f.Behaviors) == 0 {
+			t.Errorf("no behaviour shows the feature %s", f.Feature)
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for _, c := range []struct {
+		s    Source
+		want string
+	}{
+		{doc(pageFailover, "q"), "https://istio.io/latest/docs/ambient/install/multicluster/failover/"},
+		{blog(postAlpha, "q"), "https://istio.io/latest/blog/2025/ambient-multicluster/"},
+		{blog(postBeta, "q"), ""},
+		{implied(postAlpha), "https://istio.io/latest/blog/2025/ambient-multicluster/"},
+		{implied("high availability"), ""},
+		{note("55478", ""), "https://github.com/istio/istio/blob/master/releasenotes/notes/55478.yaml"},
+		{issue("istio/ztunnel#1672", ""), "https://github.com/istio/ztunnel/issues/1672"},
+		{code("pilot", "r"), ""},
+	} {
+		if got := c.s.Link(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.s, got, c.want)
+		}
 	}
 }

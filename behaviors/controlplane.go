@@ -9,3 +9,206 @@ var RemoteClustersAreSynced = declare(Behavior{
 	Hazards: "The status tells of the first synchronisation only and never changes after it, CP-08.",
 	Mutants: []string{"M04"}, State: Proven,
 })
+
+var AddingAClusterNeedsNoRestart = declare(Behavior{
+	ID: "CP-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A cluster whose remote secret is added is used without restarting anything.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Calls stay local without the secret; within half a minute of adding it both clusters serve.",
+	Provoke: "Apply the remote secret while calls run.",
+	Mutants: []string{"M18"},
+	State:   notAutomated("planned: it removes and adds a remote secret"),
+})
+
+var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
+	ID: "CP-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A cluster whose remote secret is deleted is no longer used, and nothing else changes.",
+	Sources: []Source{issue("istio/istio#27187", "")},
+	Proof:   "Calls become local, the other direction is not disturbed; with the secret again both serve.",
+	Provoke: "Delete the remote secret in one cluster while calls run.",
+	Mutants: []string{"M18"},
+	State:   notAutomated("planned; seen by hand on the real mesh"),
+})
+
+var RotatingCredentialsLosesNothing = declare(Behavior{
+	ID: "CP-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "Replacing a remote secret by equivalent credentials, again and again, costs no request and later changes of the other cluster are still seen.",
+	Sources: []Source{
+		note("60612", ""),
+		note("60920", ""),
+		note("61043", ""),
+	},
+	Proof:   "Two rotations under load: no failed call, remote endpoints stay, and a later scaling is followed, through ztunnel and through a waypoint.",
+	Provoke: "Replace the secret twice with new tokens and then scale the other cluster.",
+	Hazards: "On the pinned commit the second rotation loses the remote network: rotate at least twice, and look at both data paths.",
+	State:   notAutomated("planned: seen by hand to fail on the pinned commit, so it first needs an upstream report"),
+})
+
+var RapidRotations = declare(Behavior{
+	ID: "CP-05", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
+	Promise: "Many updates of a remote secret in a few seconds leave istiod alive and right.",
+	Sources: []Source{note("59876", "")},
+	Proof:   "After 20 updates in 5 s istiod has not restarted and both clusters serve.",
+	Provoke: "Replace the secret in a loop.",
+	State:   notAutomated("planned"),
+})
+
+var BadCredentialsAreReported = declare(Behavior{
+	ID: "CP-06", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A remote secret that cannot work is reported as timed out, disturbs nothing else, and can be corrected without a restart.",
+	Sources: []Source{doc(pageVerify, "timeout ... means that Istiod in the primary cluster is unable to communicate with the remote cluster")},
+	Proof:   "The row becomes timeout after its limit, local calls go on; corrected, it becomes synced and both serve.",
+	Provoke: "Apply a secret with a bad token.",
+	State:   notAutomated("planned: it waits for a limit of 30 s"),
+})
+
+var RotationToBadCredentials = declare(Behavior{
+	ID: "CP-07", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
+	Promise: "What happens to a working cluster whose credentials are replaced by bad ones is recorded.",
+	Sources: []Source{
+		implied(pageInstall),
+		code("pilot clusterstore.go", "the former data is served meanwhile"),
+	},
+	Proof:   "How long remote endpoints stay and whether they are followed; good again, all is as before.",
+	Provoke: "Replace the secret's token by a bad one.",
+	Hazards: "Seen on the real mesh: the status says timeout while the data stays and is live.",
+	State:   notAutomated("planned"),
+})
+
+var LostAPIServerLeavesTrafficAlone = declare(Behavior{
+	ID: "CP-08", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
+	Promise: "When a remote API server is lost after synchronisation, traffic goes on with what was known, and catches up when it is back.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "No call fails during the outage, a change is not seen, and within a minute of healing it is.",
+	Provoke: "Block istiod's connections to the other API server.",
+	Hazards: "The status stays synced all the time: it is worthless for monitoring.",
+	State:   notAutomated("planned: it blocks addresses on a node; seen by hand on the real mesh"),
+})
+
+var StartWithoutRemoteAPIServer = declare(Behavior{
+	ID: "CP-09", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
+	Promise: "istiod starts and serves its own cluster when a remote API server cannot be reached, and picks that cluster up later.",
+	Sources: []Source{issue("istio/istio#33564", "")},
+	Proof:   "istiod is ready within its limit, local calls succeed; healed, both serve.",
+	Provoke: "Block the other API server and restart istiod.",
+	State:   notAutomated("planned: it blocks addresses on a node"),
+})
+
+var MalformedSecretsAreRefused = declare(Behavior{
+	ID: "CP-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A remote secret that is malformed or runs commands is refused, logged and harmless.",
+	Sources: []Source{
+		implied(pageInstall),
+		code("pilot", "only plain kubeconfigs are accepted unless PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS says otherwise"),
+	},
+	Proof:   "No cluster is registered by it and the others go on; a good secret registers.",
+	Provoke: "Apply a secret whose kubeconfig uses exec.",
+	State:   notAutomated("planned"),
+})
+
+var OnlyMarkedSecretsCount = declare(Behavior{
+	ID: "CP-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A remote secret counts only with its label and in istio-system.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Without the label or in another namespace no cluster is registered; with both it is.",
+	Provoke: "Apply the secret without istio/multiCluster=true.",
+	State:   notAutomated("planned"),
+})
+
+var OneWaySecrets = declare(Behavior{
+	ID: "CP-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A secret in one cluster only joins one direction only.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Clients where the secret is see both clusters, clients of the other see their own; policies hold in both.",
+	Provoke: "Delete the remote secret in one cluster.",
+	Mutants: []string{"M04"},
+	State:   notAutomated("planned"),
+})
+
+var ReaderRights = declare(Behavior{
+	ID: "CP-13", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureReaderRights,
+	Promise: "What happens when the remote reader may not read gateways, nodes or configuration is recorded.",
+	Sources: []Source{note("59473", "")},
+	Proof:   "For each missing right: is the cluster synced, and do calls cross.",
+	Provoke: "Take gateways out of the reader's role.",
+	State:   notAutomated("planned"),
+})
+
+var OtherWaysToGiveCredentials = declare(Behavior{
+	ID: "CP-14", Level: Extended, Istio: ">=1.30", Needs: []Need{MeshAdmin}, Feature: FeatureReaderRights,
+	Promise: "Credentials from files work as those from secrets do.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Both clusters serve, and a rotation is followed.",
+	Provoke: "Set PILOT_MULTICLUSTER_KUBECONFIG_PATH.",
+	State:   notAutomated("planned"),
+})
+
+var IstiodOutage = declare(Behavior{
+	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "Without istiod existing pods keep talking across clusters, new connections included; new pods fail closed.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "No call of existing pods fails while istiod is at 0, a new pod's calls fail; with istiod back it is served.",
+	Provoke: "Scale istiod of one cluster to 0.",
+	State:   notAutomated("planned; seen by hand on the real mesh"),
+})
+
+var RestartKeepsRemoteEndpoints = declare(Behavior{
+	ID: "CP-16", Level: Core, Istio: ">=1.31", Needs: []Need{Disruptive},
+	Promise: "A restarting istiod never publishes a view without the remote clusters.",
+	Sources: []Source{note("ambient-multicluster-sync-gating", "")},
+	Proof:   "A service that only the other cluster serves loses no call while istiod restarts; in 1.30 it does.",
+	Provoke: "Restart istiod while calling a remote-only service.",
+	State:   notAutomated("planned: it restarts istiod under load"),
+})
+
+var RemoteClusterMetrics = declare(Behavior{
+	ID: "CP-17", Level: Extended, Istio: ">=1.29", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
+	Promise: "istiod's metrics tell exactly one state per remote cluster and forget deleted ones.",
+	Sources: []Source{
+		note("istiod-remote-cluster-sync-status", ""),
+		issue("istio/istio#60098", ""),
+	},
+	Proof:   "One series is 1 per cluster; deleted, it is gone.",
+	Provoke: "Read istiod's metrics before and after deleting a secret.",
+	State:   notAutomated("planned"),
+})
+
+var NoLeaksOverRotations = declare(Behavior{
+	ID: "CP-18", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
+	Promise: "Many rotations leave istiod with the goroutines and memory it had.",
+	Sources: []Source{issue("istio/istio#60033", "")},
+	Proof:   "After 50 rotations and 50 removals both are within a tenth.",
+	Provoke: "Rotate and remove in a loop and read istiod's metrics.",
+	State:   notAutomated("planned for the long profile"),
+})
+
+var ReplicatedIstiod = declare(Behavior{
+	ID: "CP-19", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureReplicatedIstiod,
+	Promise: "Two replicas of istiod publish the same and survive losing one.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Both answer a ztunnel alike; with one gone calls and changes go on.",
+	Provoke: "Scale istiod to 2 and delete one pod.",
+	State:   notAutomated("planned"),
+})
+
+var RevokedToken = declare(Behavior{
+	ID: "CP-20", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
+	Promise: "Revoking the token of a remote secret after synchronisation leaves traffic as it is, until it is issued anew.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Calls go on, changes are not seen; with a new token they are.",
+	Provoke: "Delete the token's secret in the remote cluster.",
+	State:   notAutomated("planned"),
+})
+
+var VanishedCluster = declare(Behavior{
+	ID: "CP-21", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureControlPlaneOperations,
+	Promise: "What happens to calls when a cluster vanishes and its secret stays is recorded.",
+	Sources: []Source{
+		implied(pageInstall),
+		code("pilot", "what was known of it stays published"),
+	},
+	Proof:   "The share of failing calls until the secret is deleted; deleted, all are local.",
+	Provoke: "Stop a cluster's nodes and leave its secret.",
+	Hazards: "The incident users meet most: traffic is sent to a dead gateway until the secret is removed.",
+	State:   notAutomated("planned: it destroys a cluster of the fleet"),
+})

@@ -31,3 +31,87 @@ var WaypointFailsBackToLocalCluster = declare(Behavior{
 	Provoke: "Scale the service up again after the failover.",
 	Mutants: []string{"M13"}, State: Proven,
 })
+
+var OutlierDetectionEjects = declare(Behavior{
+	ID: "FO-04", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
+	Promise: "A waypoint takes an endpoint out that answers with errors, and sends its requests to the other cluster.",
+	Sources: []Source{doc(pageFailover, "instructs waypoint proxies how to identify when endpoints")},
+	Proof:   "With maxEjectionPercent 100 calls move to the other cluster after the first error and return after the ejection time; without outlierDetection the errors go on. The page's own rule is run too and what it ejects is recorded.",
+	Provoke: "Let the local pod answer 503 under the page's DestinationRule.",
+	Hazards: "The page's rule sets no maxEjectionPercent: of two endpoints it ejects none, as seen on the real mesh.",
+	Mutants: []string{"M13"},
+	State:   notAutomated("planned: it needs an echo deployment that answers with errors on demand"),
+})
+
+var AllEndpointsEjected = declare(Behavior{
+	ID: "FO-05", Level: Extended, Istio: ">=1.28", Needs: []Need{Waypoints}, Feature: FeatureLocalityRouting,
+	Promise: "What happens when every endpoint is ejected is recorded.",
+	Sources: []Source{issue("istio/istio#52435", "")},
+	Proof:   "Both sides answer with errors: who is called is recorded; one healthy side is used.",
+	Provoke: "Let the pods of both clusters answer 503.",
+	Hazards: "A remote network is one endpoint: one bad pod can eject all of it.",
+	State:   notAutomated("planned with FO-04"),
+})
+
+var RemoteWaypointTakesOver = declare(Behavior{
+	ID: "FO-06", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "When the waypoint pods of the client's cluster are gone, the waypoint of the other cluster serves.",
+	Sources: []Source{
+		upstream("TestMulticlusterFailover/with-waypoints", ""),
+		issue("istio/istio#60985", "keep waypoint configuration the same ... but downscale waypoints to 0 pods"),
+	},
+	Proof:   "With the local waypoint at 0 forty of forty calls succeed and carry the other waypoint's mark; with the waypoint's Service not global all fail.",
+	Provoke: "Scale the local waypoint to 0.",
+	Hazards: "Remote waypoints are used only when no local one is ready: the generated Service prefers close ones.",
+	Mutants: []string{"M10", "M11"},
+	State:   notAutomated("the spec of WP-08 shows both halves; a spec of its own is planned"),
+})
+
+var LocalityRulesOfTheMesh = declare(Behavior{
+	ID: "FO-07", Level: Extended, Istio: ">=1.28", Needs: []Need{Waypoints, MeshAdmin}, Feature: FeatureLocalityRouting,
+	Promise: "Region and zone failover and distribution of the mesh configuration apply to remote endpoints.",
+	Sources: []Source{implied(pageFailover)},
+	Proof:   "Shares as distributed; failover to the named region first.",
+	Provoke: "Set localityLbSetting in the mesh configuration.",
+	State:   notAutomated("it needs regions that differ within a cluster; planned"),
+})
+
+var SubsetsDoNotCrossNetworks = declare(Behavior{
+	ID: "FO-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "Subsets and weighted routes do not reach across networks: the gateway knows services only.",
+	Sources: []Source{issue("istio/istio#58140", "the e/w gateway doesn't know anything about subsets, so just routes to the service as a whole")},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"ignored", "endpoints outside the subset answer"},
+			{"honoured", "only endpoints of the subset answer"},
+			{"fails", "requests for a subset that is only remote fail"},
+		},
+		Unsafe: []Outcome{
+			{"bypass", "requests are served without crossing a waypoint"},
+		},
+	},
+	Proof:   "A route to a subset that is only remote: who answers is recorded.",
+	Provoke: "Route all requests to subset v1 while the remote cluster has v1 and v2.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayIgnoresDestinationRules = declare(Behavior{
+	ID: "FO-09", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A DestinationRule of the serving cluster does not apply at its east-west gateway.",
+	Sources: []Source{
+		implied(pageFailover),
+		code("pilot cluster_waypoint.go", "destination rules are left out for east-west gateways"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"ignored", "the rule has no effect on what came through a waypoint of another cluster"},
+			{"applied", "the rule limits it"},
+		},
+		Unsafe: []Outcome{
+			{"errors", "requests fail though the rule allows them"},
+		},
+	},
+	Proof:   "A rule with one connection in the serving cluster only: concurrent calls through the other cluster's waypoint are counted.",
+	Provoke: "Apply a DestinationRule with maxConnections 1 in cluster2 only.",
+	State:   notAutomated("planned"),
+})

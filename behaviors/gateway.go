@@ -1,5 +1,7 @@
 package behaviors
 
+import "slices"
+
 // meshedOnly is the family's source: the pages differ by version, the promise does not.
 var meshedOnly = []Source{
 	doc(pageIndex, "Ambient east-west gateways currently only support meshed mTLS traffic").during("<1.30"),
@@ -37,6 +39,46 @@ var GatewayRefusesForeignCA = declare(Behavior{
 	Mutants: []string{"M15"}, State: Proven,
 })
 
+var GatewayRefusesForeignTrustDomain = declare(Behavior{
+	ID: "GW-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "An east-west gateway refuses a certificate of the mesh's CA whose identity is of another trust domain.",
+	Sources: slices.Concat([]Source{code("pilot buildCommonConnectTLSContext", "the identity must begin with the mesh's trust domain or one of its aliases")}, meshedOnly),
+	Proof:   "The connection ends with an alert; the same key with an identity of the mesh is served.",
+	Provoke: "Mint a certificate for another trust domain from the mesh's CA.",
+	Hazards: "PILOT_SKIP_VALIDATE_TRUST_DOMAIN opens it.",
+	Mutants: []string{"M15"},
+	State:   notAutomated("planned: it needs certificates that istiod would not sign, from the CA's own key"),
+})
+
+var GatewayRefusesBadCertificates = declare(Behavior{
+	ID: "GW-05", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "An east-west gateway refuses certificates that are expired, not yet valid, or carry no SPIFFE identity.",
+	Sources: meshedOnly,
+	Proof:   "Each ends with an alert; a good one is served.",
+	Provoke: "Mint each from the mesh's CA and open TLS to port 15008.",
+	Mutants: []string{"M15"},
+	State:   notAutomated("planned: it needs certificates that istiod would not sign, from the CA's own key"),
+})
+
+var GatewaySpeaksTLS13Only = declare(Behavior{
+	ID: "GW-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
+	Promise: "An east-west gateway accepts TLS 1.3 only.",
+	Sources: slices.Concat([]Source{code("pilot", "minimum and maximum are TLS 1.3")}, meshedOnly),
+	Proof:   "A TLS 1.2 client gets the alert protocol_version; the same client with 1.3 is served.",
+	Provoke: "Open TLS 1.2 to port 15008 with a good certificate.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayALPN = declare(Behavior{
+	ID: "GW-07", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
+	Promise: "What an east-west gateway does with a client that does not offer h2 is recorded.",
+	Sources: meshedOnly,
+	Proof:   "The negotiated protocol and what follows; with h2 a CONNECT is served.",
+	Provoke: "Offer only http/1.1.",
+	Hazards: "Handshake and certificate are accepted and nothing is said after.",
+	State:   notAutomated("planned"),
+})
+
 var GatewayRefusesSingleHBONE = declare(Behavior{
 	ID: "GW-08", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "A single HBONE tunnel does not reach a captured application: without the inner tunnel its bytes meet ztunnel's TLS.",
@@ -45,6 +87,45 @@ var GatewayRefusesSingleHBONE = declare(Behavior{
 	Provoke: "Open one HBONE tunnel to the gateway for a global service and send plain HTTP in it.",
 	Hazards: "CONNECT answers 200 before the upstream is known: judge the bytes after it. Pods outside the mesh are reached, SVC-09.",
 	Mutants: []string{"M15"}, State: Proven,
+})
+
+var GatewayRefusesLocalServices = declare(Behavior{
+	ID: "GW-09", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "A CONNECT to a local service's name is refused.",
+	Sources: []Source{upstream("TestDirect/east west gateway/local service", "not expected to be reachable")},
+	Proof:   "The stream is refused and no connection goes upstream; labelled global, it is served.",
+	Provoke: "CONNECT to a service without the global label with mesh certificates.",
+	Mutants: []string{"M01"},
+	State:   notAutomated("the spec of SCOPE-09 shows it; a spec of its own is planned"),
+})
+
+var GatewayRefusesAddresses = declare(Behavior{
+	ID: "GW-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "A CONNECT to an address, of a pod, a node, the gateway itself or a metadata service, reaches nothing.",
+	Sources: slices.Concat([]Source{code("pilot listener_waypoint.go", "east-west gateways have no chains for pods")}, meshedOnly),
+	Proof:   "No byte comes back and no connection goes upstream for any of them; a global service's name is served.",
+	Provoke: "CONNECT to 127.0.0.1:15000, a pod's address and a node's.",
+	Hazards: "The answer may be 200 followed by an end without a byte: judge the upstream connections.",
+	Mutants: []string{"M15"},
+	State:   notAutomated("planned: it reads the gateway's upstream counters"),
+})
+
+var GatewayAndVirtualAddresses = declare(Behavior{
+	ID: "GW-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "A CONNECT to the virtual address of a local service is refused, and one to a global service's does not reach the application.",
+	Sources: slices.Concat([]Source{code("pilot", "virtual addresses of listed services are matched too")}, meshedOnly),
+	Proof:   "For a local service's address no upstream; for a global one's the inner tunnel is refused with 400; by name it is served.",
+	Provoke: "CONNECT to the ClusterIP of each.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayRefusesUnknownNames = declare(Behavior{
+	ID: "GW-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	Promise: "A CONNECT to a name or port that does not exist, or to a UDP port, is refused.",
+	Sources: meshedOnly,
+	Proof:   "Each is refused; the right name and port are served.",
+	Provoke: "CONNECT to an unknown name, and to an unknown port of a known one.",
+	State:   notAutomated("planned; the spec of GW-20 shows the unknown name"),
 })
 
 var IstiodIsNotReachableThroughGateway = declare(Behavior{
@@ -59,6 +140,70 @@ var IstiodIsNotReachableThroughGateway = declare(Behavior{
 	Mutants: []string{"M15"}, State: Proven,
 })
 
+var GatewaySurvivesOddRequests = declare(Behavior{
+	ID: "GW-14", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
+	Promise: "An east-west gateway answers odd HTTP/2 with an error and stays healthy.",
+	Sources: meshedOnly,
+	Proof:   "Other methods, other protocols, huge headers and settings end in an error; calls beside them go on.",
+	Provoke: "Send GET, an unknown :protocol and ten thousand headers.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayOpensTwoPorts = declare(Behavior{
+	ID: "GW-15", Level: Core, Istio: ">=1.27",
+	Promise: "The address of an east-west gateway answers on 15008 and 15021 only, and 15021 tells its health and nothing else.",
+	Sources: meshedOnly,
+	Proof:   "A scan finds the two ports; the health path answers 200, any other 404; an added listener is found.",
+	Provoke: "Scan the address.",
+	State:   notAutomated("planned: the suite scans from inside the fleet only"),
+})
+
+var NamesAreNotSeenFromOutside = declare(Behavior{
+	ID: "GW-16", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess}, Feature: FeatureGatewayHardening,
+	Promise: "No service name, path or identity crosses networks in the clear.",
+	Sources: []Source{blog(postAlpha, "it is invisible to outside observers")},
+	Proof:   "A capture between the nodes during calls holds none of them; the same capture of a plaintext client does.",
+	Provoke: "Capture port 15008 on the transit network during calls.",
+	State:   notAutomated("planned: it needs packet capture on the nodes"),
+})
+
+var ForgedSourceHeader = declare(Behavior{
+	ID: "GW-17", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, Waypoints, RealZtunnel}, Feature: FeatureGatewayHardening,
+	Promise: "Whether a workload that forges the header x-istio-source gets past the destination's waypoint is recorded.",
+	Sources: []Source{code("pilot filters.go", "the gateway believes the header of any client of the mesh")},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"bypassed", "the waypoint's policy is skipped"},
+			{"enforced", "the waypoint's policy holds"},
+		},
+		Unsafe: []Outcome{
+			{"no-identity", "the destination cannot tell who called"},
+		},
+	},
+	Proof:   "A request that the waypoint's policy denies, with the header and without; the outcome is a finding, not a failure.",
+	Provoke: "Set x-istio-source: waypoint on the outer CONNECT with an ordinary workload's certificate.",
+	Hazards: "Seen on the real mesh: bypassed. A policy on the pods that allows only the waypoint's identity is the mitigation.",
+	State:   notAutomated("planned: the stand-in's waypoint rule is our own reading, so it proves something only with the real ztunnel"),
+})
+
+var InnerTunnelAuthenticatesToo = declare(Behavior{
+	ID: "GW-18", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA, RealZtunnel},
+	Promise: "The destination's ztunnel refuses an inner tunnel without a certificate of the mesh, whoever opened the outer one.",
+	Sources: meshedOnly,
+	Proof:   "Inner tunnels without a certificate and with one of a foreign CA end with an alert; a good one is served.",
+	Provoke: "Open the outer tunnel with a mesh certificate and the inner one with another CA's.",
+	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+})
+
+var InnerIdentityWins = declare(Behavior{
+	ID: "GW-19", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, RealZtunnel}, Feature: FeatureGatewayHardening,
+	Promise: "When outer and inner identities differ, policies at the destination see the inner one.",
+	Sources: meshedOnly,
+	Proof:   "A policy that allows one account admits it inside an outer tunnel of the other, and refuses the reverse.",
+	Provoke: "Open the outer tunnel as one account and the inner as another.",
+	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+})
+
 var GatewayServesDoubleHBONE = declare(Behavior{
 	ID: "GW-20", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA}, In: []Profile{ProfileSmoke},
 	Promise: "An east-west gateway serves a double HBONE call with certificates of the mesh.",
@@ -67,4 +212,163 @@ var GatewayServesDoubleHBONE = declare(Behavior{
 	Provoke: "Open the outer and the inner tunnel with certificates of the mesh and call a global service by name.",
 	Hazards: "It is the positive control of the chapter: without it every refusal is worthless.",
 	Mutants: []string{"M03"}, State: Proven,
+})
+
+var TLSPassthroughListener = declare(Behavior{
+	ID: "GW-21", Level: Extended, Istio: ">=1.30", Needs: []Need{MeshAdmin}, Feature: FeatureTLSPassthrough,
+	Promise: "An east-west gateway can pass TLS on other ports by server name, without loosening port 15008.",
+	Sources: []Source{
+		note("ewgw-tls-passthrough", "non-HBONE ports to be exposed via the Gateway API"),
+		upstream("TestEastWestGatewayTLSRoute", ""),
+	},
+	Proof:   "The right server name is routed, another is refused, and 15008 keeps its rules; in 1.29 the listener is not accepted.",
+	Provoke: "Add a TLS passthrough listener on 16443 and a TLSRoute.",
+	Hazards: "Not on 15443: that port is converted automatically.",
+	State:   notAutomated("planned: it changes the gateway"),
+})
+
+var ListenersAreValidated = declare(Behavior{
+	ID: "GW-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A listener that an east-west gateway cannot serve is refused with a message that says what is allowed.",
+	Sources: slices.Concat([]Source{code("pilot conversion.go", "15008 must be HBONE and terminate, others TLS passthrough")}, meshedOnly),
+	Proof:   "Each wrong listener is not accepted and the message names the rule; the documented one is accepted.",
+	Provoke: "Apply a gateway with an HTTP listener.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayPortIsAlways15008 = declare(Behavior{
+	ID: "GW-23", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "The port of a remote gateway cannot be changed: clients always use 15008.",
+	Sources: slices.Concat([]Source{code("pilot networks.go", "the remote listener's port is not read")}, meshedOnly),
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"ignored", "clients go to 15008 whatever the listener says"},
+			{"honoured", "clients go to the listener's port"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "clients reach the other port without mutual TLS"},
+		},
+	},
+	Proof:   "A gateway on another port: where clients connect is recorded.",
+	Provoke: "Expose the gateway by a node port.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayDiscoveryConditions = declare(Behavior{
+	ID: "GW-24", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A remote gateway counts only with the right class, a network label, an address and an HBONE listener; without one of them clients stay local and no call fails.",
+	Sources: slices.Concat([]Source{code("pilot networks.go", "")}, meshedOnly),
+	Proof:   "Each condition broken in turn: forty of forty calls stay local and istiod says why; restored, both serve.",
+	Provoke: "Remove the network label from the gateway.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: it changes the gateway"),
+})
+
+var GatewayByHostName = declare(Behavior{
+	ID: "GW-25", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureGatewayHostname,
+	Promise: "A gateway whose address is a host name is reached by it.",
+	Sources: slices.Concat([]Source{code("pilot", "gateway address by host name; ztunnel resolves it")}, meshedOnly),
+	Proof:   "Calls succeed by name; while the name does not resolve only new tunnels fail.",
+	Provoke: "Give the gateway's Service a host name instead of an address.",
+	State:   notAutomated("planned: it needs a load balancer that gives names"),
+})
+
+var GatewayAddressMayChange = declare(Behavior{
+	ID: "GW-26", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
+	Promise: "When a gateway's address changes, new connections follow within half a minute.",
+	Sources: meshedOnly,
+	Proof:   "New connections use the new address in time; while istiod is stopped they do not.",
+	Provoke: "Create the gateway's Service anew so that it gets another address.",
+	Mutants: []string{"M18"},
+	State:   notAutomated("planned: it re-creates the gateway's Service"),
+})
+
+var OuterTunnelIsReused = declare(Behavior{
+	ID: "GW-27", Level: Core, Istio: ">=1.27", Needs: []Need{RealZtunnel},
+	Promise: "Connections from one client to one gateway share an outer tunnel, and each has an inner one of its own.",
+	Sources: []Source{
+		issue("istio/ztunnel#1672", ""),
+		code("ztunnel outbound.rs", "inner tunnels are not pooled"),
+	},
+	Proof:   "For 60 connections the gateway counts one or two, the destination 60; after a restart of ztunnel it counts anew.",
+	Provoke: "Open 60 connections and read the gateway's downstream connections.",
+	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+})
+
+var ManyConcurrentStreams = declare(Behavior{
+	ID: "GW-28", Level: Core, Istio: ">=1.27", Needs: []Need{RealZtunnel},
+	Promise: "More concurrent connections than one tunnel carries open further tunnels: none waits or fails.",
+	Sources: slices.Concat([]Source{code("pilot listener_waypoint.go", "at most 100 streams")}, meshedOnly),
+	Proof:   "250 connections are alive together over at least three tunnels; one closed tunnel takes only its own down.",
+	Provoke: "Open 250 connections to a remote service and keep them.",
+	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+})
+
+var RightServiceUnderConcurrency = declare(Behavior{
+	ID: "GW-29", Level: Core, Istio: ">=1.27",
+	Promise: "Under concurrency every call reaches the service it named.",
+	Sources: []Source{
+		note("59513", ""),
+		issue("istio/istio#58630", "E/W gateway occasionally routed HBONE connections to a wrong service"),
+	},
+	Proof:   "Parallel calls to five global services, 200 each: every answer names the service called; a planted wrong answer is noticed.",
+	Provoke: "Call five global services at once.",
+	Hazards: "Versions before 1.29.2 are known to fail.",
+	State:   notAutomated("planned: it needs five services and 1000 calls"),
+})
+
+var LabelsMayToggle = declare(Behavior{
+	ID: "GW-30", Level: Core, Istio: ">=1.28.1",
+	Promise: "Labelling and unlabelling a service in any order leaves it reachable when it is global.",
+	Sources: []Source{note("58141", "")},
+	Proof:   "After 20 toggles calls succeed within the settle time; unlabelled they stay local.",
+	Provoke: "Toggle the label in each cluster at random.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayDoesNotForwardOnwards = declare(Behavior{
+	ID: "GW-31", Level: Core, Istio: ">=1.28.1", Needs: []Need{MeshCA},
+	Promise: "An east-west gateway serves from its own cluster only: it never forwards to another network.",
+	Sources: []Source{issue("istio/istio#58167", "")},
+	Proof:   "With no pods in its cluster the gateway refuses, though the other cluster has some; with pods it serves.",
+	Provoke: "Scale the service to 0 in cluster2 and open double HBONE to cluster2's gateway.",
+	State:   notAutomated("planned: one more step in the gateway chapter"),
+})
+
+var GatewayWithstandsProbing = declare(Behavior{
+	ID: "GW-32", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess}, Feature: FeatureGatewayHardening,
+	Promise: "Bad handshakes in great number do not disturb calls through the gateway.",
+	Sources: meshedOnly,
+	Proof:   "A thousand bad handshakes a second for half a minute: no call fails.",
+	Provoke: "Open and abandon TLS connections to port 15008.",
+	State:   notAutomated("planned for the long profile"),
+})
+
+var ClientVerifiesTheGateway = declare(Behavior{
+	ID: "GW-33", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureGatewayHardening,
+	Promise: "A client refuses a gateway whose identity is not the expected one.",
+	Sources: slices.Concat([]Source{code("pilot", "the identity is the gateway's namespace and account")}, meshedOnly),
+	Proof:   "With the gateway under another account every remote call fails; put back, they succeed.",
+	Provoke: "Patch the gateway's Deployment to another ServiceAccount.",
+	Mutants: []string{"M20"},
+	State:   notAutomated("planned with the mutants"),
+})
+
+var HBONEWindows = declare(Behavior{
+	ID: "GW-34", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureHBONETuning,
+	Promise: "The window settings of HBONE apply to the gateway.",
+	Sources: []Source{note("59961", "")},
+	Proof:   "The configured windows are in force and large transfers succeed.",
+	Provoke: "Set PILOT_HBONE_INITIAL_STREAM_WINDOW_SIZE.",
+	State:   notAutomated("planned"),
+})
+
+var GatewayAppliesNoServicePolicy = declare(Behavior{
+	ID: "GW-35", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "The east-west gateway applies no policy of the services behind it: what a waypoint has admitted is not refused there.",
+	Sources: []Source{note("60806", "")},
+	Proof:   "A service with an L7 policy that admits the request is reached through the other cluster's waypoint; a forbidden request is refused by the waypoint.",
+	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
+	Hazards: "Fixed in 1.29.6 and 1.30.3.",
+	State:   notAutomated("planned"),
 })

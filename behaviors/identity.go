@@ -10,6 +10,16 @@ var ClientIdentityArrives = declare(Behavior{
 	Mutants: []string{"M14"}, State: Proven,
 })
 
+var WaypointIdentityArrives = declare(Behavior{
+	ID: "ID-02", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "Behind a waypoint the destination sees the waypoint's identity, not the client's.",
+	Sources: []Source{issue("istio/istio#61610", ".../sa/waypoint")},
+	Proof:   "A policy at the pods that allows only the client refuses; one that allows the waypoint admits; without a waypoint it is the reverse.",
+	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
+	Hazards: "It is true locally too; users read ID-01 as universal.",
+	State:   notAutomated("planned; seen by hand on the real mesh"),
+})
+
 var DenyPoliciesHoldAcrossClusters = declare(Behavior{
 	ID: "ID-03", Level: Core, Istio: ">=1.27",
 	Promise: "Policies that deny, or allow nothing, stop calls from the other cluster as they stop local ones.",
@@ -17,6 +27,66 @@ var DenyPoliciesHoldAcrossClusters = declare(Behavior{
 	Proof:   "Under either policy no call succeeds, local or remote; taken away, both succeed.",
 	Provoke: "Apply a DENY policy, then an empty ALLOW policy, to the service and call from both clusters.",
 	Mutants: []string{"M14"}, State: Proven,
+})
+
+var PoliciesAreLocal = declare(Behavior{
+	ID: "ID-04", Level: Core, Istio: ">=1.27",
+	Promise: "An authorization policy is enforced by the cluster that holds it, and by no other.",
+	Sources: []Source{code("pilot ambient multicluster.go", "remote policies are not read")},
+	Proof:   "A DENY policy in one cluster only: calls it serves are refused, calls the other serves are not; in both, all are refused.",
+	Provoke: "Apply the policy in cluster1 only and call in both directions.",
+	Mutants: []string{"M14"},
+	State:   notAutomated("planned"),
+})
+
+var L7PolicyAcrossClusters = declare(Behavior{
+	ID: "ID-05", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A waypoint's policy by method, path and principal holds for requests that another cluster serves.",
+	Sources: []Source{note("60806", "")},
+	Proof:   "The allowed path 200, another 403, another method 403, another client 403, wherever they are served; without the policy all pass.",
+	Provoke: "Allow GET /ok from one account in both clusters.",
+	Mutants: []string{"M14"},
+	State:   notAutomated("planned; seen by hand on the real mesh"),
+})
+
+var NamespaceSamenessOfIdentity = declare(Behavior{
+	ID: "ID-06", Level: Core, Istio: ">=1.27",
+	Promise: "The same account in another cluster is the same identity: a policy cannot tell them apart.",
+	Sources: []Source{blog(postAlpha, "the same identity is indistinguishable across clusters")},
+	Proof:   "The account of the other cluster is admitted by a policy written for this one, and telemetry names its cluster; another account is refused.",
+	Provoke: "Allow one account and call as it from the other cluster.",
+	State:   notAutomated("planned"),
+})
+
+var SourceAddressIsNotPreserved = declare(Behavior{
+	ID: "ID-07", Level: Limitation, Istio: ">=1.27",
+	Promise: "The destination sees the gateway's address instead of the client's.",
+	Sources: []Source{
+		implied(postAlpha),
+		code("policies on ipBlocks see addresses of the destination's cluster", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"gateway", "the peer address is one of the gateway's cluster"},
+			{"client", "the peer address is the client's"},
+		},
+		Unsafe: []Outcome{
+			{"policy-matches-forged", "a policy by address admits a client by the address of something else"},
+		},
+	},
+	Proof:   "The peer address that the application sees for local and for remote calls is recorded.",
+	Provoke: "Compare the address the application reports with the client's.",
+	State:   notAutomated("planned"),
+})
+
+var StrictHoldsInBothClusters = declare(Behavior{
+	ID: "ID-08", Level: Core, Istio: ">=1.27",
+	Promise: "With STRICT peer authentication calls across clusters go on, and a client outside the mesh is refused.",
+	Sources: []Source{implied(postAlpha)},
+	Proof:   "Mesh clients are served, the plain client is refused; under PERMISSIVE it is served locally and has no path across.",
+	Provoke: "Apply STRICT in both clusters and call from a pod outside the mesh.",
+	Mutants: []string{"M16"},
+	State:   notAutomated("planned: it needs a client outside the mesh among the standing workloads"),
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
@@ -27,4 +97,127 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
 	Mutants: []string{"M15", "M16", "M22"}, State: Proven,
+})
+
+var ClientVerifiesTheDestination = declare(Behavior{
+	ID: "ID-10", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, RealZtunnel},
+	Promise: "The client checks the destination's identity inside the tunnel and refuses another.",
+	Sources: []Source{
+		implied(postAlpha),
+		code("pilot ambient multicluster.go", "the expected identities are those of the service's remote pods"),
+	},
+	Proof:   "Pods of another account behind the service's selector are refused for as long as istiod has not told of them; the right ones are served.",
+	Provoke: "Point the service's selector at pods of another account while istiod of the client is stopped.",
+	Mutants: []string{"M20"},
+	State:   notAutomated("planned with the mutants: it stops istiod"),
+})
+
+var CustomTrustDomain = declare(Behavior{
+	ID: "ID-11", Level: Extended, Istio: ">=1.28.1", Needs: []Need{Disruptive}, Feature: FeatureCustomTrustDomain,
+	Promise: "A trust domain other than the default works across clusters when all use it.",
+	Sources: []Source{note("58427", "")},
+	Proof:   "The chapter's calls succeed under the custom trust domain.",
+	Provoke: "Install all clusters with the same trust domain.",
+	State:   notAutomated("it needs an installation of its own; planned as a fleet variant"),
+})
+
+var DifferentTrustDomains = declare(Behavior{
+	ID: "ID-12", Level: Limitation, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "Clusters with different trust domains are not supported: what happens is recorded.",
+	Sources: []Source{
+		issue("istio/istio#61608", ""),
+		issue("istio/istio#58511", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"fails-closed", "remote calls fail"},
+			{"works", "remote calls succeed with the right identity"},
+		},
+		Unsafe: []Outcome{
+			{"wrong-identity", "remote calls succeed under an identity of the wrong trust domain"},
+		},
+	},
+	Proof:   "With and without aliases; the outcome of each is recorded.",
+	Provoke: "Install the clusters with different trust domains.",
+	State:   notAutomated("it needs an installation of its own; planned as a fleet variant"),
+})
+
+var IntermediateRotation = declare(Behavior{
+	ID: "ID-13", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, MeshCA},
+	Promise: "Replacing one cluster's intermediate CA by another of the same root costs no request.",
+	Sources: []Source{doc(pageBefore, "plugin CA")},
+	Proof:   "No new connection fails throughout, and the new chain is in use; an intermediate of a foreign root does break.",
+	Provoke: "Replace cacerts in one cluster and restart istiod.",
+	Hazards: "Certificates live 24 h: let them be issued anew.",
+	Mutants: []string{"M08"},
+	State:   notAutomated("planned: it replaces the CA of a cluster"),
+})
+
+var RootRotation = declare(Behavior{
+	ID: "ID-14", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureRootRotation,
+	Promise: "Changing the root through a bundle of both roots costs no request in any phase.",
+	Sources: []Source{note("istiod-root-cert-file-watch", "")},
+	Proof:   "No new connection fails in any phase.",
+	Provoke: "Distribute both roots, then the new intermediates, then drop the old root.",
+	State:   notAutomated("planned for the long profile: it replaces the CAs of all clusters"),
+})
+
+var RevokedIntermediates = declare(Behavior{
+	ID: "ID-15", Level: Extended, Istio: ">=1.29", Needs: []Need{Disruptive}, Feature: FeatureCRL,
+	Promise: "A certificate revocation list that names a cluster's intermediate stops its traffic.",
+	Sources: []Source{
+		note("58733", ""),
+		upstream("crl_test.go", ""),
+	},
+	Proof:   "Revoked, calls fail and the rejection is counted; with an empty list they succeed.",
+	Provoke: "Add the intermediate to ca-crl.pem of the other cluster.",
+	State:   notAutomated("planned: it changes the CA of a cluster"),
+})
+
+var JWTAcrossClusters = declare(Behavior{
+	ID: "ID-16", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureJWT,
+	Promise: "Request authentication at a waypoint holds for requests that another cluster serves.",
+	Sources: []Source{implied(postAlpha)},
+	Proof:   "Valid tokens pass, others are refused, wherever they are served.",
+	Provoke: "Apply a RequestAuthentication to the service in both clusters.",
+	State:   notAutomated("planned: upstream Envoy's JWT filter was not tried with the relay"),
+})
+
+var TrustDomainsInPolicies = declare(Behavior{
+	ID: "ID-17", Level: Extended, Istio: ">=1.30.2", Feature: FeatureCustomTrustDomain,
+	Promise: "Policies can name trust domains as a source.",
+	Sources: []Source{implied(postAlpha)},
+	Proof:   "The named trust domain is admitted, another refused.",
+	Provoke: "Use trustDomains in an AuthorizationPolicy.",
+	State:   notAutomated("planned"),
+})
+
+var AutoAllowedWaypoints = declare(Behavior{
+	ID: "ID-18", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints, MeshAdmin}, Feature: FeatureAutoAllowWaypoints,
+	Promise: "Whether the automatic policy for waypoints admits those of other clusters is recorded.",
+	Sources: []Source{
+		implied(postAlpha),
+		code("PILOT_AUTO_ALLOW_WAYPOINT_POLICY builds policies from the local cluster's waypoints", ""),
+	},
+	Proof:   "Calls through the other cluster's waypoint with the setting on.",
+	Provoke: "Set PILOT_AUTO_ALLOW_WAYPOINT_POLICY and an ALLOW policy at the pods.",
+	State:   notAutomated("planned"),
+})
+
+var ForwardedClientCertificate = declare(Behavior{
+	ID: "ID-19", Level: Extended, Istio: ">=1.30", Needs: []Need{Waypoints}, Feature: FeatureForwardedClientCertificate,
+	Promise: "The forwarded client certificate header names the original client also for remote backends.",
+	Sources: []Source{note("54995", "")},
+	Proof:   "The header at the application names the client's identity, local and remote.",
+	Provoke: "Turn the header on at the waypoint and read it at the application.",
+	State:   notAutomated("planned"),
+})
+
+var ExpiredCertificatesFailClosed = declare(Behavior{
+	ID: "ID-20", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "When certificates expire because istiod is gone, calls fail and never fall back to plaintext.",
+	Sources: []Source{implied(postAlpha)},
+	Proof:   "Calls succeed until the expiry, fail after it, and succeed again when istiod is back; nothing crosses in the clear.",
+	Provoke: "Set a short certificate lifetime and stop istiod, RES-05.",
+	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
 })

@@ -26,6 +26,139 @@ var NetworkComesFromNamespaceLabel = declare(Behavior{
 	Mutants: []string{"M06"}, State: Proven,
 })
 
+var NodeProxyNetworkMatchesLabel = declare(Behavior{
+	ID: "INST-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive, RealZtunnel},
+	Promise: "Each ztunnel's network equals the network label of its cluster; when it does not, policies of waypoints are bypassed and remote picks fail, so the suite finds it before it tests anything else.",
+	Sources: []Source{
+		doc(pageInstall, "--set global.network=network1"),
+		code("ztunnel outbound.rs", "the service is looked up with ztunnel's own network, the endpoint with the workload's"),
+	},
+	Proof:   "Matched, every call to a service with a waypoint carries its mark and both clusters answer; with NETWORK removed from one ztunnel the mark is missing and remote picks fail, and the preflight names the cluster.",
+	Provoke: "Take NETWORK out of the ztunnel DaemonSet of one cluster and call a local service that has a waypoint with a DENY policy.",
+	Hazards: "On a local service everything answers 200 over mutual TLS and the policy is off: only the missing mark shows it. A suite that retries hides the failing remote picks.",
+	Mutants: []string{"M07"},
+	State:   notAutomated("it breaks the ztunnel of a whole cluster and needs the real one to prove the bypass; planned with the mutants"),
+})
+
+var FlagEnablesMultiNetwork = declare(Behavior{
+	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
+	Promise: "Without AMBIENT_ENABLE_MULTI_NETWORK there is no ambient multicluster: the east-west gateway class does not exist and remote endpoints are not used, while local traffic goes on.",
+	Sources: []Source{
+		doc(pageInstall, "AMBIENT_ENABLE_MULTI_NETWORK"),
+		doc(pageIndex, "alpha").during("<1.29"),
+		code("pilot features/ambient.go", "the flag is false by default"),
+	},
+	Proof:   "With the flag the class exists and the gateway is programmed; without it the class is gone, remote calls stop and local ones do not fail.",
+	Provoke: "Unset the flag on one istiod and list GatewayClasses.",
+	Hazards: "Before 1.28.6 and 1.29.1 istiod crashed without the flag when a WorkloadEntry was on another network.",
+	Mutants: []string{"M05"},
+	State:   notAutomated("it restarts istiod without the flag; planned with the mutants"),
+})
+
+var SharedTrustIsRequired = declare(Behavior{
+	ID: "INST-05", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, MeshCA},
+	Promise: "Clusters whose CAs share no root exchange no traffic, and never fall back to plaintext.",
+	Sources: []Source{doc(pageBefore, "requires that you establish trust between all clusters")},
+	Proof:   "With a root of its own in one cluster no remote call succeeds, all local ones do and nothing crosses in the clear; with the common root both clusters answer.",
+	Provoke: "Give one cluster a self-signed root and restart istiod and ztunnel.",
+	Hazards: "Changing a CA means restarting istiod and every ztunnel, and old connections outlive it.",
+	Mutants: []string{"M08"},
+	State:   notAutomated("it needs a mesh installed with two roots; planned as a fleet variant"),
+})
+
+var MeshIDIsNotUsedByAmbient = declare(Behavior{
+	ID: "INST-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureInstallVariants,
+	Promise: "Clusters with different mesh ids work as one ambient mesh.",
+	Sources: []Source{doc(pageInstall, "meshID: mesh1")},
+	Proof:   "With two mesh ids the same calls reach both clusters as with one.",
+	Provoke: "Install the clusters with different global.meshID and call a global service.",
+	State:   notAutomated("it needs a second installation of a cluster; planned as a fleet variant"),
+})
+
+var ClusterNamesAreUnique = declare(Behavior{
+	ID: "INST-07", Level: Core, Istio: ">=1.27",
+	Promise: "Cluster names are unique and equal to the key in the remote secret; a fleet where they are not is refused before anything runs.",
+	Sources: []Source{
+		doc(pageInstall, "--name=cluster1"),
+		code("pilot secretcontroller.go", "a secret with the local cluster's id is ignored; a second secret of a known id is refused"),
+	},
+	Proof:   "The preflight refuses two clusters of one name and names them; without it istiod registers no remote cluster and says so; unique names pass.",
+	Provoke: "Name both clusters Kubernetes and create the remote secrets.",
+	State:   notAutomated("the fleet file refuses it when it is read, which a unit test shows; a spec on a live mesh is planned"),
+})
+
+var SingleNetworkIsUntested = declare(Behavior{
+	ID: "INST-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{SharedNetwork},
+	Promise: "Clusters on one network are not supported: what happens to calls between them is recorded.",
+	Sources: []Source{
+		doc(pageIndex, "Multi-cluster single-network configurations are untested, and may be broken"),
+		doc(pageIndex, "Only multi-network configurations are supported").during("<1.29"),
+		note("59330", ""),
+		issue("istio/istio#61067", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"direct", "pods of the other cluster are reached directly over HBONE"},
+			{"no-path", "calls to the other cluster fail"},
+			{"local-only", "only local endpoints are used"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "traffic between the clusters is not encrypted"},
+		},
+	},
+	Proof:   "Calls from each cluster with the same network label in both; the outcome is recorded and the preflight reports the topology as unsupported.",
+	Provoke: "Label both istio-system namespaces with the same network.",
+	Hazards: "Virtual addresses of both clusters can collide.",
+	State:   notAutomated("it needs two clusters with routed pod addresses, which the fleet avoids on purpose"),
+})
+
+var PrimaryRemoteIsUnsupported = declare(Behavior{
+	ID: "INST-09", Level: Limitation, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "A primary with a remote cluster is not supported: what happens is recorded.",
+	Sources: []Source{
+		doc(pageIndex, "Primary remote configuration is not currently supported"),
+		doc(pageIndex, "Configurations with one or more remote clusters will not work correctly"),
+		issue("istio/istio#60343", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"refused", "the installation is refused or never becomes ready"},
+			{"local-only", "workloads of the remote cluster work among themselves only"},
+			{"works", "calls cross between primary and remote"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "traffic between the clusters is not encrypted"},
+		},
+	},
+	Proof:   "Install cluster2 as a remote of cluster1, record the outcome; the preflight reports the topology as unsupported.",
+	Provoke: "Install cluster2 with profile remote and remotePilotAddress.",
+	State:   notAutomated("it needs a remote profile installation, which framework/install does not make"),
+})
+
+var DefaultScopeRuleExists = declare(Behavior{
+	ID: "INST-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "The rule that makes istio.io/global=true mean global is part of the installation, and the suite finds it missing before it tests scopes.",
+	Sources: []Source{
+		blog(postAlpha, "By default, services labeled istio.io/global=true are marked global"),
+		code("manifests/helm-profiles/ambient.yaml", "the rule is a profile's value; istiod has no default of its own"),
+	},
+	Proof:   "The mesh configuration holds the rule and a labelled service is global; with an empty list of rules the same service is local.",
+	Provoke: "Set meshConfig.serviceScopeConfigs to an empty list.",
+	Hazards: "A user's own serviceScopeConfigs replaces the rule without a word.",
+	Mutants: []string{"M02"},
+	State:   notAutomated("it changes the mesh configuration of istiod; planned with the scope rules"),
+})
+
+var CRDsMayComeLater = declare(Behavior{
+	ID: "INST-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
+	Promise: "Gateway API CRDs may be installed after istiod: it picks them up without a restart.",
+	Sources: []Source{doc(pageInstall, "Gateway API CRDs")},
+	Proof:   "Installed without the CRDs no gateway is programmed; once they are there, it is, with the same istiod pod.",
+	Provoke: "Install istiod, then the CRDs, then the gateway.",
+	Hazards: "CRDs older than istiod wants are ignored silently since 1.30.",
+	State:   notAutomated("it needs an installation without CRDs; planned as a fleet variant"),
+})
+
 var OverlappingAddressesStayApart = declare(Behavior{
 	ID: "INST-12", Level: Core, Istio: ">=1.27",
 	Promise: "Clusters may use the same pod and service addresses: a name always reaches its own service, also when another cluster uses the same virtual address for another service.",
@@ -40,6 +173,18 @@ var OverlappingAddressesStayApart = declare(Behavior{
 	Mutants: []string{"M21", "M22"}, State: Proven,
 })
 
+var GatewayScriptIgnoresRevision = declare(Behavior{
+	ID: "INST-13", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureInstallVariants,
+	Promise: "With a revisioned control plane an east-west gateway is programmed when it carries the revision's label.",
+	Sources: []Source{
+		doc(pageInstall, "add the --revision rev flag to the gen-eastwest-gateway.sh command"),
+		code("samples/multicluster/gen-eastwest-gateway.sh", "with --ambient the script ends before it uses the revision"),
+	},
+	Proof:   "The labelled gateway is programmed; the script's output, which has no label, is not.",
+	Provoke: "Install istiod with a revision and no default tag, and run the script with --ambient --revision.",
+	State:   notAutomated("it needs an installation with a revision; planned as a fleet variant"),
+})
+
 var NoDirectPathBetweenPods = declare(Behavior{
 	ID: "INST-14", Level: Core, Istio: ">=1.27",
 	Promise: "Pods of different networks have no direct path to each other: what crosses, crosses a gateway.",
@@ -48,4 +193,25 @@ var NoDirectPathBetweenPods = declare(Behavior{
 	Provoke: "Connect from a pod of one cluster to the pod addresses and node ports of the other.",
 	Hazards: "With identical ranges the remote pod's address may belong to a local pod: judge by the identity of what answered.",
 	Mutants: []string{"M09", "M22"}, State: Proven,
+})
+
+var HelmAndIstioctlInstallAlike = declare(Behavior{
+	ID: "INST-15", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureInstallVariants,
+	Promise: "Installing by Helm and by istioctl gives the same mesh.",
+	Sources: []Source{implied(pageInstall)},
+	Proof:   "Labels, flags and behaviours of both installations are equal but for what the page names.",
+	Provoke: "Follow both tabs of the page and compare.",
+	State:   notAutomated("istioctl is no part of the suite; planned"),
+})
+
+var InstallOrderDoesNotMatter = declare(Behavior{
+	ID: "INST-16", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureInstallVariants,
+	Promise: "Secrets, gateways and labels may be created in any order: the mesh converges to the same state without restarts.",
+	Sources: []Source{
+		implied(pageInstall),
+		code("pilot ambient multicluster.go", "without a gateway's address nothing is published; it is computed again when it comes"),
+	},
+	Proof:   "Each order ends in the same entries in ztunnel and the same calls.",
+	Provoke: "Apply the remote secrets before the gateways, and the other way round.",
+	State:   notAutomated("it needs several installations; planned as a fleet variant"),
 })

@@ -1,5 +1,7 @@
 package behaviors
 
+import "slices"
+
 // transparent is the family's source: no sentence says so, but a mesh that breaks a protocol is of no use.
 var transparent = []Source{implied("the mesh is transparent to protocols")}
 
@@ -22,6 +24,16 @@ var HTTP2AndGRPCCrossClusters = declare(Behavior{
 	Mutants: []string{"M03"}, State: Proven,
 })
 
+var WebSocketCrossesClusters = declare(Behavior{
+	ID: "TRF-03", Level: Core, Istio: ">=1.27",
+	Promise: "WebSocket connections work across clusters and survive a minute and a half of silence.",
+	Sources: transparent,
+	Proof:   "Messages are echoed before and after the silence, remote as local.",
+	Provoke: "Open a WebSocket to a remote-only service and wait.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned for the long profile: it waits"),
+})
+
 var ServerFirstTCPCrossesClusters = declare(Behavior{
 	ID: "TRF-04", Level: Core, Istio: ">=1.27",
 	Promise: "Plain TCP where the server speaks first works across clusters without delay.",
@@ -30,4 +42,115 @@ var ServerFirstTCPCrossesClusters = declare(Behavior{
 	Provoke: "Connect to a server that sends a banner and wait for it without sending a byte.",
 	Hazards: "A waypoint that inspects for HTTP waits for the client; appProtocol: tcp tells it not to.",
 	Mutants: []string{"M03"}, State: Proven,
+})
+
+var HalfCloseCrossesClusters = declare(Behavior{
+	ID: "TRF-05", Level: Core, Istio: ">=1.27",
+	Promise: "A half-closed connection stays open in the other direction.",
+	Sources: transparent,
+	Proof:   "Data arrives after the other side has closed, in both directions, remote as local.",
+	Provoke: "Close the writing side and read on.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: the echo client cannot half-close"),
+})
+
+var ApplicationTLSIsEndToEnd = declare(Behavior{
+	ID: "TRF-06", Level: Core, Istio: ">=1.27",
+	Promise: "TLS of the application passes through: the client sees the application's certificate.",
+	Sources: transparent,
+	Proof:   "The certificate is the application's, remote as local.",
+	Provoke: "Call an HTTPS port of a remote-only service.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: one more shape in the protocols chapter"),
+})
+
+var UDPIsNotCaptured = declare(Behavior{
+	ID: "TRF-07", Level: Limitation, Istio: ">=1.27",
+	Promise: "UDP is not part of the mesh: it works locally as without it and has no path across.",
+	Sources: slices.Concat([]Source{code("pilot", "UDP ports are left out")}, transparent),
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"local-only", "local servers answer, remote ones do not"},
+		},
+		Unsafe: []Outcome{
+			{"leaves", "packets to a remote server leave the cluster"},
+		},
+	},
+	Proof:   "UDP to a local server is answered, to a remote one is not, and the nodes' counters show that nothing left the fleet.",
+	Provoke: "Send UDP to a service that only the other cluster serves.",
+	State:   notAutomated("planned"),
+})
+
+var LargePayloads = declare(Behavior{
+	ID: "TRF-08", Level: Core, Istio: ">=1.27",
+	Promise: "Large bodies and many small writes arrive whole.",
+	Sources: transparent,
+	Proof:   "The digests of 64 MiB each way and of ten thousand single bytes are equal, remote as local.",
+	Provoke: "Send a large body to a remote-only service.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: the echo client does not send large bodies"),
+})
+
+var LongLivedConnections = declare(Behavior{
+	ID: "TRF-09", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "An open connection survives certificate rotation, istiod's restart, changes of other services and of secrets.",
+	Sources: transparent,
+	Proof:   "Heartbeats go on for a quarter of an hour through all of them.",
+	Provoke: "Keep a connection open while making each change.",
+	State:   notAutomated("planned for the long profile: it takes a quarter of an hour"),
+})
+
+var LatencyIsRecorded = declare(Behavior{
+	ID: "TRF-10", Level: Extended, Istio: ">=1.27", Feature: FeatureNetworkStress,
+	Promise: "What the second tunnel costs in time is recorded.",
+	Sources: transparent,
+	Proof:   "The median and the 99th percentile of remote calls beside local ones.",
+	Provoke: "Compare calls to a remote-only and to a local service.",
+	State:   notAutomated("planned: a benchmark, not a promise"),
+})
+
+var BackPressure = declare(Behavior{
+	ID: "TRF-11", Level: Extended, Istio: ">=1.27", Feature: FeatureNetworkStress,
+	Promise: "A slow reader does not fill the gateway's memory.",
+	Sources: transparent,
+	Proof:   "The gateway's memory stays within a bound while a reader stops.",
+	Provoke: "Stop reading in the middle of a large transfer.",
+	State:   notAutomated("planned for the long profile"),
+})
+
+var ManyShortConnections = declare(Behavior{
+	ID: "TRF-12", Level: Extended, Istio: ">=1.27", Feature: FeatureNetworkStress,
+	Promise: "A thousand connections a second do not exhaust the gateway's ports.",
+	Sources: transparent,
+	Proof:   "None fails in half a minute.",
+	Provoke: "Open a thousand short connections a second to a remote service.",
+	State:   notAutomated("planned for the long profile: it needs more than two cores"),
+})
+
+var SmallMTU = declare(Behavior{
+	ID: "TRF-13", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess}, Feature: FeatureNetworkStress,
+	Promise: "A smaller MTU between the clusters stalls nothing.",
+	Sources: transparent,
+	Proof:   "Large transfers succeed at 1280 and 1400 bytes.",
+	Provoke: "Lower the MTU of the transit network.",
+	State:   notAutomated("planned: it changes the nodes' network"),
+})
+
+var LossyNetwork = declare(Behavior{
+	ID: "TRF-14", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess}, Feature: FeatureNetworkStress,
+	Promise: "Delay and loss between the clusters slow calls down and break none.",
+	Sources: transparent,
+	Proof:   "Calls succeed at 50 ms and 1 % loss.",
+	Provoke: "Add netem to the transit network.",
+	State:   notAutomated("planned: it needs a kernel module that not every host has"),
+})
+
+var AbortsPropagate = declare(Behavior{
+	ID: "TRF-15", Level: Core, Istio: ">=1.27",
+	Promise: "A client's abort and a server's reset reach the other end within two seconds, and no socket is left behind.",
+	Sources: transparent,
+	Proof:   "The other end sees the end in time and the open sockets return to what they were, remote as local.",
+	Provoke: "Kill the client in the middle of a transfer.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: the echo client cannot abort"),
 })

@@ -29,6 +29,49 @@ var UnlabellingWithdrawsService = declare(Behavior{
 	Mutants: []string{"M18"}, State: Proven,
 })
 
+var OnlyTheLiteralTrueCounts = declare(Behavior{
+	ID: "SCOPE-04", Level: Core, Istio: ">=1.27",
+	Promise: "Only the value \"true\" makes a service global.",
+	Sources: []Source{code("manifests/helm-profiles/ambient.yaml", "operator In, values true")},
+	Proof:   "With \"True\", \"1\" and an empty value the service stays local; with \"true\" it is global.",
+	Provoke: "Label the service istio.io/global=True.",
+	State:   notAutomated("planned: one more table of calls in the scope chapter"),
+})
+
+var NamespaceLabelDoesNothingByDefault = declare(Behavior{
+	ID: "SCOPE-05", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "A namespace labelled istio.io/global=true does not make its services global unless the mesh configuration says so.",
+	Sources: []Source{
+		note("55478", "selection of individual services or services in a namespace"),
+		code("manifests/helm-profiles/ambient.yaml", "the rule of the profile has a services selector only"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"local", "the label on the namespace changes nothing"},
+			{"global", "the services of the namespace become global"},
+		},
+		Unsafe: []Outcome{
+			{"one-sided-errors", "calls fail where only one cluster takes the label for global"},
+		},
+	},
+	Proof:   "With the label on the namespace only, the outcome is recorded; with a rule that has a namespace selector the services are global.",
+	Provoke: "Label the namespace in both clusters and call from both.",
+	State:   notAutomated("the second half changes the mesh configuration; planned with the scope rules"),
+})
+
+var ScopeRulesCombine = declare(Behavior{
+	ID: "SCOPE-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureScopeRules,
+	Promise: "Rules of serviceScopeConfigs combine as documented: selectors of one rule must all match, and any matching global rule makes a service global.",
+	Sources: []Source{
+		implied(pageIndex),
+		code("pilot services.go", "a LOCAL rule never wins over a GLOBAL one, in any order"),
+	},
+	Proof:   "A table of rules against the observed scope; swapping a selector changes the row.",
+	Provoke: "Set serviceScopeConfigs to [GLOBAL for all, LOCAL for one namespace] and call that namespace.",
+	Hazards: "A comment in the API promises that local takes precedence; the code does not.",
+	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+})
+
 var LocalScopeIsSourceOfTruth = declare(Behavior{
 	ID: "SCOPE-07", Level: Core, Istio: ">=1.27",
 	Promise: "A service is joined only between clusters where it is labelled: one-sided labels leave each cluster with its own endpoints, and never cause an error.",
@@ -45,6 +88,24 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 	Mutants: []string{"M01"}, State: Proven,
 })
 
+var RulesMustBeUniform = declare(Behavior{
+	ID: "SCOPE-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "Scope rules that differ between clusters are not supported: what happens is recorded.",
+	Sources: []Source{blog(postAlpha, "ServiceScope must be uniform across clusters")},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"both-agree", "a service is joined only where the rules of both clusters match it"},
+			{"local-rules", "each cluster applies its own rules to the labels of all"},
+		},
+		Unsafe: []Outcome{
+			{"errors", "calls fail instead of staying local"},
+		},
+	},
+	Proof:   "Two rules for two labels, objects that carry one or both; the outcome per row is recorded.",
+	Provoke: "Give the clusters rules for different labels.",
+	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+})
+
 var GatewayServesExactlyGlobalServices = declare(Behavior{
 	ID: "SCOPE-09", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway serves exactly the global services of its cluster, and the waypoints of global services.",
@@ -57,4 +118,96 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 	Provoke: "Open double HBONE to the gateway with a mesh certificate and CONNECT to a global and to a local service's name.",
 	Hazards: "The gateway's /clusters keeps withdrawn services for good: judge by calls or by the listener's matcher.",
 	Mutants: []string{"M01", "M02"}, State: Proven,
+})
+
+var GlobalWaypointAndLocalService = declare(Behavior{
+	ID: "SCOPE-10", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A local service behind a global waypoint is not served by another cluster while its own waypoint is up.",
+	Sources: []Source{
+		doc(pageIndex, "If a service's waypoint is marked as global, that service will also be global").during("<1.29"),
+		doc(pageIndex, "This can lead to unintended cross-cluster traffic in single-network multi-cluster deployments").during(">=1.29"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"local", "all calls stay in the client's cluster"},
+		},
+		Unsafe: []Outcome{
+			{"served-remotely", "another cluster serves a service that is local"},
+		},
+	},
+	Proof:   "With both waypoints up forty of forty calls stay local, while a global service beside it is served by both.",
+	Provoke: "Bind a local service to a global waypoint and call it from both clusters.",
+	State:   notAutomated("the spec of WP-07 shows it as its first step; a spec of its own is planned"),
+})
+
+var GlobalServiceWithoutPods = declare(Behavior{
+	ID: "SCOPE-11", Level: Extended, Istio: ">=1.27", Feature: FeatureUnevenServices,
+	Promise: "A global service without pods in one cluster is served by the other without errors; without pods anywhere it fails at once.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "No replicas in one cluster: all calls served, none fails; none in both: refused within a second, no hang.",
+	Provoke: "Scale the service to 0 in one cluster, then in both.",
+	State:   notAutomated("planned; LB-03 shows the part with one cluster"),
+})
+
+var PortsMustMatch = declare(Behavior{
+	ID: "SCOPE-12", Level: Extended, Istio: ">=1.27", Feature: FeatureUnevenServices,
+	Promise: "A service's ports must be the same in all clusters; the target port may differ.",
+	Sources: []Source{
+		blog(postAlpha, "we require all services ... to have the exact same configuration"),
+		code("pilot ambient multicluster.go", "the local ports are kept, and a mismatch is logged"),
+	},
+	Proof:   "Different target ports work; for different ports the outcome is recorded and istiod's log names the service.",
+	Provoke: "Change targetPort, then port, in one cluster.",
+	State:   notAutomated("planned"),
+})
+
+var NamespacesAreTheSame = declare(Behavior{
+	ID: "SCOPE-13", Level: Core, Istio: ">=1.27",
+	Promise: "Services are the same only when name and namespace are: a service of the same name in another namespace is never served for it.",
+	Sources: []Source{blog(postAlpha, "adopts namespace sameness")},
+	Proof:   "The same name in another namespace of the other cluster is not reached; in the same namespace it is.",
+	Provoke: "Create the global service under another namespace in the second cluster and call the first.",
+	State:   notAutomated("planned: one more pair of services in the scope chapter"),
+})
+
+var DiscoverySelectorsHideNamespaces = declare(Behavior{
+	ID: "SCOPE-14", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureScopeRules,
+	Promise: "A namespace that one cluster's discoverySelectors exclude disappears from that cluster's view only.",
+	Sources: []Source{
+		implied(pageIndex),
+		code("pilot", "remote namespaces are filtered by the local mesh's selectors"),
+	},
+	Proof:   "Excluded in one cluster, its clients no longer see the service; clients of the other still do.",
+	Provoke: "Set discoverySelectors on one istiod so that the namespace does not match.",
+	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+})
+
+var ClusterLocalSettingsAreRecorded = declare(Behavior{
+	ID: "SCOPE-15", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin, Waypoints}, Feature: FeatureScopeRules,
+	Promise: "What serviceSettings clusterLocal does to a global service is recorded, with and without a waypoint.",
+	Sources: []Source{
+		implied(pageIndex),
+		code("pilot", "honoured in endpoint discovery, not in workload discovery"),
+	},
+	Proof:   "The observed scope through ztunnel and through a waypoint, with the setting and without.",
+	Provoke: "Declare the namespace cluster-local in the mesh configuration and call a global service in it.",
+	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+})
+
+var ScopeStripsSidecarEndpoints = declare(Behavior{
+	ID: "SCOPE-16", Level: Limitation, Istio: ">=1.27", Needs: []Need{Sidecars, MeshAdmin},
+	Promise: "In a mesh with sidecars, turning ambient multi-network on takes remote endpoints away from them unless their services are global.",
+	Sources: []Source{issue("istio/istio#61713", "turning on AMBIENT_ENABLE_MULTI_NETWORK makes sidecars lose all endpoints from remote clusters")},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"stripped", "sidecars lose the remote endpoints of services that are not global"},
+			{"kept", "sidecars keep their remote endpoints"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "remote endpoints are reached without mutual TLS"},
+		},
+	},
+	Proof:   "Endpoints of a sidecar before and after the flag; the outcome is recorded.",
+	Provoke: "Turn the flag on in a sidecar multicluster mesh and read a sidecar's endpoints.",
+	State:   notAutomated("it needs a mesh with sidecars, which the fleet does not make"),
 })

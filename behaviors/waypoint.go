@@ -26,6 +26,54 @@ var PolicyAppliesExactlyOnce = declare(Behavior{
 	Mutants: []string{"M12"}, State: Proven,
 })
 
+var WhichWaypointServes = declare(Behavior{
+	ID: "WP-03", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A request crosses the waypoint of the client's cluster while that has a ready pod, and otherwise that of the serving cluster.",
+	Sources: []Source{
+		blog(postAlpha, "we decided on the latter").during("<1.28"),
+		note("57537", "Enabled waypoints to route traffic to remote networks").during(">=1.28"),
+	},
+	Proof:   "The mark names the client's cluster for local and remote answers; with that waypoint at 0 it names the other.",
+	Provoke: "As WP-01; compare the header with the client's cluster.",
+	Hazards: "1.27 used the waypoint of the serving cluster.",
+	Mutants: []string{"M10"},
+	State:   notAutomated("the spec of WP-01 records which; a spec by version is planned"),
+})
+
+var WaypointsAreEverywhereOrNowhere = declare(Behavior{
+	ID: "WP-04", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "Waypoints that exist in one cluster only, or under other names, are not supported: what happens is recorded, and no request may lose its policy where the client's cluster has one.",
+	Sources: []Source{
+		doc(pageIndex, "Universal waypoint deployments are assumed"),
+		issue("istio/istio#60626", ""),
+		issue("istio/istio#60628", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"one-pass", "the request is served after one waypoint"},
+			{"fails-closed", "the request fails"},
+			{"server-has-none", "the request is served without a waypoint, where the client's cluster expects none"},
+		},
+		Unsafe: []Outcome{
+			{"bypassed", "the request is served without any waypoint though the client's cluster expects one"},
+		},
+	},
+	Proof:   "Five ways of differing: only one side, other names, other namespaces, label on the namespace only; each outcome is recorded.",
+	Provoke: "Delete the waypoint in one cluster and call from both.",
+	State:   notAutomated("planned"),
+})
+
+var WaypointUsesDoubleHBONE = declare(Behavior{
+	ID: "WP-05", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
+	Promise: "A waypoint reaches remote networks by double HBONE, as itself.",
+	Sources: []Source{note("57537", "Enabled waypoints to route traffic to remote networks")},
+	Proof:   "The destination's ztunnel logs the waypoint's identity of the client's cluster for remote calls, and the gateway's tunnel counter rises; with the feature off there is no remote call.",
+	Provoke: "Call a remote-only service through a waypoint and read the destination's access log.",
+	Hazards: "These listeners are built in every waypoint, also with multi-network off.",
+	Mutants: []string{"M19"},
+	State:   notAutomated("planned: it reads proxy statistics, which the traffic package does not offer yet"),
+})
+
 var WaypointConfigurationIsNotSynced = declare(Behavior{
 	ID: "WP-06", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
 	Promise: "Routes and policies of a waypoint are not copied between clusters: what is configured in one cluster applies to the requests of that cluster's clients only, and a policy only at the destination does not protect it from the others.",
@@ -87,4 +135,89 @@ var GlobalServiceNeedsGlobalWaypoint = declare(Behavior{
 	Provoke: "Scale the local waypoint to 0 with and without istio.io/global=true on its Service.",
 	Hazards: "While the local waypoint is up the missing label does not show.",
 	Mutants: []string{"M11"}, State: Proven,
+})
+
+var LabelOnGatewayReachesService = declare(Behavior{
+	ID: "WP-09", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
+	Promise: "The global label on a waypoint's Gateway reaches its Service and stays there.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "Labelled on the Gateway, failover to the remote waypoint works; the label survives a change of the Gateway.",
+	Provoke: "Label the Gateway instead of the Service.",
+	State:   notAutomated("planned"),
+})
+
+var WorkloadWaypointsAcrossNetworks = declare(Behavior{
+	ID: "WP-10", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
+	Promise: "What waypoints for workloads do across networks is recorded.",
+	Sources: []Source{
+		implied(pageIndex),
+		code("pilot ambientindex.go", "gateways list no workloads"),
+	},
+	Proof:   "The mark on calls to a workload address, local and remote.",
+	Provoke: "Label a waypoint istio.io/waypoint-for: all and call a pod's address.",
+	State:   notAutomated("planned"),
+})
+
+var CrossNamespaceWaypoint = declare(Behavior{
+	ID: "WP-11", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
+	Promise: "A waypoint of another namespace serves alike in all clusters, and one that does not allow the namespace in one cluster is missing there.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "The mark on all calls when allowed in both; denied in one it behaves as WP-04.",
+	Provoke: "Set istio.io/use-waypoint-namespace and allowedRoutes.",
+	State:   notAutomated("planned"),
+})
+
+var CanaryWaypoint = declare(Behavior{
+	ID: "WP-12", Level: Extended, Istio: ">=1.31", Needs: []Need{Waypoints}, Feature: FeatureCanaryWaypoint,
+	Promise: "A canary waypoint gets its weight of the requests.",
+	Sources: []Source{note("60801", "istio.io/use-waypoint-canary")},
+	Proof:   "The share of marks lies in the interval around the weight; remote requests are recorded.",
+	Provoke: "Label the service with a canary waypoint and a weight.",
+	State:   notAutomated("planned"),
+})
+
+var OtherWaypoints = declare(Behavior{
+	ID: "WP-13", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureThirdPartyWaypoints,
+	Promise: "Waypoints of another implementation take the place of Istio's across clusters.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "The chapter's behaviours with the other implementation.",
+	Provoke: "Deploy a waypoint of another GatewayClass in both clusters.",
+	State:   notAutomated("there is no second implementation among the images the suite knows"),
+})
+
+var OptingOutOfWaypoints = declare(Behavior{
+	ID: "WP-14", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "istio.io/use-waypoint: none takes a service out of its namespace's waypoint in every cluster.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "No mark on any call to the service, while another service of the namespace has it.",
+	Provoke: "Label the service none in both clusters.",
+	State:   notAutomated("planned: one more service in the waypoint chapter"),
+})
+
+var BaggageAndTLSPolicies = declare(Behavior{
+	ID: "WP-15", Level: Extended, Istio: ">=1.29", Needs: []Need{Waypoints, MeshAdmin}, Feature: FeatureBaggage,
+	Promise: "Baggage does not break services whose DestinationRule sets TLS or PROXY protocol.",
+	Sources: []Source{note("59117", "")},
+	Proof:   "Calls succeed with baggage on; in 1.29.0 they fail.",
+	Provoke: "Turn AMBIENT_ENABLE_BAGGAGE on and set tls SIMPLE for a service behind a waypoint.",
+	State:   notAutomated("planned"),
+})
+
+var TrafficPoliciesReachRemoteEndpoints = declare(Behavior{
+	ID: "WP-16", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointTrafficPolicies,
+	Promise: "Retries, timeouts, mirrors, redirects and faults of a waypoint apply to remote endpoints too.",
+	Sources: []Source{note("60682", "")},
+	Proof:   "Each policy against a remote-only service, with exactly one mark; a retry reaches another endpoint.",
+	Provoke: "Add each to the HTTPRoute and call a remote-only service.",
+	State:   notAutomated("planned"),
+})
+
+var PolicyTargets = declare(Behavior{
+	ID: "WP-17", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
+	Promise: "Authorization policies that target a Gateway, a Service or the GatewayClass refuse across clusters as they do locally.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "403 for forbidden requests of both clusters under each target; without the policy they pass.",
+	Provoke: "Apply each kind of policy in both clusters.",
+	Mutants: []string{"M14"},
+	State:   notAutomated("planned; seen by hand on the real mesh"),
 })

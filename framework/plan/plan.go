@@ -103,6 +103,9 @@ func compute(all []*behaviors.Behavior, env Environment, profile behaviors.Profi
 		if !behaviors.IsFeature(f) {
 			return nil, usage("feature %q is unknown and cannot be claimed: `amc list --features` names those that can", f)
 		}
+		if !slices.ContainsFunc(all, func(b *behaviors.Behavior) bool { return b.Feature == f && b.State.Automated }) {
+			return nil, usage("feature %s has no spec yet and cannot be claimed: nothing would show it", f)
+		}
 	}
 	for _, pattern := range slices.Concat(filters.Include, filters.Exclude) {
 		if err := known(all, pattern); err != nil {

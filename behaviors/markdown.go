@@ -1,0 +1,119 @@
+package behaviors
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// WriteMarkdown writes the catalogue as docs/catalogue.md.
+func WriteMarkdown(w io.Writer) error {
+	var b strings.Builder
+	all := All()
+	count := map[Level]int{}
+	proven := 0
+	for _, x := range all {
+		count[x.Level]++
+		if x.State.Automated {
+			proven++
+		}
+	}
+	fmt.Fprintf(&b, `# Catalogue of behaviours
+
+Generated from package behaviors by `+"`go test ./behaviors -update`"+`; do not edit.
+
+%d behaviours: %d core, %d extended, %d limitations. %d are proven by specs; the others say why not.
+Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profiles and outcomes. It stands in every report.
+
+- **core** behaviours are documented and must hold on every supported version in their range.
+- **extended** behaviours belong to a feature; they run when the feature is claimed and only then can fail.
+- **limitation** behaviours are documented as unsupported or not respected; a probe records which of the named outcomes happened and fails only on another or an unsafe one.
+
+“Implied” marks a promise that no sentence states but without which the named page makes no sense; “code” marks a reading of the source that no document states.
+
+## What the page says and where it is shown
+
+The statements of “Install Multicluster”, as they stood in 1.27 and 1.28 and as they stand since.
+
+| until 1.28 | since 1.29 | behaviours |
+| --- | --- | --- |
+`, len(all), count[Core], count[Extended], count[Limitation], proven, Digest())
+	for _, s := range Statements {
+		var links []string
+		for _, id := range s.Behaviors {
+			links = append(links, fmt.Sprintf("[%s](#%s)", id, strings.ToLower(id)))
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(s.Says), cell(s.Since1_29), strings.Join(links, " "))
+	}
+	b.WriteString("\n## Features that can be claimed\n\nA claim needs a passing spec; a feature none of whose behaviours has a spec cannot be claimed yet.\n\n| feature | meaning | behaviours | can be claimed |\n| --- | --- | --- | --- |\n")
+	for _, f := range Features() {
+		var links []string
+		can := "not yet"
+		for _, x := range f.Behaviors {
+			links = append(links, fmt.Sprintf("[%s](#%s)", x.ID, strings.ToLower(x.ID)))
+			if x.State.Automated {
+				can = "yes"
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.Feature, cell(f.Meaning), strings.Join(links, " "), can)
+	}
+	chapter := ""
+	for _, x := range all {
+		if c := x.Chapter(); c.Prefix != chapter {
+			chapter = c.Prefix
+			fmt.Fprintf(&b, "\n## %s: %s\n", c.Prefix, c.Name)
+		}
+		b.WriteString("\n")
+		writeBehavior(&b, x)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeBehavior(b *strings.Builder, x *Behavior) {
+	fmt.Fprintf(b, "### %s\n\n**%s**\n\n", x.ID, plain(x.Promise))
+	state := "proven by a spec"
+	if !x.State.Automated {
+		state = "no spec: " + x.State.Why
+	}
+	fmt.Fprintf(b, "%s · Istio %s · %s\n\n", x.Level, x.Istio, plain(state))
+	for _, s := range x.Sources {
+		text := plain(s.String())
+		if l := s.Link(); l != "" {
+			text = "[" + text + "](" + l + ")"
+		}
+		fmt.Fprintf(b, "- source: %s\n", text)
+	}
+	line := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(b, "- %s: %s\n", name, plain(text))
+		}
+	}
+	line("feature", string(x.Feature))
+	var needs []string
+	for _, n := range x.Needs {
+		needs = append(needs, NeedMeaning[n])
+	}
+	line("needs", strings.Join(needs, "; "))
+	line("proof", x.Proof)
+	line("by hand", x.Provoke)
+	line("hazards", x.Hazards)
+	if o := x.Outcomes; o != nil {
+		for _, y := range o.Acceptable {
+			line("acceptable outcome "+y.Name, y.Meaning)
+		}
+		for _, y := range o.Unsafe {
+			line("unsafe outcome "+y.Name, y.Meaning)
+		}
+	}
+	for _, m := range x.Mutants {
+		line("must turn red on "+m, MutantByID(m).Break)
+	}
+}
+
+// plain keeps literal text from being read as Markdown where the catalogue's text has such characters.
+func plain(s string) string {
+	return strings.NewReplacer("<", "\\<", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]").Replace(s)
+}
+
+func cell(s string) string { return strings.ReplaceAll(plain(s), "|", "\\|") }

@@ -1,0 +1,123 @@
+package behaviors
+
+var GatewayRollingRestart = declare(Behavior{
+	ID: "RES-01", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "A rolling restart of the east-west gateway costs new connections no more than a hundredth.",
+	Sources: []Source{
+		note("60731", ""),
+		note("59709", ""),
+	},
+	Proof:   "At most 1 % of new connections fail with two replicas; with the gateway gone the whole remote share does.",
+	Provoke: "Restart the gateway's Deployment while calls run.",
+	Hazards: "With one replica a gap is expected: its length is recorded.",
+	Mutants: []string{"M03"},
+	State:   notAutomated("planned: it restarts gateways of the fleet"),
+})
+
+var DeadGatewayDrawsTraffic = declare(Behavior{
+	ID: "RES-02", Level: Limitation, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "A gateway that is down still draws its share of calls from ztunnel: the share that fails is recorded.",
+	Sources: []Source{code("pilot", "nothing withdraws a remote network when its gateway's pods are gone")},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"share-fails", "about the remote share of calls fails"},
+			{"withdrawn", "all calls are local"},
+		},
+		Unsafe: []Outcome{
+			{"all-fail", "calls fail although the local pods are ready, beyond the remote share"},
+		},
+	},
+	Proof:   "The gateway at 0: the share is recorded, without a waypoint and through one with outlier detection; back up, none fails.",
+	Provoke: "Scale the other cluster's gateway to 0 and call.",
+	State:   notAutomated("planned: it stops gateways of the fleet; seen by hand on the real mesh"),
+})
+
+var NodeProxyRestart = declare(Behavior{
+	ID: "RES-03", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, RealZtunnel},
+	Promise: "While ztunnel restarts at least nine of ten calls succeed, and ten seconds later all.",
+	Sources: []Source{issue("istio/istio#51952", "")},
+	Proof:   "The share during and after, for either cluster's ztunnel.",
+	Provoke: "Restart the ztunnel DaemonSet while calls run.",
+	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+})
+
+var NodeLoss = declare(Behavior{
+	ID: "RES-04", Level: Core, Istio: ">=1.27", Needs: []Need{SecondNode, Disruptive},
+	Promise: "Losing a node with a gateway's or a server's pod costs only what was on it.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "Calls recover within the budget; with all nodes gone they do not.",
+	Provoke: "Stop a node's container.",
+	State:   notAutomated("it needs clusters of two nodes"),
+})
+
+var IstiodGoneLongerThanCertificates = declare(Behavior{
+	ID: "RES-05", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "With istiod gone for longer than certificates live, calls fail closed and recover when it returns.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "Calls succeed until expiry, fail after, and recover; nothing crosses in the clear.",
+	Provoke: "Set a short certificate lifetime and stop istiod.",
+	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
+})
+
+var WaypointRestart = declare(Behavior{
+	ID: "RES-06", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints, Disruptive},
+	Promise: "A restarting waypoint costs no request beyond the failover's budget.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "Calls move to the other cluster's waypoint and back; with no waypoint anywhere they fail.",
+	Provoke: "Delete the waypoint's pod while calls run.",
+	State:   notAutomated("planned: it kills waypoints under load"),
+})
+
+var NewPodsDuringCNIRestart = declare(Behavior{
+	ID: "RES-07", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "Pods that start while istio-cni restarts are captured before they are ready.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "Every new pod's first call is mutual TLS; a pod outside the mesh shows the difference.",
+	Provoke: "Restart istio-cni while scaling a deployment.",
+	State:   notAutomated("planned: it restarts istio-cni"),
+})
+
+var Partition = declare(Behavior{
+	ID: "RES-08", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive}, Feature: FeaturePartitionTolerance,
+	Promise: "When the clusters cannot reach each other, local calls go on, and healing takes no more than half a minute.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "With a local preference no call fails; without one the remote share does; healed, none.",
+	Provoke: "Drop all packets between the nodes.",
+	State:   notAutomated("planned: it changes the nodes' firewall"),
+})
+
+var PausedRemoteCluster = declare(Behavior{
+	ID: "RES-09", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive}, Feature: FeaturePartitionTolerance,
+	Promise: "What happens while a remote cluster's node is paused is recorded.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "The share of failing calls; resumed, none fails.",
+	Provoke: "Pause the node's container.",
+	State:   notAutomated("planned: it pauses nodes"),
+})
+
+var ClockSkew = declare(Behavior{
+	ID: "RES-10", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive}, Feature: FeaturePartitionTolerance,
+	Promise: "A clock ten minutes off makes calls fail closed, and right again they recover.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "Calls fail with a certificate that is not yet valid; set right, they succeed.",
+	Provoke: "Set the clock of one cluster.",
+	State:   notAutomated("the clusters of a fleet share one host's clock"),
+})
+
+var Draining = declare(Behavior{
+	ID: "RES-11", Level: Extended, Istio: ">=1.27", Feature: FeaturePartitionTolerance,
+	Promise: "A pod that ends finishes the requests of remote clients within its grace period.",
+	Sources: []Source{implied("high availability")},
+	Proof:   "No request shorter than the grace period is cut.",
+	Provoke: "Delete a pod while a slow request runs.",
+	State:   notAutomated("planned"),
+})
+
+var EnrolmentOfRemotePods = declare(Behavior{
+	ID: "RES-12", Level: Extended, Istio: ">=1.27", Feature: FeaturePartitionTolerance,
+	Promise: "What enrolling and un-enrolling remote pods costs their clients is recorded.",
+	Sources: []Source{issue("istio/istio#58228", "")},
+	Proof:   "The share of failing calls while the label changes.",
+	Provoke: "Toggle the namespace's label in the other cluster.",
+	State:   notAutomated("planned"),
+})

@@ -1,0 +1,98 @@
+package behaviors
+
+var ThreeClusters = declare(Behavior{
+	ID: "TOP-01", Level: Core, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin},
+	Promise: "Three clusters on three networks serve one another, and removing one leaves the other two alone.",
+	Sources: []Source{doc(pageIndex, "Multi-network topologies with each cluster acting as a primary")},
+	Proof:   "Each client sees all three in proportion to their pods; with one secret removed the other two go on.",
+	Provoke: "Add a third cluster.",
+	State:   notAutomated("it needs a third cluster"),
+})
+
+var TwoClustersOnOneNetwork = declare(Behavior{
+	ID: "TOP-02", Level: Limitation, Istio: ">=1.27", Needs: []Need{ThirdCluster, SharedNetwork},
+	Promise: "Two clusters on one network beside a third are not supported: who serves is recorded.",
+	Sources: []Source{
+		issue("istio/istio#61067", ""),
+		note("59330", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"either", "the gateway serves pods of either cluster of its network"},
+			{"own-only", "the gateway serves its own cluster's pods"},
+			{"fails", "a share of calls fails"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "calls between the clusters of one network are not encrypted"},
+		},
+	},
+	Proof:   "Calls from each cluster; who answers is recorded.",
+	Provoke: "Give two of three clusters the same network.",
+	State:   notAutomated("it needs a third cluster and routed pod addresses"),
+})
+
+var SeveralGatewaysInOneNetwork = declare(Behavior{
+	ID: "TOP-03", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin, Waypoints},
+	Promise: "With several gateways in one network ztunnel uses one and waypoints use all: what happens is recorded.",
+	Sources: []Source{
+		issue("istio/istio#56960", ""),
+		code("pilot ambient multicluster.go", "the first gateway is used"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"one", "ztunnel uses exactly one gateway"},
+			{"all", "ztunnel uses all of them"},
+		},
+		Unsafe: []Outcome{
+			{"errors", "calls fail while one gateway is healthy and the other deleted"},
+		},
+	},
+	Proof:   "Which gateways count connections; deleting the used one moves calls to the other in half a minute.",
+	Provoke: "Add a second east-west gateway.",
+	State:   notAutomated("planned: it adds a gateway"),
+})
+
+var ReplicatedGateway = declare(Behavior{
+	ID: "TOP-04", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	Promise: "All replicas of a gateway carry tunnels, and losing one costs no more than its own connections.",
+	Sources: []Source{doc(pageIndex, "Multi-network topologies with each cluster acting as a primary")},
+	Proof:   "Both pods count tunnels over 20 clients; with one gone calls go on; with both gone remote calls fail.",
+	Provoke: "Scale the gateway to 2.",
+	State:   notAutomated("planned: it scales gateways of the fleet"),
+})
+
+var ClustersComeAndGo = declare(Behavior{
+	ID: "TOP-05", Level: Extended, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin}, Feature: FeatureLiveTopologyChanges,
+	Promise: "Adding and removing a cluster under load disturbs the others' calls not at all.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "No call between the other two fails.",
+	Provoke: "Add and remove a third cluster while calls run.",
+	State:   notAutomated("it needs a third cluster"),
+})
+
+var RemoteGatewayByHand = declare(Behavior{
+	ID: "TOP-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureLiveTopologyChanges,
+	Promise: "A gateway of class istio-remote describes a network that the API server does not reach.",
+	Sources: []Source{code("pilot networks.go", "")},
+	Proof:   "With it and workload entries the network is reached; without it not.",
+	Provoke: "Describe the other cluster's gateway by hand and delete its secret.",
+	State:   notAutomated("planned"),
+})
+
+var NetworkRename = declare(Behavior{
+	ID: "TOP-07", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureLiveTopologyChanges,
+	Promise: "A network can be renamed on the living mesh.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "After the change both clusters serve again within a minute.",
+	Provoke: "Change the label and the ztunnels' network.",
+	State:   notAutomated("planned: it renames a network of the fleet"),
+})
+
+var GatewayOfItsOwnAccount = declare(Behavior{
+	ID: "TOP-08", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureInstallVariants,
+	Promise: "A gateway may run under an account named by annotation.",
+	Sources: []Source{implied(pageIndex)},
+	Proof:   "With the annotation clients accept it; with the account changed behind it they refuse, GW-33.",
+	Provoke: "Annotate the Gateway with gateway.istio.io/service-account.",
+	State:   notAutomated("planned"),
+})
