@@ -36,7 +36,7 @@ func findings(ctx context.Context, d docker, run string) (map[string]*belongings
 	}
 	all := map[string]*belongings{}
 	note := func(line string, pick func(*belongings) *[]string) {
-		f := strings.Split(strings.TrimSpace(line), separator)
+		f := strings.Split(strings.TrimRight(line, "\r\n"), separator)
 		if len(f) != 3 {
 			return
 		}

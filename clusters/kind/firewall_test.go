@@ -1,0 +1,315 @@
+//go:build linux
+
+package kind
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// place is a throwaway network namespace.
+type place struct {
+	t  *testing.T
+	ns netns.NsHandle
+}
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	ns, err := netns.New()
+	if err != nil {
+		t.Skipf("no network namespace can be made: %v", err)
+	}
+	if err := netns.Set(home); err != nil {
+		panic(err) // the thread is of no use any more
+	}
+	t.Cleanup(func() { ns.Close() })
+	p := place{t, ns}
+	p.in(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(lo)
+	})
+	return p
+}
+
+// in runs f inside.
+func (p place) in(f func() error) {
+	p.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if err := netns.Set(p.ns); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	if err := <-done; err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// link joins two places with a pair of interfaces.
+func link(a place, nameA, addrA string, b place, nameB, addrB string) {
+	a.t.Helper()
+	a.in(func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nameA}, PeerName: nameB, PeerNamespace: netlink.NsFd(int(b.ns))})
+	})
+	for _, end := range []struct {
+		place
+		name, addr string
+	}{{a, nameA, addrA}, {b, nameB, addrB}} {
+		end.in(func() error {
+			l, err := netlink.LinkByName(end.name)
+			if err != nil {
+				return err
+			}
+			addr, err := netlink.ParseAddr(end.addr)
+			if err != nil {
+				return err
+			}
+			return errors.Join(netlink.AddrAdd(l, addr), netlink.LinkSetUp(l))
+		})
+	}
+}
+
+func (p place) route(to, via string) {
+	p.t.Helper()
+	_, dst, err := net.ParseCIDR(to)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.in(func() error { return netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}) })
+}
+
+func (p place) nft(stdin string, args ...string) string {
+	p.t.Helper()
+	var out []byte
+	p.in(func() error {
+		c := exec.Command("nft", args...)
+		c.Stdin = strings.NewReader(stdin)
+		var err error
+		if out, err = c.CombinedOutput(); err != nil {
+			return fmt.Errorf("nft: %w: %s", err, out)
+		}
+		return nil
+	})
+	return string(out)
+}
+
+func (p place) rules(r string) { p.t.Helper(); p.nft(r, "-f", "-") }
+
+func (p place) counters() counters {
+	p.t.Helper()
+	c, err := parseCounters([]byte(p.nft("", "-j", "list", "table", "inet", "amc_fleet")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c
+}
+
+// serve answers every connection to addr.
+func (p place) serve(addr string) {
+	p.t.Helper()
+	p.in(func() error {
+		l, err := net.Listen("tcp4", addr)
+		if err != nil {
+			return err
+		}
+		p.t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				c.Close()
+			}
+		}()
+		return nil
+	})
+}
+
+// dial says how a connection to addr ends: nil, or what the kernel says.
+func (p place) dial(addr string) (result error) {
+	p.t.Helper()
+	p.in(func() error {
+		c, err := net.DialTimeout("tcp4", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		result = err
+		return nil
+	})
+	return result
+}
+
+// The ruleset, as it is rendered, in front of real packets: a node with a pod, its own network and the transit network. Which of the two is eth0 changes from
+// boot to boot, so all is done both ways.
+func TestFirewall(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make network namespaces")
+	}
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("needs nft (Debian: apt-get install nftables)")
+	}
+	for _, names := range [][2]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
+		t.Run("transit is "+names[1], func(t *testing.T) { firewall(t, names[0], names[1]) })
+	}
+}
+
+func firewall(t *testing.T, own, transit string) {
+	_, nodes := designed(t, Options{}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
+	node, pod, other, uplink, neighbour := newPlace(t), newPlace(t), newPlace(t), newPlace(t), newPlace(t)
+	link(node, own, "10.89.17.2/24", uplink, "up", "10.89.17.1/24")
+	link(node, transit, "10.89.16.11/24", other, "eth1", "10.89.16.12/24")
+	link(node, "vethpod", "10.10.0.1/24", pod, "eth0", "10.10.0.2/24")
+	link(node, "vethnext", "10.10.1.1/24", neighbour, "eth0", "10.10.1.2/24")
+	node.in(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	node.route("0.0.0.0/0", "10.89.17.1")
+	pod.route("0.0.0.0/0", "10.10.0.1")
+	neighbour.route("0.0.0.0/0", "10.10.1.1")
+	other.route("10.89.16.100/32", "10.89.16.11") // what MetalLB's ARP does
+	other.route("10.0.0.0/8", "10.89.16.11")      // a neighbour that tries
+	uplink.route("10.0.0.0/8", "10.89.17.2")
+	// What kube-proxy and the CNI plugin do: a gateway's service, a node port, masquerading.
+	node.rules(`table ip kube {
+	chain pre { type nat hook prerouting priority dstnat;
+		ip daddr 10.89.16.100 dnat to 10.10.0.2
+		tcp dport 30001 dnat to 10.10.0.2:8080
+		ip daddr 10.110.0.1 tcp dport 443 dnat to 10.89.17.2:6443
+		ip daddr 10.110.0.9 tcp dport 80 dnat to 10.10.1.2:8080
+	}
+	chain post { type nat hook postrouting priority srcnat; ip saddr 10.10.0.0/16 oifname "eth*" masquerade; }
+}`)
+	rules := nodes[0].render("firewall.nft")
+	node.rules(rules)
+	node.rules(rules) // a second time, as at a restart of the unit: the same rules, not twice as many
+	if n := strings.Count(node.nft("", "-j", "list", "chain", "inet", "amc_fleet", "from_pods"), `"rule"`); n != 2 {
+		t.Fatalf("%d rules in from_pods", n)
+	}
+	for _, p := range []string{"15008", "15021", "8080", "10250"} {
+		pod.serve(":" + p)
+	}
+	for _, p := range []string{"6443", "10250"} {
+		node.serve(":" + p)
+	}
+	neighbour.serve(":8080")
+	for _, p := range []string{"6443", "15008"} {
+		other.serve(":" + p)
+	}
+	uplink.serve(":80")
+	for _, c := range []struct {
+		from    place
+		name    string
+		to      string
+		allowed bool
+		counter string // the one that must move
+	}{
+		{pod, "pod to a pod of its cluster", "10.10.1.2:8080", true, ""},
+		{pod, "pod to a service of its cluster", "10.110.0.9:80", true, ""},
+		{pod, "pod to its API server", "10.110.0.1:443", true, ""},
+		{pod, "pod to its node", "10.89.17.2:10250", true, ""},
+		{pod, "pod to another API server", "10.89.16.12:6443", true, ""},
+		{pod, "pod to another node's open port", "10.89.16.12:15008", true, ""},
+		{pod, "pod to the uplink", "10.89.17.1:80", false, "out"},
+		{pod, "pod to the engine's host on the transit network", "10.89.16.1:80", false, "out"},
+		{pod, "pod to the world", "198.51.100.1:80", false, "out"},
+		{pod, "pod to a service that only another cluster has", "10.110.0.77:80", false, "out"},
+		{pod, "pod to a pod address that no pod here has", "10.10.200.1:80", false, "out"},
+		{other, "transit to the API server", "10.89.16.11:6443", true, ""},
+		{other, "transit to a gateway's HBONE port", "10.89.16.100:15008", true, ""},
+		{other, "transit to a gateway's status port", "10.89.16.100:15021", true, ""},
+		{other, "transit to another port of a gateway", "10.89.16.100:8080", false, "in"},
+		{other, "transit to the kubelet", "10.89.16.11:10250", false, "in"},
+		{other, "transit to a node port", "10.89.16.11:30001", false, "in"},
+		{other, "transit to a pod", "10.10.0.2:15008", false, "in"},
+		{other, "transit to a service", "10.110.0.9:80", false, "in"},
+		{uplink, "host to the API server", "10.89.17.2:6443", true, ""},
+		{uplink, "host to the kubelet", "10.89.17.2:10250", false, "in"},
+		{uplink, "host to a pod", "10.10.0.2:8080", false, "in"},
+		{node, "the node itself, which is not under test", "10.89.17.1:80", true, ""},
+	} {
+		before := node.counters()
+		err := c.from.dial(c.to)
+		after := node.counters()
+		switch {
+		case c.allowed && err != nil:
+			t.Errorf("%s (%s): %v", c.name, c.to, err)
+		case c.allowed && before != after:
+			t.Errorf("%s (%s) is counted: %+v, then %+v", c.name, c.to, before, after)
+		case !c.allowed && !errors.Is(err, syscall.EHOSTUNREACH):
+			t.Errorf("%s (%s): got %v, want to be refused by the firewall at once, as %v", c.name, c.to, err, syscall.EHOSTUNREACH)
+		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In:
+			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
+		}
+	}
+	// Other protocols, of which nobody waits for an answer: they show in the counters.
+	before := node.counters()
+	pod.in(func() error {
+		c, err := net.Dial("udp4", "198.51.100.1:53")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.Write([]byte("amc"))
+		return err
+	})
+	if after := node.counters(); after.Out != before.Out+1 {
+		t.Errorf("UDP: %+v, then %+v", before, after)
+	}
+	before = node.counters()
+	ping(pod, "198.51.100.1")
+	if after := node.counters(); after.Out != before.Out+1 {
+		t.Errorf("ICMP: %+v, then %+v", before, after)
+	}
+	// The engine's resolver listens on a loopback address that kind lets pods reach by translating one of the host's.
+	node.in(func() error {
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv4/conf/vethpod/route_localnet", []byte("1"), 0))
+	})
+	node.serve("127.0.0.11:5353")
+	node.rules("insert rule ip kube pre ip daddr 10.89.17.1 tcp dport 53 dnat to 127.0.0.11:5353")
+	before = node.counters()
+	if err := pod.dial("10.89.17.1:53"); err == nil {
+		t.Error("a pod reaches the engine's resolver, which asks the world")
+	}
+	if after := node.counters(); after.Resolver <= before.Resolver {
+		t.Errorf("resolver: %+v, then %+v", before, after)
+	}
+}
+
+// ping sends one echo request.
+func ping(p place, to string) {
+	p.t.Helper()
+	p.in(func() error {
+		c, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, err = c.WriteTo(bytes.Join([][]byte{{8, 0, 0xf7, 0xff}, make([]byte, 4)}, nil), &net.IPAddr{IP: netip.MustParseAddr(to).AsSlice()})
+		return err
+	})
+}

@@ -1,0 +1,625 @@
+package kind
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
+	"sigs.k8s.io/yaml"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func designed(t *testing.T, o Options) (*mesh.Fleet, []node) {
+	t.Helper()
+	o.RunID, o.Engine, o.Dir = "r1", &engine.Engine{Host: "unix:///x.sock"}, "/work"
+	o.Images = map[string]mesh.ImageRef{"node": {Ref: "node:1"}}
+	if o.Clusters == 0 {
+		o.Clusters = 2
+	}
+	f := design(o, block{netip.MustParsePrefix("10.89.16.0/20")})
+	return f, nodesOf(f, node{MTU: 1500, CgroupV1: true, ShortOfCaps: true})
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs: run `go test ./clusters/kind -update` and look at the diff; got:\n%s", path, got)
+	}
+}
+
+func TestGolden(t *testing.T) {
+	_, nodes := designed(t, Options{})
+	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist"} {
+		golden(t, name+".golden", nodes[1].render(name))
+	}
+}
+
+func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
+	_, nodes := designed(t, Options{})
+	n := nodes[0]
+	n.CgroupV1, n.ShortOfCaps = false, false
+	for _, crutch := range []string{"failCgroupV1", "KubeletInUserNamespace"} {
+		if !strings.Contains(nodes[0].render("kind.yaml"), crutch) || strings.Contains(n.render("kind.yaml"), crutch) {
+			t.Errorf("%s must be there where it is needed, and only there", crutch)
+		}
+	}
+}
+
+// kind must understand every field: it ignores none, but says so only when a cluster is made.
+func TestKindReadsTheConfig(t *testing.T) {
+	_, nodes := designed(t, Options{})
+	var c v1alpha4.Cluster
+	if err := yaml.UnmarshalStrict([]byte(nodes[0].render("kind.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Nodes[0].Labels["topology.kubernetes.io/region"]; got != "region1" || c.Networking.PodSubnet != "10.10.0.0/16" || c.Nodes[0].Image != "amc-r1-node" {
+		t.Errorf("config reads as %+v", c)
+	}
+	for _, p := range c.KubeadmConfigPatches {
+		if err := yaml.Unmarshal([]byte(p), &map[string]any{}); err != nil {
+			t.Errorf("patch %q: %v", p, err)
+		}
+	}
+}
+
+func TestDesign(t *testing.T) {
+	f, nodes := designed(t, Options{Clusters: MaxClusters})
+	seen := map[string]string{}
+	unique := func(what, value string) {
+		if other, twice := seen[value]; twice {
+			t.Errorf("%s is both %s and %s", value, other, what)
+		}
+		seen[value] = what
+	}
+	transit := netip.MustParsePrefix(f.Kind.TransitCIDR)
+	for _, c := range f.Clusters {
+		for what, value := range map[string]string{"name": c.Name, "network": c.Network, "region": c.Region, "kubeconfig": c.Kubeconfig, "container network": c.Kind.Network, "range": c.Kind.NetworkCIDR, "node": c.Kind.Nodes[0], "transit": c.Kind.TransitIP, "pool": c.Kind.GatewayPool} {
+			unique(c.Name+" "+what, value)
+		}
+		for _, name := range append([]string{c.Kind.Name, c.Kind.Network}, c.Kind.Nodes...) {
+			if !strings.HasPrefix(name, "amc-r1-") {
+				t.Errorf("%s does not carry the run's id", name)
+			}
+		}
+		if c.PodCIDR != "10.10.0.0/16" || c.ServiceCIDR != "10.110.0.0/16" {
+			t.Errorf("%s: all clusters use the same addresses by default, got %s and %s", c.Name, c.PodCIDR, c.ServiceCIDR)
+		}
+		first, last, _ := strings.Cut(c.Kind.GatewayPool, "-")
+		for _, a := range []string{first, last, c.Kind.TransitIP} {
+			if !transit.Contains(netip.MustParseAddr(a)) {
+				t.Errorf("%s is not on the transit network %s", a, transit)
+			}
+		}
+		if netip.MustParsePrefix(c.Kind.NetworkCIDR).Overlaps(transit) {
+			t.Errorf("%s is not apart from the transit network", c.Kind.NetworkCIDR)
+		}
+	}
+	if len(nodes[0].Fleet) != 2*MaxClusters {
+		t.Errorf("pods may call %v", nodes[0].Fleet)
+	}
+	f, _ = designed(t, Options{Clusters: MaxClusters, DistinctCIDRs: true})
+	for i, c := range f.Clusters {
+		pods, services, err := ranges(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range f.Clusters[:i] {
+			op, os, _ := ranges(o)
+			if pods.Overlaps(op) || services.Overlaps(os) || pods.Overlaps(os) || services.Overlaps(op) {
+				t.Errorf("%s and %s overlap", c.Name, o.Name)
+			}
+		}
+	}
+}
+
+func TestLayer(t *testing.T) {
+	_, nodes := designed(t, Options{})
+	r, err := layer(files(nodes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	modes, links := map[string]int64{}, map[string]string{}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeSymlink {
+			links[h.Name] = h.Linkname
+		} else {
+			modes[h.Name] = h.Mode
+		}
+	}
+	for path, mode := range map[string]int64{
+		"etc/systemd/system/amc-firewall.service":           0o644,
+		"usr/local/sbin/getent":                             0o755,
+		"etc/amc/amc-r1-c1-control-plane/firewall.nft":      0o644,
+		"etc/amc/amc-r1-c2-control-plane/10-amc.conflist":   0o644,
+		"etc/amc/kubeadm/kube-apiserver0+strategic.yaml":    0o644,
+		"etc/amc/kubeadm/corednsdeployment0+strategic.yaml": 0o644,
+		"etc/amc/coredns/Corefile":                          0o644,
+	} {
+		if got, there := modes[path]; !there || got != mode {
+			t.Errorf("%s: mode %o (there: %v), want %o", path, got, there, mode)
+		}
+	}
+	// No pod may run before the firewall is in force.
+	for _, unit := range []string{"containerd.service", "kubelet.service"} {
+		if to := links["etc/systemd/system/"+unit+".requires/amc-firewall.service"]; to != "/etc/systemd/system/amc-firewall.service" {
+			t.Errorf("%s does not require the firewall: link is %q", unit, to)
+		}
+	}
+}
+
+func TestRunIDs(t *testing.T) {
+	for range 100 {
+		if err := CheckRunID(NewRunID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, bad := range []string{"", "A1", "a-b", "a b", "../x", "abcdefghijklm", "é"} {
+		if CheckRunID(bad) == nil {
+			t.Errorf("%q is taken for a run id", bad)
+		}
+	}
+}
+
+func TestChooseBlock(t *testing.T) {
+	use := func(p string) taken { return taken{netip.MustParsePrefix(p), "it"} }
+	for _, c := range []struct {
+		name, asked string
+		busy        []taken
+		want, err   string
+	}{
+		{"all free", "", nil, "10.89.0.0/20", ""},
+		{"first in use", "", []taken{use("10.89.3.0/24")}, "10.89.16.0/20", ""},
+		{"a VPN has 10/8", "", []taken{use("10.0.0.0/8")}, "172.29.0.0/20", ""},
+		{"all in use", "", []taken{use("10.0.0.0/8"), use("172.16.0.0/12"), use("192.168.0.0/16")}, "", "it 172.16.0.0/12"},
+		{"asked, free", "10.5.0.0/20", []taken{use("10.5.16.0/24")}, "10.5.0.0/20", ""},
+		{"asked, busy", "10.5.0.0/20", []taken{use("10.5.15.0/24")}, "", "busy: it uses 10.5.15.0/24"},
+		{"asked, inside a route", "10.5.0.0/20", []taken{use("10.0.0.0/8")}, "", "busy"},
+		{"asked, wrong size", "10.5.0.0/24", nil, "", "not an IPv4 range of /20"},
+		{"asked, host bits", "10.5.1.0/20", nil, "", "not an IPv4 range of /20"},
+		{"asked, IPv6", "fd00::/20", nil, "", "not an IPv4 range of /20"},
+		{"asked, nonsense", "ten", nil, "", "not an IPv4 range of /20"},
+	} {
+		b, err := chooseBlock(c.asked, c.busy)
+		switch {
+		case c.err == "" && (err != nil || b.String() != c.want):
+			t.Errorf("%s: got %v, %v, want %s", c.name, b, err, c.want)
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+			t.Errorf("%s: got %v, %v, want an error with %q", c.name, b, err, c.err)
+		}
+	}
+}
+
+func TestCandidatesAreApart(t *testing.T) {
+	all := candidates()
+	for i, b := range all {
+		if !b.Addr().IsPrivate() || b.Masked() != b.Prefix {
+			t.Errorf("%s is not a private range", b)
+		}
+		for _, of := range []string{"10.10.0.0/16", "10.110.0.0/16"} {
+			if b.Overlaps(netip.MustParsePrefix(of)) {
+				t.Errorf("%s overlaps with pods' or services' %s", b, of)
+			}
+		}
+		for _, o := range all[:i] {
+			if b.Overlaps(o.Prefix) {
+				t.Errorf("%s and %s overlap", b, o)
+			}
+		}
+	}
+}
+
+func TestParseRoutes(t *testing.T) {
+	got := parseRoutes(`Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
+eth0	00000000	010200C0	0003	0	0	0	00000000	0	0	0
+tun0	0000000A	00000000	0001	0	0	0	000000FF	0	0	0
+docker0	000011AC	00000000	0001	0	0	0	0000FFFF	0	0	0
+broken
+`)
+	var s []string
+	for _, r := range got {
+		s = append(s, r.by+" "+r.Prefix.String())
+	}
+	if want := []string{"host route on tun0 10.0.0.0/8", "host route on docker0 172.17.0.0/16"}; !slices.Equal(s, want) {
+		t.Errorf("got %q, want %q", s, want)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	d := &fakeDocker{networks: []object{{name: "lab-net1", subnet: "10.89.1.0/24"}, {name: "host"}}}
+	got, err := busy(context.Background(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(got, func(b taken) bool { return b.by == "container network lab-net1" && b.String() == "10.89.1.0/24" }) {
+		t.Errorf("the engine's network is missing in %v", got)
+	}
+	if slices.ContainsFunc(got, func(b taken) bool { return b.Bits() == 0 }) {
+		t.Errorf("a default route is no use of an address: %v", got)
+	}
+}
+
+// object is one thing in the fake engine.
+type object struct{ name, run, from, subnet string }
+
+// fakeDocker keeps lists and removes from them, as far as Down needs it.
+type fakeDocker struct {
+	containers, networks, images []object
+	late                         func(*fakeDocker) // called after each rm, as commands of a killed Up may still finish
+	stuck                        bool              // networks cannot be removed
+	calls                        []string
+}
+
+func (d *fakeDocker) list(kind string) *[]object {
+	switch kind {
+	case "ps", "container", "rm":
+		return &d.containers
+	case "network":
+		return &d.networks
+	default:
+		return &d.images
+	}
+}
+
+func (d *fakeDocker) Output(_ context.Context, args ...string) (string, error) {
+	d.calls = append(d.calls, strings.Join(args, " "))
+	list := d.list(args[0])
+	switch {
+	case args[0] == "ps" || args[0] == "images" || args[1] == "ls":
+		var out []string
+		filter := ""
+		if i := slices.Index(args, "--filter"); i >= 0 {
+			filter = strings.TrimPrefix(args[i+1], "label="+LabelRun)
+		}
+		for _, o := range *list {
+			if strings.Contains(strings.Join(args, " "), "--filter") && (o.run == "" || filter != "" && filter != "="+o.run) {
+				continue
+			}
+			out = append(out, o.name)
+		}
+		return strings.Join(out, "\n"), nil
+	case args[1] == "inspect":
+		var out []string
+		for _, id := range args[4:] {
+			for _, o := range *list {
+				switch {
+				case o.name != id:
+				case strings.Contains(args[3], ".Subnet"):
+					out = append(out, o.name+" "+o.subnet)
+				default:
+					out = append(out, o.name+separator+o.run+separator+o.from)
+				}
+			}
+		}
+		return strings.Join(out, "\n"), nil
+	case args[0] == "rm" || args[0] == "rmi" || args[1] == "rm":
+		if d.stuck && args[0] == "network" {
+			return "", errors.New("network has active endpoints")
+		}
+		*list = slices.DeleteFunc(*list, func(o object) bool { return slices.Contains(args, o.name) })
+		if d.late != nil {
+			d.late(d)
+		}
+		return "", nil
+	}
+	return "", fmt.Errorf("unexpected docker %s", args)
+}
+
+func populated() *fakeDocker {
+	return &fakeDocker{
+		containers: []object{{name: "amc-r1-c1-control-plane", run: "r1"}, {name: "amc-r1-c2-control-plane", run: "r1"}, {name: "amc-r2-c1-control-plane", run: "r2"},
+			{name: "amc-r1-c3-control-plane"},     // the name without the label
+			{name: "postgres", run: "r1"},         // the label without the name
+			{name: "amc-r11-x", run: "r1"},        // a name that begins alike
+			{name: "c1-control-plane", run: "r1"}, // kind's own
+		},
+		networks: []object{{name: "amc-r1-net1", run: "r1"}, {name: "amc-r1-transit", run: "r1"}, {name: "amc-r2-transit", run: "r2"}, {name: "kind"}},
+		images:   []object{{name: "amc-r1-node:latest", run: "r1"}, {name: "amc-r2-node:latest", run: "r2"}, {name: "node:1"}},
+	}
+}
+
+func names(lists ...[]object) (all []string) {
+	for _, l := range lists {
+		for _, o := range l {
+			all = append(all, o.name)
+		}
+	}
+	return all
+}
+
+func discardItem() progress.Item { return progress.Discard.Phase("", 0).Item("") }
+
+func TestRemoveOnlyWhatCarriesTheRun(t *testing.T) {
+	d := populated()
+	d.images[0].name = "amc-r1-node" // the fake removes by the name it is called by
+	some, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem())
+	if err != nil || !some {
+		t.Fatal(some, err)
+	}
+	want := []string{"amc-r2-c1-control-plane", "amc-r1-c3-control-plane", "postgres", "amc-r11-x", "c1-control-plane", "amc-r2-transit", "kind", "amc-r2-node:latest", "node:1"}
+	if got := names(d.containers, d.networks, d.images); !slices.Equal(got, want) {
+		t.Errorf("left are\n%q, want\n%q", got, want)
+	}
+	for _, c := range d.calls {
+		if strings.HasPrefix(c, "rm ") && !strings.Contains(c, " -v") {
+			t.Errorf("volumes are left by %q", c)
+		}
+	}
+	if some, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err != nil || some {
+		t.Errorf("a second time must find nothing: %v, %v", some, err)
+	}
+}
+
+func TestRemoveWaitsForStragglers(t *testing.T) {
+	d, left := populated(), 2
+	d.images = nil
+	d.late = func(d *fakeDocker) {
+		if left > 0 {
+			left--
+			d.containers = append(d.containers, object{name: fmt.Sprintf("amc-r1-late%d", left), run: "r1"})
+		}
+	}
+	if _, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(names(d.containers), " "); strings.Contains(got, "late") {
+		t.Errorf("left behind: %s", got)
+	}
+}
+
+func TestRemoveSaysWhatIsStuck(t *testing.T) {
+	d := populated()
+	d.stuck = true
+	if _, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err == nil || !strings.Contains(err.Error(), "active endpoints") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRemoveNodeOfAnotherRun(t *testing.T) {
+	d := dockerFunc(func(args ...string) (string, error) {
+		if args[0] == "container" {
+			return "r2\n", nil
+		}
+		t.Errorf("docker %s", args)
+		return "", nil
+	})
+	if err := removeNode(context.Background(), d, "r1", "amc-r1-c1-control-plane"); err == nil {
+		t.Error("a container of another run must be left alone")
+	}
+}
+
+type dockerFunc func(args ...string) (string, error)
+
+func (f dockerFunc) Output(_ context.Context, args ...string) (string, error) { return f(args...) }
+
+func TestDeadRuns(t *testing.T) {
+	alive, dead, other, broken := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
+	save := func(dir, run string) {
+		f := &mesh.Fleet{RunID: run, Provider: mesh.ProviderKind, Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}}}
+		if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(alive, "r1")
+	save(other, "r9")
+	if err := os.WriteFile(filepath.Join(broken, FleetFile), []byte("apiVersion: amc.ambient.test/v9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &fakeDocker{networks: []object{
+		{name: "amc-r1-transit", run: "r1", from: from(alive)}, {name: "amc-r2-transit", run: "r2", from: from(dead)}, {name: "amc-r3-transit", run: "r3", from: from(other)},
+		{name: "amc-r4-transit", run: "r4", from: from(broken)}, {name: "amc-r5-transit", run: "r5", from: "elsewhere:" + dead}, {name: "amc-r6-transit", run: "r6"},
+	}}
+	got, err := runs(context.Background(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"r1": false, "r2": true, "r3": true, "r4": false, "r5": false, "r6": false}
+	if len(got) != len(want) {
+		t.Errorf("got %v", got)
+	}
+	for _, r := range got {
+		if r.Dead != want[r.ID] {
+			t.Errorf("run %s from %q: dead %v, want %v", r.ID, r.From, r.Dead, want[r.ID])
+		}
+	}
+}
+
+func TestForget(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	write := func(path string) string {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	mine, users := write(filepath.Join(dir, "kubeconfigs", "cluster1.yaml")), write(filepath.Join(elsewhere, "config"))
+	key := write(filepath.Join(dir, "ca", "root-key.pem"))
+	report := write(filepath.Join(dir, "report.yaml"))
+	f := &mesh.Fleet{RunID: "r1", Provider: mesh.ProviderKind, CADir: filepath.Dir(key), Clusters: []*mesh.Cluster{
+		{Name: "cluster1", Network: "network1", Kubeconfig: mine}, {Name: "cluster2", Network: "network2", Kubeconfig: users}}}
+	if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
+		t.Fatal(err)
+	}
+	if was, err := forget(dir, "r2"); was || err != nil {
+		t.Fatalf("the folder of another run: %v, %v", was, err)
+	}
+	if was, err := forget(dir, "r1"); !was || err != nil {
+		t.Fatal(was, err)
+	}
+	for path, want := range map[string]bool{mine: false, key: false, filepath.Join(dir, FleetFile): false, users: true, report: true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("%s: there is %v, want %v", path, err == nil, want)
+		}
+	}
+}
+
+func TestDownNeedsToKnowWhat(t *testing.T) {
+	dir := t.TempDir()
+	f := &mesh.Fleet{RunID: "r1", Provider: mesh.ProviderExisting, Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}}}
+	if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
+		t.Fatal(err)
+	}
+	e := &engine.Engine{Host: "unix:///nowhere.sock"}
+	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "did not make") {
+		t.Errorf("a fleet of somebody else's: %v", err)
+	}
+	if _, err := Down(context.Background(), DownOptions{RunID: "No!", Engine: e}); err == nil {
+		t.Error("a bad run id is accepted")
+	}
+	if removed, err := Down(context.Background(), DownOptions{Dir: t.TempDir(), Engine: e}); err != nil || len(removed) > 0 {
+		t.Errorf("nothing to remove is no error: %v, %v", removed, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, FleetFile), []byte("}{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "amc down --run") {
+		t.Errorf("a malformed fleet file: %v", err)
+	}
+}
+
+func TestHealthNamesWhatIsWrong(t *testing.T) {
+	f, _ := designed(t, Options{})
+	c := f.Clusters[0]
+	c.Kubeconfig = filepath.Join(t.TempDir(), "none")
+	if err := healthy(context.Background(), populated(), f, c); err == nil || !strings.Contains(err.Error(), "never finished") || !strings.Contains(err.Error(), "cluster1") {
+		t.Errorf("no kubeconfig: %v", err)
+	}
+	if err := os.WriteFile(c.Kubeconfig, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, answer := range map[string]dockerFunc{
+		"cluster1 is gone":   func(...string) (string, error) { return "", errors.New("Error: No such container: x") },
+		"is not of run r1":   func(...string) (string, error) { return "r2 true amc-r1-transit,\n", nil },
+		"not on the transit": func(...string) (string, error) { return "r1 true amc-r1-net1,\n", nil },
+		"stopped and does not start": func(args ...string) (string, error) {
+			if args[0] == "start" {
+				return "", errors.New("no space")
+			}
+			return "r1 false amc-r1-net1,amc-r1-transit,\n", nil
+		},
+	} {
+		err := healthy(context.Background(), answer, f, c)
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "amc down") {
+			t.Errorf("got %v, want %q and the next command", err, want)
+		}
+	}
+}
+
+func TestPlanRefusesBeforeAnythingIsMade(t *testing.T) {
+	e := &engine.Engine{Host: "unix:///nowhere.sock"}
+	taken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(taken, FleetFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image := map[string]mesh.ImageRef{"node": {Ref: "x"}}
+	for want, o := range map[string]Options{
+		"run id":        {RunID: "B@d", Images: image},
+		"1 to 9":        {Clusters: 10, Images: image},
+		"no node image": {},
+	} {
+		o.Engine, o.Dir = e, t.TempDir()
+		if _, err := Up(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
+			t.Errorf("%s: something was made: %v", want, left)
+		}
+	}
+}
+
+func TestChildEndsWithoutOrder(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	old := os.Stdin
+	os.Stdin = r
+	defer func() { os.Stdin = old }()
+	if err := ChildMain(nil); err == nil || !strings.Contains(err.Error(), ChildEnv) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMain(m *testing.M) {
+	// As the child of a test of create: say some stages, then do as the order's cluster name says.
+	if os.Getenv(ChildEnv) != "" {
+		childOfTest()
+	}
+	os.Exit(m.Run())
+}
+
+// childOfTest stands in for ChildMain: it speaks its protocol.
+func childOfTest() {
+	var b [4096]byte
+	n, _ := os.Stdin.Read(b[:])
+	switch line := string(b[:n]); {
+	case strings.Contains(line, `"fails"`):
+		fmt.Println(`{"Stage":"Preparing nodes"}`)
+		fmt.Println(`{"Error":"boom","Tail":"why"}`)
+		os.Exit(1)
+	case strings.Contains(line, `"hangs"`):
+		fmt.Println(`{"Stage":"Preparing nodes"}`)
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		select {}
+	default:
+		fmt.Println(`{"Stage":"` + os.Getenv(networkEnv) + `"}`)
+		os.Exit(0)
+	}
+}
+
+func TestCreate(t *testing.T) {
+	ord := func(name string) order {
+		return order{Cluster: name, Kubeconfig: filepath.Join(t.TempDir(), "k", "c"), Log: filepath.Join(t.TempDir(), "l", "log")}
+	}
+	e := &engine.Engine{Host: "unix:///nowhere.sock"}
+	var stages []string
+	if err := create(context.Background(), e, "net7", ord("fine"), func(s string) { stages = append(stages, s) }); err != nil || !slices.Equal(stages, []string{"net7"}) {
+		t.Errorf("got %v, stages %q: the child must see its network", err, stages)
+	}
+	var f *failure
+	if err := create(context.Background(), e, "", ord("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" || !strings.Contains(err.Error(), "boom: why") {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("too long"))
+	defer cancel()
+	err := create(ctx, e, "", ord("hangs"), func(string) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,178 @@
+package kind
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+func twoSites() ([]*site, []probe) {
+	sites := []*site{
+		{Cluster: &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{TransitIP: "10.89.0.11"}}, token: "cluster1", probeIP: "10.10.255.1", podIP: "10.10.0.2", vip: "10.110.255.1", nodeIP: "10.89.1.2", nodePort: 30001},
+		{Cluster: &mesh.Cluster{Name: "cluster2", Kind: &mesh.KindCluster{TransitIP: "10.89.0.12"}}, token: "cluster2", probeIP: "10.10.255.2", podIP: "10.10.0.2", vip: "10.110.255.2", nodeIP: "10.89.2.2", nodePort: 30002},
+	}
+	var probes []probe
+	for _, s := range sites {
+		probes = append(probes, probesFrom(s, sites)...)
+	}
+	return sites, probes
+}
+
+// isolated is how a fleet answers that is as it should be. Both clusters have a pod at the same address: each finds its own.
+func isolated(probes []probe) map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for _, p := range probes {
+		if all[p.from.Name] == nil {
+			all[p.from.Name] = map[string]string{"outside-tcp": "", "counted-tcp": "1", "counted-udp": "1", "counted-icmp": "1"}
+		}
+		answer := ""
+		switch {
+		case p.control && p.banner:
+			answer = "+" + p.to.token
+		case p.control:
+			answer = "+"
+		case p.ip == p.from.podIP && p.where == fromNode:
+			answer = "+" + p.from.token
+		}
+		all[p.from.Name][p.id] = answer
+	}
+	return all
+}
+
+func find(t *testing.T, probes []probe, from, to, where, what string, port int) probe {
+	t.Helper()
+	for _, p := range probes {
+		if p.from.Name == from && p.to.Name == to && p.where == where && p.what == what && (port == 0 || p.port == port) {
+			return p
+		}
+	}
+	t.Fatalf("no probe from %s %s to %s of %s", from, where, what, to)
+	return probe{}
+}
+
+func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
+	_, probes := twoSites()
+	ids := map[string]bool{}
+	for _, p := range probes {
+		if id := p.from.Name + p.id; ids[id] {
+			t.Fatalf("two probes are %s", id)
+		} else {
+			ids[id] = true
+		}
+		if p.control {
+			continue
+		}
+		// The same probe, inside the cluster that must not answer outside, has to succeed. From a pod to the real pod, which is itself, the node's is taken.
+		where := p.where
+		if p.what == "real pod" {
+			where = fromNode
+		}
+		if c := find(t, probes, p.to.Name, p.to.Name, where, p.what, p.port); !c.control || c.ip != p.ip {
+			t.Errorf("%s %s to %s %s has no control", p.from.Name, p.where, p.to.Name, p.what)
+		}
+	}
+	for _, what := range []string{"node", "node port", "pod", "service", "real pod"} {
+		for _, where := range []string{fromPod, fromNode} {
+			if find(t, probes, "cluster1", "cluster2", where, what, 0).control {
+				t.Errorf("%s of another cluster must not answer", what)
+			}
+		}
+	}
+	if !find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", apiServerPort).control || find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", kubeletPort).control {
+		t.Error("on the transit network the API server answers, the kubelet does not")
+	}
+}
+
+func TestJudge(t *testing.T) {
+	_, probes := twoSites()
+	if iso := judge(probes, isolated(probes)); !iso.Proven || verdict(iso) != nil || len(iso.Probes) != len(probes)+6 {
+		t.Fatalf("an isolated fleet: proven %v, %v", iso.Proven, verdict(iso))
+	}
+	for name, c := range map[string]struct {
+		probe  probe
+		key    string
+		answer string
+		says   string
+	}{
+		"a node answers":                                {probe: find(t, probes, "cluster1", "cluster2", fromNode, "node", kubeletPort), answer: "+", says: "cluster1 node reached cluster2 node at 10.89.2.2:10250"},
+		"another cluster's pod answers":                 {probe: find(t, probes, "cluster1", "cluster2", fromPod, "pod", 0), answer: "+cluster2", says: "cluster1 pod reached cluster2 pod at 10.10.255.2:18080, where cluster2 answered"},
+		"the same address, but the other cluster's pod": {probe: find(t, probes, "cluster2", "cluster1", fromPod, "real pod", 0), answer: "+cluster1", says: "where cluster1 answered"},
+		"somebody without a token":                      {probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+", says: "not isolated"},
+		"a stranger":                                    {probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+hello", says: "where hello answered"},
+		"control fails":                                 {probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "", says: "control failed: cluster1 pod should reach cluster1 service"},
+		"control answered by another":                   {probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "+cluster2", says: "control failed"},
+		"outside answers":                               {key: "outside-tcp", answer: "+", says: "reached outside the fleet at 198.51.100.1:443/tcp"},
+		"outside is not counted":                        {key: "counted-icmp", answer: "0", says: "reached outside the fleet at 198.51.100.1 icmp"},
+		"counter cannot be read":                        {key: "counted-udp", answer: "", says: "198.51.100.1:53/udp"},
+	} {
+		answers := isolated(probes)
+		if c.key != "" {
+			answers["cluster1"][c.key] = c.answer
+		} else {
+			answers[c.probe.from.Name][c.probe.id] = c.answer
+		}
+		iso := judge(probes, answers)
+		if err := verdict(iso); iso.Proven || err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: proven %v, %v, want %q", name, iso.Proven, err, c.says)
+		}
+	}
+	answers := isolated(probes)
+	p := find(t, probes, "cluster1", "cluster2", fromPod, "pod", 0)
+	delete(answers["cluster1"], p.id)
+	if judge(probes, answers).Proven {
+		t.Error("a probe that was not carried out proves nothing")
+	}
+}
+
+func TestBatches(t *testing.T) {
+	_, probes := twoSites()
+	control := find(t, probes, "cluster1", "cluster1", fromPod, "service", 0)
+	leak := find(t, probes, "cluster1", "cluster2", fromPod, "service", 0)
+	batch := func(change map[string]string) map[string]map[string]string {
+		a := isolated(probes)
+		maps.Copy(a["cluster1"], change)
+		return a
+	}
+	asked := 0
+	iso, err := batches(t.Context(), func() (map[string]map[string]string, error) {
+		if asked++; asked == 1 {
+			return batch(map[string]string{control.id: ""}), nil // kube-proxy has not programmed the service yet
+		}
+		return batch(nil), nil
+	}, probes)
+	if err != nil || !iso.Proven || asked != 2 {
+		t.Errorf("a control may take its time: %v, %v, asked %d times", iso, err, asked)
+	}
+	asked = 0
+	iso, err = batches(t.Context(), func() (map[string]map[string]string, error) {
+		asked++
+		return batch(map[string]string{control.id: "", leak.id: "+cluster2"}), nil
+	}, probes)
+	if err != nil || iso.Proven || asked != 1 {
+		t.Errorf("a leak is final at once: %v, %v, asked %d times", iso.Proven, err, asked)
+	}
+	if _, err := batches(t.Context(), func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }, probes); err == nil {
+		t.Error("the error is lost")
+	}
+}
+
+func TestParseCounters(t *testing.T) {
+	listing := `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "amc_fleet"}},
+{"counter": {"name": "out", "packets": 22, "bytes": 1}}, {"counter": {"name": "resolver", "packets": 3, "bytes": 1}}, {"counter": {"name": "in", "packets": 5, "bytes": 1}},
+{"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}}, {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "to_node"}}]}`
+	c, err := parseCounters([]byte(listing))
+	if err != nil || c != (counters{Out: 22, Resolver: 3, In: 5}) {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	for _, gone := range []string{`{"counter": {"name": "resolver", "packets": 3, "bytes": 1}},`, `{"rule": {"chain": "from_pods"}},`} {
+		if _, err := parseCounters([]byte(strings.Replace(listing, gone, "", 1))); err == nil || !strings.Contains(err.Error(), "is missing") {
+			t.Errorf("without %s: %v", gone, err)
+		}
+	}
+	if _, err := parseCounters([]byte("Error: No such file or directory")); err == nil {
+		t.Error("nonsense is taken for counters")
+	}
+}
