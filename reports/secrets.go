@@ -75,10 +75,13 @@ func scanSecrets(root *os.Root, names []string) error {
 	return nil
 }
 
-// secretIn reads in windows that overlap by more than any secret's recognisable beginning.
-func secretIn(r io.Reader) (string, error) {
-	const window, overlap = 1 << 20, 4 << 10
-	buf := make([]byte, window+overlap)
+// The scan reads in windows that overlap by more than any secret's recognisable beginning.
+const scanWindow, scanOverlap = 1 << 20, 4 << 10
+
+func secretIn(r io.Reader) (string, error) { return scan(r, make([]byte, scanWindow+scanOverlap)) }
+
+// scan stops at the first secret.
+func scan(r io.Reader, buf []byte) (string, error) {
 	kept := 0
 	for {
 		n, err := io.ReadFull(r, buf[kept:])
@@ -94,6 +97,6 @@ func secretIn(r io.Reader) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		kept = copy(buf, part[len(part)-overlap:])
+		kept = copy(buf, part[len(part)-scanOverlap:])
 	}
 }

@@ -260,8 +260,8 @@ func firewall(t *testing.T, own, transit string) {
 			t.Errorf("%s (%s): %v", c.name, c.to, err)
 		case c.allowed && before != after:
 			t.Errorf("%s (%s) is counted: %+v, then %+v", c.name, c.to, before, after)
-		case !c.allowed && !errors.Is(err, syscall.EHOSTUNREACH):
-			t.Errorf("%s (%s): got %v, want to be refused by the firewall at once, as %v", c.name, c.to, err, syscall.EHOSTUNREACH)
+		case !c.allowed && !errors.Is(err, syscall.ECONNREFUSED):
+			t.Errorf("%s (%s): got %v, want to be refused at once: %v", c.name, c.to, err, syscall.ECONNREFUSED)
 		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In:
 			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
 		}
@@ -284,6 +284,11 @@ func firewall(t *testing.T, own, transit string) {
 	ping(pod, "198.51.100.1")
 	if after := node.counters(); after.Out != before.Out+1 {
 		t.Errorf("ICMP: %+v, then %+v", before, after)
+	}
+	before = node.counters()
+	ping(other, "10.89.16.11") // what ARP and path MTU discovery need must not be refused
+	if after := node.counters(); after != before {
+		t.Errorf("ICMP to the node: %+v, then %+v", before, after)
 	}
 	// The engine's resolver listens on a loopback address that kind lets pods reach by translating one of the host's.
 	node.in(func() error {

@@ -69,6 +69,9 @@ func fromEnv(get func(string) string) (*config, error) {
 		dns:       boolean("ISTIO_META_DNS_CAPTURE", true), ipv6: boolean("IPV6_ENABLED", true),
 		responseBaggage: boolean("ENABLE_RESPONSE_BAGGAGE", true), localhostTunnel: boolean("LOCALHOST_APP_TUNNEL", true),
 	}
+	if boolean("XDS_ON_DEMAND", false) {
+		bad = fmt.Errorf("XDS_ON_DEMAND: this stand-in asks for everything; unset it or use ztunnel")
+	}
 	c.caAddress = str("CA_ADDRESS", c.xdsAddress)
 	c.drain = 5 * time.Second
 	if v := get("TERMINATION_GRACE_PERIOD_SECONDS"); v != "" {

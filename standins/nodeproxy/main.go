@@ -73,12 +73,15 @@ func run(log *slog.Logger, level *slog.LevelVar) error {
 		return err
 	}
 	certs := identity.NewManager(drain, identity.Istiod{Conn: ca, TTLSeconds: int64(cfg.secretTTL.Seconds())})
+	certs.Failed = func(id string, err error, again time.Duration) {
+		log.Warn("no certificate from the CA", "identity", id, "error", err, "again_in", again)
+	}
 	store.OnWorkload(holder(cfg, certs.Hold), holder(cfg, certs.Drop))
 
 	shared := &proxy.Shared{
 		Store: store, Certs: certs, Recorder: recorder, Log: log.With("target", "proxy"), Domain: cfg.domain, IPv6: cfg.ipv6,
 		ResponseBaggage: cfg.responseBaggage, LocalhostTunnel: cfg.localhostTunnel, Limits: hbone.Limits{Streams: cfg.poolStreams},
-		Inbound: proxy.NewTracker(),
+		Open: proxy.NewTracker(),
 		Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		},
@@ -88,7 +91,7 @@ func run(log *slog.Logger, level *slog.LevelVar) error {
 			return err
 		}
 	}
-	go shared.Inbound.Watch(drain, store)
+	go shared.Open.Watch(drain, store)
 
 	client := &xds.Client{
 		Conn: istiod, Node: cfg.node(), Types: []string{state.AddressType, state.AuthorizationType}, Apply: store.Apply, Log: log.With("target", "xds"),
@@ -113,7 +116,7 @@ func run(log *slog.Logger, level *slog.LevelVar) error {
 	serve(":15021", admin.Ready(map[string]func() bool{"state manager": client.Ready, "workload proxy manager": pods.Ready}))
 	serve(":15020", admin.Stats(metrics))
 	serve("localhost:15000", admin.Admin(func() any {
-		return admin.Dump(store, certs.All(), pods.Pods(), shared.Inbound.Open())
+		return admin.Dump(store, certs.All(), pods.Pods(), shared.Open.All())
 	}, level, quit))
 
 	var own *proxy.Pod

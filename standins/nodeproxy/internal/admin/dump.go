@@ -35,14 +35,14 @@ func Dump(store *state.Store, certs []identity.Dump, pods map[string]proxy.PodSt
 	out["services"] = each(vs, func(v *workloadapi.Service) any { return service(store, v) })
 	states := object{}
 	for uid, p := range pods {
-		in := []object{}
+		conns := map[string][]object{"inbound": {}, "outbound": {}}
 		for _, c := range open {
-			if strings.HasSuffix(c.UID, "/Pod/"+p.Info.Namespace+"/"+p.Info.Name) {
-				in = append(in, object{"src": c.Src, "originalDst": c.OriginalDst, "actualDst": c.ActualDst, "protocol": c.Protocol})
+			if c.Pod == p.Info.Namespace+"/"+p.Info.Name {
+				conns[c.Direction] = append(conns[c.Direction], object{"src": c.Src, "originalDst": c.OriginalDst, "actualDst": c.ActualDst, "protocol": c.Protocol})
 			}
 		}
 		states[uid] = object{
-			"state": p.State, "connections": object{"inbound": in, "outbound": []object{}},
+			"state": p.State, "connections": conns,
 			"info": object{"name": p.Info.Name, "namespace": p.Info.Namespace, "serviceAccount": p.Info.ServiceAccount, "trustDomain": ""},
 		}
 	}

@@ -46,6 +46,9 @@ const (
 // Manager fetches certificates ahead of need, renews them at half their life off the hot path, and keeps a valid one in use while
 // the CA fails. Each identity has one fetcher: any number of callers wait for one request to the CA.
 type Manager struct {
+	// Failed, when set before the first use, is told of each request to the CA that failed and when the next is made.
+	Failed func(id string, err error, again time.Duration)
+
 	ca  CA
 	ctx context.Context
 
@@ -150,6 +153,9 @@ func (m *Manager) keep(ctx context.Context, id string, e *entry) {
 			first = false
 		}
 		m.mu.Unlock()
+		if err != nil && m.Failed != nil && ctx.Err() == nil {
+			m.Failed(id, err, next)
+		}
 		select {
 		case <-m.after(next):
 		case <-ctx.Done():

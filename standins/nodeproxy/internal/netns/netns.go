@@ -59,7 +59,7 @@ func FromFD(fd int, ipv6 bool) (*Pod, error) {
 
 // Own is the namespace this process runs in.
 func Own(ipv6 bool) (*Pod, error) {
-	fd, err := unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0) // the first thread (self) may be a pod's at the moment
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (p *Pod) in(f func() error) error {
 	go func() {
 		runtime.LockOSThread()
 		done <- func() error {
-			own, err := unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return fmt.Errorf("own network namespace: %w", err)
 			}

@@ -54,7 +54,7 @@ type Shared struct {
 	H2              h2.Config
 	Limits          hbone.Limits
 
-	Inbound *Tracker
+	Open *Tracker
 }
 
 func isOwnPort(p uint16) bool { return slices.Contains(own, p) }

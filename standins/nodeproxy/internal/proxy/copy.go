@@ -17,7 +17,7 @@ type halfConn interface {
 	CloseWrite() error
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
 // both copies between client and server until each has closed its side, passing half-closes on, and counts: what the server says is
 // "sent", what the client says "received". It closes both. An end that resets its TCP connection has closed its side, as with ztunnel:

@@ -103,7 +103,7 @@ func (p *Pod) serve(s *h2.Stream, r *h2.Request, src, dst netip.AddrPort, peer s
 	p.Recorder.Opened(rec)
 
 	served, done, err := p.admit(rbac.Connection{Identity: peer, Src: src.Addr(), Dst: target}, ConnectionInfo{
-		UID: w.Uid, Src: src.String(), OriginalDst: dst.String(), ActualDst: target.String(), Protocol: "HBONE",
+		Direction: "inbound", Pod: p.name(), Src: src.String(), OriginalDst: dst.String(), ActualDst: target.String(), Protocol: "HBONE",
 	})
 	if err != nil {
 		rec.Closed(err, telemetry.Denied)
@@ -148,7 +148,7 @@ func (p *Pod) serve(s *h2.Stream, r *h2.Request, src, dst netip.AddrPort, peer s
 func (p *Pod) join(served context.Context, client, up halfConn, rec *telemetry.Record) {
 	stop := context.AfterFunc(served, func() { client.Close(); up.Close() })
 	err := both(client, up, rec)
-	if !stop() { // cut
+	if !stop() && err != nil { // cut, and not just after its end
 		err = context.Cause(served)
 		if errors.Is(err, context.Canceled) {
 			err = errDrained
@@ -165,7 +165,7 @@ func (p *Pod) admit(c rbac.Connection, info ConnectionInfo) (served context.Cont
 	}
 	served, cut := context.WithCancelCause(p.ctx)
 	// tracked first, checked next: a policy that comes in between is seen by one of the two
-	remove := p.Inbound.add(&inboundConn{conn: c, workload: p.now, cut: cut, info: info})
+	remove := p.Open.add(&tracked{conn: c, workload: p.now, cut: cut, info: info})
 	done = func() { remove(); cut(nil) }
 	policies, missing := p.Store.PoliciesFor(w)
 	for _, name := range missing {
@@ -271,7 +271,7 @@ func (p *Pod) plaintext(c net.Conn) {
 	rec.Destination.Principal = state.Identity(w)
 	p.Recorder.Opened(rec)
 	served, done, err := p.admit(rbac.Connection{Src: src.Addr(), Dst: dst}, ConnectionInfo{
-		UID: w.Uid, Src: src.String(), OriginalDst: dst.String(), ActualDst: dst.String(), Protocol: "TCP",
+		Direction: "inbound", Pod: p.name(), Src: src.String(), OriginalDst: dst.String(), ActualDst: dst.String(), Protocol: "TCP",
 	})
 	if err != nil {
 		rec.Closed(err, telemetry.Denied)

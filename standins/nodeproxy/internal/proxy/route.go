@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"istio.io/istio/pkg/workloadapi"
 
@@ -21,6 +22,8 @@ const (
 	singleHBONE
 	doubleHBONE
 )
+
+func (p protocol) String() string { return [...]string{"TCP", "HBONE", "DOUBLEHBONE"}[p] }
 
 // route is where an outbound connection goes and what it expects to find there.
 type route struct {
@@ -57,11 +60,8 @@ func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client ne
 	switch {
 	case direct != nil:
 		up = &state.Upstream{Workload: direct, Addr: dst}
-		if all := s.Store.ServicesOf(direct); len(all) > 0 {
-			up.Service = guessService(all, direct, dst.Port(), "")
-		}
-	case svc != nil:
-		if up = s.Store.Choose(src, svc, dst.Port(), dst.Addr()); up == nil && svc.LoadBalancing.GetMode() != workloadapi.LoadBalancing_PASSTHROUGH {
+	case svc != nil && svc.LoadBalancing.GetMode() != workloadapi.LoadBalancing_PASSTHROUGH:
+		if up = s.Store.Choose(src, svc, dst.Port(), dst.Addr()); up == nil {
 			return nil, fmt.Errorf("no healthy upstream: %s", dst)
 		}
 	}
@@ -184,34 +184,22 @@ func (s *Shared) waypointEndpoints(g *workloadapi.GatewayAddress) []*workloadapi
 	return s.Store.Endpoints(v)
 }
 
-// guessService says which of a workload's services a connection to one of its ports meant: the one the client named, else one
-// that maps to the port, else the first by name.
+// guessService says which of a workload's services a connection to one of its ports meant: the one the client named, else the first
+// by name that maps to the port; nil when none does.
 func guessService(all []*workloadapi.Service, w *workloadapi.Workload, port uint16, host string) *workloadapi.Service {
-	slices.SortFunc(all, func(a, b *workloadapi.Service) int {
-		if a.Hostname < b.Hostname {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(all, func(a, b *workloadapi.Service) int { return strings.Compare(a.Hostname, b.Hostname) })
+	maps := func(ports []*workloadapi.Port) bool {
+		return slices.ContainsFunc(ports, func(p *workloadapi.Port) bool { return p.TargetPort == uint32(port) })
+	}
 	for _, v := range all {
 		if v.Hostname == host {
 			return v
 		}
 	}
 	for _, v := range all {
-		for _, p := range w.Services[state.ServiceKey(v)].GetPorts() {
-			if p.TargetPort == uint32(port) {
-				return v
-			}
+		if maps(v.Ports) || maps(w.Services[state.ServiceKey(v)].GetPorts()) {
+			return v
 		}
-		for _, p := range v.Ports {
-			if p.TargetPort == uint32(port) {
-				return v
-			}
-		}
-	}
-	if len(all) > 0 {
-		return all[0]
 	}
 	return nil
 }

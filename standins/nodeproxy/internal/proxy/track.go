@@ -10,29 +10,33 @@ import (
 	"ambient.test/conformance/standins/nodeproxy/internal/state"
 )
 
-// Tracker knows the open inbound connections of all pods and cuts those that a change of policy forbids.
+// Tracker knows the open connections of all pods and cuts inbound ones that a change of policy forbids.
 type Tracker struct {
 	mu   sync.Mutex
-	open map[*inboundConn]struct{}
+	open map[*tracked]struct{}
 }
 
-type inboundConn struct {
+type tracked struct {
+	info ConnectionInfo
+
+	// inbound only
 	conn     rbac.Connection
 	workload func() *workloadapi.Workload // as istiod describes it now
 	cut      context.CancelCauseFunc
-	info     ConnectionInfo
 }
 
 // ConnectionInfo is an open connection, for dumps.
 type ConnectionInfo struct {
-	UID, Src, OriginalDst, ActualDst, Protocol string
+	Direction                             string // inbound or outbound
+	Pod                                   string // namespace/name
+	Src, OriginalDst, ActualDst, Protocol string
 }
 
 // NewTracker makes an empty one.
-func NewTracker() *Tracker { return &Tracker{open: map[*inboundConn]struct{}{}} }
+func NewTracker() *Tracker { return &Tracker{open: map[*tracked]struct{}{}} }
 
 // add takes a connection in; the caller calls the returned function at its end.
-func (t *Tracker) add(c *inboundConn) (remove func()) {
+func (t *Tracker) add(c *tracked) (remove func()) {
 	t.mu.Lock()
 	t.open[c] = struct{}{}
 	t.mu.Unlock()
@@ -43,8 +47,8 @@ func (t *Tracker) add(c *inboundConn) (remove func()) {
 	}
 }
 
-// Open lists the connections.
-func (t *Tracker) Open() []ConnectionInfo {
+// All lists the connections.
+func (t *Tracker) All() []ConnectionInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []ConnectionInfo
@@ -69,9 +73,11 @@ func (t *Tracker) Watch(ctx context.Context, store *state.Store) {
 
 func (t *Tracker) check(store *state.Store) {
 	t.mu.Lock()
-	all := make([]*inboundConn, 0, len(t.open))
+	all := make([]*tracked, 0, len(t.open))
 	for c := range t.open {
-		all = append(all, c)
+		if c.workload != nil {
+			all = append(all, c)
+		}
 	}
 	t.mu.Unlock()
 	for _, c := range all {
