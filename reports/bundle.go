@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -299,6 +300,59 @@ func Finish(ctx context.Context, dir string) (*v1alpha1.ConformanceReport, error
 	return r, finish(ctx, dir, r)
 }
 
+// Render writes what is made from a report alone into a directory, which is made when it is missing. It closes no bundle.
+func Render(dir string, r *v1alpha1.ConformanceReport) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("the directory cannot be made: %w", err)
+	}
+	for _, f := range rendered {
+		if err := writeWith(dir, f.name, r, f.render); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rendered are the files made from the report.
+var rendered = []struct {
+	name   string
+	render func(io.Writer, *v1alpha1.ConformanceReport) error
+}{{JUnitFile, JUnit}, {HTMLFile, HTML}, {MarkdownFile, Markdown}}
+
+// Again is [Finish] for a bundle that may be closed and signed. One whose files were changed after it was closed is refused: new sums would hide that. The
+// signature is kept when the sums come out the same; unsigned says that there was one and it is gone.
+func Again(ctx context.Context, dir string) (unsigned bool, err error) {
+	before, err := os.ReadFile(filepath.Join(dir, SumsFile))
+	closed := err == nil
+	if closed {
+		v, err := Verify(ctx, dir, VerifyOptions{MaxAge: -1})
+		if err != nil {
+			return false, err
+		}
+		for _, f := range v.Findings {
+			if f.Status == Broken && strings.HasPrefix(f.Rule, "B") {
+				return false, fmt.Errorf("the bundle is not rendered again, rule %s is broken: %s: render it into another directory with --to", f.Rule, f.Message)
+			}
+		}
+	}
+	signature, err := os.ReadFile(filepath.Join(dir, SignatureFile))
+	signed := err == nil
+	if _, err := Finish(ctx, dir); err != nil {
+		return false, err
+	}
+	if !signed {
+		return false, nil
+	}
+	after, err := os.ReadFile(filepath.Join(dir, SumsFile))
+	if err != nil {
+		return true, err
+	}
+	if !closed || !bytes.Equal(before, after) {
+		return true, nil
+	}
+	return false, writeFile(dir, SignatureFile, signature)
+}
+
 // ReadReport reads the report of a bundle, or a report file by itself.
 func ReadReport(name string) (*v1alpha1.ConformanceReport, error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
@@ -348,10 +402,8 @@ func finish(ctx context.Context, dir string, r *v1alpha1.ConformanceReport) erro
 	if err := writeReport(dir, r); err != nil {
 		return err
 	}
-	for name, render := range map[string]func(io.Writer, *v1alpha1.ConformanceReport) error{HTMLFile: HTML, MarkdownFile: Markdown} {
-		if err := writeWith(dir, name, r, render); err != nil {
-			return err
-		}
+	if err := Render(dir, r); err != nil {
+		return err
 	}
 	names := slices.Clone(evidence)
 	for _, n := range bundleFiles {

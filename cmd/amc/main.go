@@ -55,6 +55,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), preflightCommand())
+	c.AddCommand(runCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
 	return c
 }

@@ -237,6 +237,9 @@ func Matches(pattern, id string) bool {
 	return err == nil && ok
 }
 
+// Known refuses a pattern of ids that means no behaviour of the catalogue; the error says which are near.
+func Known(pattern string) error { return known(behaviors.All(), pattern) }
+
 // known refuses a pattern that means no behaviour: a typing mistake must not run nothing and look green.
 func known(all []*behaviors.Behavior, pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil {

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/reports"
+)
+
+func diffCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   "diff A B",
+		Short: "say what changed from one report to another; exit with 1 when something got worse",
+		Example: `  amc diff yesterday/ today/
+  amc diff main.yaml branch.yaml -o markdown`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			a, err := reports.ReadReport(args[0])
+			if err != nil {
+				return usage("%w", err)
+			}
+			b, err := reports.ReadReport(args[1])
+			if err != nil {
+				return usage("%w", err)
+			}
+			d := reports.Compare(a, b)
+			switch format {
+			case formatJSON:
+				err = writeJSON(c.OutOrStdout(), d)
+			case formatMarkup:
+				err = d.Markdown(c.OutOrStdout())
+			default:
+				err = d.Text(c.OutOrStdout())
+			}
+			if err == nil && d.Worse {
+				err = exit{exitNonConformant, errors.New("something got worse")}
+			}
+			return err
+		},
+	}
+	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)
+	return c
+}

@@ -1,0 +1,373 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/plan"
+)
+
+// selection is what `amc list` shows; an empty list lets everything through.
+type selection struct {
+	patterns []string // ids, globs, chapters
+	chapters []string // prefixes or suite names
+	levels   []string
+	profile  string
+	istio    string
+	needs    []string
+	features []string
+	state    string
+}
+
+// States of behaviours, as `amc list --state` and its outputs name them.
+const (
+	stateProven  = "proven"
+	stateNotYet  = "not-automated"
+	formatTable  = "table"
+	formatJSON   = "json"
+	formatMarkup = "markdown"
+)
+
+func listCommand() *cobra.Command {
+	var s selection
+	var format string
+	var features bool
+	c := &cobra.Command{
+		Use:   "list [ID|GLOB|CHAPTER]...",
+		Short: "list the behaviours of the catalogue",
+		Example: `  amc list GW ID                           # two chapters
+  amc list --level limitation --state proven
+  amc list --need waypoints --istio 1.29 -o markdown
+  amc list --features                      # what an implementation can claim`,
+		ValidArgsFunction: completeIDs,
+		RunE: func(c *cobra.Command, args []string) error {
+			s.patterns = args
+			out := c.OutOrStdout()
+			if features {
+				return listFeatures(out, format)
+			}
+			found, err := s.find()
+			if err != nil {
+				return err
+			}
+			return writeList(out, found, format)
+		},
+	}
+	f := c.Flags()
+	f.StringSliceVar(&s.chapters, "chapter", nil, "only of these chapters: a prefix (GW) or the name of its suite (gateway)")
+	f.StringSliceVar(&s.levels, "level", nil, fmt.Sprintf("only of these levels: %s", words(behaviors.Levels)))
+	f.StringVar(&s.profile, "profile", "", fmt.Sprintf("only what this profile runs: %s", words(behaviors.Profiles)))
+	f.StringVar(&s.istio, "istio", "", "only what is promised for this Istio version, for example 1.31")
+	f.StringSliceVar(&s.needs, "need", nil, fmt.Sprintf("only what has one of these needs: %s", words(needs())))
+	f.StringSliceVar(&s.features, "feature", nil, "only what belongs to one of these features (see --features)")
+	f.StringVar(&s.state, "state", "", fmt.Sprintf("only these: %s (a spec proves it) or %s", stateProven, stateNotYet))
+	f.BoolVar(&features, "features", false, "list the features that can be claimed instead")
+	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)
+	complete(c, "chapter", chapterWords())
+	complete(c, "level", strs(behaviors.Levels))
+	complete(c, "profile", strs(behaviors.Profiles))
+	complete(c, "need", strs(needs()))
+	complete(c, "state", []string{stateProven, stateNotYet})
+	complete(c, "feature", featureWords())
+	return c
+}
+
+func (s selection) find() ([]*behaviors.Behavior, error) {
+	all := behaviors.All()
+	for _, p := range s.patterns {
+		if err := plan.Known(p); err != nil {
+			return nil, usage("%w", err)
+		}
+	}
+	for _, set := range []struct {
+		flag  string
+		got   []string
+		known []string
+	}{
+		{"chapter", s.chapters, chapterWords()}, {"level", s.levels, strs(behaviors.Levels)}, {"need", s.needs, strs(needs())},
+		{"profile", nonEmpty(s.profile), strs(behaviors.Profiles)}, {"state", nonEmpty(s.state), []string{stateProven, stateNotYet}}, {"feature", s.features, featureWords()},
+	} {
+		for _, g := range set.got {
+			if !slices.Contains(set.known, g) {
+				return nil, usage("--%s %q is unknown: choose of %s", set.flag, g, strings.Join(set.known, ", "))
+			}
+		}
+	}
+	var version *behaviors.Version
+	if s.istio != "" {
+		v, err := behaviors.ParseVersion(s.istio)
+		if err != nil {
+			return nil, usage("--istio: %w", err)
+		}
+		version = &v
+	}
+	return slices.DeleteFunc(all, func(b *behaviors.Behavior) bool {
+		ch := b.Chapter()
+		in := true
+		if version != nil {
+			in, _ = b.Istio.Contains(*version) // ranges are checked by the catalogue's tests
+		}
+		keep := in &&
+			(len(s.patterns) == 0 || slices.ContainsFunc(s.patterns, func(p string) bool { return plan.Matches(p, b.ID) })) &&
+			(len(s.chapters) == 0 || slices.Contains(s.chapters, ch.Prefix) || slices.Contains(s.chapters, ch.Suite)) &&
+			(len(s.levels) == 0 || slices.Contains(s.levels, string(b.Level))) &&
+			(s.profile == "" || b.InProfile(behaviors.Profile(s.profile))) &&
+			(len(s.needs) == 0 || slices.ContainsFunc(b.Needs, func(n behaviors.Need) bool { return slices.Contains(s.needs, string(n)) })) &&
+			(len(s.features) == 0 || slices.Contains(s.features, string(b.Feature))) &&
+			(s.state == "" || s.state == stateOf(b))
+		return !keep
+	}), nil
+}
+
+func stateOf(b *behaviors.Behavior) string {
+	if b.State.Automated {
+		return stateProven
+	}
+	return stateNotYet
+}
+
+// entry is a behaviour as JSON.
+type entry struct {
+	ID       string             `json:"id"`
+	Chapter  string             `json:"chapter"`
+	Level    behaviors.Level    `json:"level"`
+	Promise  string             `json:"promise"`
+	Istio    behaviors.Range    `json:"istio"`
+	Feature  behaviors.Feature  `json:"feature,omitempty"`
+	Needs    []behaviors.Need   `json:"needs,omitempty"`
+	Profiles []string           `json:"profiles"`
+	State    string             `json:"state"`
+	Why      string             `json:"why,omitempty"` // there is no spec
+	Sources  []source           `json:"sources"`
+	Proof    string             `json:"proof"`
+	Provoke  string             `json:"provoke"`
+	Hazards  string             `json:"hazards,omitempty"`
+	Mutants  []behaviors.Mutant `json:"mutants,omitempty"`
+	Outcomes *outcomes          `json:"outcomes,omitempty"`
+}
+
+type source struct {
+	Kind  behaviors.Kind  `json:"kind"`
+	Ref   string          `json:"ref"`
+	Quote string          `json:"quote,omitempty"`
+	Istio behaviors.Range `json:"istio,omitempty"`
+	Link  string          `json:"link,omitempty"`
+}
+
+type outcomes struct {
+	Acceptable map[string]string `json:"acceptable"`
+	Unsafe     map[string]string `json:"unsafe,omitempty"`
+}
+
+func entryOf(b *behaviors.Behavior) entry {
+	e := entry{
+		ID: b.ID, Chapter: b.Chapter().Name, Level: b.Level, Promise: b.Promise, Istio: b.Istio, Feature: b.Feature, Needs: b.Needs, Profiles: profilesOf(b),
+		State: stateOf(b), Why: b.State.Why, Proof: b.Proof, Provoke: b.Provoke, Hazards: b.Hazards,
+	}
+	for _, s := range b.Sources {
+		e.Sources = append(e.Sources, source{s.Kind, s.Ref, s.Quote, s.Istio, s.Link()})
+	}
+	for _, m := range b.Mutants {
+		e.Mutants = append(e.Mutants, *behaviors.MutantByID(m))
+	}
+	if o := b.Outcomes; o != nil {
+		e.Outcomes = &outcomes{Acceptable: named(o.Acceptable), Unsafe: named(o.Unsafe)}
+	}
+	return e
+}
+
+func named(all []behaviors.Outcome) map[string]string {
+	m := map[string]string{}
+	for _, o := range all {
+		m[o.Name] = o.Meaning
+	}
+	return m
+}
+
+func profilesOf(b *behaviors.Behavior) []string {
+	var in []string
+	for _, p := range behaviors.Profiles {
+		if b.InProfile(p) {
+			in = append(in, string(p))
+		}
+	}
+	return in
+}
+
+func writeList(out io.Writer, found []*behaviors.Behavior, format string) error {
+	switch format {
+	case formatJSON:
+		all := []entry{}
+		for _, b := range found {
+			all = append(all, entryOf(b))
+		}
+		return writeJSON(out, all)
+	case formatMarkup:
+		fmt.Fprint(out, "| id | level | Istio | state | promise |\n| --- | --- | --- | --- | --- |\n")
+		for _, b := range found {
+			fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", b.ID, b.Level, cell(string(b.Istio)), stateOf(b), cell(b.Promise))
+		}
+		return nil
+	}
+	rows := [][]string{{"ID", "LEVEL", "ISTIO", "STATE", "PROMISE"}}
+	for _, b := range found {
+		rows = append(rows, []string{b.ID, string(b.Level), string(b.Istio), stateOf(b), b.Promise})
+	}
+	if err := table(out, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\n%d of %d behaviours; catalogue %s\n", len(found), len(behaviors.All()), behaviors.Digest())
+	return err
+}
+
+func listFeatures(out io.Writer, format string) error {
+	type feature struct {
+		Feature   behaviors.Feature `json:"feature"`
+		Meaning   string            `json:"meaning"`
+		Claimable bool              `json:"claimable"` // a spec shows it
+		Behaviors []string          `json:"behaviors"`
+	}
+	var all []feature
+	for _, i := range behaviors.Features() {
+		f := feature{Feature: i.Feature, Meaning: i.Meaning}
+		for _, b := range i.Behaviors {
+			f.Behaviors = append(f.Behaviors, b.ID)
+			f.Claimable = f.Claimable || b.State.Automated
+		}
+		all = append(all, f)
+	}
+	if format == formatJSON {
+		return writeJSON(out, all)
+	}
+	claimable := map[bool]string{true: "yes", false: "not yet"}
+	if format == formatMarkup {
+		fmt.Fprint(out, "| feature | meaning | behaviours | can be claimed |\n| --- | --- | --- | --- |\n")
+		for _, f := range all {
+			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", f.Feature, cell(f.Meaning), strings.Join(f.Behaviors, " "), claimable[f.Claimable])
+		}
+		return nil
+	}
+	rows := [][]string{{"FEATURE", "CLAIMABLE", "BEHAVIOURS", "MEANING"}}
+	for _, f := range all {
+		rows = append(rows, []string{string(f.Feature), claimable[f.Claimable], strings.Join(f.Behaviors, " "), f.Meaning})
+	}
+	return table(out, rows)
+}
+
+// table aligns rows; on a terminal the last column is cut to the width, so that a row stays a line.
+func table(out io.Writer, rows [][]string) error {
+	width := 0
+	if f, ok := out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			width = w
+		}
+	}
+	if width > 0 {
+		before := 0
+		for i := range len(rows[0]) - 1 {
+			widest := 0
+			for _, r := range rows {
+				widest = max(widest, len([]rune(r[i])))
+			}
+			before += widest + 2
+		}
+		for i, r := range rows {
+			last := []rune(r[len(r)-1])
+			if room := max(width-before, 20); len(last) > room {
+				rows[i][len(r)-1] = string(last[:room-1]) + "…"
+			}
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+func cell(s string) string {
+	return strings.NewReplacer("|", "\\|", "<", "\\<", "*", "\\*", "\n", " ").Replace(s)
+}
+
+func writeJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// outputFlag adds --output with the formats a command knows, the first being the default.
+func outputFlag(c *cobra.Command, format *string, known ...string) {
+	c.Flags().StringVarP(format, "output", "o", known[0], "format: "+strings.Join(known, ", "))
+	complete(c, "output", known)
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(known, *format) {
+			return usage("--output %q is unknown: choose of %s", *format, strings.Join(known, ", "))
+		}
+		return run(c, args)
+	}
+}
+
+func complete(c *cobra.Command, flag string, known []string) {
+	// It fails only for a flag that does not exist, which every test of the command would show.
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+}
+
+// completeIDs offers ids with their promises to the shell.
+func completeIDs(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	for _, b := range behaviors.All() {
+		if strings.HasPrefix(b.ID, strings.ToUpper(begun)) && !slices.Contains(args, b.ID) {
+			ids = append(ids, b.ID+"\t"+b.Promise)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+func needs() []behaviors.Need { return slices.Sorted(maps.Keys(behaviors.NeedMeaning)) }
+
+func chapterWords() []string {
+	var all []string
+	for _, c := range behaviors.Chapters {
+		all = append(all, c.Prefix, c.Suite)
+	}
+	return all
+}
+
+func featureWords() []string {
+	var all []string
+	for _, f := range behaviors.Features() {
+		all = append(all, string(f.Feature))
+	}
+	return all
+}
+
+func strs[S ~string](all []S) []string {
+	var s []string
+	for _, x := range all {
+		s = append(s, string(x))
+	}
+	return s
+}
+
+func words[S ~string](all []S) string { return strings.Join(strs(all), ", ") }
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}

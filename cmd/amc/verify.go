@@ -1,0 +1,140 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/api/v1alpha1"
+)
+
+func verifyCommand() *cobra.Command {
+	var key, format string
+	var days int
+	var rules, certified bool
+	c := &cobra.Command{
+		Use:   "verify BUNDLE",
+		Short: "check a bundle against every rule, offline",
+		Long: `Verify reads a bundle and nothing else. It exits with 0 when no rule is broken and with 1 when one is.
+
+Sums show that nothing was changed since, a signature who vouches for it. Neither shows that the run happened: that only a second run does.`,
+		Example: `  amc verify _artifacts/run
+  amc verify bundle --certified --key vendor.pub
+  amc verify --rules                       # what is checked`,
+		Args: func(c *cobra.Command, args []string) error {
+			if rules {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			out := c.OutOrStdout()
+			if rules {
+				return writeRules(out, format)
+			}
+			o := reports.VerifyOptions{MaxAge: time.Duration(days) * 24 * time.Hour}
+			if days == 0 {
+				return usage("--max-age 0 allows no report at all: give days, or -1 for any age")
+			}
+			if key != "" {
+				k, err := reports.PublicKey(key)
+				if err != nil {
+					return usage("%w", err)
+				}
+				o.Key = k
+			}
+			v, err := reports.Verify(c.Context(), args[0], o)
+			if err != nil {
+				return usage("%w", err)
+			}
+			if err := writeVerification(out, v, format); err != nil {
+				return err
+			}
+			broken := 0
+			for _, f := range v.Findings {
+				if f.Status == reports.Broken {
+					broken++
+				}
+			}
+			switch {
+			case broken == 1:
+				return exit{exitNonConformant, fmt.Errorf("a rule is broken: %s is not to be relied on", args[0])}
+			case broken > 1:
+				return exit{exitNonConformant, fmt.Errorf("%d rules are broken: %s is not to be relied on", broken, args[0])}
+			case certified && v.Report.Mode != v1alpha1.ModeCertified:
+				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its mode is %s and not certified", v.Report.Mode)}
+			case certified && v.Report.Result != v1alpha1.Success:
+				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its result is %s", v.Report.Result)}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&key, "key", "", "PEM file with the public key (ed25519 or ECDSA P-256) that must have signed the bundle")
+	c.Flags().IntVar(&days, "max-age", int(reports.DefaultMaxAge.Hours()/24), "how many days old the report may be; -1 for any age")
+	c.Flags().BoolVar(&certified, "certified", false, "ask also that the run was in mode certified and a success")
+	c.Flags().BoolVar(&rules, "rules", false, "print the table of rules and check nothing")
+	outputFlag(c, &format, formatTable, formatJSON)
+	return c
+}
+
+func writeRules(out io.Writer, format string) error {
+	if format == formatJSON {
+		type rule struct {
+			ID   string        `json:"id"`
+			For  reports.Scope `json:"askedOf"`
+			Says string        `json:"says"`
+		}
+		var all []rule
+		for _, r := range reports.Rules {
+			all = append(all, rule{r.ID, r.For, r.Says})
+		}
+		return writeJSON(out, all)
+	}
+	rows := [][]string{{"RULE", "ASKED OF", "WHAT MUST HOLD"}}
+	for _, r := range reports.Rules {
+		rows = append(rows, []string{r.ID, string(r.For), r.Says})
+	}
+	return table(out, rows)
+}
+
+func writeVerification(out io.Writer, v *reports.Verification, format string) error {
+	if format == formatJSON {
+		return writeJSON(out, struct {
+			OK bool `json:"ok"`
+			*reports.Verification
+		}{v.OK(), v})
+	}
+	rows := [][]string{{"RULE", "FOUND", "WHAT MUST HOLD, OR WHY NOT"}}
+	for _, f := range v.Findings {
+		says := f.Says
+		if f.Status != reports.Holds {
+			says = f.Message
+		}
+		rows = append(rows, []string{f.Rule, string(f.Status), says})
+	}
+	if err := table(out, rows); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
+	if r := v.Report; r != nil {
+		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s: %d conformant, %d non-conformant, %d unknown, %d skipped", r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio),
+			r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
+	}
+	_, err := fmt.Fprintln(out)
+	return err
+}
+
+// plainLine keeps what a stranger's report says from steering the terminal.
+func plainLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
