@@ -1,0 +1,50 @@
+"use strict";
+// The page is whole without this: it adds filters, opens what a link points at, and opens everything for paper.
+(() => {
+  const form = document.querySelector(".filters");
+  const all = [...document.querySelectorAll("details[data-verdict]")];
+  const chapters = [...document.querySelectorAll(".chapter")];
+  const words = new Map(all.map(d => [d, d.querySelector("summary").textContent.toLowerCase()]));
+  const said = form.querySelector("output");
+  const apply = () => {
+    const text = form.elements.text.value.trim().toLowerCase();
+    const level = form.elements.level.value, chapter = form.elements.chapter.value;
+    const verdicts = new Set([...form.querySelectorAll("[name=verdict]:checked")].map(i => i.value));
+    let shown = 0;
+    for (const d of all) {
+      const show = verdicts.has(d.dataset.verdict) && (!level || d.dataset.level === level) && (!chapter || d.dataset.chapter === chapter) && words.get(d).includes(text);
+      d.hidden = !show;
+      if (show) shown++;
+    }
+    for (const c of chapters) c.hidden = !c.querySelector("details:not([hidden])");
+    said.textContent = shown === all.length ? `all ${shown} behaviours are shown` : `${shown} of ${all.length} behaviours are shown`;
+  };
+  form.hidden = false;
+  form.addEventListener("input", apply);
+  form.addEventListener("submit", e => e.preventDefault());
+  form.addEventListener("reset", () => setTimeout(apply));
+  form.querySelector("[data-do=open]").addEventListener("click", () => { for (const d of all) if (!d.hidden) d.open = true; });
+  form.querySelector("[data-do=close]").addEventListener("click", () => { for (const d of all) d.open = false; });
+  document.addEventListener("keydown", e => {
+    if (e.key === "/" && !e.ctrlKey && !e.metaKey && !e.altKey && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+      e.preventDefault();
+      form.elements.text.focus();
+    }
+  });
+  const follow = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    if (target.matches("details")) {
+      if (target.hidden) { form.reset(); for (const d of all) d.hidden = false; for (const c of chapters) c.hidden = false; }
+      target.open = true;
+      target.querySelector("summary").focus({ preventScroll: true });
+    }
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", follow);
+  let closed = [];
+  addEventListener("beforeprint", () => { closed = all.filter(d => !d.open); for (const d of closed) d.open = true; });
+  addEventListener("afterprint", () => { for (const d of closed) d.open = false; });
+  apply();
+  follow();
+})();
