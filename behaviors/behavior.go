@@ -137,24 +137,15 @@ func (s Source) Link() string {
 	return ""
 }
 
+// Name is what the source is and where.
+func (s Source) Name() string {
+	kind := map[Kind]string{KindDoc: "page ", KindBlog: "blog ", KindNote: "release note ", KindUpstream: "upstream test ", KindCode: "code ", KindImplied: "implied by "}
+	return kind[s.Kind] + s.Ref
+}
+
 func (s Source) String() string {
 	var b strings.Builder
-	switch s.Kind {
-	case KindDoc:
-		b.WriteString("page " + s.Ref)
-	case KindBlog:
-		b.WriteString("blog " + s.Ref)
-	case KindNote:
-		b.WriteString("release note " + s.Ref)
-	case KindIssue:
-		b.WriteString(s.Ref)
-	case KindUpstream:
-		b.WriteString("upstream test " + s.Ref)
-	case KindCode:
-		b.WriteString("code " + s.Ref)
-	case KindImplied:
-		b.WriteString("implied by " + s.Ref)
-	}
+	b.WriteString(s.Name())
 	if s.Quote != "" {
 		b.WriteString(": “" + s.Quote + "”")
 	}

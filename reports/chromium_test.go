@@ -195,11 +195,11 @@ func (b *browser) view(width, height int, scheme, media string) {
 	b.call("Emulation.setEmulatedMedia", map[string]any{"media": media, "features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// shot keeps a picture of the page among the test's artefacts (`go test -artifacts`).
-func (b *browser) shot(name string, whole bool) {
+// shot keeps a picture of what the window shows among the test's artefacts (`go test -artifacts`).
+func (b *browser) shot(name string) {
 	b.t.Helper()
 	var r struct{ Data string }
-	b.call("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": whole}, &r)
+	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &r)
 	b.keep(name, r.Data)
 }
 

@@ -47,7 +47,7 @@ const (
 	pad        = 12 // between a network's border and its clusters
 	head       = 24 // a network's name
 	gap        = 22 // between networks
-	busSpace   = 54 // between the clusters and what their gateways share
+	busSpace   = 72 // between the clusters and what their gateways share
 	lineHeight = 17
 )
 
@@ -133,7 +133,7 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 	// Wide: clusters side by side, the bus below.
 	x, top := 2, 2
 	bottom := top + head + clusterH + pad
-	busY := bottom + busSpace/2
+	busY := bottom + 26
 	for _, n := range networks {
 		w := len(by[n])*(clusterW+pad) + pad
 		wide.Networks = append(wide.Networks, networkBox{x, top, w, head + clusterH + pad, x + pad, top + 17, short(n, 40)})
@@ -146,11 +146,12 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 	}
 	wide.W, wide.H = x-gap+2, bottom+busSpace+4
 	if n := len(wide.Links); n > 0 {
-		wide.Bus = &line{wide.Links[0].X1, busY, wide.Links[n-1].X1, busY}
-		wide.Labels = []label{{wide.Links[0].X1 + 8, busY + 20, "soft", between + "; " + apart.Text}}
-		if apart.Class == "strong" {
-			wide.Labels[0].Class = "strong"
+		from := wide.Links[0].X1
+		wide.Bus = &line{from, busY, wide.Links[n-1].X1, busY}
+		if n == 1 {
+			from = 2 + pad
 		}
+		wide.Labels = []label{{from, busY + 22, "soft", between}, {from, busY + 22 + lineHeight, apart.Class, apart.Text}}
 	}
 	// Narrow: clusters below each other, the bus on the left.
 	const left = 26

@@ -303,28 +303,29 @@ func trafficOf(r *v1alpha1.ConformanceReport) (t trafficTable) {
 	}
 	row := map[string]int{}
 	column := map[string]int{}
-	for _, x := range r.Traffic {
-		head := x.Scope
-		if x.Service != "" {
-			head += ": " + x.Service
+	head := func(x v1alpha1.Traffic) string {
+		if x.Service == "" {
+			return x.Scope
 		}
-		if _, ok := column[head]; !ok {
-			column[head] = len(t.Columns)
-			t.Columns = append(t.Columns, head)
+		return x.Scope + ": " + x.Service
+	}
+	for _, x := range r.Traffic {
+		if !slices.Contains(t.Columns, head(x)) {
+			t.Columns = append(t.Columns, head(x))
 		}
 		if _, ok := row[x.From]; !ok {
 			row[x.From] = len(t.Rows)
 			t.Rows = append(t.Rows, trafficRow{From: x.From})
 		}
 	}
+	slices.Sort(t.Columns)
+	for i, h := range t.Columns {
+		column[h] = i
+	}
 	for i := range t.Rows {
 		t.Rows[i].Cells = make([]*trafficCell, len(t.Columns))
 	}
 	for _, x := range r.Traffic {
-		head := x.Scope
-		if x.Service != "" {
-			head += ": " + x.Service
-		}
 		cell := &trafficCell{}
 		total := max(x.Failed, 0)
 		for _, a := range x.Answered {
@@ -350,7 +351,7 @@ func trafficOf(r *v1alpha1.ConformanceReport) (t trafficTable) {
 			cell.Answers = append(cell.Answers, answer{Calls: x.Failed, Failed: true})
 			add(x.Failed, "fill-non-conformant")
 		}
-		t.Rows[row[x.From]].Cells[column[head]] = cell
+		t.Rows[row[x.From]].Cells[column[head(x)]] = cell
 	}
 	return t
 }
@@ -457,17 +458,21 @@ func tablesOf(r *v1alpha1.ConformanceReport) []factTable {
 		}
 		rows = append(rows, text("proven apart", proven+", at "+i.At.UTC().Format(time.DateTime)))
 		for _, x := range i.Probes {
-			what, ok := "refused", "as it must"
+			what := "did not answer"
 			if x.Reached {
 				what = "answered"
+			}
+			if x.Answered != "" {
+				what += ": " + x.Answered
 			}
 			if x.Control {
 				what += " (control)"
 			}
+			ok := ", as it must"
 			if !x.OK {
-				ok = "against what it must"
+				ok = ", which it must not"
 			}
-			rows = append(rows, text(x.From+" to "+x.To, strings.TrimSpace(x.Address+" "+what+" "+x.Answered+", "+ok)))
+			rows = append(rows, text(x.From+" to "+x.To, x.Address+" "+what+ok))
 		}
 		for _, x := range i.Rejected {
 			rows = append(rows, text(x.Cluster, number(int(x.Packets), "packet that tried to leave the fleet was rejected", "packets that tried to leave the fleet were rejected")))

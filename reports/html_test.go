@@ -111,7 +111,7 @@ func TestPageSaysEverything(t *testing.T) {
 		"Not conformant, 1 of", "Not a certificate:", "the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven apart by 2 probes", // the drawing
 		"212 cluster1", "✗ 3 nobody", "global: echo behind a waypoint", // the matrix
-		"expected: answers of cluster1 and cluster2", // what was seen
+		"expected: answers of cluster1 and cluster2",                                                                             // what was seen
 		"mark the helloworld service in cluster1 as global", "https://istio.io/latest/docs/ambient/install/multicluster/verify/", // quote and link
 		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
 		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
@@ -297,9 +297,12 @@ func TestPageInChromium(t *testing.T) {
 			if len(faint) > 0 {
 				t.Errorf("hard to read: %.800q", faint)
 			}
-			b.shot(v.name+".png", false)
-			b.eval(`document.querySelectorAll("#LB-01, #WP-07").forEach(d => d.open = true)`, nil)
-			b.shot(v.name+"-whole.png", true)
+			b.shot(v.name + ".png")
+			var height int
+			b.eval(`(() => { document.querySelectorAll("#LB-01, #WP-07").forEach(d => d.open = true); return document.documentElement.scrollHeight })()`, &height)
+			b.view(v.width, height+200, v.scheme, v.media) // what is far below the window is not painted
+			b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`, nil)
+			b.shot(v.name + "-whole.png")
 		})
 	}
 	t.Run("paper", func(t *testing.T) {
