@@ -56,7 +56,7 @@ const textWidth = 100
 
 func explain(out io.Writer, b *behaviors.Behavior) error {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", wrap(b.ID+"  "+b.Promise, "", textWidth))
+	fmt.Fprintf(&w, "%s\n\n", wrap(b.ID+": "+b.Promise, "", textWidth))
 	part := func(name, text string) {
 		if text != "" {
 			fmt.Fprintf(&w, "%-12s%s\n", name, strings.TrimLeft(wrap(text, strings.Repeat(" ", 12), textWidth), " "))
@@ -96,7 +96,7 @@ func explain(out io.Writer, b *behaviors.Behavior) error {
 		}
 	}
 	for i, m := range b.Mutants {
-		part(first(i, "mutants"), m+": it must turn red when one does this: "+behaviors.MutantByID(m).Break)
+		part(first(i, "red when"), behaviors.MutantByID(m).Break+" ("+m+")")
 	}
 	_, err := io.WriteString(out, w.String())
 	return err

@@ -1,0 +1,403 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/api/v1alpha1"
+)
+
+// amc runs the command in this process and returns what it printed and its exit code.
+func amc(t testing.TB, args ...string) (out string, code int, err error) {
+	t.Helper()
+	c := root()
+	var b bytes.Buffer
+	c.SetOut(&b)
+	c.SetErr(&b)
+	c.SetArgs(args)
+	err = c.ExecuteContext(t.Context())
+	var e exit
+	switch {
+	case err == nil:
+	case errors.As(err, &e):
+		code = e.code
+	default:
+		code = exitUsage
+	}
+	return b.String(), code, err
+}
+
+func ok(t testing.TB, args ...string) string {
+	t.Helper()
+	out, code, err := amc(t, args...)
+	if code != 0 {
+		t.Fatalf("amc %s: exit code %d, %v\n%s", strings.Join(args, " "), code, err, out)
+	}
+	return out
+}
+
+func listed(t testing.TB, args ...string) []string {
+	t.Helper()
+	var all []entry
+	if err := json.Unmarshal([]byte(ok(t, append([]string{"list", "-o", "json"}, args...)...)), &all); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, e := range all {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+func TestListFilters(t *testing.T) {
+	count := func(keep func(*behaviors.Behavior) bool) (n int) {
+		for _, b := range behaviors.All() {
+			if keep(b) {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		args []string
+		keep func(*behaviors.Behavior) bool
+	}{
+		{nil, func(*behaviors.Behavior) bool { return true }},
+		{[]string{"GW", "LB-0?"}, func(b *behaviors.Behavior) bool { return plan.Matches("GW", b.ID) || plan.Matches("LB-0?", b.ID) }},
+		{[]string{"--chapter", "gateway,LB"}, func(b *behaviors.Behavior) bool {
+			return strings.HasPrefix(b.ID, "GW-") || strings.HasPrefix(b.ID, "LB-")
+		}},
+		{[]string{"--level", "limitation"}, func(b *behaviors.Behavior) bool { return b.Level == behaviors.Limitation }},
+		{[]string{"--profile", "smoke"}, func(b *behaviors.Behavior) bool { return b.InProfile(behaviors.ProfileSmoke) }},
+		{[]string{"--istio", "1.27.1"}, func(b *behaviors.Behavior) bool {
+			in, _ := b.Istio.Contains(behaviors.Version{Major: 1, Minor: 27, Patch: 1})
+			return in
+		}},
+		{[]string{"--need", "waypoints", "--state", "proven"}, func(b *behaviors.Behavior) bool {
+			return b.State.Automated && slices.Contains(b.Needs, behaviors.Waypoints)
+		}},
+		{[]string{"--state", "not-automated"}, func(b *behaviors.Behavior) bool { return !b.State.Automated }},
+		{[]string{"--feature", "jwt"}, func(b *behaviors.Behavior) bool { return b.Feature == behaviors.FeatureJWT }},
+	} {
+		got, want := listed(t, c.args...), count(c.keep)
+		if len(got) != want || want == 0 {
+			t.Errorf("%v: %d behaviours, want %d", c.args, len(got), want)
+		}
+		for _, id := range got {
+			if !c.keep(behaviors.ByID(id)) {
+				t.Errorf("%v lists %s", c.args, id)
+			}
+		}
+	}
+}
+
+func TestListIsReadable(t *testing.T) {
+	table := ok(t, "list", "LB-01")
+	if !strings.Contains(table, "LB-01  core   >=1.27  proven  "+behaviors.ByID("LB-01").Promise) || !strings.Contains(table, behaviors.Digest()) {
+		t.Errorf("table:\n%s", table)
+	}
+	if md := ok(t, "list", "LB-01", "-o", "markdown"); !strings.Contains(md, "| LB-01 | core | >=1.27 | proven | Requests") {
+		t.Errorf("markdown:\n%s", md)
+	}
+	if f := ok(t, "list", "--features"); !strings.Contains(f, "jwt ") || strings.Count(f, "\n") != len(behaviors.Features())+1 {
+		t.Errorf("features:\n%s", f)
+	}
+}
+
+func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"list", "GW-99"}, "there are GW-01"},
+		{[]string{"list", "--level", "hard"}, "choose of core, extended, limitation"},
+		{[]string{"list", "--need", "luck"}, "--need"},
+		{[]string{"list", "--istio", "latest"}, "not an Istio version"},
+		{[]string{"list", "-o", "xml"}, "choose of table, json, markdown"},
+		{[]string{"explain"}, "arg"},
+		{[]string{"explain", "LB"}, "`amc list LB`"},
+		{[]string{"explain", "nothing"}, "no behaviour"},
+		{[]string{"plan", "--profile", "quick"}, "smoke, core"},
+		{[]string{"plan", "--clusters", "2", "--networks", "3"}, "cannot be"},
+		{[]string{"plan", "--have", "luck"}, "waypoints"},
+		{[]string{"plan", "--claim", "magic"}, "`amc list --features`"},
+		{[]string{"plan", "--stand-in", "istiod"}, "ztunnel, proxyv2"},
+		{[]string{"plan", "--fleet", "x", "--clusters", "3"}, "leave one of them out"},
+		{[]string{"plan", "--fleet", filepath.Join(t.TempDir(), "none")}, "`amc up`"},
+		{[]string{"verify"}, "arg"},
+		{[]string{"verify", filepath.Join(t.TempDir(), "none")}, "cannot be read"},
+		{[]string{"verify", t.TempDir(), "--key", "none"}, "key"},
+		{[]string{"verify", t.TempDir(), "--max-age", "0"}, "-1"},
+		{[]string{"sign", t.TempDir()}, "openssl genpkey"},
+		{[]string{"diff", t.TempDir(), t.TempDir()}, "report"},
+		{[]string{"render", t.TempDir()}, "report"},
+	} {
+		out, code, err := amc(t, c.args...)
+		if code != exitUsage || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("amc %v: exit code %d, %v, want %q\n%s", c.args, code, err, c.want, out)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	got := ok(t, "explain", "wp-07", "LB-01")
+	for _, want := range []string{
+		"WP-07: A local service", "level       limitation", "“If a service's waypoint is marked as global", "(Istio <1.29)", "https://istio.io/latest/docs/ambient/install/multicluster/",
+		"proof       With both waypoints up", "by hand     Bind a local", "hazards     The page's", "acceptable  fails-closed:", "unsafe      served-remotely:", "red when    remove istio.io/global from the waypoint's Service (M11)", "suites/waypoint", "LB-01: Requests",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("explain does not say %q:\n%s", want, got)
+		}
+	}
+	for line := range strings.Lines(got) {
+		if len([]rune(line)) > textWidth+1 && !strings.Contains(line, "https://") {
+			t.Errorf("a line of %d characters: %s", len([]rune(line)), line)
+		}
+	}
+	if got := ok(t, "explain", "CLN-08"); !strings.Contains(got, "state       no spec: ") {
+		t.Errorf("it does not say that there is no spec:\n%s", got)
+	}
+}
+
+func TestPlanIsTheRunsPlan(t *testing.T) {
+	dir := t.TempDir()
+	fleet := filepath.Join(dir, "fleet.yaml")
+	if err := os.WriteFile(fleet, []byte(`apiVersion: amc.ambient.test/v1alpha1
+runID: abc
+provider: existing
+created: "2026-11-23T14:30:00Z"
+istio: "1.31.0"
+clusters:
+- {name: cluster1, network: network1, kubeconfig: /nowhere}
+- {name: cluster2, network: network2, kubeconfig: /nowhere}
+images:
+  ztunnel: {ref: "x", digest: "", source: built, standIn: "nodeproxy"}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type doc struct {
+		Run, NotAutomated []any
+		Skip              []skipped
+		Environment       plan.Environment
+	}
+	read := func(args ...string) (d doc) {
+		if err := json.Unmarshal([]byte(ok(t, append([]string{"plan", "-o", "json"}, args...)...)), &d); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(d.Run) + len(d.Skip) + len(d.NotAutomated); n != len(behaviors.All()) {
+			t.Fatalf("%d behaviours in the plan", n)
+		}
+		return d
+	}
+	d := read("--fleet", fleet)
+	if d.Environment.Clusters != 2 || d.Environment.Owned || !slices.Equal(d.Environment.StandIns, []string{"ztunnel"}) || len(d.Run) == 0 || len(d.Skip) == 0 {
+		t.Errorf("%+v", d)
+	}
+	described := read("--lack", "disruptive,mesh-admin,node-access", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	if len(described.Run) != len(d.Run) || len(described.Skip) != len(d.Skip) {
+		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
+	}
+	all, few := read(), read("--lack", "waypoints")
+	if len(few.Run) >= len(all.Run) {
+		t.Error("without waypoints as much runs as with them")
+	}
+	if out := ok(t, "plan", "--exclude", "GW", "--profile", "smoke"); !strings.Contains(out, "GW-20") || !strings.Contains(out, "skip: user") || !strings.Contains(out, "taken out by the user: GW") {
+		t.Errorf("the table does not say what the user took out:\n%s", out)
+	}
+	if out := ok(t, "plan", "-o", "markdown"); !strings.Contains(out, "| LB-01 | runs |") {
+		t.Errorf("markdown:\n%s", out)
+	}
+}
+
+func TestMatrix(t *testing.T) {
+	var jobs []plan.Job
+	if err := json.Unmarshal([]byte(ok(t, "matrix", "-o", "json")), &jobs); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(jobs, plan.Matrix()) || len(jobs) == 0 {
+		t.Errorf("%+v", jobs)
+	}
+	if out := ok(t, "matrix"); strings.Count(out, "\n") != len(jobs)+1 {
+		t.Errorf("the table has not a row for each job:\n%s", out)
+	}
+}
+
+// bundle is a closed bundle of a run in which everything held.
+func bundle(t testing.TB, change func(*reports.Bundle)) string {
+	t.Helper()
+	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true}
+	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := v1alpha1.ConformanceReport{
+		RunID: "abc", Mode: v1alpha1.ModeConformance, Suite: v1alpha1.Suite{Version: "devel"},
+		Environment: v1alpha1.Environment{Istio: "1.31.0", Clusters: []v1alpha1.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}},
+	}
+	b, err := reports.Open(t.TempDir(), head, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range p.Run {
+		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1}
+		if o := e.Behavior.Outcomes; o != nil {
+			x.Outcome = o.Acceptable[0].Name
+		}
+		if err := b.Record(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if change != nil {
+		change(b)
+	}
+	if _, err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Dir()
+}
+
+// keys makes a key pair as the help says: with openssl.
+func keys(t testing.TB) (private, public string) {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("no openssl is installed, so keys are not made as the help says")
+	}
+	dir := t.TempDir()
+	private, public = filepath.Join(dir, "vendor.key"), filepath.Join(dir, "vendor.pub")
+	for _, args := range [][]string{{"genpkey", "-algorithm", "ed25519", "-out", private}, {"pkey", "-in", private, "-pubout", "-out", public}} {
+		if out, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	if err := os.Chmod(private, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return private, public
+}
+
+func TestSignVerifyRender(t *testing.T) {
+	dir := bundle(t, nil)
+	private, public := keys(t)
+	out := ok(t, "verify", dir)
+	if !strings.Contains(out, "B04   holds") || !strings.Contains(out, "S01   not checked  no key was given") || !strings.Contains(out, "result success, mode conformance") {
+		t.Errorf("verify says\n%s", out)
+	}
+	if _, code, err := amc(t, "verify", dir, "--key", public); code != exitNonConformant || !strings.Contains(err.Error(), "a rule is broken") {
+		t.Errorf("not signed: %d %v", code, err)
+	}
+	ok(t, "sign", dir, "--key", private)
+	ok(t, "verify", dir, "--key", public)
+	if _, code, err := amc(t, "verify", dir, "--certified"); code != exitNonConformant || !strings.Contains(err.Error(), "mode is conformance") {
+		t.Errorf("--certified: %d %v", code, err)
+	}
+	var v struct {
+		OK       bool
+		Findings []reports.Finding
+	}
+	if err := json.Unmarshal([]byte(ok(t, "verify", dir, "-o", "json")), &v); err != nil || !v.OK || len(v.Findings) != len(reports.Rules) {
+		t.Errorf("%v %+v", err, v)
+	}
+	// Rendered again, the sums are the same and the signature stays.
+	if out := ok(t, "render", dir); strings.Contains(out, "signature") {
+		t.Errorf("render says %s", out)
+	}
+	ok(t, "verify", dir, "--key", public)
+	// From the report alone, elsewhere.
+	to := filepath.Join(t.TempDir(), "site")
+	ok(t, "render", filepath.Join(dir, reports.ReportFile), "--to", to)
+	for _, name := range []string{reports.HTMLFile, reports.JUnitFile, reports.MarkdownFile} {
+		a, _ := os.ReadFile(filepath.Join(dir, name))
+		b, err := os.ReadFile(filepath.Join(to, name))
+		if err != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s from the report alone is another: %v", name, err)
+		}
+	}
+	// Changed, it is neither verified nor signed nor rendered into good order.
+	if err := os.WriteFile(filepath.Join(dir, reports.HTMLFile), []byte("<h1>all well</h1>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, code, err := amc(t, "verify", dir)
+	if code != exitNonConformant || err == nil || !strings.Contains(out, "B04   broken") || !strings.Contains(out, "report.html was changed after the bundle was closed") {
+		t.Errorf("%d %v\n%s", code, err, out)
+	}
+	if _, code, err := amc(t, "sign", dir, "--key", private); code != exitNonConformant || !strings.Contains(err.Error(), "B04") {
+		t.Errorf("sign: %d %v", code, err)
+	}
+	if _, code, err := amc(t, "render", dir); code != exitUnknown || !strings.Contains(err.Error(), "--to") {
+		t.Errorf("render: %d %v", code, err)
+	}
+}
+
+func TestRenderFinishesAKilledRun(t *testing.T) {
+	dir := bundle(t, nil)
+	if err := os.Remove(filepath.Join(dir, reports.SumsFile)); err != nil { // what a kill during the closing leaves
+		t.Fatal(err)
+	}
+	ok(t, "render", dir)
+	ok(t, "verify", dir)
+}
+
+func TestDiff(t *testing.T) {
+	a := bundle(t, nil)
+	b := bundle(t, func(b *reports.Bundle) {
+		if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.NonConformant, Message: "seen: cluster1 40 of 40"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if out := ok(t, "diff", a, a); !strings.Contains(out, "are the same") {
+		t.Errorf("a report and itself: %s", out)
+	}
+	out, code, _ := amc(t, "diff", a, b)
+	if code != exitNonConformant || !strings.Contains(out, "broke    LB-01     conformant -> non-conformant") || !strings.Contains(out, "seen: cluster1 40 of 40") || !strings.Contains(out, "result: success -> failure") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	if out := ok(t, "diff", b, a); !strings.Contains(out, "fixed    LB-01") {
+		t.Errorf("better is not worse: %s", out)
+	}
+	if out, _, _ := amc(t, "diff", a, b, "-o", "markdown"); !strings.Contains(out, "| broke | LB-01 | conformant | non-conformant |") {
+		t.Errorf("markdown:\n%s", out)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	if got := ok(t, "__complete", "explain", "gw-0"); !strings.HasPrefix(got, "GW-01\t") || strings.Contains(got, "LB-01") {
+		t.Errorf("ids:\n%s", got)
+	}
+	if got := ok(t, "__complete", "list", "--level", ""); !strings.HasPrefix(got, "core\nextended\nlimitation\n") {
+		t.Errorf("levels:\n%s", got)
+	}
+	if got := ok(t, "completion", "bash"); !strings.Contains(got, "__start_amc") {
+		t.Error("there is no completion for bash")
+	}
+}
+
+// The whole command, cluster libraries and all, starts and lists in 50 ms. The best of a few counts: other work on the machine is not the command's.
+func TestListIsFast(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "amc")
+	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	best := time.Hour
+	for range 20 {
+		begin := time.Now()
+		if err := exec.Command(name, "list").Run(); err != nil {
+			t.Fatal(err)
+		}
+		best = min(best, time.Since(begin))
+	}
+	t.Logf("amc list: %s", best)
+	if best > 50*time.Millisecond {
+		t.Errorf("amc list takes %s: `GODEBUG=inittrace=1 amc list` says which package costs what at start", best)
+	}
+}
