@@ -56,8 +56,7 @@ type Behavior struct {
 	// State says whether a spec proves it.
 	State State
 
-	file string // where it was declared, for authoring mistakes
-	line int
+	declared [1]uintptr // where, for authoring mistakes
 }
 
 // Chapter is where the behaviour is found in the catalogue; it follows from the id.

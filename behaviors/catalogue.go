@@ -23,8 +23,7 @@ var catalogue registry
 func declare(b Behavior) *Behavior { return catalogue.declare(b, 2) }
 
 func (r *registry) declare(b Behavior, skip int) *Behavior {
-	_, file, line, _ := runtime.Caller(skip)
-	b.file, b.line = filepath.Base(file), line
+	runtime.Callers(skip+1, b.declared[:])
 	r.all = append(r.all, &b)
 	if r.byID == nil {
 		r.byID = map[string]*Behavior{}
@@ -33,6 +32,13 @@ func (r *registry) declare(b Behavior, skip int) *Behavior {
 		r.byID[b.ID] = &b
 	}
 	return &b
+}
+
+// place is the file and line of the declaration. They are looked up only when a mistake is to be told: for a whole catalogue that takes milliseconds, which
+// every start of the program would pay.
+func (b *Behavior) place() string {
+	f, _ := runtime.CallersFrames(b.declared[:]).Next()
+	return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
 }
 
 // All is the catalogue in its order: by chapter, then by number.
@@ -71,7 +77,7 @@ func (r *registry) check() error {
 	first := map[string]*Behavior{}
 	for _, b := range r.sorted() {
 		say := func(format string, args ...any) {
-			mistakes = append(mistakes, fmt.Errorf("%s:%d: %s: %s", b.file, b.line, b.ID, fmt.Sprintf(format, args...)))
+			mistakes = append(mistakes, fmt.Errorf("%s: %s: %s", b.place(), b.ID, fmt.Sprintf(format, args...)))
 		}
 		prefix, _, _ := strings.Cut(b.ID, "-")
 		if !idForm.MatchString(b.ID) {
@@ -80,7 +86,7 @@ func (r *registry) check() error {
 			say("there is no chapter %s", prefix)
 		}
 		if f := first[b.ID]; f != nil {
-			say("the id is already taken at %s:%d", f.file, f.line)
+			say("the id is already taken at %s", f.place())
 		} else {
 			first[b.ID] = b
 		}

@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -37,18 +38,20 @@ func sourceHash(s string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"mark":  func(v v1alpha1.Verdict) string { return marks[v] },
-	"secs":  secs,
-	"brief": func(s string) string { return cut(s, 600) },
-}).Parse(pageText))
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"mark":  func(v v1alpha1.Verdict) string { return marks[v] },
+		"secs":  secs,
+		"brief": func(s string) string { return cut(s, 600) },
+	}).Parse(pageText))
+})
 
 // marks tell verdicts apart without colour.
 var marks = map[v1alpha1.Verdict]string{v1alpha1.Conformant: "✓", v1alpha1.NonConformant: "✗", v1alpha1.Unknown: "?", v1alpha1.Skipped: "–"}
 
 // HTML renders the report as one self-contained page: it loads nothing, and every value of the report is text in it, never markup.
 func HTML(w io.Writer, r *v1alpha1.ConformanceReport) error {
-	return pageTemplate.Execute(w, pageOf(r))
+	return pageTemplate().Execute(w, pageOf(r))
 }
 
 type (
