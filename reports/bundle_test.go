@@ -299,6 +299,35 @@ func TestSecretsKeepABundleOpen(t *testing.T) {
 	}
 }
 
+// The fast search and the regular expressions find the same.
+func FuzzSecrets(f *testing.F) {
+	for _, s := range []string{
+		"-----BEGIN PRIVATE KEY-----", "-----BEGIN RSA " + "PRIVATE KEY-----", "-----BEGIN rsa PRIVATE KEY-----", "----BEGIN PRIVATE KEY-----", "BEGIN -----BEGIN A PRIVATE KEY-----PRIVATE KEY-----",
+		"-----BEGIN AAAAAAAAAABBBBBBBBBBCCCCCCCCCCPRIVATE KEY-----", "-----BEGIN AAAAAAAAAABBBBBBBBBBCCCCCCCCCC PRIVATE KEY-----",
+		"LS0tLS1CRUdJTiBQUklWQVRFIEtF", "LS0tLS1CRUdJTiBDRVJU", "eyJhbGciOiJSU.eyJhbGciOiJSU.aaaaaaaa", "eyJeyJhbGciOiJSU.eyJaaaaaaaa.aaaaaaaa", "eyJ.eyJhbGciOiJSU.eyJaaaaaaaa.aaaaaaaa", "eyJaaaaaaaa.eyJaaaaaaa.aaaaaaaa",
+		"Bearer aaaaaaaaaaaaaaaa", "earer aaaaaaaaaaaaaaaaa", "bearer aaaaaaaaaaaaaaa", "client-key-data\" : \"QUJDQUJDQUJDQUJD", "client-key-data QUJDQUJDQUJDQUJD",
+		"token: aaaaaaaaaaaaaaaa", "xtoken: aaaaaaaaaaaaaaaa", "{id-token\":\"aaaaaaaaaaaaaaaa", "bid-token:aaaaaaaaaaaaaaaa", "tokentoken: aaaaaaaaaaaaaaaa", ",refresh-token\f:aaaaaaaaaaaaaaaa", "token\v: aaaaaaaaaaaaaaaa",
+		"password: 1234", "password: 123", "\npassword\"\n:\n\"a\xffbc", "password:\"\"1234", "passwordpassword: 1234",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		want := ""
+		for _, s := range secretForms {
+			if s.form.Match(data) {
+				want = s.name
+				break
+			}
+		}
+		if got := find(data); got != want {
+			t.Fatalf("found %q, the expressions say %q", got, want)
+		}
+		if left := find(Redact(data)); left != "" {
+			t.Fatalf("%s is left in %q", left, Redact(data))
+		}
+	})
+}
+
 func TestOpenRemovesOnlyBundles(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileSmoke, plan.Filters{})
 	dir := t.TempDir()

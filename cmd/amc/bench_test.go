@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/api/v1alpha1"
+)
+
+// bigBundle is a closed bundle of n behaviours and some MiB of evidence, in files of 100 KiB. Its catalogue is none of ours: ours is not so large.
+func bigBundle(b *testing.B, n, mib int) string {
+	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true}, behaviors.ProfileSmoke, plan.Filters{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	open, err := reports.Open(b.TempDir(), v1alpha1.ConformanceReport{RunID: "bench", Mode: v1alpha1.ModeConformance, Suite: v1alpha1.Suite{Version: "devel"}, Environment: v1alpha1.Environment{Istio: "1.31.0"}}, p)
+	if err != nil {
+		b.Fatal(err)
+	}
+	dir := open.Dir()
+	r := open.Report()
+	r.Finished, r.Behaviors = true, nil
+	for i := range n {
+		c := behaviors.Chapters[i*len(behaviors.Chapters)/n]
+		r.Behaviors = append(r.Behaviors, v1alpha1.BehaviorResult{
+			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalogue that is forty times as large as ours.", Verdict: v1alpha1.Conformant,
+			Attempts: 1, Seconds: 1.5, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
+		})
+	}
+	r.Catalogue = v1alpha1.Catalogue{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}
+	r.NotAutomated = nil
+	data, err := reports.Encode(&r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, reports.ReportFile), data, 0o644); err != nil {
+		b.Fatal(err)
+	}
+	// Lines as logs have them: letters, digits and what the scan for secrets stumbles over most often.
+	random := rand.New(rand.NewPCG(1, 2))
+	words := strings.Fields("outbound|15008||echo.amc-lb.svc.cluster.local envoy token tokenreview eyJ Bearer password private key cluster1 istio-system 10.244.0.7:15008 HBONE connected")
+	var line strings.Builder
+	for line.Len() < 100<<10 {
+		line.WriteString(words[random.IntN(len(words))])
+		line.WriteByte(" \n"[random.IntN(10)/9])
+	}
+	for i := range mib * 1024 / 100 {
+		folder := filepath.Join(dir, reports.EvidenceDir, r.Behaviors[i%n].ID)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "dump.txt"), []byte(line.String()), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := reports.Finish(b.Context(), dir); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+// BenchmarkVerify holds `amc verify` of 10,000 behaviours and 200 MiB of evidence against sha256sum of the same files, each as a process of its own.
+func BenchmarkVerify(b *testing.B) {
+	name := filepath.Join(b.TempDir(), "amc")
+	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v %s", err, out)
+	}
+	dir := bigBundle(b, 10_000, 200)
+	var verify, sums time.Duration
+	var peak int64
+	for b.Loop() {
+		begin := time.Now()
+		c := exec.Command(name, "verify", dir)
+		out, _ := c.CombinedOutput() // that the catalogue is unknown breaks a rule
+		verify += time.Since(begin)
+		if n := strings.Count(string(out), "  broken  "); n != 1 || !strings.Contains(string(out), "R04   broken") {
+			b.Fatalf("rules other than R04 are broken:\n%s", out)
+		}
+		peak = max(peak, c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss>>10)
+		begin = time.Now()
+		s := exec.Command("sha256sum", "--check", "--quiet", reports.SumsFile)
+		s.Dir = dir
+		if out, err := s.CombinedOutput(); err != nil {
+			b.Fatalf("%v %s", err, out)
+		}
+		sums += time.Since(begin)
+	}
+	b.ReportMetric(verify.Seconds()/float64(b.N), "s/verify")
+	b.ReportMetric(sums.Seconds()/float64(b.N), "s/sha256sum")
+	b.ReportMetric(verify.Seconds()/sums.Seconds(), "x-sha256sum")
+	b.ReportMetric(float64(peak), "peak-MiB")
+	b.ReportMetric(0, "ns/op")
+}
