@@ -310,16 +310,16 @@ func FuzzSecrets(f *testing.F) {
 		"password: 1234", "password: 123", "\npassword\"\n:\n\"a\xffbc", "password:\"\"1234", "passwordpassword: 1234",
 	} {
 		f.Add([]byte(s))
+		f.Add([]byte("-" + s)) // at odd places as at even ones
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		want := ""
+		var want []string
 		for _, s := range secretForms {
 			if s.form.Match(data) {
-				want = s.name
-				break
+				want = append(want, s.name)
 			}
 		}
-		if got := find(data); got != want {
+		if got := find(data); (got == "") != (want == nil) || got != "" && !slices.Contains(want, got) {
 			t.Fatalf("found %q, the expressions say %q", got, want)
 		}
 		if left := find(Redact(data)); left != "" {

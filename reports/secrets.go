@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -17,10 +18,11 @@ import (
 var secretForms = []struct {
 	name string
 	form *regexp.Regexp
-	hint string                       // a literal that every match contains
+	hint string                       // a literal of at least three bytes that every match contains
+	rare int                          // where in it three bytes begin that are rare in logs
 	at   func(data []byte, i int) int // with the hint at i: -1 when a secret is there, else where to look on
 }{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----`), "PRIVATE KEY-----", func(d []byte, i int) int {
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----`), "PRIVATE KEY-----", 3, func(d []byte, i int) int {
 		const begin = "-----BEGIN "
 		for k := i; k >= max(0, i-30); k-- {
 			if bytes.HasSuffix(d[:k], []byte(begin)) {
@@ -32,7 +34,7 @@ var secretForms = []struct {
 		}
 		return i + 1
 	}},
-	{"a private key (base64)", regexp.MustCompile(`LS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`), "LS0tLS1CRUdJTi", func(d []byte, i int) int {
+	{"a private key (base64)", regexp.MustCompile(`LS0tLS1CRUdJTi(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`), "LS0tLS1CRUdJTi", 0, func(d []byte, i int) int {
 		rest := d[i+len("LS0tLS1CRUdJTi"):]
 		for _, kind := range []string{"BQUklWQVRF", "BSU0EgUFJJVkFUR", "BFQyBQUklWQVRF", "BPUEVOU1NIIFBSSVZBVEUg", "BFTkNSWVBURUQg"} {
 			if bytes.HasPrefix(rest, []byte(kind)) {
@@ -41,7 +43,7 @@ var secretForms = []struct {
 		}
 		return i + 1
 	}},
-	{"a token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`), "eyJ", func(d []byte, i int) int {
+	{"a token", regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`), "eyJ", 0, func(d []byte, i int) int {
 		head := i + 3 + run(d[i+3:], urlBase64)
 		if head-i < 11 || !bytes.HasPrefix(d[head:], []byte(".eyJ")) {
 			return head // whatever begins within ends there too
@@ -52,19 +54,19 @@ var secretForms = []struct {
 		}
 		return -1
 	}},
-	{"a bearer token", regexp.MustCompile(`[Bb]earer [A-Za-z0-9._~+/-]{16,}=*`), "earer ", func(d []byte, i int) int {
+	{"a bearer token", regexp.MustCompile(`[Bb]earer [A-Za-z0-9._~+/-]{16,}=*`), "earer ", 3, func(d []byte, i int) int {
 		if i > 0 && (d[i-1] == 'B' || d[i-1] == 'b') && run(d[i+6:], tokenChars) >= 16 {
 			return -1
 		}
 		return i + 1
 	}},
-	{"a kubeconfig credential", regexp.MustCompile(`client-key-data"?\s*:\s*"?[A-Za-z0-9+/=]{16,}`), "client-key-data", func(d []byte, i int) int {
+	{"a kubeconfig credential", regexp.MustCompile(`client-key-data"?\s*:\s*"?[A-Za-z0-9+/=]{16,}`), "client-key-data", 6, func(d []byte, i int) int {
 		if v, ok := value(d[i+len("client-key-data"):]); ok && run(v, base64Chars) >= 16 {
 			return -1
 		}
 		return i + 1
 	}},
-	{"a kubeconfig credential", regexp.MustCompile(`(?:^|[\s"{,])(?:token|id-token|refresh-token|access-token)"?\s*:\s*"?[A-Za-z0-9._~+/-]{16,}=*`), "token", func(d []byte, i int) int {
+	{"a kubeconfig credential", regexp.MustCompile(`(?:^|[\s"{,])(?:token|id-token|refresh-token|access-token)"?\s*:\s*"?[A-Za-z0-9._~+/-]{16,}=*`), "token", 2, func(d []byte, i int) int {
 		if !slices.ContainsFunc([]string{"", "id-", "refresh-", "access-"}, func(kind string) bool {
 			return bytes.HasSuffix(d[:i], []byte(kind)) && begins(d, i-len(kind))
 		}) {
@@ -75,7 +77,7 @@ var secretForms = []struct {
 		}
 		return i + 1
 	}},
-	{"a kubeconfig credential", regexp.MustCompile(`(?:^|[\s"{,])password"?\s*:\s*"?[^\s"]{4,}`), "password", func(d []byte, i int) int {
+	{"a kubeconfig credential", regexp.MustCompile(`(?:^|[\s"{,])password"?\s*:\s*"?[^\s"]{4,}`), "password", 3, func(d []byte, i int) int {
 		if !begins(d, i) {
 			return i + 1
 		}
@@ -140,15 +142,47 @@ func value(d []byte) ([]byte, bool) {
 	return bytes.TrimPrefix(d, []byte(`"`)), true
 }
 
-// find names the first kind of secret in the data; empty when there is none. It takes time in proportion to the data, whatever it holds.
-func find(d []byte) string {
-	for _, s := range secretForms {
-		for at := 0; ; {
-			i := bytes.Index(d[at:], []byte(s.hint))
-			if i < 0 {
-				break
+// pairs says for two bytes which hints have them where: of every hint two pairs that lie one byte apart, so that a search that looks at every second byte
+// meets one of them. One pass for all hints is what makes the search as fast as hashing.
+var pairs = sync.OnceValue(func() *pairTable {
+	t := &pairTable{places: [][]place{nil}}
+	for h, s := range secretForms {
+		for _, offset := range []int{s.rare, s.rare + 1} {
+			pair := uint16(s.hint[offset])<<8 | uint16(s.hint[offset+1])
+			if t.at[pair] == 0 {
+				t.at[pair] = uint8(len(t.places))
+				t.places = append(t.places, nil)
 			}
-			if at = s.at(d, at+i); at < 0 {
+			t.places[t.at[pair]] = append(t.places[t.at[pair]], place{h, offset})
+		}
+	}
+	return t
+})
+
+type (
+	pairTable struct {
+		at     [1 << 16]uint8 // of each pair, in places; 0 for most. Small enough for a processor's cache
+		places [][]place
+	}
+	place struct{ hint, offset int }
+)
+
+// find names a kind of secret that is in the data; empty when there is none. It takes time in proportion to the data, whatever it holds.
+func find(d []byte) string {
+	table := pairs()
+	var next [16]int // of each hint: what lies before need not be looked at again
+	for i := 0; i+1 < len(d); i += 2 {
+		at := table.at[uint16(d[i])<<8|uint16(d[i+1])]
+		if at == 0 {
+			continue
+		}
+		for _, p := range table.places[at] {
+			s := &secretForms[p.hint]
+			start := i - p.offset
+			if start < next[p.hint] || !bytes.HasPrefix(d[start:], []byte(s.hint)) {
+				continue
+			}
+			if next[p.hint] = s.at(d, start); next[p.hint] < 0 {
 				return s.name
 			}
 		}

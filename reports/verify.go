@@ -183,8 +183,10 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (*Verification, er
 	in := &inspection{ctx: ctx, root: root, opts: o, files: map[string]file{}}
 	in.readSums()
 	in.walk()
+	var reading sync.WaitGroup
+	reading.Go(in.readReport) // while the other files are read
 	in.readFiles()
-	in.readReport()
+	reading.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
