@@ -22,15 +22,15 @@ func matrixCommand() *cobra.Command {
 			case formatJSON:
 				return writeJSON(c.OutOrStdout(), jobs)
 			case formatMarkup:
-				fmt.Fprint(c.OutOrStdout(), "| Istio | Kubernetes | clusters | profile |\n| --- | --- | ---: | --- |\n")
+				fmt.Fprint(c.OutOrStdout(), "| Istio | version | Kubernetes | clusters | profile |\n| --- | --- | --- | ---: | --- |\n")
 				for _, j := range jobs {
-					fmt.Fprintf(c.OutOrStdout(), "| %s | %s | %d | %s |\n", j.Istio, j.Kubernetes, j.Clusters, j.Profile)
+					fmt.Fprintf(c.OutOrStdout(), "| %s | %s | %s | %d | %s |\n", j.Istio, j.Version, j.Kubernetes, j.Clusters, j.Profile)
 				}
 				return nil
 			}
-			rows := [][]string{{"ISTIO", "KUBERNETES", "CLUSTERS", "PROFILE"}}
+			rows := [][]string{{"ISTIO", "VERSION", "KUBERNETES", "CLUSTERS", "PROFILE"}}
 			for _, j := range jobs {
-				rows = append(rows, []string{j.Istio, j.Kubernetes, fmt.Sprint(j.Clusters), j.Profile})
+				rows = append(rows, []string{j.Istio, j.Version, j.Kubernetes, fmt.Sprint(j.Clusters), j.Profile})
 			}
 			return table(c.OutOrStdout(), rows)
 		},

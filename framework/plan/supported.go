@@ -1,37 +1,56 @@
 package plan
 
+import "slices"
+
 // Combination is one Istio minor with the Kubernetes minors the suite is run on with it, the newest first.
 type Combination struct {
 	Istio      string
 	Kubernetes []string
+	// Versions are what `amc up --istio` can lay down of this minor, the newest first. Where there is none, the suite is run on meshes that are there already:
+	// their reports are within the support window, and a nightly run has no job for them.
+	Versions []string
 }
 
-// Supported are the combinations the nightly matrix runs and verify accepts: the support window. `amc matrix` prints it for CI systems.
+// Supported is the support window: the combinations that verify accepts and that the nightly matrix runs where it can. `amc matrix` prints it for CI systems.
 var Supported = []Combination{
-	{"1.31", []string{"1.36", "1.35", "1.34"}},
-	{"1.30", []string{"1.36", "1.35", "1.34"}},
-	{"1.29", []string{"1.35", "1.34"}},
+	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}},
+	{"1.30", []string{"1.36", "1.35", "1.34"}, nil},
+	{"1.29", []string{"1.35", "1.34"}, nil},
+}
+
+// nodes are kind's node images by Kubernetes minor: each the default of the release of kind that brought it.
+var nodes = map[string]string{
+	"1.36": "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5",
+	"1.35": "kindest/node:v1.35.0@sha256:452d707d4862f52530247495d180205e029056831160e22870e37e3f6c1ac31f",
+	"1.34": "kindest/node:v1.34.0@sha256:7416a61b42b1662ca6ca89f02028ac133a309a2a30ba309614e8ec94d976dc5a",
 }
 
 // Job is one cell of the matrix.
 type Job struct {
-	Istio      string `json:"istio"`
-	Kubernetes string `json:"kubernetes"`
+	Istio      string `json:"istio"`      // minor
+	Version    string `json:"version"`    // for `amc up --istio`
+	Kubernetes string `json:"kubernetes"` // minor
+	Node       string `json:"node"`       // for `amc up --image node=`
 	Clusters   int    `json:"clusters"`
 	Profile    string `json:"profile"`
 }
 
-// Matrix is the table of jobs that a nightly run makes of [Supported]: every combination with two clusters, and for the newest also three clusters and the
-// profile all.
+// Matrix is the table of jobs that a nightly run makes of [Supported]: every combination that can be laid down, with two clusters and the profile extended, and
+// for the newest also three clusters and the profile all.
 func Matrix() []Job {
-	var jobs []Job
-	for i, c := range Supported {
-		for j, k := range c.Kubernetes {
-			jobs = append(jobs, Job{c.Istio, k, 2, "extended"})
-			if i == 0 && j == 0 {
-				jobs = append(jobs, Job{c.Istio, k, 3, "extended"}, Job{c.Istio, k, 2, "all"})
+	jobs := []Job{}
+	for _, c := range Supported {
+		for _, version := range c.Versions {
+			for _, k := range c.Kubernetes {
+				job := Job{c.Istio, version, k, nodes[k], 2, "extended"}
+				jobs = append(jobs, job)
+				if len(jobs) == 1 {
+					three, all := job, job
+					three.Clusters, all.Profile = 3, "all"
+					jobs = append(jobs, three, all)
+				}
 			}
 		}
 	}
-	return jobs
+	return slices.Clip(jobs)
 }
