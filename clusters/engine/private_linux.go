@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ambient.test/conformance/clusters/apt"
 	"ambient.test/conformance/framework/progress"
 )
 
@@ -66,7 +67,10 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 		return fmt.Errorf("another dockerd runs on this machine (process %d: %s), and two of them would delete each other's iptables rules: use --engine docker with DOCKER_HOST set to it, or stop it",
 			p.pid, strings.Join(p.args, " "))
 	}
-	if err := installTools(ctx, item); err != nil {
+	if err := apt.Ensure(ctx, item.Note, tools...); err != nil {
+		return err
+	}
+	if err := apt.Ensure(ctx, item.Note, apt.Tool{Program: "docker", Package: "docker-cli"}); err != nil {
 		return err
 	}
 	if err := l.clearStale(ps); err != nil {
@@ -80,6 +84,12 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 	}
 	item.Note("starting dockerd")
 	return l.launch(ctx)
+}
+
+// tools are the programs that a private engine needs. docker-cli is a package of its own since Debian 13; before, docker.io brings it.
+var tools = []apt.Tool{
+	{Program: "dockerd", Package: "docker.io"}, {Program: "containerd", Package: "docker.io"}, {Program: "runc", Package: "docker.io"},
+	{Program: "iptables", Package: "iptables"}, {Program: "ip", Package: "iproute2"},
 }
 
 // clearStale takes away what a killed engine left and a new one would stumble over: its socket, and process ids that may be another program's by now.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/clusters/kind"
 )
 
 // Exit codes.
@@ -33,6 +35,12 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 func unknown(err error) error                { return exit{exitUnknown, err} }
 
 func main() {
+	if os.Getenv(kind.ChildEnv) != "" { // this process makes one cluster, see clusters/kind
+		if err := kind.ChildMain(os.Args[1:]); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second ctrl-C ends the process at once
@@ -55,6 +63,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(runCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
+	c.AddCommand(upCommand(), downCommand(), imagesCommand(), runCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
 	return c
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -23,22 +23,27 @@ func preflightCommand() *cobra.Command {
 		Short: "look at this machine and say what a fleet would stumble over, with the fix",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cache, err := os.UserCacheDir()
+			cache, err := cacheDir()
 			if err != nil {
 				return unknown(err)
 			}
-			failed := false
-			for _, k := range engine.Preflight(c.Context(), engine.Requirements{CacheDir: filepath.Join(cache, "amc"), Memory: needMemory, Disk: needDisk}) {
-				fmt.Fprintf(c.OutOrStdout(), "%-6s %s: %s\n", k.Status, k.Name, k.Detail)
-				if k.Fix != "" && k.Status != engine.Fixed {
-					fmt.Fprintf(c.OutOrStdout(), "       fix: %s\n", k.Fix)
-				}
-				failed = failed || k.Status == engine.Fail
-			}
-			if failed {
-				return unknown(errors.New("this machine cannot carry a fleet yet: see the fixes above"))
-			}
-			return nil
+			return preflight(c.Context(), c.OutOrStdout(), engine.Requirements{CacheDir: cache, Memory: needMemory, Disk: needDisk})
 		},
 	}
+}
+
+// preflight prints what is worth a word. It fails when something is missing that cannot be mended from here.
+func preflight(ctx context.Context, out io.Writer, r engine.Requirements) error {
+	failed := false
+	for _, k := range engine.Preflight(ctx, r) {
+		fmt.Fprintf(out, "%-6s %s: %s\n", k.Status, k.Name, k.Detail)
+		if k.Fix != "" && k.Status != engine.Fixed {
+			fmt.Fprintf(out, "       fix: %s\n", k.Fix)
+		}
+		failed = failed || k.Status == engine.Fail
+	}
+	if failed {
+		return unknown(errors.New("this machine cannot carry a fleet yet: see the fixes above"))
+	}
+	return nil
 }

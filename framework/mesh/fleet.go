@@ -46,6 +46,12 @@ type Fleet struct {
 	// Isolation is the result of the isolation proof; nil until it ran.
 	Isolation *Isolation `json:"isolation,omitempty"`
 
+	// MeshAdmin is set when the owner of clusters that are not ours lets specs change istio-system (they put back what they change).
+	MeshAdmin bool `json:"meshAdmin,omitempty"`
+
+	// Took is how many seconds making it took, by step: images, clusters, mesh, isolation.
+	Took map[string]float64 `json:"took,omitempty"`
+
 	path string
 }
 
@@ -53,7 +59,7 @@ type Fleet struct {
 type ImageRef struct {
 	Ref     string `json:"ref"`               // reference used in pod specs
 	Digest  string `json:"digest"`            // sha256:... of the image's config or manifest
-	Source  string `json:"source"`            // pulled, built, override
+	Source  string `json:"source"`            // pulled, built, override; found: it ran there already
 	StandIn string `json:"standIn,omitempty"` // what it stands in for, in one sentence; empty for real parts
 }
 
@@ -73,6 +79,12 @@ type Cluster struct {
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by framework/install or existing.
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
+	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how many there are and Flags is the plain environment
+	// of istiod: what clusters/existing found in clusters that somebody else made.
+	Kubernetes string            `json:"kubernetes,omitempty"`
+	Istio      string            `json:"istio,omitempty"`
+	Nodes      int               `json:"nodes,omitempty"`
+	Flags      map[string]string `json:"flags,omitempty"`
 	// Kind is set for clusters of clusters/kind.
 	Kind *KindCluster `json:"kind,omitempty"`
 

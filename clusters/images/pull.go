@@ -1,0 +1,143 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
+)
+
+// pull makes sure that the engine has the named images, and notes their digests.
+func (s *Set) pull(ctx context.Context, names []string, out map[string]mesh.ImageRef) (err error) {
+	if len(names) == 0 {
+		return nil
+	}
+	phase := s.o.Progress.Phase("pull", len(names))
+	defer func() { phase.Close(err) }()
+	digests := make([]string, len(names))
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(3)
+	for i, n := range names {
+		all.Go(func() (err error) {
+			item := phase.Item(n)
+			defer func() { item.Done(err) }()
+			ref := out[n].Ref
+			if digests[i], err = inspect(ctx, s.o.Engine, ref); err == nil {
+				return nil
+			}
+			item.Note("%s", ref)
+			if err := s.o.Engine.Run(ctx, "pull", "--quiet", ref); err != nil {
+				return fmt.Errorf("image %s: %w: give one with --image %s=REFERENCE", n, err, n)
+			}
+			digests[i], err = inspect(ctx, s.o.Engine, ref)
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	for i, n := range names {
+		r := out[n]
+		r.Digest = digests[i]
+		out[n] = r
+	}
+	return nil
+}
+
+// inspect is the digest under which a registry has the image, else the id it has in the engine.
+func inspect(ctx context.Context, e *engine.Engine, ref string) (string, error) {
+	said, err := e.Output(ctx, "image", "inspect", "-f", "{{.Id}}{{range .RepoDigests}} {{.}}{{end}}", ref)
+	if err != nil {
+		return "", err
+	}
+	words := strings.Fields(said)
+	for _, w := range words[1:] {
+		if _, d, ok := strings.Cut(w, "@"); ok {
+			return d, nil
+		}
+	}
+	return words[0], nil
+}
+
+// Load copies images from the engine into the containerd of nodes; those that nodes were built with need it not.
+func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef, nodes []string) error {
+	var refs []string
+	for _, n := range Names() {
+		if i := images[n]; n != Node && i.Source != Built && i.Ref != "" {
+			refs = append(refs, i.Ref)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, node := range nodes {
+		all.Go(func() error {
+			save := e.Docker(ctx, append([]string{"save"}, refs...)...)
+			r, w := io.Pipe()
+			var errs strings.Builder
+			save.Stdout, save.Stderr = w, &errs
+			if err := save.Start(); err != nil {
+				return err
+			}
+			saved := make(chan error, 1)
+			go func() {
+				err := save.Wait()
+				w.CloseWithError(errors.Join(err, io.EOF))
+				saved <- err
+			}()
+			_, err := e.Feed(ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests", "-")
+			r.CloseWithError(errors.New("the import ended"))
+			var exit *exec.ExitError
+			if e := <-saved; e != nil && err == nil {
+				if errors.As(e, &exit) {
+					e = fmt.Errorf("%w: %s", e, last(errs.String(), 2))
+				}
+				err = fmt.Errorf("docker save: %w", e)
+			}
+			return err
+		})
+	}
+	return all.Wait()
+}
+
+// Push copies the built images of the mesh to a registry, below a prefix such as registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
+func (s *Set) Push(ctx context.Context, prefix string) ([]string, error) {
+	if s.mode != Build {
+		return nil, errors.New("only built images are pushed; these are pulled from their own registries")
+	}
+	var refs []string
+	for _, i := range table {
+		if i.build == nil {
+			continue
+		}
+		key := s.keys["image-"+i.Name]
+		if !s.cache().Has("image-"+i.Name, key) {
+			return refs, fmt.Errorf("image %s is not built: run `amc images build` first", i.Name)
+		}
+		img, err := readLayout(s.cache().Path("image-"+i.Name, key))
+		if err != nil {
+			return refs, err
+		}
+		to := strings.TrimSuffix(prefix, "/") + "/" + i.Name + ":" + key[:12]
+		ref, err := name.ParseReference(to)
+		if err != nil {
+			return refs, fmt.Errorf("--to %s: %w", prefix, err)
+		}
+		if err := remote.Write(ref, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+			return refs, fmt.Errorf("push %s: %w", to, err)
+		}
+		refs = append(refs, to)
+	}
+	return refs, nil
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/clusters/images"
+)
+
+func imagesCommand() *cobra.Command {
+	var m making
+	c := &cobra.Command{Use: "images", Short: "the images of the fleet: list, build, push"}
+	var output string
+	list := &cobra.Command{
+		Use: "list", Short: "every image: its reference, where it comes from, and what stands in for what", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			set, _, err := m.plan(c.Context(), newProgress(c.ErrOrStderr()), false)
+			if err != nil {
+				return err
+			}
+			switch output {
+			case "json":
+				e := json.NewEncoder(c.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(set.List())
+			case "table":
+			default:
+				return usage("-o %s: expected table or json", output)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tSOURCE\tIN CACHE\tREFERENCE\tWHAT")
+			for _, r := range set.List() {
+				here := "-"
+				if r.Source == images.Built {
+					here = map[bool]string{true: "yes", false: "no"}[r.Here]
+				}
+				what := r.What
+				if r.StandIn != "" {
+					what += " (stand-in: " + r.StandIn + ")"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Source, here, r.Ref, what)
+			}
+			return w.Flush()
+		},
+	}
+	list.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	m.imageFlags(list)
+	build := &cobra.Command{
+		Use: "build", Short: "make sure that every image is there: built or pulled, the node image in the container engine", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			set, e, err := m.plan(c.Context(), newProgress(c.OutOrStdout()), true)
+			if err != nil {
+				return err
+			}
+			describeEngine(c.OutOrStdout(), e)
+			refs, err := set.Realize(c.Context())
+			if err != nil {
+				return unknown(err)
+			}
+			for _, n := range images.Names() {
+				fmt.Fprintf(c.OutOrStdout(), "%-18s %s %s\n", n, refs[n].Ref, refs[n].Digest)
+			}
+			return nil
+		},
+	}
+	m.flags(build)
+	var to string
+	push := &cobra.Command{
+		Use: "push --to REGISTRY/PREFIX", Short: "copy the built images of the mesh to a registry", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if to == "" {
+				return usage("--to is missing: expected a registry and a prefix, such as registry.example/amc")
+			}
+			m.images = images.Build
+			set, _, err := m.plan(c.Context(), newProgress(c.OutOrStdout()), false)
+			if err != nil {
+				return err
+			}
+			refs, err := set.Push(c.Context(), to)
+			for _, r := range refs {
+				fmt.Fprintln(c.OutOrStdout(), r)
+			}
+			if err != nil {
+				return unknown(err)
+			}
+			return nil
+		},
+	}
+	push.Flags().StringVar(&to, "to", "", "registry and prefix")
+	push.Flags().StringVar(&m.istio, "istio", images.DefaultIstio, "version of Istio's module")
+	c.AddCommand(list, build, push)
+	return c
+}

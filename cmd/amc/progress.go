@@ -1,0 +1,10 @@
+package main
+
+import (
+	"io"
+
+	"ambient.test/conformance/framework/progress"
+)
+
+// newProgress shows long work.
+func newProgress(w io.Writer) progress.Reporter { return progress.Discard }

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/existing"
+	"ambient.test/conformance/clusters/images"
+	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
+)
+
+const artifactsDefault = "_artifacts"
+
+// cacheDir is the suite's own folder in the user's cache: images, a private engine.
+func cacheDir() (string, error) {
+	d, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("the user's cache folder is not known: %w: set HOME or XDG_CACHE_HOME", err)
+	}
+	return filepath.Join(d, "amc"), nil
+}
+
+// making is what the verbs that make something have in common.
+type making struct {
+	engine, images, istio string
+	overrides             []string
+}
+
+func (m *making) flags(c *cobra.Command) {
+	c.Flags().StringVar(&m.engine, "engine", "auto", "container engine: auto (the Docker that answers, else a private one), docker or private")
+	m.imageFlags(c)
+}
+
+func (m *making) imageFlags(c *cobra.Command) {
+	c.Flags().StringVar(&m.images, "images", images.Auto, "where images come from: auto (pulled when a registry answers), pull or build")
+	c.Flags().StringVar(&m.istio, "istio", images.DefaultIstio, "version of Istio's module")
+	c.Flags().StringArrayVar(&m.overrides, "image", nil, "NAME=REFERENCE: use this image instead; may be given several times")
+}
+
+// plan refuses what can be refused before an engine is started or anything is made.
+func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bool) (*images.Set, *engine.Engine, error) {
+	over, err := images.ParseOverrides(m.overrides)
+	if err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, nil, unknown(err)
+	}
+	o := images.Options{Mode: m.images, Istio: m.istio, Overrides: over, CacheDir: cache, Progress: show}
+	if err := images.Check(o); err != nil {
+		return nil, nil, usage("%w", err)
+	}
+	if needEngine {
+		if o.Engine, err = engine.Find(ctx, engine.Options{Mode: m.engine, CacheDir: cache, Progress: show}); err != nil {
+			return nil, nil, unknown(err)
+		}
+	}
+	set, err := images.Plan(ctx, o)
+	if err != nil {
+		return nil, nil, unknown(err)
+	}
+	return set, o.Engine, nil
+}
+
+type upOptions struct {
+	making
+	artifacts string
+	clusters  int
+	distinct  bool
+	subnet    string
+}
+
+func upCommand() *cobra.Command {
+	var o upOptions
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "bring up a fleet: images, clusters on separate networks, mesh, isolation proof; or look whether the one that is there is healthy",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return up(c.Context(), c.OutOrStdout(), o) },
+	}
+	o.flags(c)
+	c.Flags().StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the fleet file, kubeconfigs and logs")
+	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters")
+	c.Flags().BoolVar(&o.distinct, "distinct-cidrs", false, "give each cluster pod and service addresses of its own, for comparison")
+	c.Flags().StringVar(&o.subnet, "subnet", "", "/20 range of the container networks (default: a free one)")
+	return c
+}
+
+func up(ctx context.Context, out io.Writer, o upOptions) error {
+	show := newProgress(out)
+	fleet, err := mesh.Load(filepath.Join(o.artifacts, kind.FleetFile))
+	switch {
+	case errors.Is(err, mesh.ErrNoFleet):
+		return create(ctx, out, show, o)
+	case err != nil:
+		return usage("%w", err)
+	case fleet.Provider == mesh.ProviderExisting:
+		if err := existing.Health(ctx, fleet); err != nil {
+			return unknown(err)
+		}
+		fmt.Fprintf(out, "the fleet of %s answers; its mesh is not ours to install\n", fleet.Path())
+		return nil
+	}
+	return reuse(ctx, out, show, o, fleet)
+}
+
+// create brings a fleet up from nothing.
+func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOptions) error {
+	set, e, err := o.plan(ctx, show, true)
+	if err != nil {
+		return err
+	}
+	describeEngine(out, e)
+	cache, err := cacheDir()
+	if err != nil {
+		return unknown(err)
+	}
+	if err := preflight(ctx, out, engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}); err != nil {
+		return err
+	}
+	took := map[string]float64{}
+	timed := func(name string, do func() error) error {
+		begin := time.Now()
+		err := do()
+		took[name] = time.Since(begin).Seconds()
+		return err
+	}
+	var refs map[string]mesh.ImageRef
+	var fleet *mesh.Fleet
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"images", func() (err error) { refs, err = set.Realize(ctx); return err }},
+		{"clusters", func() (err error) {
+			fleet, err = kind.Up(ctx, kind.Options{Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs, DistinctCIDRs: o.distinct, Subnet: o.subnet, Progress: show})
+			if err != nil {
+				return err
+			}
+			return images.Load(ctx, e, refs, nodesOf(fleet))
+		}},
+		{"mesh", func() error { return lay(ctx, show, fleet, o.istio) }},
+		{"isolation", func() error { return isolate(ctx, show, fleet) }},
+	} {
+		if err := timed(step.name, step.do); err != nil {
+			return unknown(fmt.Errorf("%s: %w", step.name, err))
+		}
+	}
+	fleet.Took = took
+	return ready(out, fleet)
+}
+
+// reuse looks whether a fleet can be used again, and mends what a restart of the engine took away.
+func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptions, fleet *mesh.Fleet) error {
+	if fleet.Kind == nil {
+		return usage("fleet file %s is of provider kind and says nothing of its containers: run `amc down` and `amc up`", fleet.Path())
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return unknown(err)
+	}
+	if _, err := engine.Find(ctx, engine.Options{Mode: engineMode(fleet, o.engine, cache), CacheDir: cache, Progress: show}); err != nil {
+		return unknown(fmt.Errorf("the container engine of the fleet is gone: %w", err))
+	}
+	phase := show.Phase("fleet", 1)
+	item := phase.Item("health of run " + fleet.RunID)
+	err = kind.Health(ctx, fleet)
+	item.Done(err)
+	phase.Close(err)
+	if err != nil {
+		return unknown(fmt.Errorf("the fleet of %s cannot be used: %w: run `amc down` and `amc up` to make it anew", fleet.Path(), err))
+	}
+	istio := fleet.Istio
+	if istio == "" { // it was cut off before its mesh
+		istio = o.istio
+	}
+	if err := lay(ctx, show, fleet, istio); err != nil {
+		return unknown(err)
+	}
+	if err := isolate(ctx, show, fleet); err != nil {
+		return unknown(err)
+	}
+	return ready(out, fleet)
+}
+
+// engineMode starts the private engine again when the fleet lived in it.
+func engineMode(f *mesh.Fleet, asked, cache string) string {
+	if strings.HasPrefix(f.Kind.DockerHost, "unix://"+cache) {
+		return "private"
+	}
+	return asked
+}
+
+func nodesOf(f *mesh.Fleet) []string {
+	var all []string
+	for _, c := range f.Clusters {
+		all = append(all, c.Kind.Nodes...)
+	}
+	return all
+}
+
+// lay installs the mesh; what is there already stays.
+func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
+	src, err := images.FindSources(ctx, istio)
+	if err != nil {
+		return err
+	}
+	return install.Mesh(ctx, fleet, install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
+		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show})
+}
+
+// isolate proves that networks are apart. A fleet in which they are not is of no use: every later verdict would rest on it.
+func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (err error) {
+	phase := show.Phase("isolation", 1)
+	item := phase.Item("proof")
+	defer func() { item.Done(err); phase.Close(err) }()
+	if fleet.Isolation, err = kind.Prove(ctx, fleet); err != nil {
+		return err
+	}
+	if err := fleet.Save(fleet.Path()); err != nil {
+		return err
+	}
+	if !fleet.Isolation.Proven {
+		for _, p := range fleet.Isolation.Probes {
+			if !p.OK {
+				return fmt.Errorf("networks are not apart: %s -> %s (%s): reached %v, expected %v, answered by %q: run `amc down`, and look for other rules in the host's firewall", p.From, p.To, p.Address, p.Reached, p.Control, p.Answered)
+			}
+		}
+	}
+	return nil
+}
+
+func ready(out io.Writer, fleet *mesh.Fleet) error {
+	if err := fleet.Save(fleet.Path()); err != nil {
+		return unknown(err)
+	}
+	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n", fleet.RunID, len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
+	for _, c := range fleet.Clusters {
+		fmt.Fprintf(out, "  %s on %s: gateway %s, kubectl --kubeconfig %s\n", c.Name, c.Network, strings.Join(c.GatewayAddresses, ", "), c.Kubeconfig)
+	}
+	return nil
+}
+
+func describeEngine(out io.Writer, e *engine.Engine) {
+	what := "Docker"
+	if e.Private {
+		what = "private Docker"
+	}
+	fmt.Fprintf(out, "engine: %s %s at %s\n", what, e.Version, e.Host)
+	if e.Note != "" {
+		fmt.Fprintf(out, "        %s\n", e.Note)
+	}
+}
