@@ -336,7 +336,7 @@ func load(ctx context.Context, e *engine.Engine, ref, rootfs, files, store strin
 	go func() { w.CloseWithError(stream(w, rootfs, files, store)) }()
 	defer r.Close()
 	_, err := e.Feed(ctx, r, "import",
-		"--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, "--change", "ENV container=docker", "--change", "STOPSIGNAL SIGRTMIN+3",
+		"--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, "--change", "ENV container=docker",
 		"-", ref)
 	return err
 }
