@@ -22,6 +22,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -29,12 +31,13 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 )
 
 // patience bounds each question to a cluster: a laptop may be far from a cloud, but an unreachable cluster should be named soon.
-const patience = 20 * time.Second
+const patience = 10 * time.Second
 
 const (
 	networkLabel = "topology.istio.io/network" // on the namespace of the control plane: the cluster's network
@@ -42,6 +45,8 @@ const (
 	zoneLabel    = "topology.kubernetes.io/zone"
 	// GatewayClass is Istio's for east-west gateways of ambient.
 	GatewayClass = "istio-east-west"
+	// gatewayClassLabel is what istiod puts on the pods of a gateway.
+	gatewayClassLabel = "gateway.networking.k8s.io/gateway-class-name"
 )
 
 // Options of Discover.
@@ -52,40 +57,56 @@ type Options struct {
 	Kubeconfig string
 	// Dir is where the fleet file fleet.yaml and kubeconfigs/ go (0600).
 	Dir string
+	// AppImage is the reference of Istio's echo application, as the clusters' nodes can pull it; default see [AppImage].
+	AppImage string
+	// MeshAdmin says that specs may change istio-system; they put back what they change. Default: they may not.
+	MeshAdmin bool
 }
 
-// Facts are what was learnt of a cluster and has no place in the fleet file.
-type Facts struct {
-	Context    string
-	Cluster    string            // Istio's name
-	Kubernetes string            // version, for example v1.36.3
-	Istio      string            // version that istiod says of itself
-	Nodes      int               // how many
-	Flags      map[string]string // environment of istiod, where given as plain values
+// finding is what a visit brings home: the cluster as the fleet file describes it, and what all clusters must agree on.
+type finding struct {
+	context     string
+	cluster     *mesh.Cluster
+	uid         types.UID // of the cluster's kube-system, which no two clusters share
+	trustDomain string
+	domain      string
+	images      []running
+	eastWest    []corev1.Pod
 }
+
+// Usage is an error of what was asked for, rather than of the clusters.
+type Usage struct{ error }
+
+func (u Usage) Unwrap() error { return u.error }
+
+func misuse(format string, args ...any) error { return Usage{fmt.Errorf(format, args...)} }
 
 // Discover describes the clusters and writes the fleet file. All that is wrong with any of them is reported together, and then nothing is written.
-func Discover(ctx context.Context, o Options) (*mesh.Fleet, []Facts, error) {
-	path := filepath.Join(o.Dir, "fleet.yaml")
+func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
+	dir, err := filepath.Abs(o.Dir) // the fleet file names kubeconfigs, and is read from anywhere
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, "fleet.yaml")
 	if _, err := os.Lstat(path); err == nil {
-		return nil, nil, fmt.Errorf("%s exists already: use that fleet, or delete the file to describe another", path)
+		return nil, misuse("%s exists already: use that fleet, or delete the file to describe another, or name another folder with --dir", path)
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	config, err := rules.Load()
 	if err != nil {
-		return nil, nil, fmt.Errorf("kubeconfig cannot be read: %w", err)
+		return nil, misuse("kubeconfig cannot be read: %w: name one with --kubeconfig", err)
 	}
 	copies, err := minimal(config, o.Contexts)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	tmp, err := os.MkdirTemp("", "amc-kubeconfigs-") // 0700: credentials
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	f := &mesh.Fleet{RunID: strings.ToLower(rand.Text()[:6]), Provider: mesh.ProviderExisting, Created: time.Now().UTC().Truncate(time.Second)}
+	f := &mesh.Fleet{RunID: strings.ToLower(rand.Text()[:6]), Provider: mesh.ProviderExisting, Created: time.Now().UTC().Truncate(time.Second), MeshAdmin: o.MeshAdmin}
 	found := make([]finding, len(o.Contexts))
 	failed := make([]error, len(o.Contexts))
 	var all errgroup.Group
@@ -97,29 +118,33 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, []Facts, error) {
 	}
 	_ = all.Wait()
 	if err := errors.Join(failed...); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var facts []Facts
 	for _, x := range found {
-		x.cluster.Kubeconfig = filepath.Join(o.Dir, "kubeconfigs", fileName(x.Context))
 		f.Clusters = append(f.Clusters, x.cluster)
-		facts = append(facts, x.Facts)
 	}
 	if err := agree(f, found); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	f.Images = images(found)
+	app := mesh.ImageRef{Ref: o.AppImage, Source: "override"}
+	if app.Ref == "" {
+		app = mesh.ImageRef{Ref: AppImage(f.Istio), Source: "pulled"}
+	}
+	f.Images["app"] = app
 	for i, c := range f.Clusters {
+		c.Kubeconfig = filepath.Join(dir, "kubeconfigs", fileName(found[i].context))
 		if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if err := clientcmd.WriteToFile(*copies[i], c.Kubeconfig); err != nil { // 0600
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	if err := f.Save(path); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return f, facts, nil
+	return f, nil
 }
 
 var unsafeInFileName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
@@ -131,25 +156,25 @@ func fileName(context string) string {
 // minimal takes each context out of a kubeconfig, with its cluster and its user and nothing of the others; files that it names are put inside.
 func minimal(config *clientcmdapi.Config, contexts []string) ([]*clientcmdapi.Config, error) {
 	if len(contexts) == 0 {
-		return nil, errors.New("no context is named: use --contexts a,b; the kubeconfig has: " + known(config))
+		return nil, misuse("no context is named: use --contexts a,b; the kubeconfig has: %s", known(config))
 	}
 	files := map[string]string{}
 	var all []*clientcmdapi.Config
 	for _, name := range contexts {
 		if _, ok := config.Contexts[name]; !ok {
-			return nil, fmt.Errorf("context %q is not in the kubeconfig; it has: %s", name, known(config))
+			return nil, misuse("context %q is not in the kubeconfig; it has: %s", name, known(config))
 		}
 		if other, twice := files[fileName(name)]; twice {
-			return nil, fmt.Errorf("contexts %q and %q: each cluster can be named once, by a name of its own", other, name)
+			return nil, misuse("contexts %q and %q: each cluster can be named once, by a name of its own", other, name)
 		}
 		files[fileName(name)] = name
 		one := config.DeepCopy()
 		one.CurrentContext = name
 		if err := clientcmdapi.MinifyConfig(one); err != nil {
-			return nil, fmt.Errorf("context %q: %w", name, err)
+			return nil, misuse("context %q of the kubeconfig is broken: %w", name, err)
 		}
 		if err := clientcmdapi.FlattenConfig(one); err != nil {
-			return nil, fmt.Errorf("context %q: %w", name, err)
+			return nil, misuse("context %q of the kubeconfig names a file that cannot be read: %w", name, err)
 		}
 		all = append(all, one)
 	}
@@ -162,14 +187,6 @@ func known(config *clientcmdapi.Config) string {
 		return "none"
 	}
 	return strings.Join(names, ", ")
-}
-
-// finding is what a visit brings home.
-type finding struct {
-	Facts
-	cluster     *mesh.Cluster
-	trustDomain string
-	domain      string
 }
 
 // visit learns all about one cluster.
@@ -187,13 +204,17 @@ func visit(ctx context.Context, name, path string, config *clientcmdapi.Config) 
 	if err := c.Connect(); err != nil {
 		return finding{}, err
 	}
-	f, err := look(ctx, name, c.Client())
+	f, err := look(ctx, byContext(name), c.Client())
 	if err != nil {
 		return finding{}, err
 	}
-	f.Context, f.Kubernetes, f.cluster.APIServer = name, version, c.APIServer
-	if f.Istio, err = istiod.Version(ctx, c); err != nil {
+	f.context = name
+	f.cluster.Kubernetes, f.cluster.APIServer = version, c.APIServer
+	if f.cluster.Istio, err = istiod.Version(ctx, c); err != nil {
 		return finding{}, fmt.Errorf("context %q: istiod does not say its version: %w", name, err)
+	}
+	if err := standIns(ctx, c, &f); err != nil {
+		return finding{}, fmt.Errorf("context %q: %w", name, err)
 	}
 	return f, nil
 }
@@ -230,16 +251,25 @@ func serverVersion(ctx context.Context, c *mesh.Cluster) (string, error) {
 	}
 }
 
-// look reads what a cluster's objects say. Errors say which context, what was expected and what to type.
-func look(ctx context.Context, name string, r client.Reader) (finding, error) {
+// place is how a cluster is called in messages, and how kubectl is told of it.
+type place struct{ name, kubectl string }
+
+func byContext(name string) place {
+	return place{fmt.Sprintf("context %q", name), "kubectl --context " + name}
+}
+
+func byFile(c *mesh.Cluster) place { return place{c.Name, "kubectl --kubeconfig " + c.Kubeconfig} }
+
+// look reads what a cluster's objects say. Errors say which cluster, what was expected and what to type.
+func look(ctx context.Context, at place, r client.Reader) (finding, error) {
 	fault := func(format string, args ...any) (finding, error) {
-		return finding{}, fmt.Errorf("context %q: "+format, append([]any{name}, args...)...)
+		return finding{}, fmt.Errorf("%s: "+format, append([]any{at.name}, args...)...)
 	}
 	read := func(what string, err error) error {
 		if apierrors.IsForbidden(err) {
-			return fmt.Errorf("context %q: no right to read %s: %w: give it the rights that `amc rbac` prints", name, what, err)
+			return fmt.Errorf("%s: no right to read %s: %w: give it the rights that `amc rbac` prints", at.name, what, err)
 		}
-		return fmt.Errorf("context %q: %s: %w", name, what, err)
+		return fmt.Errorf("%s: %s: %w", at.name, what, err)
 	}
 	var ns corev1.Namespace
 	if err := r.Get(ctx, client.ObjectKey{Name: istiod.Namespace}, &ns); apierrors.IsNotFound(err) {
@@ -249,12 +279,20 @@ func look(ctx context.Context, name string, r client.Reader) (finding, error) {
 	}
 	f := finding{cluster: &mesh.Cluster{Network: ns.Labels[networkLabel]}, trustDomain: "cluster.local", domain: "cluster.local"}
 	if f.cluster.Network == "" {
-		return fault("namespace %s has no label %s, which names the cluster's network: multi-network needs it: run `kubectl --context %s label namespace %s %s=<network>`",
-			istiod.Namespace, networkLabel, name, istiod.Namespace, networkLabel)
+		return fault("namespace %s has no label %s, which names the cluster's network: multi-network needs it: run `%s label namespace %s %s=<network>`",
+			istiod.Namespace, networkLabel, at.kubectl, istiod.Namespace, networkLabel)
 	}
-	var pods corev1.PodList
+	var system corev1.Namespace
+	if err := r.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &system); err != nil {
+		return finding{}, read("namespace "+metav1.NamespaceSystem, err)
+	}
+	f.uid = system.UID
+	var pods, gatewayPods corev1.PodList
 	if err := r.List(ctx, &pods, client.InNamespace(istiod.Namespace)); err != nil {
 		return finding{}, read("pods in "+istiod.Namespace, err)
+	}
+	if err := r.List(ctx, &gatewayPods, client.MatchingLabels{gatewayClassLabel: GatewayClass}); err != nil {
+		return finding{}, read("pods of east-west gateways", err)
 	}
 	control, proxies := (*corev1.Pod)(nil), 0
 	for i, p := range pods.Items {
@@ -267,16 +305,15 @@ func look(ctx context.Context, name string, r client.Reader) (finding, error) {
 		}
 	}
 	if control == nil {
-		return fault("no pod of istiod runs in %s: run `kubectl --context %s -n %s get pods`", istiod.Namespace, name, istiod.Namespace)
+		return fault("no pod of istiod runs in %s: run `%s -n %s get pods`", istiod.Namespace, at.kubectl, istiod.Namespace)
 	}
-	f.Flags, f.cluster.Name = flags(control)
+	f.cluster.Flags, f.cluster.Name = flags(control)
 	if d := argument(control, "--domain"); d != "" {
 		f.domain = d
 	}
-	f.Cluster = f.cluster.Name
 	switch {
-	case f.Flags["PILOT_ENABLE_AMBIENT"] != "true":
-		return fault("its istiod is not set up for ambient (PILOT_ENABLE_AMBIENT is %q): install Istio with the ambient profile", f.Flags["PILOT_ENABLE_AMBIENT"])
+	case f.cluster.Flags["PILOT_ENABLE_AMBIENT"] != "true":
+		return fault("its istiod is not set up for ambient (PILOT_ENABLE_AMBIENT is %q): install Istio with the ambient profile", f.cluster.Flags["PILOT_ENABLE_AMBIENT"])
 	case proxies == 0:
 		return fault("no ztunnel runs in %s, so its mesh is not an ambient one: install the ztunnel chart", istiod.Namespace)
 	case f.cluster.Name == "":
@@ -300,10 +337,16 @@ func look(ctx context.Context, name string, r client.Reader) (finding, error) {
 	if err := r.List(ctx, &nodes); err != nil {
 		return finding{}, read("nodes", err)
 	}
-	f.Nodes = len(nodes.Items)
+	f.cluster.Nodes = len(nodes.Items)
 	for _, n := range nodes.Items {
 		f.cluster.Region = cmp.Or(f.cluster.Region, n.Labels[regionLabel])
 		f.cluster.Zone = cmp.Or(f.cluster.Zone, n.Labels[zoneLabel])
+	}
+	f.images = imagesOf(append(pods.Items, gatewayPods.Items...), nodes.Items)
+	for _, p := range gatewayPods.Items {
+		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			f.eastWest = append(f.eastWest, p)
+		}
 	}
 	var gateways gateway.GatewayList
 	if err := r.List(ctx, &gateways); meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
@@ -325,7 +368,7 @@ func look(ctx context.Context, name string, r client.Reader) (finding, error) {
 	case seen == 0:
 		return fault("it has no east-west gateway (class %s): other networks cannot reach it: install one as the multi-network guide says", GatewayClass)
 	case len(f.cluster.GatewayAddresses) == 0:
-		return fault("its east-west gateway has no address yet: run `kubectl --context %s get gateways -A` and see whether the load balancer works", name)
+		return fault("its east-west gateway has no address yet: run `%s get gateways -A` and see whether the load balancer works", at.kubectl)
 	}
 	return f, nil
 }
@@ -372,22 +415,35 @@ func configName(p *corev1.Pod) string {
 // agree checks that the clusters can be one mesh, and fills in what they share.
 func agree(f *mesh.Fleet, found []finding) error {
 	first := found[0]
-	f.TrustDomain, f.Domain, f.Istio = first.trustDomain, first.domain, first.Istio
-	names := map[string]string{}
+	f.TrustDomain, f.Domain, f.Istio = first.trustDomain, first.domain, first.cluster.Istio
+	names, uids := map[string]string{}, map[types.UID]string{}
 	var all []error
 	for _, x := range found {
-		if other, twice := names[x.Cluster]; twice {
-			all = append(all, fmt.Errorf("contexts %q and %q are both cluster %q to Istio: two contexts of the same cluster, or two clusters installed with the same global.multiCluster.clusterName", other, x.Context, x.Cluster))
+		if other, twice := uids[x.uid]; twice {
+			all = append(all, misuse("contexts %q and %q lead to the same cluster (%s): name each cluster of the mesh once", other, x.context, x.cluster.Name))
+		} else if other, twice := names[x.cluster.Name]; twice {
+			all = append(all, fmt.Errorf("contexts %q and %q are two clusters that both call themselves %q: install each with a global.multiCluster.clusterName of its own", other, x.context, x.cluster.Name))
 		}
-		names[x.Cluster] = x.Context
+		names[x.cluster.Name], uids[x.uid] = x.context, x.context
 		if x.trustDomain != first.trustDomain {
-			all = append(all, fmt.Errorf("context %q has trust domain %q, context %q has %q: the clusters of a mesh share one", first.Context, first.trustDomain, x.Context, x.trustDomain))
+			all = append(all, fmt.Errorf("context %q has trust domain %q, context %q has %q: the clusters of a mesh share one", first.context, first.trustDomain, x.context, x.trustDomain))
 		}
 		if x.domain != first.domain {
-			all = append(all, fmt.Errorf("context %q has DNS domain %q, context %q has %q: the clusters of a mesh share one", first.Context, first.domain, x.Context, x.domain))
+			all = append(all, fmt.Errorf("context %q has DNS domain %q, context %q has %q: the clusters of a mesh share one", first.context, first.domain, x.context, x.domain))
+		}
+		// What is promised of the mesh is promised by its oldest control plane.
+		if older(x.cluster.Istio, f.Istio) {
+			f.Istio = x.cluster.Istio
 		}
 	}
 	return errors.Join(all...)
+}
+
+// older compares what two istiods say of themselves; a build without a version is no older than any.
+func older(a, b string) bool {
+	v, errA := behaviors.ParseVersion(a)
+	w, errB := behaviors.ParseVersion(b)
+	return errA == nil && errB == nil && slices.Compare([]int{v.Major, v.Minor, v.Patch}, []int{w.Major, w.Minor, w.Patch}) < 0
 }
 
 // Health says whether a fleet can be used: each API server answers, its istiod runs, and it is still the cluster and network that the fleet file says.
@@ -415,7 +471,7 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 
 // same says whether a cluster is still the one that was described.
 func same(ctx context.Context, c *mesh.Cluster, r client.Reader) error {
-	now, err := look(ctx, c.Name, r)
+	now, err := look(ctx, byFile(c), r)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,8 +32,11 @@ import (
 // parts are the objects of a cluster with an ambient multi-network mesh.
 type parts struct {
 	ns      *corev1.Namespace
+	system  *corev1.Namespace
 	istiod  *corev1.Pod
 	ztunnel *corev1.Pod
+	cni     *corev1.Pod
+	proxy   *corev1.Pod
 	config  *corev1.ConfigMap
 	node    *corev1.Node
 	gateway *gateway.Gateway
@@ -42,17 +46,26 @@ func good() *parts {
 	in := func(name string, labels map[string]string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: "istio-system", Name: name, Labels: labels}
 	}
+	pod := func(name string, labels map[string]string, container, image, id string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: in(name, labels),
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: container, Image: image}}},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{
+				{Name: "beside", Image: "other", ImageID: "sha256:other"}, {Name: container, Image: image, ImageID: id}}}}
+	}
 	p := &parts{
-		ns: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "istio-system", Labels: map[string]string{networkLabel: "east"}}},
-		istiod: &corev1.Pod{ObjectMeta: in("istiod-1", map[string]string{"app": "istiod", "istio.io/rev": "default"}), Status: corev1.PodStatus{Phase: corev1.PodRunning},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery", Args: []string{"discovery", "--domain", "corp.local"}, Env: []corev1.EnvVar{
-				{Name: "CLUSTER_ID", Value: "c-east"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}, {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}},
-			}}}}},
-		ztunnel: &corev1.Pod{ObjectMeta: in("ztunnel-1", map[string]string{"app": "ztunnel"}), Status: corev1.PodStatus{Phase: corev1.PodRunning}},
+		ns:      &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "istio-system", Labels: map[string]string{networkLabel: "east"}}},
+		system:  &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "uid-1"}},
+		istiod:  pod("istiod-1", map[string]string{"app": "istiod", "istio.io/rev": "default"}, "discovery", "istio/pilot:1", "docker.io/istio/pilot@sha256:1"),
+		ztunnel: pod("ztunnel-1", map[string]string{"app": "ztunnel"}, "istio-proxy", "istio/ztunnel:1", "docker.io/istio/ztunnel@sha256:2"),
+		cni:     pod("cni-1", map[string]string{"k8s-app": "istio-cni-node"}, "install-cni", "istio/install-cni:1", "sha256:local"),
+		proxy:   pod("ew-1", map[string]string{gatewayClassLabel: GatewayClass}, "istio-proxy", "istio/proxyv2:1", "sha256:id"),
 		config:  &corev1.ConfigMap{ObjectMeta: in("istio", nil), Data: map[string]string{"mesh": "trustDomain: corp.example\nrootNamespace: istio-system\n"}},
-		node:    &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{regionLabel: "r", zoneLabel: "z"}}},
+		node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{regionLabel: "r", zoneLabel: "z"}},
+			Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{Names: []string{"istio/other@sha256:no", "istio/other:1"}}, {Names: []string{"istio/proxyv2@sha256:node", "istio/proxyv2:1"}}}}},
 		gateway: &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: GatewayClass}},
 	}
+	p.istiod.Spec.Containers[0].Args = []string{"discovery", "--domain", "corp.local"}
+	p.istiod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "CLUSTER_ID", Value: "c-east"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}, {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}
 	p.gateway.Status.Addresses = []gateway.GatewayStatusAddress{{Value: "203.0.113.7"}, {Value: "lb.example.com"}}
 	return p
 }
@@ -62,7 +75,7 @@ func (p *parts) client(without ...client.Object) client.Client {
 	ingress := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "ingress"}, Spec: gateway.GatewaySpec{GatewayClassName: "istio"}}
 	ingress.Status.Addresses = []gateway.GatewayStatusAddress{{Value: "203.0.113.8"}}
 next:
-	for _, o := range []client.Object{p.ns, p.istiod, p.ztunnel, p.config, p.node, p.gateway, ingress} {
+	for _, o := range []client.Object{p.ns, p.system, p.istiod, p.ztunnel, p.cni, p.proxy, p.config, p.node, p.gateway, ingress} {
 		for _, w := range without {
 			if o == w {
 				continue next
@@ -74,19 +87,27 @@ next:
 }
 
 func TestLook(t *testing.T) {
-	got, err := look(context.Background(), "ctx", good().client())
+	got, err := look(context.Background(), byContext("ctx"), good().client())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &mesh.Cluster{Name: "c-east", Network: "east", Region: "r", Zone: "z", GatewayAddresses: []string{"203.0.113.7", "lb.example.com"}}
+	// POD_NAME is no flag: its value comes from elsewhere.
+	want := &mesh.Cluster{Name: "c-east", Network: "east", Region: "r", Zone: "z", GatewayAddresses: []string{"203.0.113.7", "lb.example.com"}, Nodes: 1,
+		Flags: map[string]string{"CLUSTER_ID": "c-east", "PILOT_ENABLE_AMBIENT": "true"}}
 	if !reflect.DeepEqual(got.cluster, want) {
 		t.Errorf("cluster is %+v", got.cluster)
 	}
-	if got.trustDomain != "corp.example" || got.domain != "corp.local" || got.Nodes != 1 || got.Flags["PILOT_ENABLE_AMBIENT"] != "true" {
+	if got.trustDomain != "corp.example" || got.domain != "corp.local" || got.uid != "uid-1" || len(got.eastWest) != 1 {
 		t.Errorf("got %+v", got)
 	}
-	if _, leaked := got.Flags["POD_NAME"]; leaked {
-		t.Error("a value from elsewhere is no flag")
+	images := []running{
+		{"pilot", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}},
+		{"install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}},
+		{"ztunnel", mesh.ImageRef{Ref: "istio/ztunnel:1", Digest: "sha256:2", Source: Found}},
+		{"proxyv2", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}},
+	}
+	if !reflect.DeepEqual(got.images, images) {
+		t.Errorf("images are %+v", got.images)
 	}
 }
 
@@ -94,7 +115,7 @@ func TestLookAtARevision(t *testing.T) {
 	p := good()
 	p.istiod.Labels["istio.io/rev"] = "canary"
 	p.config.Name = "istio-canary"
-	if got, err := look(context.Background(), "ctx", p.client()); err != nil || got.trustDomain != "corp.example" {
+	if got, err := look(context.Background(), byContext("ctx"), p.client()); err != nil || got.trustDomain != "corp.example" {
 		t.Errorf("got %v, %v", got.trustDomain, err)
 	}
 }
@@ -120,7 +141,7 @@ func TestLookSaysWhatIsWrong(t *testing.T) {
 			}})
 		},
 	} {
-		_, err := look(context.Background(), "ctx-1", c(good()))
+		_, err := look(context.Background(), byContext("ctx-1"), c(good()))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"ctx-1"`) {
 			t.Errorf("got %v, want the context and %q", err, want)
 		}
@@ -128,17 +149,67 @@ func TestLookSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestAgree(t *testing.T) {
-	one := func(context, cluster, trust, domain string) finding {
-		return finding{Facts: Facts{Context: context, Cluster: cluster, Istio: "1.31.0"}, trustDomain: trust, domain: domain}
+	one := func(context, cluster string, uid types.UID, istio, trust, domain string) finding {
+		return finding{context: context, uid: uid, cluster: &mesh.Cluster{Name: cluster, Istio: istio}, trustDomain: trust, domain: domain}
 	}
 	f := &mesh.Fleet{}
-	if err := agree(f, []finding{one("a", "c1", "t", "d"), one("b", "c2", "t", "d")}); err != nil || f.TrustDomain != "t" || f.Domain != "d" || f.Istio != "1.31.0" {
+	if err := agree(f, []finding{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c2", "2", "1.30.2", "t", "d"), one("c", "c3", "3", "unknown", "t", "d")}); err != nil || f.TrustDomain != "t" || f.Domain != "d" || f.Istio != "1.30.2" {
 		t.Errorf("got %v, %+v", err, f)
 	}
-	err := agree(f, []finding{one("a", "c1", "t", "d"), one("b", "c1", "u", "e")})
-	for _, want := range []string{`both cluster "c1"`, `trust domain "t"`, `DNS domain "d"`} {
+	err := agree(f, []finding{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "2", "1.31.0", "u", "e")})
+	for _, want := range []string{`both call themselves "c1"`, `trust domain "t"`, `DNS domain "d"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q too", err, want)
+		}
+	}
+	var misuse Usage
+	if err := agree(f, []finding{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "1", "1.31.0", "t", "d")}); !errors.As(err, &misuse) || !strings.Contains(err.Error(), "lead to the same cluster") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestImagesOfAllClusters(t *testing.T) {
+	x := func(cluster string, images ...running) finding {
+		return finding{cluster: &mesh.Cluster{Name: cluster}, images: images}
+	}
+	a, b, c := mesh.ImageRef{Ref: "a"}, mesh.ImageRef{Ref: "b"}, mesh.ImageRef{Ref: "c", StandIn: "ours"}
+	got := images([]finding{x("c1", running{"ztunnel", a}, running{"pilot", a}), x("c2", running{"ztunnel", b}, running{"ztunnel", c}, running{"pilot", a}), x("c3", running{"ztunnel", a})})
+	want := map[string]mesh.ImageRef{"pilot": a, "ztunnel": c, "ztunnel@c1": a, "ztunnel@c2": b, "ztunnel@c3": a}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestStandInsSayWhatTheyAre(t *testing.T) {
+	for metrics, want := range map[string]bool{
+		"istio_build{component=\"ztunnel\",tag=\"nodeproxy\"} 1\n":                      true,
+		"# TYPE x gauge\nistio_build{component=\"ztunnel\",tag=\"1.31.0-nodeproxy\"} 1": false,
+		"istio_other{tag=\"nodeproxy\"} 1\n":                                            false,
+	} {
+		if got := judgeZtunnel([]byte(metrics)) != ""; got != want {
+			t.Errorf("%q: stand-in: %t", metrics, got)
+		}
+	}
+	for bootstrap, want := range map[string]bool{
+		`{"extensions":[{"name":"istio.metadata_exchange"}]}`:                                   false,
+		`{"extensions":[{"type_urls":["envoy.tcp.metadataexchange.config.MetadataExchange"]}]}`: false,
+		`{"extensions":[{"name":"envoy.filters.network.tcp_proxy"}]}`:                           true,
+	} {
+		if got := judgeProxy([]byte(bootstrap)) != ""; got != want {
+			t.Errorf("%q: stand-in: %t", bootstrap, got)
+		}
+	}
+}
+
+func TestAppImage(t *testing.T) {
+	for istio, want := range map[string]string{
+		"1.31.2":                        "docker.io/istio/app:1.31.2",
+		"1.31.0-0123abc-Clean":          "docker.io/istio/app:1.31.0",
+		"1.31-alpha.eed52ebb66ad-Clean": "gcr.io/istio-testing/app:1.31-alpha.eed52ebb66ad",
+		"unknown-unknown-Clean":         "docker.io/istio/app:latest",
+	} {
+		if got := AppImage(istio); got != want {
+			t.Errorf("%s: %s, want %s", istio, got, want)
 		}
 	}
 }
@@ -216,7 +287,7 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 		"kubeconfig":         {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
 	} {
 		o.Dir = dir
-		if _, _, err := Discover(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Discover(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		} else if strings.Contains(err.Error(), "secret-1") {
 			t.Errorf("a token is in %v", err)
@@ -234,7 +305,7 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "fleet.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir}); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if _, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir}); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a fleet file is overwritten: %v", err)
 	}
 }
@@ -254,7 +325,7 @@ func TestHealthNamesTheCluster(t *testing.T) {
 
 // The rights may grow with the suite, but never to these.
 func TestRBACIsNarrow(t *testing.T) {
-	objects := RBAC("amc-mesh", "amc-plain")
+	objects := RBAC(Rights{Namespaces: []string{"amc-mesh", "amc-plain"}})
 	writes := func(r rbacv1.PolicyRule) bool {
 		for _, v := range r.Verbs {
 			if v != "get" && v != "list" && v != "watch" {
@@ -266,11 +337,14 @@ func TestRBACIsNarrow(t *testing.T) {
 	for _, o := range objects {
 		var rules []rbacv1.PolicyRule
 		where := o.GetNamespace()
-		switch o := o.(type) {
+		switch o := o.Object.(type) {
 		case *rbacv1.ClusterRole:
 			rules = o.Rules
 		case *rbacv1.Role:
 			rules = o.Rules
+		}
+		if len(o.Why) != len(rules) {
+			t.Errorf("%s %s: %d reasons for %d rules", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), len(o.Why), len(rules))
 		}
 		for _, r := range rules {
 			for _, res := range r.Resources {
@@ -299,6 +373,15 @@ func TestRBACIsNarrow(t *testing.T) {
 			t.Errorf("%v in %s", err, doc)
 		}
 		docs++
+	}
+	if n := strings.Count(string(b), "\n# "); n != strings.Count(string(b), "- apiGroups:") || n == 0 {
+		t.Errorf("%d reasons in the YAML:\n%s", n, b)
+	}
+	if strings.Contains(string(b), "istio-system\n  resources: [namespaces]") || strings.Contains(string(b), "- istio-system\n") {
+		t.Error("istio-system may be changed without --allow-mesh-admin")
+	}
+	if b, _ := YAML(RBAC(Rights{MeshAdmin: true})); !strings.Contains(string(b), "- istio-system\n") {
+		t.Error("istio-system may not be changed with --allow-mesh-admin")
 	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))

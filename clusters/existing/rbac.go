@@ -3,6 +3,7 @@ package existing
 import (
 	"bytes"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -16,54 +17,106 @@ import (
 // Account is the ServiceAccount that the rights are given to, in namespace Account.
 const Account = "amc"
 
-var (
-	read  = []string{"get", "list", "watch"}
-	write = []string{"get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"}
+// Rights says for what they are to be enough.
+type Rights struct {
+	// Namespaces that the suite works in.
+	Namespaces []string
+	// GatewayNamespace is that of the east-west gateways; default istio-system.
+	GatewayNamespace string
+	// MeshAdmin adds what specs need that change istio-system.
+	MeshAdmin bool
+}
+
+// Grant is an object to apply, with the reason for each of its rules.
+type Grant struct {
+	client.Object
+	Why []string
+}
+
+// right is a rule with its reason.
+type right struct {
+	why       string
+	group     string
+	resources string // separated by blanks
+	verbs     string
+	names     []string
+}
+
+const (
+	see   = "get list watch"
+	write = "get list watch create patch delete" // server-side apply is a patch, which creates what is not there
 )
 
-// RBAC is the least that the suite needs on clusters which are not its own, for a ServiceAccount of its own.
+func rules(rights []right) (rules []rbacv1.PolicyRule, whys []string) {
+	for _, r := range rights {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.group}, Resources: strings.Fields(r.resources), Verbs: strings.Fields(r.verbs), ResourceNames: r.names})
+		whys = append(whys, r.why)
+	}
+	return rules, whys
+}
+
+// RBAC is the least that the suite needs on clusters which are not its own, for a ServiceAccount of its own. Each right was seen to be used by a run of all specs.
 //
 // RBAC cannot restrict the creation of namespaces to names, nor roles to a prefix of namespaces. So the suite gets no right to create any: the
 // namespaces that it works in are part of the list, made by whoever applies it, and all its rights to write are roles in them. Nothing outside of them can be changed:
 // what would change istio-system is skipped. Deleting the objects of the list takes everything away again.
-func RBAC(namespaces ...string) []client.Object {
-	account := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: Account, Name: Account}}
-	all := []client.Object{
-		&corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: Account}},
-		&corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: metav1.ObjectMeta{Namespace: Account, Name: Account}},
-		&rbacv1.ClusterRole{TypeMeta: kindOf("ClusterRole"), ObjectMeta: metav1.ObjectMeta{Name: Account}, Rules: []rbacv1.PolicyRule{
-			// To know the topology, find the gateways, whatever namespace they are in, and see what is left behind.
-			{APIGroups: []string{""}, Resources: []string{"nodes", "namespaces", "pods"}, Verbs: read},
-			{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"gateways", "gatewayclasses"}, Verbs: read},
-			{APIGroups: []string{"apiextensions.k8s.io"}, Resources: []string{"customresourcedefinitions"}, Verbs: read},
-			// To label its own namespaces.
-			{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: namespaces, Verbs: []string{"patch", "update"}},
-		}},
-		&rbacv1.ClusterRoleBinding{TypeMeta: kindOf("ClusterRoleBinding"), ObjectMeta: metav1.ObjectMeta{Name: Account}, RoleRef: roleRef("ClusterRole"), Subjects: account},
+func RBAC(o Rights) []Grant {
+	if o.GatewayNamespace == "" {
+		o.GatewayNamespace = istiod.Namespace
 	}
-	role := func(namespace string, rules []rbacv1.PolicyRule) {
+	account := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: Account, Name: Account}}
+	namespace := func(name string) Grant {
+		return Grant{Object: &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}}}
+	}
+	labelled := o.Namespaces
+	if o.MeshAdmin {
+		labelled = append([]string{istiod.Namespace}, labelled...)
+	}
+	everywhere, why := rules([]right{
+		{"topology: names of networks, regions and zones; images that nodes have; addresses that must not answer", "", "nodes namespaces", see, nil},
+		{"the gateways' pods, whatever their namespace", "", "pods", see, nil},
+		{"the gateways, their addresses, and the classes that istiod serves", "gateway.networking.k8s.io", "gateways gatewayclasses", see, nil},
+		{"which kinds there are", "apiextensions.k8s.io", "customresourcedefinitions", see, nil},
+		{"labels of its own namespaces", "", "namespaces", "patch", labelled},
+	})
+	all := []Grant{
+		namespace(Account),
+		{Object: &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: metav1.ObjectMeta{Namespace: Account, Name: Account}}},
+		{&rbacv1.ClusterRole{TypeMeta: kindOf("ClusterRole"), ObjectMeta: metav1.ObjectMeta{Name: Account}, Rules: everywhere}, why},
+		{Object: &rbacv1.ClusterRoleBinding{TypeMeta: kindOf("ClusterRoleBinding"), ObjectMeta: metav1.ObjectMeta{Name: Account}, RoleRef: roleRef("ClusterRole"), Subjects: account}},
+	}
+	role := func(namespace string, rights ...right) {
+		r, why := rules(rights)
 		all = append(all,
-			&rbacv1.Role{TypeMeta: kindOf("Role"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, Rules: rules},
-			&rbacv1.RoleBinding{TypeMeta: kindOf("RoleBinding"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, RoleRef: roleRef("Role"), Subjects: account})
+			Grant{&rbacv1.Role{TypeMeta: kindOf("Role"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, Rules: r}, why},
+			Grant{Object: &rbacv1.RoleBinding{TypeMeta: kindOf("RoleBinding"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, RoleRef: roleRef("Role"), Subjects: account}})
 	}
 	// Evidence, never the verdict: versions, settings, metrics and logs of the mesh's parts. No Secrets.
-	role(istiod.Namespace, []rbacv1.PolicyRule{
-		{APIGroups: []string{""}, Resources: []string{"pods", "pods/log", "services", "configmaps", "events"}, Verbs: read},
-		{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, Verbs: []string{"create"}},
-		{APIGroups: []string{"apps"}, Resources: []string{"deployments", "daemonsets", "replicasets"}, Verbs: read},
-		{APIGroups: []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io"}, Resources: []string{"*"}, Verbs: read},
-	})
-	for _, ns := range namespaces {
-		all = append(all, &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: ns}})
-		role(ns, []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"pods", "services", "serviceaccounts", "configmaps", "endpoints"}, Verbs: write},
-			{APIGroups: []string{""}, Resources: []string{"pods/log", "events"}, Verbs: read},
-			{APIGroups: []string{""}, Resources: []string{"pods/portforward", "serviceaccounts/token"}, Verbs: []string{"create"}},
-			{APIGroups: []string{"apps"}, Resources: []string{"deployments", "deployments/scale", "replicasets", "statefulsets", "daemonsets"}, Verbs: write},
-			{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: write},
-			{APIGroups: []string{"gateway.networking.k8s.io"}, Resources: []string{"gateways", "httproutes", "grpcroutes", "tcproutes", "tlsroutes", "referencegrants", "backendtlspolicies"}, Verbs: write},
-			{APIGroups: []string{"networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io"}, Resources: []string{"*"}, Verbs: write},
-		})
+	role(istiod.Namespace,
+		right{"evidence: what the mesh's parts say in logs and events", "", "pods/log services configmaps events", see, nil},
+		right{"istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand", "", "pods/portforward", "create", nil},
+		right{"evidence", "apps", "deployments daemonsets replicasets", see, nil},
+		right{"policies and settings of the whole mesh", "security.istio.io", "*", see, nil},
+		right{"policies and settings of the whole mesh", "networking.istio.io", "*", see, nil},
+		right{"policies and settings of the whole mesh", "telemetry.istio.io", "*", see, nil},
+	)
+	if o.GatewayNamespace != istiod.Namespace {
+		role(o.GatewayNamespace, right{"the gateways' own ports: HBONE calls by hand, listeners", "", "pods/portforward", "create", nil})
+	}
+	for _, ns := range o.Namespaces {
+		all = append(all, namespace(ns))
+		role(ns,
+			right{"workloads", "", "services serviceaccounts", write, nil},
+			right{"workloads", "apps", "deployments", write, nil},
+			right{"workloads", "discovery.k8s.io", "endpointslices", write, nil},
+			right{"the mesh's root certificate", "", "configmaps", see, nil},
+			right{"why a pod does not start", "", "pods/log events", see, nil},
+			right{"driving the clients, and certificates of the mesh in their name", "", "pods/portforward serviceaccounts/token", "create", nil},
+			right{"waypoints and routes", "gateway.networking.k8s.io", "gateways httproutes grpcroutes", write, nil},
+			right{"traffic settings", "networking.istio.io", "*", write, nil},
+			right{"policies", "security.istio.io", "*", write, nil},
+			right{"telemetry", "telemetry.istio.io", "*", write, nil},
+		)
 	}
 	return all
 }
@@ -76,16 +129,26 @@ func roleRef(kind string) rbacv1.RoleRef {
 	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: Account}
 }
 
-// YAML is the objects as `kubectl apply -f -` takes them.
-func YAML(objects []client.Object) ([]byte, error) {
+// YAML is the grants as `kubectl apply -f -` takes them, each rule below its reason.
+func YAML(grants []Grant) ([]byte, error) {
 	var b bytes.Buffer
-	for _, o := range objects {
-		y, err := yaml.Marshal(o)
+	for _, g := range grants {
+		y, err := yaml.Marshal(g.Object)
 		if err != nil {
-			return nil, fmt.Errorf("%T %s: %w", o, client.ObjectKeyFromObject(o), err)
+			return nil, fmt.Errorf("%T %s: %w", g.Object, client.ObjectKeyFromObject(g.Object), err)
 		}
 		b.WriteString("---\n")
-		b.Write(bytes.ReplaceAll(y, []byte("  creationTimestamp: null\n"), nil))
+		why := g.Why
+		for line := range strings.Lines(string(y)) {
+			switch {
+			case strings.Contains(line, "creationTimestamp: null"), line == "status: {}\n", line == "spec: {}\n":
+				continue
+			case strings.HasPrefix(line, "- apiGroups:") && len(why) > 0:
+				fmt.Fprintf(&b, "# %s\n", why[0])
+				why = why[1:]
+			}
+			b.WriteString(line)
+		}
 	}
 	return b.Bytes(), nil
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/clusters/existing"
+	"ambient.test/conformance/framework/mesh"
+)
+
+func fleetCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "fleet",
+		Short: "clusters that somebody else made",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return usage("say what to do with the fleet: `amc fleet init --contexts a,b` describes clusters that somebody else made")
+		},
+	}
+	c.AddCommand(fleetInitCommand())
+	return c
+}
+
+func fleetInitCommand() *cobra.Command {
+	var o existing.Options
+	c := &cobra.Command{
+		Use:   "init --contexts a,b",
+		Short: "describe clusters that somebody else made in a fleet file, by what their API servers say",
+		Long: `Init asks the API servers of a mesh that is installed already for networks, gateways, versions, flags and images, and writes the fleet file and a private
+copy of each context (0600). Nothing is changed, neither in the clusters nor in your kubeconfig. Specs that would change istio-system are skipped ("not ours to
+change") unless --allow-mesh-admin is given; they put back what they change.
+
+The rights it needs are those of ` + "`amc rbac`" + `.
+
+The suite calls with Istio's echo application and is called by it. Unless --app-image names one that your nodes can pull, it is the one that Istio itself
+publishes for the version of your istiod: docker.io/istio/app:VERSION for releases, gcr.io/istio-testing/app:VERSION for development builds.`,
+		Example: `  amc fleet init --contexts east,west
+  amc fleet init --contexts east,west --kubeconfig clusters.yaml --dir _artifacts --app-image registry.example/istio/app:1.31.2`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			f, err := existing.Discover(c.Context(), o)
+			var misuse existing.Usage
+			switch {
+			case errors.As(err, &misuse):
+				return usage("%w", err)
+			case err != nil:
+				return unknown(fmt.Errorf("nothing was written: %w", err))
+			}
+			describeFleet(c.OutOrStdout(), f)
+			return nil
+		},
+	}
+	c.Flags().StringSliceVar(&o.Contexts, "contexts", nil, "contexts of the kubeconfig, one for each cluster of the mesh")
+	c.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: as kubectl finds it)")
+	c.Flags().StringVar(&o.Dir, "dir", artifactsDefault, "folder of the fleet file")
+	c.Flags().StringVar(&o.AppImage, "app-image", "", "reference of Istio's echo application (default: the one that Istio publishes for the version found)")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-admin", false, "let specs change istio-system, and put it back")
+	return c
+}
+
+// describeFleet says what was found and what follows of it.
+func describeFleet(out io.Writer, f *mesh.Fleet) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CLUSTER\tNETWORK\tKUBERNETES\tISTIO\tNODES\tGATEWAYS")
+	for _, c := range f.Clusters {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", c.Name, c.Network, c.Kubernetes, c.Istio, c.Nodes, strings.Join(c.GatewayAddresses, " "))
+	}
+	fmt.Fprintln(w, "\nIMAGE\tREFERENCE\tDIGEST")
+	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
+		i := f.Images[name]
+		what := i.Digest
+		if i.Source != existing.Found {
+			what = "(for the suite's own pods)"
+		}
+		if i.StandIn != "" {
+			what += "  stand-in: " + i.StandIn
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", name, i.Ref, what)
+	}
+	_ = w.Flush()
+	fmt.Fprintln(out)
+	if f.Images["app"].Source != "override" {
+		fmt.Fprintln(out, "The echo application's image is the one that Istio publishes; name another with --app-image if the nodes cannot pull it.")
+	}
+	if !f.MeshAdmin {
+		fmt.Fprintln(out, "Specs that change istio-system will be skipped: it is not ours to change. --allow-mesh-admin lets them.")
+	}
+	fmt.Fprintf(out, "Wrote %s. Next: `amc run --fleet %s`\n", f.Path(), shown(f.Path()))
+}
+
+// shown is the path as one would type it.
+func shown(path string) string {
+	here, err := filepath.Abs(".")
+	if err != nil {
+		return path
+	}
+	if r, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(r, "..") {
+		return r
+	}
+	return path
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"ambient.test/conformance/clusters/existing"
+	"ambient.test/conformance/framework/prove"
+)
+
+func rbacCommand() *cobra.Command {
+	o := existing.Rights{Namespaces: []string{prove.MeshNamespace, prove.PlainNamespace}}
+	c := &cobra.Command{
+		Use:   "rbac",
+		Short: "print the least rights that the suite needs on clusters that somebody else made",
+		Long: `Rbac prints namespaces, a ServiceAccount and roles as YAML, with the reason for each right. Somebody who administers the clusters applies it to each of them
+and hands out tokens of the account; deleting it takes everything away again. The suite gets no right to make namespaces: those it works in are in the list.`,
+		Example: `  amc rbac | kubectl --context east apply -f -
+  kubectl --context east --namespace amc create token amc --duration 8h`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			b, err := existing.YAML(existing.RBAC(o))
+			if err != nil {
+				return err
+			}
+			_, err = c.OutOrStdout().Write(b)
+			return err
+		},
+	}
+	c.Flags().StringVar(&o.GatewayNamespace, "gateway-namespace", "istio-system", "namespace of the east-west gateways")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-admin", false, "add the rights to change istio-system that `amc fleet init --allow-mesh-admin` makes use of")
+	return c
+}
