@@ -186,6 +186,8 @@ type State struct {
 	Automated bool
 	// Why there is no spec; empty when there is one.
 	Why string
+	// Provisional: there is a spec, and it does not run while a dispute over it lasts.
+	Provisional bool
 }
 
 // Proven is the state of a behaviour that has a spec; a test of the suites holds that it is there.
@@ -193,3 +195,8 @@ var Proven = State{Automated: true}
 
 // notAutomated is the state of a behaviour without a spec.
 func notAutomated(why string) State { return State{Why: why} }
+
+// provisional is the state of a behaviour whose spec is disputed as wrong: it makes nobody non-conformant until the issue is settled. See docs/certify.md.
+func provisional(issue, why string) State {
+	return State{Why: "provisional, disputed in " + issue + ": " + why, Provisional: true}
+}

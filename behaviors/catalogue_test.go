@@ -84,10 +84,16 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 }
 
 func TestGoodBehaviorIsGood(t *testing.T) {
+	disputed := good()
+	disputed.ID, disputed.State = "LB-91", provisional("example/suite#7", "the page was read wrongly")
 	var r registry
 	r.declare(good(), 1)
+	r.declare(disputed, 1)
 	if err := r.check(); err != nil {
 		t.Fatal(err)
+	}
+	if disputed.State.Automated || !strings.Contains(disputed.State.Why, "disputed in example/suite#7: the page") {
+		t.Errorf("%+v: a disputed spec runs, or does not say why it does not", disputed.State)
 	}
 }
 

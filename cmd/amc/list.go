@@ -33,6 +33,7 @@ type selection struct {
 const (
 	stateProven  = "proven"
 	stateNotYet  = "not-automated"
+	stateOpen    = "provisional"
 	formatTable  = "table"
 	formatJSON   = "json"
 	formatMarkup = "markdown"
@@ -70,14 +71,14 @@ func listCommand() *cobra.Command {
 	f.StringVar(&s.istio, "istio", "", "only what is promised for this Istio version, for example 1.31")
 	f.StringSliceVar(&s.needs, "need", nil, fmt.Sprintf("only what has one of these needs: %s", words(needs())))
 	f.StringSliceVar(&s.features, "feature", nil, "only what belongs to one of these features (see --features)")
-	f.StringVar(&s.state, "state", "", fmt.Sprintf("only these: %s (a spec proves it) or %s", stateProven, stateNotYet))
+	f.StringVar(&s.state, "state", "", fmt.Sprintf("only these: %s (a spec proves it), %s (its spec is disputed and does not run) or %s", stateProven, stateOpen, stateNotYet))
 	f.BoolVar(&features, "features", false, "list the features that can be claimed instead")
 	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)
 	complete(c, "chapter", chapterWords())
 	complete(c, "level", strs(behaviors.Levels))
 	complete(c, "profile", strs(behaviors.Profiles))
 	complete(c, "need", strs(needs()))
-	complete(c, "state", []string{stateProven, stateNotYet})
+	complete(c, "state", states)
 	complete(c, "feature", featureWords())
 	return c
 }
@@ -95,7 +96,7 @@ func (s selection) find() ([]*behaviors.Behavior, error) {
 		known []string
 	}{
 		{"chapter", s.chapters, chapterWords()}, {"level", s.levels, strs(behaviors.Levels)}, {"need", s.needs, strs(needs())},
-		{"profile", nonEmpty(s.profile), strs(behaviors.Profiles)}, {"state", nonEmpty(s.state), []string{stateProven, stateNotYet}}, {"feature", s.features, featureWords()},
+		{"profile", nonEmpty(s.profile), strs(behaviors.Profiles)}, {"state", nonEmpty(s.state), states}, {"feature", s.features, featureWords()},
 	} {
 		for _, g := range set.got {
 			if !slices.Contains(set.known, g) {
@@ -129,9 +130,14 @@ func (s selection) find() ([]*behaviors.Behavior, error) {
 	}), nil
 }
 
+var states = []string{stateProven, stateOpen, stateNotYet}
+
 func stateOf(b *behaviors.Behavior) string {
-	if b.State.Automated {
+	switch {
+	case b.State.Automated:
 		return stateProven
+	case b.State.Provisional:
+		return stateOpen
 	}
 	return stateNotYet
 }
