@@ -5,13 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/onsi/ginkgo/v2"
+	"github.com/onsi/ginkgo/v2/formatter"
+	"github.com/onsi/ginkgo/v2/types"
 	"github.com/onsi/gomega"
 
-	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/prove"
 
@@ -32,54 +34,143 @@ import (
 type Options struct {
 	Fleet *mesh.Fleet
 	Times prove.Times
+	// Parallel is how many specs may be under way at once; default 1.
+	Parallel int
+	// Seed of the specs' order; 0 = Ginkgo's own, from the clock.
+	Seed int64
 	// Skip says why a behaviour is not run; nil runs all.
 	Skip func(id string) (reason string, skip bool)
-	// Record is told each result as soon as it is there, before the spec cleans up.
+	// Record is told each result as soon as it is there, before the spec cleans up; from several goroutines when specs run side by side.
 	Record func(ctx context.Context, r prove.Result)
-	Out    io.Writer // progress, one line a spec
+	// Out is where progress goes: one line a spec.
+	Out io.Writer
+	// Verbose adds what each spec saw to the progress.
+	Verbose bool
+	// Quiet keeps Ginkgo's own words off the terminal.
+	Quiet bool
+	// GinkgoReport is a file for Ginkgo's report in JSON; empty = none.
+	GinkgoReport string
 }
 
-// Run runs the specs against the fleet and returns all results; the error is set when the standing workloads could not be made.
-func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) ([]prove.Result, error) {
+// Summary is what a run brought besides the results that were recorded.
+type Summary struct {
+	Seed          int64
+	Standing, Ran time.Duration // standing workloads; all specs
+	// Leaks is what specs left behind and what could not be cleaned up. LeaksKnown is false when that could not be found out.
+	Leaks      []string
+	LeaksKnown bool
+}
+
+// Run runs the specs against the fleet. The error is set when they could not begin: authoring mistakes, or the standing workloads could not be made.
+// When ctx is cancelled, the specs under way end as unknown and clean up, and no other begins.
+func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, error) {
 	if err := prove.Check(); err != nil {
 		return nil, fmt.Errorf("authoring mistakes:\n%w", err)
 	}
-	start := time.Now()
+	if o.Skip == nil {
+		o.Skip = func(string) (string, bool) { return "", false }
+	}
+	swept, err := prove.Sweep(ctx, o.Fleet)
+	if len(swept) > 0 {
+		fmt.Fprintf(o.Out, "an earlier run was cut off and left something, which is put right now: %s\n", strings.Join(swept, "; "))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what an earlier run left cannot be removed: %w", err)
+	}
+	begin := time.Now()
 	world, err := prove.Build(ctx, o.Fleet, o.Times)
 	if err != nil {
 		return nil, err
 	}
 	defer world.Close()
-	fmt.Fprintf(o.Out, "standing workloads ready in %s\n", time.Since(start).Round(100*time.Millisecond))
-	var mu sync.Mutex
-	var results []prove.Result
-	skip := o.Skip
-	if skip == nil {
-		skip = func(string) (string, bool) { return "", false }
-	}
-	prove.Use(&prove.Runner{
-		World: world,
-		Skip:  skip,
-		Begin: func(b *behaviors.Behavior) { fmt.Fprintf(o.Out, "%-9s %s\n", b.ID, b.Promise) },
-		End: func(ctx context.Context, r prove.Result) {
-			mu.Lock()
-			results = append(results, r)
-			mu.Unlock()
-			fmt.Fprintf(o.Out, "%-9s %s in %s\n", r.Behavior.ID, r.Verdict, r.Took.Round(100*time.Millisecond))
-			for _, n := range r.Observations {
-				fmt.Fprintf(o.Out, "          %s\n", n)
-			}
-			if r.Message != "" {
-				fmt.Fprintf(o.Out, "          %s\n", r.Message)
-			}
-			if o.Record != nil {
-				o.Record(ctx, r)
-			}
-		},
-	})
+	s := &Summary{Standing: time.Since(begin)}
+	fmt.Fprintf(o.Out, "standing workloads ready in %s\n", seconds(s.Standing))
+
+	show := &progress{out: o.Out, verbose: o.Verbose}
+	runner := &prove.Runner{World: world, Skip: o.Skip, Parallel: o.Parallel, End: func(ctx context.Context, r prove.Result) {
+		if o.Record != nil {
+			o.Record(ctx, r)
+		}
+		show.ended(r)
+	}}
+	prove.Use(runner)
 	gomega.RegisterFailHandler(ginkgo.Fail)
 	suite, reporter := ginkgo.GinkgoConfiguration()
 	reporter.Succinct = true
-	ginkgo.RunSpecs(t, "Istio ambient multicluster", suite, reporter)
-	return results, nil
+	reporter.JSONReport = o.GinkgoReport
+	if o.Seed != 0 {
+		suite.RandomSeed = o.Seed
+	}
+	s.Seed = suite.RandomSeed
+	if o.Quiet {
+		out := formatter.ColorableStdOut
+		formatter.ColorableStdOut = io.Discard
+		defer func() { formatter.ColorableStdOut = out }()
+	}
+	ids := order(suite, reporter)
+	for _, id := range ids {
+		if _, skip := o.Skip(id); !skip {
+			show.of++
+		}
+	}
+	begin = time.Now()
+	wait := runner.Start(ctx, ids)
+	ginkgo.RunSpecs(t, title, suite, reporter)
+	wait()
+	s.Ran = time.Since(begin)
+
+	for _, err := range runner.Leaked() {
+		s.Leaks = append(s.Leaks, err.Error())
+	}
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+	defer cancel()
+	left, err := prove.Leaks(after, o.Fleet)
+	s.Leaks, s.LeaksKnown = append(s.Leaks, left...), err == nil
+	if err != nil {
+		fmt.Fprintf(o.Out, "whether specs left something behind is not known: %v\n", err)
+	}
+	return s, nil
 }
+
+const title = "Istio ambient multicluster"
+
+// order is which specs Ginkgo will ask for, and in which order: its focus, its labels and its seed count.
+func order(suite types.SuiteConfig, reporter types.ReporterConfig) []string {
+	reporter.JSONReport = ""
+	var ids []string
+	for _, r := range ginkgo.PreviewSpecs(title, suite, reporter).SpecReports {
+		if r.LeafNodeType == types.NodeTypeIt && r.State.Is(types.SpecStatePassed) && len(r.LeafNodeLabels) > 0 {
+			ids = append(ids, r.LeafNodeLabels[0])
+		}
+	}
+	return ids
+}
+
+// progress prints a line for each spec that has ended.
+type progress struct {
+	out     io.Writer
+	verbose bool
+	of      int
+
+	mu sync.Mutex
+	n  int
+}
+
+func (p *progress) ended(r prove.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n++
+	var b strings.Builder
+	fmt.Fprintf(&b, "%*d/%d  %-9s %-14s %6s  %s\n", len(fmt.Sprint(p.of)), p.n, p.of, r.Behavior.ID, r.Verdict, seconds(r.Took), r.Behavior.Promise)
+	if p.verbose {
+		for _, o := range r.Observations {
+			fmt.Fprintf(&b, "          %s\n", o)
+		}
+	}
+	if r.Message != "" {
+		fmt.Fprintf(&b, "          %s\n", strings.ReplaceAll(r.Message, "\n", "\n          "))
+	}
+	_, _ = io.WriteString(p.out, b.String())
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"flag"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ambient.test/conformance/framework/mesh"
@@ -14,7 +16,9 @@ import (
 var (
 	fleetFile = flag.String("fleet", "", "fleet file; without it no spec runs and only the authoring is checked")
 	settle    = flag.Duration("settle", prove.DefaultTimes.Settle, "how long a change may take to show in traffic")
+	hold      = flag.Duration("hold", prove.DefaultTimes.Hold, "how long it must then stay")
 	only      = flag.String("only", "", "ids to run, separated by commas; default all")
+	parallel  = flag.Int("side-by-side", 1, "how many specs may be under way at once")
 )
 
 // TestAuthoring needs no cluster: the catalogue and the specs agree.
@@ -33,13 +37,19 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Fleet: f, Times: prove.DefaultTimes, Out: os.Stdout}
-	o.Times.Settle = *settle
+	o := Options{Fleet: f, Times: prove.DefaultTimes, Parallel: *parallel, Out: os.Stdout, Verbose: true}
+	o.Times.Settle, o.Times.Hold = *settle, *hold
 	if *only != "" {
 		ids := "," + *only + ","
 		o.Skip = func(id string) (string, bool) { return "not asked for", !strings.Contains(ids, ","+id+",") }
 	}
-	if _, err := Run(context.Background(), t, o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	s, err := Run(ctx, t, o)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, left := range s.Leaks {
+		t.Errorf("left behind: %s", left)
 	}
 }

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/onsi/ginkgo/v2"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
@@ -36,24 +35,10 @@ type Result struct {
 	Outcome      string // limitations: which of the named outcomes was seen
 	Observations []string
 	Converge     []time.Duration // times from a change to its stable effect
+	Calls        []string        // what was called and what became of it, one line each; the middle is left out of many
 	Started      time.Time
 	Took         time.Duration
 }
-
-// Runner is what a run sets before specs start.
-type Runner struct {
-	World *World
-	// Skip says why a behaviour is not run; ok false = it runs.
-	Skip func(id string) (reason string, ok bool)
-	// Begin and End frame each spec that runs. End is called before anything is cleaned up, so that evidence can be saved.
-	Begin func(b *behaviors.Behavior)
-	End   func(ctx context.Context, r Result)
-}
-
-var current *Runner
-
-// Use sets the runner. It must be set before Ginkgo runs the specs.
-func Use(r *Runner) { current = r }
 
 // Spec is one run of a spec's body: its world, its claims and what it saw.
 type Spec struct {
@@ -63,6 +48,7 @@ type Spec struct {
 
 	mu       sync.Mutex
 	result   Result
+	dropped  int // calls left out of the result
 	claims   int
 	twins    int
 	changed  time.Time
@@ -75,32 +61,65 @@ type verdict struct {
 	msg string
 }
 
-func run(ctx ginkgo.SpecContext, b *behaviors.Behavior, body func(*Spec)) {
-	if current == nil {
-		ginkgo.Fail("no runner: specs are run by `amc run` or `go test ./suites`")
-	}
-	if why, skip := current.Skip(b.ID); skip {
-		ginkgo.Skip(why)
-	}
-	bctx, cancel := context.WithTimeout(ctx, current.World.Times.Spec)
+// prove runs the body of one spec and tells the runner what it found, before anything is cleaned up.
+func (r *Runner) prove(ctx context.Context, d declared) Result {
+	sctx, cancel := context.WithTimeout(ctx, r.World.Times.Spec)
 	defer cancel()
-	s := &Spec{World: current.World, Behavior: b, Ctx: bctx, result: Result{Behavior: b, Verdict: Conformant, Started: time.Now()}, changed: time.Now()}
-	if current.Begin != nil {
-		current.Begin(b)
+	s := &Spec{World: r.World, Behavior: d.behavior, result: Result{Behavior: d.behavior, Verdict: Conformant, Started: time.Now()}, changed: time.Now()}
+	s.Ctx = traffic.Watched(sctx, s.called)
+	if r.Begin != nil {
+		r.Begin(d.behavior)
 	}
-	defer s.cleanup()
-	if v := s.attempt(func() { body(s) }); v != nil {
+	v := s.attempt(func() { d.body(s) })
+	switch {
+	case ctx.Err() != nil: // whatever broke or was refused may have been us
+		v = &verdict{Unknown, "the run was interrupted while it was under way" + because(v)}
+	case sctx.Err() != nil:
+		v = &verdict{Unknown, fmt.Sprintf("it was not done within its %s", r.World.Times.Spec) + because(v)}
+	case v == nil && (s.claims == 0 || s.twins == 0):
+		v = &verdict{Unknown, fmt.Sprintf("authoring mistake: the spec made %d claims and %d twins; each needs at least one, a spec that cannot fail proves nothing", s.claims, s.twins)}
+	}
+	if v != nil {
 		s.result.Verdict, s.result.Message = v.v, v.msg
-	} else if s.claims == 0 || s.twins == 0 {
-		s.result.Verdict, s.result.Message = Unknown, fmt.Sprintf("authoring mistake: the spec made %d claims and %d twins; each needs at least one, a spec that cannot fail proves nothing", s.claims, s.twins)
 	}
 	s.result.Took = time.Since(s.result.Started)
-	if current.End != nil {
-		current.End(ctx, s.result)
+	if r.End != nil {
+		r.End(ctx, s.result)
 	}
-	if s.result.Verdict != Conformant {
-		ginkgo.Fail(string(s.result.Verdict)+": "+s.result.Message, 1)
+	r.cleanUp(ctx, s)
+	return s.result
+}
+
+func because(v *verdict) string {
+	if v == nil {
+		return ""
 	}
+	return "; it ended with: " + v.msg
+}
+
+// called keeps a line for each set of calls: all of the first and of the last, since a spec that polls makes very many.
+func (s *Spec) called(c traffic.Record) {
+	line := fmt.Sprintf("%s  %s -> %s (%d, %s): ", c.At.UTC().Format("15:04:05.000"), c.From, c.Call.URL, max(c.Call.Times, c.Call.Reuse, 1), round(c.Took))
+	if c.Err != nil {
+		line += c.Err.Error()
+	} else {
+		line += c.Outcomes.String()
+		for _, o := range c.Outcomes {
+			if o.Kind != traffic.Reached && o.Kind != traffic.Other && o.Kind != traffic.TLSAlert && o.Detail != "" { // those two have it in their names
+				line += fmt.Sprintf("; the first that failed: %.300s", strings.ReplaceAll(o.Detail, "\n", " "))
+				break
+			}
+		}
+	}
+	const first, last = 50, 250
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.result.Calls) >= first+last {
+		s.dropped++
+		s.result.Calls = slices.Delete(s.result.Calls, first, first+1)
+		s.result.Calls[first] = fmt.Sprintf("... %d more ...", s.dropped+1)
+	}
+	s.result.Calls = append(s.result.Calls, line)
 }
 
 // attempt runs f and catches the verdict that ended it; any other panic is a defect of the suite and so leaves the mesh's conformance unknown.
@@ -118,20 +137,6 @@ func (s *Spec) attempt(f func()) (out *verdict) {
 	f()
 	return nil
 }
-
-func (s *Spec) cleanup() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Ctx), 30*time.Second)
-	defer cancel()
-	for i := len(s.cleanups) - 1; i >= 0; i-- {
-		if err := s.cleanups[i](ctx); err != nil {
-			ginkgo.GinkgoWriter.Printf("cleaning up after %s: %v\n", s.Behavior.ID, err)
-			CleanupErrors = append(CleanupErrors, fmt.Errorf("%s: %w", s.Behavior.ID, err))
-		}
-	}
-}
-
-// CleanupErrors are clean-ups that failed; a run that has some is not clean.
-var CleanupErrors []error
 
 // Cleanup runs f after the spec, last registered first, once its evidence is saved.
 func (s *Spec) Cleanup(f func(context.Context) error) {
@@ -159,7 +164,6 @@ func (s *Spec) Note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.result.Observations = append(s.result.Observations, fmt.Sprintf(format, args...))
-	ginkgo.GinkgoWriter.Printf("  "+format+"\n", args...)
 }
 
 // Saw records which of a limitation's named outcomes happened. An outcome outside the named set, or an unsafe one, ends the spec as non-conformant.
@@ -264,7 +268,7 @@ func (s *Spec) poll(counter *int, prefix, what string, f func(ctx context.Contex
 			return took
 		}
 		if s.Ctx.Err() != nil {
-			s.Must(fmt.Errorf("the spec ran out of its %s: %w", s.Times.Spec, errors.Join(s.Ctx.Err(), err)))
+			s.Must(errors.Join(s.Ctx.Err(), err))
 		}
 		if time.Since(start) > s.Times.Settle {
 			s.Must(err)
@@ -289,7 +293,8 @@ func (s *Spec) settle(counter *int, prefix string, calls Calls, want expect.Expe
 		if ok, _ := want.Match(os); ok {
 			break
 		}
-		if time.Since(start) > s.Times.Settle || s.Ctx.Err() != nil {
+		s.Must(s.Ctx.Err())
+		if time.Since(start) > s.Times.Settle {
 			panic(verdict{NonConformant, fmt.Sprintf("%s%s%s\n%s\nafter    %s and %d rounds of calls", where(), prefix, calls, want.FailureMessage(os), round(time.Since(start)), polls)})
 		}
 	}

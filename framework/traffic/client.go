@@ -56,8 +56,34 @@ func Dial(pod *podnet.Pod, name string) (*Client, error) {
 // Close ends the stream.
 func (c *Client) Close() { _ = c.grpc.Close(); c.Pod.Close() }
 
+// Record is one Do: who called what, and what became of it.
+type Record struct {
+	At       time.Time // when it began
+	Took     time.Duration
+	From     string // name of the client
+	Call     Call
+	Outcomes Outcomes
+	Err      error // the pod could not be driven
+}
+
+type watcher struct{}
+
+// Watched is a context under which every Do is told to tell when it has ended, from the goroutine that made it.
+func Watched(ctx context.Context, tell func(Record)) context.Context {
+	return context.WithValue(ctx, watcher{}, tell)
+}
+
 // Do makes the calls and says what became of each. The error is the suite's own: the pod could not be driven, nothing is known about the mesh.
 func (c *Client) Do(ctx context.Context, call Call) (Outcomes, error) {
+	start := time.Now()
+	out, err := c.do(ctx, call)
+	if tell, ok := ctx.Value(watcher{}).(func(Record)); ok {
+		tell(Record{At: start, Took: time.Since(start), From: c.Name, Call: call, Outcomes: out, Err: err})
+	}
+	return out, err
+}
+
+func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 	times := max(call.Times, 1)
 	if call.Reuse > 1 {
 		out, err := c.forward(ctx, call, call.Reuse)

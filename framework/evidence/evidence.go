@@ -1,0 +1,178 @@
+// Package evidence saves what the clusters looked like when a spec was not conformant, before anything is cleaned up.
+//
+// Everything comes through the API servers. It is bounded in size and in time, because the cluster that broke a spec may not answer: what could not be had is
+// named in missing.txt and the run goes on. Secrets are never read, and what looks like one in a log is taken out.
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/reports"
+)
+
+// Patience is how long saving the evidence of one spec may take.
+const Patience = 8 * time.Second
+
+// Limits of what is kept, in bytes.
+const (
+	maxFile = 1 << 20
+	maxCase = 16 << 20 // of all files of one spec
+)
+
+// sideBySide is how many questions a cluster is asked at once.
+const sideBySide = 6
+
+// MissingFile names what could not be had, and why.
+const MissingFile = "missing.txt"
+
+// Case is the spec that evidence is saved for.
+type Case struct {
+	Since      time.Time // when the spec began: older log lines are left out
+	Namespaces []string  // that specs work in
+	Finding    string    // verdict, message and observations, for the reader
+	Calls      []string  // what was called and what became of it
+}
+
+// Save writes the evidence into dir, which must be there: finding.txt, calls.txt, a folder for each cluster, and missing.txt when something could not be
+// had. It returns after [Patience] at the latest. The error is the disk's; a cluster that does not answer is no error.
+func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	readers := map[string]func(context.Context, ask){}
+	for _, cluster := range f.Clusters {
+		readers[cluster.Name] = func(ctx context.Context, a ask) { read(ctx, cluster, c, a) }
+	}
+	s := sink{dir: dir}
+	s.put("finding.txt", []byte(c.Finding+"\n"))
+	s.put("calls.txt", []byte(strings.Join(c.Calls, "\n")+"\n"))
+	missing := gather(ctx, readers, s.put)
+	if len(missing) > 0 {
+		s.put(MissingFile, []byte(strings.Join(missing, "\n")+"\n"))
+	}
+	return errors.Join(s.errs...)
+}
+
+// ask has one thing read: a file's name below the evidence's folder, and how to get what goes into it.
+type ask func(file string, take func(context.Context) ([]byte, error))
+
+// gather lets each reader ask for files, which are taken side by side, and puts what comes before ctx ends. It returns, sorted, what did not come.
+func gather(ctx context.Context, readers map[string]func(context.Context, ask), put func(file string, data []byte)) []string {
+	type answer struct {
+		file string
+		data []byte
+		err  error
+	}
+	answers := make(chan answer)
+	var mu sync.Mutex
+	waiting := map[string]bool{}
+	var all sync.WaitGroup
+	mu.Lock()
+	for name, read := range readers {
+		slots := make(chan struct{}, sideBySide)
+		ask := func(file string, take func(context.Context) ([]byte, error)) {
+			mu.Lock()
+			waiting[file] = true
+			mu.Unlock()
+			all.Go(func() {
+				select {
+				case slots <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				defer func() { <-slots }()
+				data, err := take(ctx)
+				select {
+				case answers <- answer{file, data, err}:
+				case <-ctx.Done():
+				}
+			})
+		}
+		rest := name + ": what was not even asked for"
+		waiting[rest] = true
+		all.Go(func() {
+			read(ctx, ask)
+			mu.Lock()
+			delete(waiting, rest)
+			mu.Unlock()
+		})
+	}
+	mu.Unlock()
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	var missing []string
+	for {
+		select {
+		case a := <-answers:
+			mu.Lock()
+			delete(waiting, a.file)
+			mu.Unlock()
+			if a.err != nil {
+				missing = append(missing, fmt.Sprintf("%s: %v", a.file, a.err))
+			}
+			if len(a.data) > 0 {
+				put(a.file, a.data)
+			}
+			continue
+		case <-done:
+		case <-ctx.Done(): // whoever still waits for a cluster is left behind, and told nobody
+		}
+		break
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for file := range waiting {
+		missing = append(missing, file+": did not come in time")
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// sink writes files, redacted and bounded.
+type sink struct {
+	dir  string
+	used int
+	errs []error
+}
+
+func (s *sink) put(file string, data []byte) {
+	data = bound(reports.Redact(data), min(maxFile, max(maxCase-s.used, 1<<10)), strings.HasSuffix(file, ".log"))
+	s.used += len(data)
+	name := filepath.Join(s.dir, filepath.FromSlash(file))
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		s.errs = append(s.errs, err)
+		return
+	}
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		s.errs = append(s.errs, err)
+	}
+}
+
+// bound cuts at lines and says so: of a log the beginning, of anything else the end.
+func bound(data []byte, limit int, log bool) []byte {
+	if len(data) <= limit {
+		return data
+	}
+	note := fmt.Appendf(nil, "[cut: %d bytes, %d are kept]\n", len(data), limit)
+	if log {
+		data = data[len(data)-limit:]
+		if i := bytes.IndexByte(data, '\n'); i >= 0 && i+1 < len(data) {
+			data = data[i+1:]
+		}
+		return append(note, data...)
+	}
+	data = data[:limit]
+	if i := bytes.LastIndexByte(data, '\n'); i > 0 {
+		data = data[:i+1]
+	}
+	return append(slices.Clip(data), note...)
+}
