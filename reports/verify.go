@@ -213,6 +213,21 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (*Verification, er
 	return v, nil
 }
 
+// Certifiable says which rules of certified bundles a run would break that can be told from the head of its report, before it begins.
+func Certifiable(head *v1alpha1.ConformanceReport) []Finding {
+	in := &inspection{report: head}
+	var all []Finding
+	for _, r := range Rules {
+		if !slices.Contains([]string{"C01", "C03", "C05", "C06", "C08"}, r.ID) {
+			continue
+		}
+		if wrong := r.check(in); len(wrong) > 0 {
+			all = append(all, Finding{Rule: r.ID, Says: r.Says, Status: Broken, Message: sentenceOf(wrong)})
+		}
+	}
+	return all
+}
+
 // sentenceOf joins what is wrong, short however much it is.
 func sentenceOf(wrong []string) string {
 	const most = 3
