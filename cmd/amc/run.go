@@ -30,6 +30,7 @@ import (
 
 type runOptions struct {
 	wishes
+	vendor
 	fleet, artifacts string
 	times            prove.Times
 	parallel         int
@@ -56,6 +57,7 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), c.OutOrStdout(), o) },
 	}
 	o.wishes.flags(c)
+	o.vendor.flags(c)
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
 	f.StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
@@ -93,7 +95,11 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 		o.seed = time.Now().Unix()
 	}
 	fmt.Fprintf(out, "plan: %s\n", planSentence(p))
-	b, err := reports.Open(o.artifacts, head(f, p, o), p)
+	about := head(f, p, o)
+	if err := o.vendor.apply(&about); err != nil {
+		return err
+	}
+	b, err := reports.Open(o.artifacts, about, p)
 	if err != nil {
 		return usage("%w", err)
 	}
