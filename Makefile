@@ -2,10 +2,30 @@
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath
 
-.PHONY: help test
+PROFILE ?= core
+ARTIFACTS ?= _artifacts
+# Flags for `amc up` and `amc run`, for example UP="--clusters 3" RUN="--include SCOPE-*,LB-01".
+UP ?=
+RUN ?=
+
+AMC := bin/amc
+
+.PHONY: help test conformance up down amc
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+conformance: up ## bring up a fleet (or use the one that is up) and run PROFILE (core) on it; everything lands in _artifacts/
+	$(AMC) run --artifacts $(ARTIFACTS) --fleet $(ARTIFACTS)/fleet.yaml --profile $(PROFILE) $(RUN)
+
+up: amc ## bring up a fleet: images, two clusters, mesh, isolation proof
+	$(AMC) up --artifacts $(ARTIFACTS) $(UP)
+
+down: amc ## remove the fleet
+	$(AMC) down --artifacts $(ARTIFACTS)
+
+amc:
+	go build -o $(AMC) ./cmd/amc
 
 test: ## the project's own tests: format, vet, unit tests; needs no cluster
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted (run gofmt -w):"; gofmt -l $$(git ls-files '*.go'); exit 1; }
