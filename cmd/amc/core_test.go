@@ -382,22 +382,27 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// The whole command, cluster libraries and all, starts and lists in 50 ms. The best of a few counts: other work on the machine is not the command's.
+// The whole command, cluster libraries and all, starts and lists in 50 ms. Other work on the machine is not the command's: the best of many counts, and where
+// the machine is never idle for that long, the processor's time.
 func TestListIsFast(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "amc")
 	if out, err := exec.Command("go", "build", "-o", name, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
-	best := time.Hour
-	for range 20 {
+	wall, cpu := time.Hour, time.Hour
+	for range 60 {
 		begin := time.Now()
-		if err := exec.Command(name, "list").Run(); err != nil {
+		c := exec.Command(name, "list")
+		if err := c.Run(); err != nil {
 			t.Fatal(err)
 		}
-		best = min(best, time.Since(begin))
+		wall, cpu = min(wall, time.Since(begin)), min(cpu, c.ProcessState.UserTime()+c.ProcessState.SystemTime())
+		if wall < 40*time.Millisecond {
+			break
+		}
 	}
-	t.Logf("amc list: %s", best)
-	if best > 50*time.Millisecond {
-		t.Errorf("amc list takes %s: `GODEBUG=inittrace=1 amc list` says which package costs what at start", best)
+	t.Logf("amc list: %s, of the processor %s", wall, cpu)
+	if min(wall, cpu) > 50*time.Millisecond {
+		t.Errorf("amc list takes %s: `GODEBUG=inittrace=1 amc list` says which package costs what at start", wall)
 	}
 }
