@@ -508,6 +508,24 @@ func TestHostileBundles(t *testing.T) {
 	}
 }
 
+// On clusters of others there is no proof before the run: the spec that shows the same stands for it, unless a proof says otherwise.
+func TestIsolationOnClustersOfOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.ConformanceReport)
+		ok     bool
+	}{
+		"by the spec": {func(r *v1alpha1.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, true},
+		"on our own":  {func(r *v1alpha1.ConformanceReport) { r.Isolation = nil }, false},
+		"disproved":   {func(r *v1alpha1.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, false},
+	} {
+		dir := goodBundle(t)
+		forge(t, dir, c.change)
+		if got := broken(verifyTest(t, dir, nil)); c.ok != (len(got) == 0) || !c.ok && !slices.Equal(got, []string{"C07"}) {
+			t.Errorf("%s: broken %v", name, got)
+		}
+	}
+}
+
 func TestAge(t *testing.T) {
 	dir := goodBundle(t)
 	for days, ok := range map[int]bool{0: true, 89: true, 92: false, -3: false} {
