@@ -1,0 +1,128 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// commandLine finds lines that run amc: in indented blocks of Markdown, in scripts of workflows, in help texts.
+var commandLine = regexp.MustCompile(`^\s*(?:- )?(?:run: )?(?:go run \./cmd/|bin/|\./)?amc ([a-z].*)$`)
+
+// fields splits a command line as a shell does, as far as the docs go: quotes, no more.
+func fields(line string) (all []string) {
+	line, _, _ = strings.Cut(line, " #")
+	for _, end := range []string{" | ", " && ", " >> ", "; "} {
+		line, _, _ = strings.Cut(line, end)
+	}
+	word, quote, in := "", rune(0), false
+	for _, r := range line {
+		switch {
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote == 0 && (r == '"' || r == '\''):
+			quote, in = r, true
+		case quote == 0 && r == ' ':
+			if in {
+				all, word, in = append(all, word), "", false
+			}
+		default:
+			word, in = word+string(r), true
+		}
+	}
+	if in {
+		all = append(all, word)
+	}
+	return all
+}
+
+// understood says why a command line would be refused before it does anything: an unknown verb or flag, a wrong number of arguments.
+func understood(args []string) error {
+	c, rest, err := root().Find(args)
+	if err != nil {
+		return err
+	}
+	c.InitDefaultHelpFlag()
+	// A flag whose value is a variable of the shell is not looked into.
+	for i, a := range rest {
+		if strings.Contains(a, "$CLUSTERS") {
+			rest[i] = "2"
+		}
+	}
+	if err := c.ParseFlags(rest); err != nil {
+		if err == pflag.ErrHelp {
+			return nil
+		}
+		return err
+	}
+	return c.ValidateArgs(c.Flags().Args())
+}
+
+// Every command in docs, workflows and the action is one that amc understands.
+func TestCommandsInDocs(t *testing.T) {
+	var files []string
+	for _, glob := range []string{"../../README.md", "../../CONTRIBUTING.md", "../../docs/certify.md", "../../docs/write-a-spec.md", "../../.github/workflows/*.yaml", "../../action.yaml"} {
+		found, err := filepath.Glob(glob)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %v", glob, err)
+		}
+		files = append(files, found...)
+	}
+	seen := 0
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := bufio.NewScanner(f)
+		for n := 1; s.Scan(); n++ {
+			m := commandLine.FindStringSubmatch(s.Text())
+			if m == nil {
+				continue
+			}
+			seen++
+			if err := understood(fields(m[1])); err != nil {
+				t.Errorf("%s:%d: amc %s: %v", name, n, m[1], err)
+			}
+		}
+		f.Close()
+	}
+	if seen < 20 {
+		t.Errorf("only %d commands were found: the expression above is wrong", seen)
+	}
+	for _, wrong := range []string{"plan --colour red", "vrify bundle", "verify", "matrix now"} {
+		if understood(fields(wrong)) == nil {
+			t.Errorf("amc %s is understood", wrong)
+		}
+	}
+}
+
+// The code in the docs is code of the tree.
+func TestCodeInDocs(t *testing.T) {
+	var source strings.Builder
+	for _, name := range []string{"../../behaviors/scope.go", "../../suites/scope/scope.go"} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source.Write(data)
+	}
+	doc, err := os.ReadFile("../../docs/write-a-spec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+	if len(blocks) != 2 {
+		t.Fatalf("%d blocks of code", len(blocks))
+	}
+	for _, b := range blocks {
+		if !strings.Contains(source.String(), b[1]) {
+			t.Errorf("not in the tree:\n%s", b[1])
+		}
+	}
+}
