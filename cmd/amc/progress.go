@@ -7,4 +7,4 @@ import (
 )
 
 // newProgress shows long work.
-func newProgress(w io.Writer) progress.Reporter { return progress.Discard }
+func newProgress(w io.Writer) progress.Reporter { return progress.Lines(w, 0) }
