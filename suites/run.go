@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,7 +71,15 @@ func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, err
 	if o.Skip == nil {
 		o.Skip = func(string) (string, bool) { return "", false }
 	}
-	swept, err := prove.Sweep(ctx, o.Fleet)
+	gomega.RegisterFailHandler(ginkgo.Fail)
+	suite, reporter := ginkgo.GinkgoConfiguration()
+	suite.RandomizeAllSpecs, reporter.Succinct = true, true
+	reporter.JSONReport = o.GinkgoReport
+	if o.Seed != 0 {
+		suite.RandomSeed = o.Seed
+	}
+	run := slices.DeleteFunc(order(suite, reporter), func(id string) bool { _, skip := o.Skip(id); return skip })
+	swept, err := prove.Sweep(ctx, o.Fleet, run)
 	if len(swept) > 0 {
 		fmt.Fprintf(o.Out, "an earlier run was cut off and left something, which is put right now: %s\n", strings.Join(swept, "; "))
 	}
@@ -83,10 +92,10 @@ func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, err
 		return nil, err
 	}
 	defer world.Close()
-	s := &Summary{Standing: time.Since(begin)}
+	s := &Summary{Seed: suite.RandomSeed, Standing: time.Since(begin)}
 	fmt.Fprintf(o.Out, "standing workloads ready in %s\n", seconds(s.Standing))
 
-	show := &progress{out: o.Out, verbose: o.Verbose}
+	show := &progress{out: o.Out, verbose: o.Verbose, of: len(run)}
 	runner := &prove.Runner{World: world, Skip: o.Skip, Parallel: o.Parallel, End: func(ctx context.Context, r prove.Result) {
 		if o.Record != nil {
 			o.Record(ctx, r)
@@ -94,27 +103,13 @@ func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, err
 		show.ended(r)
 	}}
 	prove.Use(runner)
-	gomega.RegisterFailHandler(ginkgo.Fail)
-	suite, reporter := ginkgo.GinkgoConfiguration()
-	reporter.Succinct = true
-	reporter.JSONReport = o.GinkgoReport
-	if o.Seed != 0 {
-		suite.RandomSeed = o.Seed
-	}
-	s.Seed = suite.RandomSeed
 	if o.Quiet {
 		out := formatter.ColorableStdOut
 		formatter.ColorableStdOut = io.Discard
 		defer func() { formatter.ColorableStdOut = out }()
 	}
-	ids := order(suite, reporter)
-	for _, id := range ids {
-		if _, skip := o.Skip(id); !skip {
-			show.of++
-		}
-	}
 	begin = time.Now()
-	wait := runner.Start(ctx, ids)
+	wait := runner.Start(ctx, run)
 	ginkgo.RunSpecs(t, title, suite, reporter)
 	wait()
 	s.Ran = time.Since(begin)
@@ -124,7 +119,7 @@ func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, err
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
 	defer cancel()
-	left, err := prove.Leaks(after, o.Fleet)
+	left, err := prove.Leaks(after, o.Fleet, run)
 	s.Leaks, s.LeaksKnown = append(s.Leaks, left...), err == nil
 	if err != nil {
 		fmt.Fprintf(o.Out, "whether specs left something behind is not known: %v\n", err)

@@ -145,6 +145,9 @@ func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, sinc
 		ask(file("logs of "+cmp.Or(selector, namespace)), func(context.Context) ([]byte, error) { return nil, err })
 		return nil
 	}
+	if len(list.Items) == 0 && selector != "" { // worth knowing: a part of the mesh is not there
+		ask(file("logs of "+selector), func(context.Context) ([]byte, error) { return nil, errors.New("there is no such pod") })
+	}
 	lines, most, from := int64(logLines), int64(maxFile), metav1.NewTime(since)
 	for i, p := range list.Items {
 		if i == maxPods {

@@ -21,7 +21,9 @@ type Gateway struct {
 
 // Gateway finds a site's east-west gateway and gets a certificate of the mesh for ServiceAccount client.
 func (s *Spec) Gateway(at *Site) *Gateway {
-	g, err := eastwest.Find(s.Ctx, at.Cluster)
+	ctx, cancel := context.WithTimeout(s.Ctx, s.Times.Settle)
+	defer cancel()
+	g, err := eastwest.Find(ctx, at.Cluster)
 	s.Must(err)
 	s.Cleanup(func(context.Context) error { g.Close(); return nil })
 	id, err := eastwest.FromMesh(s.Ctx, at.Cluster, MeshNamespace, "client")

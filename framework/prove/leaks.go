@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -16,18 +17,20 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-// ofSpecs selects what specs have made, without the standing workloads.
-const ofSpecs = workload.LabelOwner + "," + workload.LabelOwner + "!=standing"
+// madeBy selects what the specs of these behaviours make. Others are left alone: somebody else may be running them.
+func madeBy(ids []string) string {
+	return workload.LabelOwner + " in (" + strings.ToLower(strings.Join(ids, ",")) + ")"
+}
 
 const networkLabel = "topology.istio.io/network"
 
-// Sweep removes what the specs of an earlier run left when it was killed, and names it. In clusters of ours it also gives istio-system its network label
+// Sweep removes what specs of these behaviours left in an earlier run that was killed, and names it. In clusters of ours it also gives istio-system its network label
 // back, which a spec takes away for a while; in others that is left to their owners.
-func Sweep(ctx context.Context, f *mesh.Fleet) ([]string, error) {
+func Sweep(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	return everywhere(ctx, f, func(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 		var gone []string
 		for _, ns := range []string{MeshNamespace, PlainNamespace} {
-			some, err := apply.Sweep(ctx, c, ns, ofSpecs)
+			some, err := apply.Sweep(ctx, c, ns, madeBy(ids))
 			gone = append(gone, some...)
 			if err != nil {
 				return gone, err
@@ -41,12 +44,12 @@ func Sweep(ctx context.Context, f *mesh.Fleet) ([]string, error) {
 	})
 }
 
-// Leaks names what specs have left behind, empty when all is clean.
-func Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
+// Leaks names what specs of these behaviours have left behind, empty when all is clean.
+func Leaks(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	return everywhere(ctx, f, func(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 		var left []string
 		for _, ns := range []string{MeshNamespace, PlainNamespace} {
-			objects, err := apply.Left(ctx, c, ns, ofSpecs)
+			objects, err := apply.Left(ctx, c, ns, madeBy(ids))
 			if err != nil {
 				return left, err
 			}

@@ -20,6 +20,7 @@ import (
 type declared struct {
 	behavior *behaviors.Behavior
 	where    string
+	at       types.CodeLocation
 	body     func(*Spec)
 }
 
@@ -31,13 +32,22 @@ var registry []declared
 // side by side, and each Ginkgo node only waits for its spec and tells what became of it.
 func Proves(b *behaviors.Behavior, body func(s *Spec)) bool {
 	_, file, line, _ := runtime.Caller(1)
-	registry = append(registry, declared{b, fmt.Sprintf("%s:%d", filepath.Base(file), line), body})
-	if b == nil {
-		return false
-	}
-	loc := types.NewCodeLocation(1)
-	return ginkgo.It(b.ID+" "+b.Promise, ginkgo.Label(b.ID, string(b.Level)), loc, func(ginkgo.SpecContext) { tell(b) })
+	registry = append(registry, declared{b, fmt.Sprintf("%s:%d", filepath.Base(file), line), types.NewCodeLocation(1), body})
+	return b != nil
 }
+
+// Ginkgo keeps only containers when it is asked for a preview of what it will run; they are entered once all chapters are loaded.
+var _ = ginkgo.Describe("behaviours", func() {
+	for _, c := range behaviors.Chapters {
+		ginkgo.Describe(c.Name, func() {
+			for _, d := range registry {
+				if b := d.behavior; b != nil && b.Chapter().Prefix == c.Prefix {
+					ginkgo.It(b.ID+" "+b.Promise, ginkgo.Label(b.ID, string(b.Level)), d.at, func(ginkgo.SpecContext) { tell(b) })
+				}
+			}
+		})
+	}
+})
 
 // Proven are the ids that have a spec, sorted.
 func Proven() []string {

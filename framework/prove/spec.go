@@ -73,9 +73,9 @@ func (r *Runner) prove(ctx context.Context, d declared) Result {
 	v := s.attempt(func() { d.body(s) })
 	switch {
 	case ctx.Err() != nil: // whatever broke or was refused may have been us
-		v = &verdict{Unknown, "the run was interrupted while it was under way" + because(v)}
+		v = &verdict{Unknown, "the run was interrupted while it was under way"}
 	case sctx.Err() != nil:
-		v = &verdict{Unknown, fmt.Sprintf("it was not done within its %s", r.World.Times.Spec) + because(v)}
+		v = &verdict{Unknown, fmt.Sprintf("it was not done within its %s%s", r.World.Times.Spec, because(v))}
 	case v == nil && (s.claims == 0 || s.twins == 0):
 		v = &verdict{Unknown, fmt.Sprintf("authoring mistake: the spec made %d claims and %d twins; each needs at least one, a spec that cannot fail proves nothing", s.claims, s.twins)}
 	}
