@@ -3,6 +3,7 @@ package existing
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 )
 
@@ -43,7 +45,7 @@ type right struct {
 }
 
 const (
-	see   = "get list watch"
+	see   = "get list watch"                     // get and watch show nothing that list does not
 	write = "get list watch create patch delete" // server-side apply is a patch, which creates what is not there
 )
 
@@ -68,15 +70,17 @@ func RBAC(o Rights) []Grant {
 	namespace := func(name string) Grant {
 		return Grant{Object: &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}}}
 	}
+	known := append([]string{istiod.Namespace, metav1.NamespaceSystem}, o.Namespaces...)
 	labelled := o.Namespaces
 	if o.MeshAdmin {
 		labelled = append([]string{istiod.Namespace}, labelled...)
 	}
 	everywhere, why := rules([]right{
-		{"topology: names of networks, regions and zones; images that nodes have; addresses that must not answer", "", "nodes namespaces", see, nil},
-		{"the gateways' pods, whatever their namespace", "", "pods", see, nil},
-		{"the gateways, their addresses, and the classes that istiod serves", "gateway.networking.k8s.io", "gateways gatewayclasses", see, nil},
-		{"which kinds there are", "apiextensions.k8s.io", "customresourcedefinitions", see, nil},
+		{"networks are labels of namespaces; the uid of kube-system tells clusters apart", "", "namespaces", "get", known},
+		{"regions, zones, versions and images of nodes; addresses that must not answer from other networks", "", "nodes", "list", nil},
+		{"the gateways' pods, whatever their namespace", "", "pods", "list", nil},
+		{"the gateways and their addresses", "gateway.networking.k8s.io", "gateways", "list", nil},
+		{"version and channel of the Gateway API, for the report", "apiextensions.k8s.io", "customresourcedefinitions", "get", []string{"gateways.gateway.networking.k8s.io"}},
 		{"labels of its own namespaces", "", "namespaces", "patch", labelled},
 	})
 	all := []Grant{
@@ -91,32 +95,38 @@ func RBAC(o Rights) []Grant {
 			Grant{&rbacv1.Role{TypeMeta: kindOf("Role"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, Rules: r}, why},
 			Grant{Object: &rbacv1.RoleBinding{TypeMeta: kindOf("RoleBinding"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, RoleRef: roleRef("Role"), Subjects: account}})
 	}
-	// Evidence, never the verdict: versions, settings, metrics and logs of the mesh's parts. No Secrets.
+	// What is asked of a pod goes through the API server to a port on its loopback. No Secrets: no key of the mesh's CA, no credentials of other clusters.
+	ports := func(why string) right { return right{why, "", "pods/portforward", "create", nil} }
+	stuck := right{"why a pod does not start, and what its containers logged when a promise is seen broken", "", "pods pods/log events", see, nil}
 	role(istiod.Namespace,
-		right{"evidence: what the mesh's parts say in logs and events", "", "pods/log services configmaps events", see, nil},
-		right{"istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand", "", "pods/portforward", "create", nil},
-		right{"evidence", "apps", "deployments daemonsets replicasets", see, nil},
-		right{"policies and settings of the whole mesh", "security.istio.io", "*", see, nil},
-		right{"policies and settings of the whole mesh", "networking.istio.io", "*", see, nil},
-		right{"policies and settings of the whole mesh", "telemetry.istio.io", "*", see, nil},
+		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand"),
+		stuck,
+		right{"the mesh configuration", "", "configmaps", "get", nil},
+		right{"evidence: how the mesh is installed", "", "services", "list", nil},
+		right{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
+		right{"evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
+		right{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
+		right{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	)
 	if o.GatewayNamespace != istiod.Namespace {
-		role(o.GatewayNamespace, right{"the gateways' own ports: HBONE calls by hand, listeners", "", "pods/portforward", "create", nil})
+		role(o.GatewayNamespace, ports("the gateways' own ports: HBONE calls by hand, what they listen to"), stuck)
 	}
 	for _, ns := range o.Namespaces {
 		all = append(all, namespace(ns))
-		role(ns,
-			right{"workloads", "", "services serviceaccounts", write, nil},
-			right{"workloads", "apps", "deployments", write, nil},
-			right{"workloads", "discovery.k8s.io", "endpointslices", write, nil},
-			right{"the mesh's root certificate", "", "configmaps", see, nil},
-			right{"why a pod does not start", "", "pods/log events", see, nil},
-			right{"driving the clients, and certificates of the mesh in their name", "", "pods/portforward serviceaccounts/token", "create", nil},
-			right{"waypoints and routes", "gateway.networking.k8s.io", "gateways httproutes grpcroutes", write, nil},
-			right{"traffic settings", "networking.istio.io", "*", write, nil},
-			right{"policies", "security.istio.io", "*", write, nil},
-			right{"telemetry", "telemetry.istio.io", "*", write, nil},
-		)
+		own := []right{
+			ports("driving the clients"),
+			stuck,
+			{"certificates of the mesh in the name of the suite's own ServiceAccounts", "", "serviceaccounts/token", "create", nil},
+			{"the mesh's root certificate", "", "configmaps", "get", nil},
+		}
+		for _, k := range apply.Kinds {
+			i := slices.IndexFunc(own, func(r right) bool { return r.group == k.Group && r.verbs == write })
+			if i < 0 {
+				own, i = append(own, right{"what specs make, and remove again", k.Group, "", write, nil}), len(own)
+			}
+			own[i].resources += " " + k.Resource
+		}
+		role(ns, own...)
 	}
 	return all
 }
