@@ -1,0 +1,229 @@
+package evidence
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+const token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJlLW9mLWEtdG9rZW4"
+
+// apiServer answers what evidence asks a cluster, but for port-forwards; it notes the paths.
+type apiServer struct {
+	mu    sync.Mutex
+	asked []string
+}
+
+func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	a.asked = append(a.asked, r.URL.Path)
+	a.mu.Unlock()
+	answer := func(v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	meta := func(ns, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: ns, Name: name, ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "noise"}}}
+	}
+	pod := func(ns, name string, labels map[string]string) corev1.Pod {
+		m := meta(ns, name)
+		m.Labels = labels
+		return corev1.Pod{ObjectMeta: m, Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "main"}}}}
+	}
+	p := r.URL.Path
+	switch {
+	case strings.HasSuffix(p, "/log"):
+		fmt.Fprintln(w, "first line")
+		fmt.Fprintln(w, "Authorization: Bearer "+token)
+		if strings.Contains(p, "/chatty/") {
+			for range 3 << 16 {
+				fmt.Fprintln(w, "a line of 32 bytes, newline too")
+			}
+		}
+		fmt.Fprintln(w, "last line")
+	case p == "/api/v1/namespaces/specs/pods":
+		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{pod("specs", "echo", nil), pod("specs", "chatty", nil)}})
+	case p == "/api/v1/namespaces/istio-system/pods" && r.URL.Query().Get("labelSelector") == "app=istiod":
+		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{pod("istio-system", "istiod", map[string]string{"app": "istiod"})}})
+	case p == "/api/v1/namespaces/specs/services":
+		answer(corev1.ServiceList{TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"}, Items: []corev1.Service{{TypeMeta: metav1.TypeMeta{Kind: "Service", APIVersion: "v1"}, ObjectMeta: meta("specs", "echo-service")}}})
+	case p == "/api/v1/namespaces/specs/events":
+		old, fresh := metav1.NewTime(time.Now().Add(-time.Hour)), metav1.Now()
+		answer(corev1.EventList{Items: []corev1.Event{
+			{Reason: "Fresh", Type: "Warning", Message: "of this spec", LastTimestamp: fresh, InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "echo"}},
+			{Reason: "Old", LastTimestamp: old},
+		}})
+	case strings.HasSuffix(p, "/pods"), strings.HasSuffix(p, "/events"):
+		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}})
+	case p == "/api/v1/namespaces/specs":
+		answer(corev1.Namespace{TypeMeta: metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "specs"}})
+	default:
+		w.WriteHeader(http.StatusNotFound)
+		answer(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: 404})
+	}
+}
+
+func cluster(t *testing.T, name string, h http.Handler) *mesh.Cluster {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: s.URL}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
+	config.CurrentContext = "c"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	return &mesh.Cluster{Name: name, Network: name, Kubeconfig: path}
+}
+
+func content(t *testing.T, path ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
+
+func TestSave(t *testing.T) {
+	api := &apiServer{}
+	dead, release := make(chan struct{}), make(chan struct{})
+	hangs := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	})
+	defer close(release)
+	defer close(dead)
+	f := &mesh.Fleet{Clusters: []*mesh.Cluster{cluster(t, "well", api), cluster(t, "hangs", hangs)}}
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // shorter than the package's own patience
+	defer cancel()
+	begin := time.Now()
+	err := Save(ctx, dir, f, Case{Since: time.Now().Add(-time.Minute), Namespaces: []string{"specs"}, Finding: "it broke, Bearer " + token, Calls: []string{"a -> b: reset"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("a cluster that hangs held the run up for %s", took)
+	}
+	if s := content(t, dir, "well/specs.objects.yaml"); !strings.Contains(s, "name: echo-service") || !strings.Contains(s, "kind: Namespace") || strings.Contains(s, "managedFields") {
+		t.Errorf("objects: %s", s)
+	}
+	if s := content(t, dir, "well/specs.events.txt"); !strings.Contains(s, "Warning Fresh Pod/echo: of this spec") || strings.Contains(s, "Old") {
+		t.Errorf("events: %s", s)
+	}
+	if s := content(t, dir, "calls.txt"); s != "a -> b: reset\n" {
+		t.Errorf("calls: %s", s)
+	}
+	if s := content(t, dir, "well/logs/specs/echo.main.log"); !strings.Contains(s, "first line") || !strings.Contains(s, "last line") {
+		t.Errorf("log: %s", s)
+	}
+	if s := content(t, dir, "well/logs/specs/chatty.main.log"); len(s) > maxFile+100 {
+		t.Errorf("a chatty log has %d bytes", len(s))
+	}
+	missing := content(t, dir, MissingFile)
+	for _, want := range []string{"hangs", "well/istiod-syncz.json", "well/logs of app=ztunnel: there is no such pod"} {
+		if !strings.Contains(missing, want) {
+			t.Errorf("missing.txt does not tell of %q:\n%s", want, missing)
+		}
+	}
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if strings.Contains(content(t, path), token) {
+			t.Errorf("%s holds a token", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	for _, p := range api.asked {
+		if strings.Contains(p, "secrets") {
+			t.Errorf("Secrets were asked for: %s", p)
+		}
+	}
+	if len(api.asked) < 10 {
+		t.Errorf("only asked for %v", api.asked)
+	}
+}
+
+// Time is synctest's: what never answers is left behind when the time is over, and named.
+func TestGatherLeavesBehindWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), Patience)
+		defer cancel()
+		never := make(chan struct{})
+		defer close(never)
+		got := map[string]string{}
+		missing := gather(ctx, map[string]func(context.Context, ask){
+			"a": func(_ context.Context, ask ask) {
+				ask("a/quick", func(context.Context) ([]byte, error) { return []byte("here"), nil })
+				ask("a/half", func(context.Context) ([]byte, error) { return []byte("some"), errors.New("then it broke") })
+				ask("a/deaf", func(context.Context) ([]byte, error) { <-never; return nil, nil }) // not even ctx ends it
+			},
+			"b": func(context.Context, ask) { <-never },
+		}, func(file string, data []byte) { got[file] = string(data) })
+		if got["a/quick"] != "here" || got["a/half"] != "some" || len(got) != 2 {
+			t.Errorf("got %v", got)
+		}
+		want := []string{"a/deaf: did not come in time", "a/half: then it broke", "b: what was not even asked for: did not come in time"}
+		if !slices.Equal(missing, want) {
+			t.Errorf("missing %q, want %q", missing, want)
+		}
+	})
+}
+
+func TestBound(t *testing.T) {
+	lines := []byte(strings.Repeat("0123456\n", 100))
+	if got := bound(lines, 800, true); len(got) != 800 {
+		t.Errorf("cut without need to %d", len(got))
+	}
+	lines = append(lines, "the end\n"...)
+	if s := string(bound(lines, 80, true)); !strings.HasSuffix(s, "the end\n") || !strings.HasPrefix(s, "[cut: 808 bytes") || len(s) > 150 {
+		t.Errorf("of a log the end counts: %q", s)
+	}
+	if s := string(bound(lines, 80, false)); !strings.HasPrefix(s, "0123456\n") || !strings.HasSuffix(s, "kept]\n") || strings.Contains(s, "the end") {
+		t.Errorf("of other files the beginning counts: %q", s)
+	}
+}
+
+func TestSinkIsBoundedInAll(t *testing.T) {
+	s := sink{dir: t.TempDir()}
+	big := []byte(strings.Repeat("0123456\n", maxFile/4))
+	for i := range 40 {
+		s.put(fmt.Sprintf("c/%d.log", i), big)
+	}
+	if s.used > maxCase+(1<<20) || len(s.errs) > 0 {
+		t.Errorf("%d bytes, errors %v", s.used, s.errs)
+	}
+	s.put("c", nil) // a folder is there
+	if len(s.errs) != 1 {
+		t.Errorf("a file that cannot be written must be told: %v", s.errs)
+	}
+}
