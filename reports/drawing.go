@@ -102,7 +102,7 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 				below = strings.TrimPrefix(below+" · stand-in", " · ")
 				text(&p, 19+lineHeight, "mark", below, w/7)
 			} else if below != "" {
-				text(&p, 19+lineHeight, "soft", below, w/7)
+				text(&p, 19+lineHeight, "soft", below, w/6)
 			}
 			return p
 		}
@@ -111,6 +111,7 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 		if istio == "" {
 			istio = r.Environment.Istio
 		}
+		istio, _, _ = strings.Cut(istioName(istio), " (") // the whole is among the facts
 		address := "no address"
 		if n := len(c.Gateways); n > 0 {
 			address = c.Gateways[0]

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -146,6 +147,9 @@ type (
 	}
 )
 
+// Long says that a value is better scrolled in than read through.
+func (f fact) Long() bool { return len(f.Text) > 300 }
+
 const (
 	maxAttention = 40
 	hues         = 8
@@ -162,7 +166,7 @@ func pageOf(r *v1alpha1.ConformanceReport) *page {
 	}
 	p.Title = p.Sentence + " – " + implementation(r)
 	p.Facts = []string{
-		implementation(r), fmt.Sprintf("Istio %s on Kubernetes %s", or(r.Environment.Istio), or(r.Environment.Kubernetes)), number(len(r.Environment.Clusters), "cluster", "clusters"),
+		implementation(r), fmt.Sprintf("Istio %s on Kubernetes %s", istioName(r.Environment.Istio), or(r.Environment.Kubernetes)), number(len(r.Environment.Clusters), "cluster", "clusters"),
 		fmt.Sprintf("profile %s, mode %s", r.Profile, r.Mode), r.Date.UTC().Format("2 January 2006, 15:04 MST"), "took " + secs(r.WallSeconds), "run " + or(r.RunID),
 	}
 	for _, v := range v1alpha1.Verdicts {
@@ -415,7 +419,9 @@ func tablesOf(r *v1alpha1.ConformanceReport) []factTable {
 		rows = append(rows, text("driven from", fmt.Sprintf("%d CPUs, %d MiB, %s", h.CPUs, h.MemoryMB, or(h.Engine))))
 	}
 	for _, f := range e.Facts {
-		rows = append(rows, text(f.Name, f.Value))
+		row := text(f.Name, f.Value)
+		row[1].Code = row[1].Long()
+		rows = append(rows, row)
 	}
 	add("Versions and facts", nil, rows)
 
@@ -582,7 +588,7 @@ func plotOf(r *v1alpha1.ConformanceReport) *plot {
 		} else if i == decades {
 			anchor = "end"
 		}
-		p.Ticks = append(p.Ticks, tick{x(s), secs(s), anchor})
+		p.Ticks = append(p.Ticks, tick{x(s), strconv.FormatFloat(s, 'g', 3, 64) + " s", anchor})
 	}
 	for _, q := range []struct {
 		name string
@@ -622,6 +628,14 @@ func secs(s float64) string {
 		return fmt.Sprintf("%d min %02d s", int(s)/60, int(s)%60)
 	}
 	return fmt.Sprintf("%d h %02d min", int(s)/3600, int(s)/60%60)
+}
+
+// istioName says which release a build on the way to one belongs to.
+func istioName(s string) string {
+	if v, err := behaviors.ParseVersion(s); err == nil && strings.HasPrefix(s, "v0.0.0-") {
+		return fmt.Sprintf("%d.%d in development (%s)", v.Major, v.Minor, s)
+	}
+	return or(s)
 }
 
 func capital(s string) string {
