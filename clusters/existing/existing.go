@@ -25,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -199,7 +200,7 @@ func visit(ctx context.Context, name, path string, config *clientcmdapi.Config) 
 	c := &mesh.Cluster{Name: name, Kubeconfig: path, APIServer: config.Clusters[config.Contexts[name].Cluster].Server}
 	version, err := serverVersion(ctx, c)
 	if err != nil {
-		return finding{}, fmt.Errorf("context %q: API server %s cannot be reached or does not let us in: %w: run `kubectl --context %s version`", name, c.APIServer, err, name)
+		return finding{}, unreachable(byContext(name), c.APIServer, err)
 	}
 	if err := c.Connect(); err != nil {
 		return finding{}, err
@@ -219,9 +220,26 @@ func visit(ctx context.Context, name, path string, config *clientcmdapi.Config) 
 	return f, nil
 }
 
+// unreachable says why an API server did not answer a question that needs no rights.
+func unreachable(at place, server string, err error) error {
+	switch {
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%s: API server %s does not know our credentials: %w: log in anew, then try `%s version`", at.name, server, err, at.kubectl)
+	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
+		return fmt.Errorf("%s: API server %s does not answer within %s: see whether the cluster runs and can be reached from here: `%s version`", at.name, server, patience, at.kubectl)
+	}
+	return fmt.Errorf("%s: API server %s cannot be reached: %w: see whether the cluster runs: `%s version`", at.name, server, err, at.kubectl)
+}
+
+// clientConfig is what the cluster's kubeconfig and context say.
+func clientConfig(c *mesh.Cluster) (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig},
+		&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
+}
+
 // serverVersion asks the API server for its version, which needs no rights.
 func serverVersion(ctx context.Context, c *mesh.Cluster) (string, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", c.Kubeconfig)
+	config, err := clientConfig(c)
 	if err != nil {
 		return "", err
 	}
@@ -258,7 +276,13 @@ func byContext(name string) place {
 	return place{fmt.Sprintf("context %q", name), "kubectl --context " + name}
 }
 
-func byFile(c *mesh.Cluster) place { return place{c.Name, "kubectl --kubeconfig " + c.Kubeconfig} }
+func byFile(c *mesh.Cluster) place {
+	p := place{c.Name, "kubectl --kubeconfig " + c.Kubeconfig}
+	if c.Context != "" {
+		p.kubectl += " --context " + c.Context
+	}
+	return p
+}
 
 // look reads what a cluster's objects say. Errors say which cluster, what was expected and what to type.
 func look(ctx context.Context, at place, r client.Reader) (finding, error) {
@@ -454,8 +478,13 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 		all.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			defer cancel()
+			config, err := clientConfig(c)
+			if err != nil {
+				failed[i] = fmt.Errorf("%s: kubeconfig %s: %w: run `amc fleet init` again", c.Name, c.Kubeconfig, err)
+				return nil
+			}
 			if _, err := serverVersion(ctx, c); err != nil {
-				failed[i] = fmt.Errorf("%s: its API server %s does not answer: %w: run `kubectl --kubeconfig %s version`", c.Name, c.APIServer, err, c.Kubeconfig)
+				failed[i] = unreachable(byFile(c), config.Host, err) // the fleet file may name the address that the other clusters use
 				return nil
 			}
 			if failed[i] = c.Connect(); failed[i] != nil {

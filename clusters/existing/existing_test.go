@@ -283,7 +283,7 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	before, _ := os.ReadFile(path)
 	dir := filepath.Join(t.TempDir(), "out")
 	for want, o := range map[string]Options{
-		"does not let us in": {Contexts: []string{"admin@one"}, Kubeconfig: path},
+		"does not know our credentials": {Contexts: []string{"admin@one"}, Kubeconfig: path},
 		"it has:":            {Contexts: []string{"nope"}, Kubeconfig: path},
 		"kubeconfig":         {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
 	} {

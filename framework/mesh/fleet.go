@@ -4,11 +4,13 @@
 package mesh
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -133,6 +135,9 @@ var (
 	ErrFleetNewer = errors.New("fleet file is of a newer version")
 )
 
+// anew is the next command for a file that cannot be mended.
+const anew = "run `amc down` and `amc up` to make it anew; for clusters that somebody else made, delete it and run `amc fleet init`"
+
 // Load reads and checks a fleet file. The file must be readable by its owner alone (0600), because the kubeconfigs it names hold credentials.
 func Load(path string) (*Fleet, error) {
 	st, err := os.Stat(path)
@@ -152,18 +157,25 @@ func Load(path string) (*Fleet, error) {
 	var head struct {
 		APIVersion string `json:"apiVersion"`
 	}
-	if err := yaml.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("fleet file %s is malformed: %w: run `amc down` and `amc up` to make it anew", path, err)
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil, fmt.Errorf("fleet file %s is empty: %s", path, anew)
 	}
-	if head.APIVersion != FleetVersion {
+	if err := yaml.Unmarshal(b, &head); err != nil {
+		return nil, fmt.Errorf("fleet file %s is malformed: %w: %s", path, err, anew)
+	}
+	switch group, _, _ := strings.Cut(head.APIVersion, "/"); {
+	case head.APIVersion == FleetVersion:
+	case strings.HasPrefix(FleetVersion, group+"/"):
 		return nil, fmt.Errorf("%w: %s says apiVersion %q, this amc reads %q: use the amc that made it, or `amc down` with that one", ErrFleetNewer, path, head.APIVersion, FleetVersion)
+	default:
+		return nil, fmt.Errorf("%s is no fleet file: its apiVersion is %q, expected %q: name the file that `amc up` or `amc fleet init` wrote", path, head.APIVersion, FleetVersion)
 	}
 	f := &Fleet{path: path}
 	if err := yaml.UnmarshalStrict(b, f); err != nil {
-		return nil, fmt.Errorf("fleet file %s is malformed: %w: run `amc down` and `amc up` to make it anew", path, err)
+		return nil, fmt.Errorf("fleet file %s is malformed: %w: %s", path, err, anew)
 	}
 	if err := f.check(); err != nil {
-		return nil, fmt.Errorf("fleet file %s: %w", path, err)
+		return nil, fmt.Errorf("fleet file %s: %w: %s", path, err, anew)
 	}
 	return f, nil
 }

@@ -29,6 +29,13 @@ func TestLoad(t *testing.T) {
 		"malformed":          {"clusters: [", "malformed", 0o600},
 		"unknown field":      {string(b) + "extra: 1\n", "malformed", 0o600},
 		"newer":              {strings.Replace(string(b), FleetVersion, "amc.ambient.test/v9", 1), "newer version", 0o600},
+		"empty":              {"\n", "is empty", 0o600},
+		"of something else":  {"apiVersion: v1\nkind: Config\n", "no fleet file", 0o600},
+		"of a long name":     {"apiVersion: " + strings.Repeat("x", 99) + "/v1\n", "no fleet file", 0o600},
+		"without a version":  {"runID: r\n", "no fleet file", 0o600},
+		"another shape":      {"- a\n- b\n", "malformed", 0o600},
+		"no run":             {"apiVersion: " + FleetVersion + "\nclusters: []\n", "runID is missing", 0o600},
+		"nothing of one":     {"apiVersion: " + FleetVersion + "\nrunID: r\nclusters: [null]\n", "clusters[0]", 0o600},
 		"no cluster":         {"apiVersion: " + FleetVersion + "\nrunID: r\n", "no cluster", 0o600},
 		"twice":              {"apiVersion: " + FleetVersion + "\nrunID: r\nclusters:\n- {name: a, network: n, kubeconfig: k}\n- {name: a, network: m, kubeconfig: k}\n", "stands twice", 0o600},
 	} {
@@ -40,12 +47,30 @@ func TestLoad(t *testing.T) {
 			if err := os.Chmod(p, c.mode); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := Load(p); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("error %v, want one with %q", err, c.want)
+			_, err := Load(p)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("error %v, want one with %q", err, c.want)
+			}
+			if !strings.Contains(err.Error(), p) || !strings.Contains(err.Error(), "`") && !strings.Contains(err.Error(), "amc") {
+				t.Errorf("error %v names no file or no next command", err)
+			}
+			if newer := errors.Is(err, ErrFleetNewer); newer != (name == "newer") {
+				t.Errorf("of a newer version: %t", newer)
 			}
 		})
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrNoFleet) {
 		t.Errorf("error %v", err)
 	}
+	if _, err := Load(privateDir(t)); err == nil || !strings.Contains(err.Error(), "cannot be read") { // even root cannot read a folder as a file
+		t.Errorf("error %v", err)
+	}
+}
+
+func privateDir(t *testing.T) string {
+	d := filepath.Join(t.TempDir(), "fleet.yaml")
+	if err := os.Mkdir(d, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
