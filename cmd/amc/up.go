@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,8 +50,26 @@ func (m *making) imageFlags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&m.overrides, "image", nil, "NAME=REFERENCE: use this image instead; may be given several times")
 }
 
-// plan refuses what can be refused before an engine is started or anything is made.
+// check refuses what can be refused without asking anybody.
+func (m *making) check() error {
+	over, err := images.ParseOverrides(m.overrides)
+	if err != nil {
+		return usage("%w", err)
+	}
+	if err := images.Check(images.Options{Mode: m.images, Istio: m.istio, Overrides: over}); err != nil {
+		return usage("%w", err)
+	}
+	if m.engine != "" && !slices.Contains([]string{"auto", "docker", "private"}, m.engine) {
+		return usage("--engine %s: expected auto, docker or private", m.engine)
+	}
+	return nil
+}
+
+// plan decides where images come from; with an engine it finds or starts that first.
 func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bool) (*images.Set, *engine.Engine, error) {
+	if err := m.check(); err != nil {
+		return nil, nil, err
+	}
 	over, err := images.ParseOverrides(m.overrides)
 	if err != nil {
 		return nil, nil, usage("%w", err)
@@ -60,9 +79,6 @@ func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bo
 		return nil, nil, unknown(err)
 	}
 	o := images.Options{Mode: m.images, Istio: m.istio, Overrides: over, CacheDir: cache, Progress: show}
-	if err := images.Check(o); err != nil {
-		return nil, nil, usage("%w", err)
-	}
 	if needEngine {
 		if o.Engine, err = engine.Find(ctx, engine.Options{Mode: m.engine, CacheDir: cache, Progress: show}); err != nil {
 			return nil, nil, unknown(err)
@@ -81,6 +97,42 @@ type upOptions struct {
 	clusters  int
 	distinct  bool
 	subnet    string
+	asked     func(flag string) bool // whether the user gave it
+}
+
+// check refuses what can be refused without asking anybody.
+func (o upOptions) check() error {
+	if o.clusters < 1 || o.clusters > kind.MaxClusters {
+		return usage("--clusters %d: a fleet has 1 to %d", o.clusters, kind.MaxClusters)
+	}
+	return o.making.check()
+}
+
+// differs says in which way a fleet that is up is not the one that was asked for.
+func (o upOptions) differs(f *mesh.Fleet) error {
+	var no []string
+	if n := len(f.Clusters); o.asked("clusters") && n != o.clusters {
+		no = append(no, fmt.Sprintf("it has %d clusters, not %d", n, o.clusters))
+	}
+	if o.asked("istio") && f.Istio != "" && f.Istio != o.istio {
+		no = append(no, fmt.Sprintf("its Istio is %s, not %s", f.Istio, o.istio))
+	}
+	if len(f.Clusters) > 1 && o.asked("distinct-cidrs") && (f.Clusters[0].PodCIDR != f.Clusters[1].PodCIDR) != o.distinct {
+		no = append(no, "its clusters' pod addresses are "+map[bool]string{true: "the same, not distinct", false: "distinct, not the same"}[o.distinct])
+	}
+	over, err := images.ParseOverrides(o.overrides)
+	if err != nil {
+		return usage("%w", err)
+	}
+	for n, ref := range over {
+		if f.Images[n].Ref != ref {
+			no = append(no, fmt.Sprintf("its image %s is %s, not %s", n, f.Images[n].Ref, ref))
+		}
+	}
+	if len(no) == 0 {
+		return nil
+	}
+	return usage("the fleet of %s is another one: %s: run `amc down` first, or give another folder with --artifacts", f.Path(), strings.Join(no, "; "))
 }
 
 func upCommand() *cobra.Command {
@@ -89,7 +141,14 @@ func upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "bring up a fleet: images, clusters on separate networks, mesh, isolation proof; or look whether the one that is there is healthy",
 		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return up(c.Context(), c.OutOrStdout(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.asked = c.Flags().Changed
+			err := up(c.Context(), c.OutOrStdout(), o)
+			if err != nil && c.Context().Err() != nil {
+				return unknown(fmt.Errorf("interrupted: `amc up` goes on where this was cut off, `amc down` removes what was made (%w)", err))
+			}
+			return err
+		},
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the fleet file, kubeconfigs and logs")
@@ -100,6 +159,9 @@ func upCommand() *cobra.Command {
 }
 
 func up(ctx context.Context, out io.Writer, o upOptions) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	show := newProgress(out)
 	fleet, err := mesh.Load(filepath.Join(o.artifacts, kind.FleetFile))
 	switch {
@@ -113,6 +175,9 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 		}
 		fmt.Fprintf(out, "the fleet of %s answers; its mesh is not ours to install\n", fleet.Path())
 		return nil
+	}
+	if err := o.differs(fleet); err != nil {
+		return err
 	}
 	return reuse(ctx, out, show, o, fleet)
 }

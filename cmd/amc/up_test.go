@@ -1,0 +1,61 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// What can never work is refused as usage, before an engine is asked for anything.
+func TestUpRefusesAtOnce(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"up --clusters 0", "a fleet has 1 to"},
+		{"up --clusters 99", "a fleet has 1 to"},
+		{"up --engine podman", "expected auto, docker or private"},
+		{"up --images beg", "expected auto, pull or build"},
+		{"up --image ztunel=x/y", `no image "ztunel"`},
+		{"up --istio 1.99", "known are"},
+		{"images build --image app", "NAME=REFERENCE"},
+		{"images push", "--to is missing"},
+		{"images list -o xml", "expected table or json"},
+	} {
+		r := root()
+		r.SetArgs(append(strings.Fields(c.args), artifactsOf(c.args, t.TempDir())...))
+		err := r.Execute()
+		e, ok := err.(exit)
+		if !ok || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("amc %s: got %v, want usage: %q", c.args, err, c.want)
+		}
+	}
+}
+
+func artifactsOf(args, dir string) []string {
+	if strings.HasPrefix(args, "up") {
+		return []string{"--artifacts", dir}
+	}
+	return nil
+}
+
+// A fleet that is up is only used when it is the one that was asked for.
+func TestUpTellsAnotherFleet(t *testing.T) {
+	f := &mesh.Fleet{Istio: "v1", Clusters: []*mesh.Cluster{{PodCIDR: "10.0.0.0/16"}, {PodCIDR: "10.0.0.0/16"}}, Images: map[string]mesh.ImageRef{"app": {Ref: "a/b"}}}
+	asked := func(flags ...string) func(string) bool {
+		return func(q string) bool { return strings.Contains(strings.Join(flags, ","), q) }
+	}
+	for _, c := range []struct {
+		o    upOptions
+		want string
+	}{
+		{upOptions{clusters: 3, asked: asked("clusters")}, "it has 2 clusters, not 3"},
+		{upOptions{making: making{istio: "v2"}, asked: asked("istio")}, "its Istio is v1, not v2"},
+		{upOptions{distinct: true, asked: asked("distinct-cidrs")}, "the same, not distinct"},
+		{upOptions{making: making{overrides: []string{"app=c/d"}}, asked: asked()}, "its image app is a/b, not c/d"},
+		{upOptions{clusters: 3, making: making{istio: "v2", overrides: []string{"app=a/b"}}, asked: asked()}, ""},
+	} {
+		err := c.o.differs(f)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
