@@ -233,8 +233,8 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// bundle is a closed bundle of a run in which everything held.
-func bundle(t testing.TB, change func(*reports.Bundle)) string {
+// madeBundle is a closed bundle of a run in which everything held.
+func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 	t.Helper()
 	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
@@ -287,7 +287,7 @@ func keys(t testing.TB) (private, public string) {
 }
 
 func TestSignVerifyRender(t *testing.T) {
-	dir := bundle(t, nil)
+	dir := madeBundle(t, nil)
 	private, public := keys(t)
 	out := ok(t, "verify", dir)
 	if !strings.Contains(out, "B04   holds") || !strings.Contains(out, "S01   not checked  no key was given") || !strings.Contains(out, "result success, mode conformance") {
@@ -340,7 +340,7 @@ func TestSignVerifyRender(t *testing.T) {
 }
 
 func TestRenderFinishesAKilledRun(t *testing.T) {
-	dir := bundle(t, nil)
+	dir := madeBundle(t, nil)
 	if err := os.Remove(filepath.Join(dir, reports.SumsFile)); err != nil { // what a kill during the closing leaves
 		t.Fatal(err)
 	}
@@ -349,8 +349,8 @@ func TestRenderFinishesAKilledRun(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	a := bundle(t, nil)
-	b := bundle(t, func(b *reports.Bundle) {
+	a := madeBundle(t, nil)
+	b := madeBundle(t, func(b *reports.Bundle) {
 		if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.NonConformant, Message: "seen: cluster1 40 of 40"}); err != nil {
 			t.Fatal(err)
 		}
