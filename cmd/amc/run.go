@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -160,6 +162,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	defer os.RemoveAll(scratch)
 	ginkgoReport := filepath.Join(scratch, reports.GinkgoFile)
 	var t failing
+	var table []prove.Seen
 	s, err := suites.Run(ctx, &t, suites.Options{
 		Fleet: f, Times: o.times, Parallel: o.parallel, Seed: o.seed, Out: out, Verbose: o.verbose, Quiet: true, GinkgoReport: ginkgoReport,
 		Skip: func(id string) (string, bool) {
@@ -169,7 +172,13 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 			}
 			return fmt.Sprintf("%s: %s", e.Class, e.Reason), true
 		},
-		Record: func(ctx context.Context, r prove.Result) { record(ctx, out, b, f, r) },
+		Record: func(ctx context.Context, r prove.Result) {
+			record(ctx, out, b, f, r)
+			_ = b.Update(func(report *v1alpha1.ConformanceReport) { // one after the other: it holds the bundle's lock
+				table = prove.Add(table, r.Seen...)
+				report.Traffic = answers(table)
+			})
+		},
 	})
 	if err != nil {
 		return err
@@ -211,6 +220,18 @@ func resultOf(r prove.Result) v1alpha1.BehaviorResult {
 		x.ConvergeSeconds = append(x.ConvergeSeconds, d.Seconds())
 	}
 	return x
+}
+
+// answers is the table of who answered whom, for the report.
+func answers(table []prove.Seen) (all []v1alpha1.Traffic) {
+	for _, x := range table {
+		t := v1alpha1.Traffic{From: x.From, Scope: x.Scope, Service: x.Service, Answered: []v1alpha1.Answered{}, Failed: x.Failed}
+		for _, cluster := range slices.Sorted(maps.Keys(x.Answered)) {
+			t.Answered = append(t.Answered, v1alpha1.Answered{Cluster: cluster, Calls: x.Answered[cluster]})
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // leaks reports what specs left behind.

@@ -55,6 +55,7 @@ func deleted(ctx context.Context, at *Site, o client.Object) error {
 // Service is a Service of the spec's own: an object of the same name in every cluster.
 type Service struct {
 	spec            *Spec
+	labels          map[string]map[string]string // by key and cluster, see seen.go
 	Namespace, Name string
 }
 
@@ -63,7 +64,8 @@ func (s *Spec) Service(word string) *Service { return s.ServiceOf(word, EchoApp)
 
 // ServiceOf makes a Service that selects pods by their app label in every cluster, of local scope.
 func (s *Spec) ServiceOf(word, app string) *Service {
-	v := &Service{s, MeshNamespace, s.Name(word)}
+	v := &Service{spec: s, Namespace: MeshNamespace, Name: s.Name(word)}
+	v.labelled(s.Sites, workload.LabelGlobal, "")
 	s.Apply(s.Sites, func(*Site) client.Object { return workload.Service(v.Namespace, v.Name, app, "") })
 	return v
 }
@@ -91,16 +93,17 @@ func (v *Service) Host() string { return v.Name + "." + v.Namespace + ".svc.clus
 
 // HTTP are n calls from a client to the service, each on a connection of its own.
 func (v *Service) HTTP(from *traffic.Client, n int) Calls {
-	return Calls{from, traffic.Call{URL: "http://" + v.Host() + ":80/", Times: n}}
+	return Calls{from, traffic.Call{URL: "http://" + v.Host() + ":80/", Times: n}, v.Host()}
 }
 
 // TCP are n raw TCP calls.
 func (v *Service) TCP(from *traffic.Client, n int) Calls {
-	return Calls{from, traffic.Call{URL: "tcp://" + v.Host() + ":" + strconv.Itoa(workload.TCP), Times: n}}
+	return Calls{from, traffic.Call{URL: "tcp://" + v.Host() + ":" + strconv.Itoa(workload.TCP), Times: n}, v.Host()}
 }
 
 // Label sets a label of the Service object in the given clusters; an empty value removes it.
 func (v *Service) Label(sites []*Site, key, value string) {
+	v.labelled(sites, key, value)
 	v.spec.Label(sites, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: v.Namespace, Name: v.Name}}, key, value)
 }
 

@@ -36,6 +36,7 @@ type Result struct {
 	Observations []string
 	Converge     []time.Duration // times from a change to its stable effect
 	Calls        []string        // what was called and what became of it, one line each; the middle is left out of many
+	Seen         []Seen          // who answered calls to services of a scope
 	Started      time.Time
 	Took         time.Duration
 }
@@ -49,6 +50,7 @@ type Spec struct {
 	mu       sync.Mutex
 	result   Result
 	dropped  int // calls left out of the result
+	services map[string]*Service
 	claims   int
 	twins    int
 	changed  time.Time
@@ -206,6 +208,7 @@ func (s *Spec) Each(f func(from *Site)) {
 type Calls struct {
 	From *traffic.Client
 	Call traffic.Call
+	host string // of the Service that is called; empty for calls made by hand
 }
 
 func (c Calls) String() string {
@@ -308,6 +311,7 @@ func (s *Spec) settle(counter *int, prefix string, calls Calls, want expect.Expe
 		os = append(os, again...)
 	}
 	s.converged(took)
+	s.count(calls, os)
 	s.Note("%s%s: %s (after %s, held %s)", prefix, calls, os, round(took), s.Times.Hold)
 	return os
 }
