@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -284,8 +286,8 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
 	for want, o := range map[string]Options{
 		"does not know our credentials": {Contexts: []string{"admin@one"}, Kubeconfig: path},
-		"it has:":            {Contexts: []string{"nope"}, Kubeconfig: path},
-		"kubeconfig":         {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
+		"it has:":                       {Contexts: []string{"nope"}, Kubeconfig: path},
+		"kubeconfig":                    {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
 	} {
 		o.Dir = dir
 		if _, err := Discover(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
@@ -395,5 +397,44 @@ func TestRBACIsNarrow(t *testing.T) {
 	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))
+	}
+}
+
+// A node that is paused takes connections and never answers: the wait must end, and say which cluster it was.
+func TestSilentClusterIsNamed(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	path := kubeconfig(t, "https://"+silent.Addr().String())
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	dir := filepath.Join(t.TempDir(), "out")
+	_, err = Discover(ctx, Options{Contexts: []string{"admin@one"}, Kubeconfig: path, Dir: dir})
+	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "`kubectl --context admin@one version`") {
+		t.Errorf("got %v", err)
+	}
+	err = Health(ctx, &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "c-east", Kubeconfig: path, Context: "admin@one"}}})
+	if err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), silent.Addr().String()) || !strings.Contains(err.Error(), "--context admin@one version`") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestHealthOfBadKubeconfigs(t *testing.T) {
+	good := kubeconfig(t, "https://one.example")
+	broken := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(broken, []byte("}{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]*mesh.Cluster{
+		"no file":       {Name: "c-east", Kubeconfig: filepath.Join(t.TempDir(), "none")},
+		"malformed":     {Name: "c-east", Kubeconfig: broken},
+		"wrong context": {Name: "c-east", Kubeconfig: good, Context: "nope"},
+	} {
+		err := Health(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{c}})
+		if err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), c.Kubeconfig) || !strings.Contains(err.Error(), "`amc fleet init`") {
+			t.Errorf("%s: got %v", what, err)
+		}
 	}
 }

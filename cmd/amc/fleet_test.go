@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+func write(t *testing.T, path, content string, mode os.FileMode) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// kubeconfig leads to a server, with a token that must never be shown.
+func kubeconfig(t *testing.T, server string) string {
+	return write(t, filepath.Join(t.TempDir(), "config"), `apiVersion: v1
+kind: Config
+clusters: [{name: k, cluster: {server: "`+server+`"}}]
+users: [{name: u, user: {token: very-secret}}]
+contexts: [{name: east, context: {cluster: k, user: u}}]
+current-context: east
+`, 0o600)
+}
+
+func TestFleetInitRefusesBadInput(t *testing.T) {
+	dir := t.TempDir()
+	refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	defer refusing.Close()
+	good := kubeconfig(t, refusing.URL)
+	taken := t.TempDir()
+	write(t, filepath.Join(taken, "fleet.yaml"), "x", 0o600)
+	for what, c := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"no context":            {[]string{"--kubeconfig", good}, exitUsage, "has: east"},
+		"unknown context":       {[]string{"--kubeconfig", good, "--contexts", "west"}, exitUsage, "it has: east"},
+		"the same twice":        {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
+		"no kubeconfig":         {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
+		"malformed kubeconfig":  {[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"}, exitUsage, "--kubeconfig"},
+		"a fleet file is there": {[]string{"--kubeconfig", good, "--contexts", "east", "--dir", taken}, exitUsage, "exists already"},
+		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "kubectl --context east version"},
+		"an argument":           {[]string{"east"}, exitUsage, "east"},
+	} {
+		out := filepath.Join(dir, "out")
+		args := append([]string{"fleet", "init", "--dir", out}, c.args...)
+		printed, code, err := amc(t, args...)
+		if code != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: exit code %d, %v; expected %d and %q", what, code, err, c.code, c.want)
+			continue
+		}
+		if strings.Contains(printed+err.Error(), "very-secret") {
+			t.Errorf("%s: a token is shown: %v", what, err)
+		}
+		if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was written", what)
+		}
+	}
+	if _, code, err := amc(t, "fleet"); code != exitUsage || !strings.Contains(err.Error(), "amc fleet init") {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
+
+func TestRunRefusesBadFleetFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string, mode os.FileMode) string {
+		return write(t, filepath.Join(dir, name), content, mode)
+	}
+	head := "apiVersion: " + mesh.FleetVersion + "\nrunID: r\nprovider: existing\nistio: 1.31.0\n"
+	for what, c := range map[string]struct{ path, want string }{
+		"none":          {filepath.Join(dir, "none.yaml"), "amc up"},
+		"a folder":      {dir, "fleet file " + dir},
+		"empty":         {file("empty", "", 0o600), "is empty"},
+		"malformed":     {file("malformed", "clusters: [", 0o600), "malformed"},
+		"for all":       {file("public", head, 0o644), "chmod 600"},
+		"newer":         {file("newer", "apiVersion: amc.ambient.test/v9\n", 0o600), "newer version"},
+		"unknown field": {file("unknown", head+"colour: red\n", 0o600), "colour"},
+		"no cluster":    {file("no-cluster", head, 0o600), "no cluster"},
+	} {
+		for _, verb := range []string{"run", "plan"} {
+			args := []string{verb, "--fleet", c.path}
+			if verb == "run" {
+				args = append(args, "--artifacts", filepath.Join(dir, "out"))
+			}
+			if _, code, err := amc(t, args...); code != exitUsage || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("amc %s, %s: exit code %d, %v; expected %d and %q", verb, what, code, err, exitUsage, c.want)
+			}
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("something was written")
+	}
+}
+
+func TestRunNamesTheClusterThatIsGone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	l.Close()
+	dir := t.TempDir()
+	k := kubeconfig(t, "https://"+nobody)
+	fleet := write(t, filepath.Join(dir, "fleet.yaml"), "apiVersion: "+mesh.FleetVersion+"\nrunID: r\nprovider: existing\nistio: 1.31.0\nclusters:\n- {name: c-east, network: n, kubeconfig: "+k+"}\n", 0o600)
+	_, code, err := amc(t, "run", "--fleet", fleet, "--artifacts", filepath.Join(dir, "out"))
+	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), nobody) || strings.Contains(err.Error(), "very-secret") {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
+
+func TestRBACPrintsReasons(t *testing.T) {
+	out := ok(t, "rbac")
+	for _, want := range []string{"kind: ServiceAccount", "name: amc-mesh", "name: amc-plain", "\n# "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if strings.Contains(out, "namespace: gateways") || !strings.Contains(ok(t, "rbac", "--gateway-namespace", "gateways"), "namespace: gateways") {
+		t.Error("--gateway-namespace makes no difference")
+	}
+	if out == ok(t, "rbac", "--allow-mesh-admin") {
+		t.Error("--allow-mesh-admin makes no difference")
+	}
+}
