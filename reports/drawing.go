@@ -64,7 +64,11 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 	standIn := func(names ...string) bool {
 		return slices.ContainsFunc(r.Environment.StandIns, func(s v1alpha1.StandIn) bool { return slices.Contains(names, s.Name) })
 	}
-	sentence = fmt.Sprintf("%s on %s.", capital(number(len(clusters), "cluster", "clusters")), number(len(networks), "network", "networks"))
+	all := map[string]bool{}
+	for _, c := range clusters {
+		all[c.Network] = true
+	}
+	sentence = fmt.Sprintf("%s on %s.", number(len(clusters), "cluster", "clusters"), number(len(all), "network", "networks"))
 	alt := sentence
 	for _, c := range clusters[:min(len(clusters), maxDrawn)] {
 		alt += fmt.Sprintf(" %s on %s, gateway %s.", short(c.Name, 40), short(c.Network, 40), short(or(strings.Join(c.Gateways, ", ")), 60))
@@ -99,8 +103,8 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 			p := box{X: x + dx, Y: y + dy, W: w, H: h, StandIn: isStandIn}
 			text(&p, 19, "", name, 24)
 			if isStandIn {
-				below = strings.TrimPrefix(below+" · stand-in", " · ")
-				text(&p, 19+lineHeight, "mark", below, w/7)
+				const mark = " · stand-in"
+				text(&p, 19+lineHeight, "mark", strings.TrimPrefix(short(below, w/8-len(mark)+2)+mark, " · "), w/7)
 			} else if below != "" {
 				text(&p, 19+lineHeight, "soft", below, w/6)
 			}
