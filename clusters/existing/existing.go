@@ -113,7 +113,7 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	var all errgroup.Group
 	for i, name := range o.Contexts {
 		all.Go(func() error {
-			found[i], failed[i] = visit(ctx, name, filepath.Join(tmp, fileName(name)), copies[i])
+			found[i], failed[i] = visit(ctx, byContext(name, o.Kubeconfig), name, filepath.Join(tmp, fileName(name)), copies[i])
 			return nil
 		})
 	}
@@ -191,7 +191,7 @@ func known(config *clientcmdapi.Config) string {
 }
 
 // visit learns all about one cluster.
-func visit(ctx context.Context, name, path string, config *clientcmdapi.Config) (finding, error) {
+func visit(ctx context.Context, at place, name, path string, config *clientcmdapi.Config) (finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
@@ -200,22 +200,22 @@ func visit(ctx context.Context, name, path string, config *clientcmdapi.Config) 
 	c := &mesh.Cluster{Name: name, Kubeconfig: path, APIServer: config.Clusters[config.Contexts[name].Cluster].Server}
 	version, err := serverVersion(ctx, c)
 	if err != nil {
-		return finding{}, unreachable(byContext(name), c.APIServer, err)
+		return finding{}, unreachable(at, c.APIServer, err)
 	}
 	if err := c.Connect(); err != nil {
 		return finding{}, err
 	}
-	f, err := look(ctx, byContext(name), c.Client())
+	f, err := look(ctx, at, c.Client())
 	if err != nil {
 		return finding{}, err
 	}
 	f.context = name
 	f.cluster.Kubernetes, f.cluster.APIServer = version, c.APIServer
 	if f.cluster.Istio, err = istiod.Version(ctx, c); err != nil {
-		return finding{}, fmt.Errorf("context %q: istiod does not say its version: %w", name, err)
+		return finding{}, fmt.Errorf("%s: istiod does not say its version: %w", at.name, err)
 	}
 	if err := standIns(ctx, c, &f); err != nil {
-		return finding{}, fmt.Errorf("context %q: %w", name, err)
+		return finding{}, fmt.Errorf("%s: %w", at.name, err)
 	}
 	return f, nil
 }
@@ -272,8 +272,13 @@ func serverVersion(ctx context.Context, c *mesh.Cluster) (string, error) {
 // place is how a cluster is called in messages, and how kubectl is told of it.
 type place struct{ name, kubectl string }
 
-func byContext(name string) place {
-	return place{fmt.Sprintf("context %q", name), "kubectl --context " + name}
+// byContext is a context of the kubeconfig file, or of the one that kubectl finds.
+func byContext(name, kubeconfig string) place {
+	p := place{fmt.Sprintf("context %q", name), "kubectl --context " + name}
+	if kubeconfig != "" {
+		p.kubectl = "kubectl --kubeconfig " + kubeconfig + " --context " + name
+	}
+	return p
 }
 
 func byFile(c *mesh.Cluster) place {

@@ -90,7 +90,7 @@ next:
 }
 
 func TestLook(t *testing.T) {
-	got, err := look(context.Background(), byContext("ctx"), good().client())
+	got, err := look(context.Background(), byContext("ctx", ""), good().client())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestLookAtARevision(t *testing.T) {
 	p := good()
 	p.istiod.Labels["istio.io/rev"] = "canary"
 	p.config.Name = "istio-canary"
-	if got, err := look(context.Background(), byContext("ctx"), p.client()); err != nil || got.trustDomain != "corp.example" {
+	if got, err := look(context.Background(), byContext("ctx", ""), p.client()); err != nil || got.trustDomain != "corp.example" {
 		t.Errorf("got %v, %v", got.trustDomain, err)
 	}
 }
@@ -144,7 +144,7 @@ func TestLookSaysWhatIsWrong(t *testing.T) {
 			}})
 		},
 	} {
-		_, err := look(context.Background(), byContext("ctx-1"), c(good()))
+		_, err := look(context.Background(), byContext("ctx-1", ""), c(good()))
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"ctx-1"`) {
 			t.Errorf("got %v, want the context and %q", err, want)
 		}
@@ -412,7 +412,7 @@ func TestSilentClusterIsNamed(t *testing.T) {
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "out")
 	_, err = Discover(ctx, Options{Contexts: []string{"admin@one"}, Kubeconfig: path, Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "`kubectl --context admin@one version`") {
+	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "--context admin@one version`") {
 		t.Errorf("got %v", err)
 	}
 	err = Health(ctx, &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "c-east", Kubeconfig: path, Context: "admin@one"}}})

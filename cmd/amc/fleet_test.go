@@ -54,7 +54,7 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		"no kubeconfig":         {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
 		"malformed kubeconfig":  {[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"}, exitUsage, "--kubeconfig"},
 		"a fleet file is there": {[]string{"--kubeconfig", good, "--contexts", "east", "--dir", taken}, exitUsage, "exists already"},
-		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "kubectl --context east version"},
+		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "--context east version"},
 		"an argument":           {[]string{"east"}, exitUsage, "east"},
 	} {
 		out := filepath.Join(dir, "out")
