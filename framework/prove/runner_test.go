@@ -170,3 +170,24 @@ func TestCallsKeepTheirBeginningAndEnd(t *testing.T) {
 		t.Errorf("%d lines: %q, %q, %q", len(c), c[0], c[50], c[51])
 	}
 }
+
+func TestConvergenceMeasuresTheMeshOnly(t *testing.T) {
+	s := &Spec{}
+	for _, c := range []struct {
+		took, begun time.Duration
+		looks       int
+		want        string
+	}{
+		{2 * time.Second, 0, 5, "after 2s"},
+		{30 * time.Millisecond, 10 * time.Millisecond, 1, "after 30ms"},
+		{9 * time.Second, 8 * time.Second, 3, "after 9s"},
+		{9 * time.Second, 8 * time.Second, 1, "at once"}, // it was so long before anybody looked
+	} {
+		if got := s.converged(c.took, c.begun, c.looks); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	if len(s.result.Converge) != 3 {
+		t.Errorf("samples %v", s.result.Converge)
+	}
+}

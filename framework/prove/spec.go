@@ -262,12 +262,13 @@ func (s *Spec) poll(counter *int, prefix, what string, f func(ctx context.Contex
 	*counter++
 	s.mu.Unlock()
 	start := time.Now()
+	looks := 0
 	for pause := newPause(); ; pause.wait(s.Ctx) {
+		looks++
 		wrong, err := f(s.Ctx)
 		if err == nil && wrong == "" {
 			took := time.Since(since)
-			s.converged(took)
-			s.Note("%s%s (after %s)", prefix, what, round(took))
+			s.Note("%s%s (%s)", prefix, what, s.converged(took, start.Sub(since), looks))
 			return took
 		}
 		if s.Ctx.Err() != nil {
@@ -302,7 +303,9 @@ func (s *Spec) settle(counter *int, prefix string, calls Calls, want expect.Expe
 		}
 	}
 	took := time.Since(since)
+	when := s.converged(took, start.Sub(since), polls)
 	for held := time.Now(); time.Since(held) < s.Times.Hold; {
+		sleep(s.Ctx, between)
 		again, err := calls.From.Do(s.Ctx, calls.Call)
 		s.Must(err)
 		if ok, _ := want.Match(again); !ok {
@@ -310,16 +313,24 @@ func (s *Spec) settle(counter *int, prefix string, calls Calls, want expect.Expe
 		}
 		os = append(os, again...)
 	}
-	s.converged(took)
 	s.count(calls, os)
-	s.Note("%s%s: %s (after %s, held %s)", prefix, calls, os, round(took), s.Times.Hold)
+	s.Note("%s%s: %s (%s, held %s)", prefix, calls, os, when, s.Times.Hold)
 	return os
 }
 
-func (s *Spec) converged(d time.Duration) {
+// prompt is how soon after a change a claim must have begun to look for its first look to measure the change.
+const prompt = 500 * time.Millisecond
+
+// converged keeps the time from a change to its effect, and says it in words. A claim that only looks long after the change and finds it so has measured
+// its own lateness, not the mesh: that is no sample.
+func (s *Spec) converged(took, begun time.Duration, looks int) string {
+	if looks == 1 && begun > prompt {
+		return "at once"
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.result.Converge = append(s.result.Converge, d)
+	s.result.Converge = append(s.result.Converge, took)
+	return "after " + round(took).String()
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
@@ -330,13 +341,20 @@ type pause struct{ d time.Duration }
 func newPause() *pause { return &pause{50 * time.Millisecond} }
 
 func (p *pause) wait(ctx context.Context) {
-	t := time.NewTimer(p.d)
+	sleep(ctx, p.d)
+	p.d = min(p.d*3/2, time.Second)
+}
+
+// between rounds of calls that only watch whether something stays so: other specs want the processor, too.
+const between = 150 * time.Millisecond
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	p.d = min(p.d*3/2, time.Second)
 }
 
 // where is the line of the spec that was running, for messages.
