@@ -10,7 +10,7 @@ RUN ?=
 
 AMC := bin/amc
 
-.PHONY: help test conformance up down amc
+.PHONY: help test conformance up down bench amc
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ up: amc ## bring up a fleet: images, two clusters, mesh, isolation proof
 
 down: amc ## remove the fleet
 	$(AMC) down --artifacts $(ARTIFACTS)
+
+bench: conformance ## figures of this run: images, clusters, mesh, specs, memory; the stream against kubectl exec; verify against sha256sum
+	$(AMC) bench --artifacts $(ARTIFACTS)
+	go test ./cmd/amc -run '^$$' -bench . -benchtime 1x
 
 amc:
 	go build -o $(AMC) ./cmd/amc

@@ -424,3 +424,12 @@ func copyFile(from, to string) error {
 	}
 	return os.WriteFile(to, b, 0o644)
 }
+
+// Kubectl is the kubectl that was built for the nodes; empty when none was.
+func (s *Set) Kubectl() string {
+	p := filepath.Join(s.cache().Path("k8s", s.keys["k8s"]), "kubectl")
+	if _, err := os.Stat(p); err != nil {
+		return ""
+	}
+	return p
+}
