@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sort"
 
 	"github.com/onsi/ginkgo/v2"
@@ -16,12 +17,19 @@ import (
 	"ambient.test/conformance/behaviors"
 )
 
+// Manner is how a spec wants to be run.
+type Manner string
+
+// Timed is the manner of a spec that claims how long something takes: it runs alone, so that it measures the mesh and not its neighbours.
+const Timed Manner = "timed"
+
 // declared is one spec as it was written down.
 type declared struct {
 	behavior *behaviors.Behavior
 	where    string
 	at       types.CodeLocation
 	body     func(*Spec)
+	timed    bool
 }
 
 var registry []declared
@@ -30,9 +38,9 @@ var registry []declared
 //
 // Ginkgo runs specs one after the other in one process, and ours wait most of their time for a mesh to follow. So the bodies are run by a Runner, several
 // side by side, and each Ginkgo node only waits for its spec and tells what became of it.
-func Proves(b *behaviors.Behavior, body func(s *Spec)) bool {
+func Proves(b *behaviors.Behavior, body func(s *Spec), manner ...Manner) bool {
 	_, file, line, _ := runtime.Caller(1)
-	registry = append(registry, declared{b, fmt.Sprintf("%s:%d", filepath.Base(file), line), types.NewCodeLocation(1), body})
+	registry = append(registry, declared{b, fmt.Sprintf("%s:%d", filepath.Base(file), line), types.NewCodeLocation(1), body, slices.Contains(manner, Timed)})
 	return b != nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"ambient.test/conformance/behaviors"
 )
 
-// Runner runs specs: those that leave what they share alone side by side, then the others alone.
+// Runner runs specs: those that leave what they share alone side by side, then the others one by one.
 type Runner struct {
 	World *World
 	// Skip says why a behaviour is not run; ok false = it runs.
@@ -58,7 +58,7 @@ func (r *Runner) Start(ctx context.Context, ids []string) (wait func()) {
 			continue
 		}
 		r.specs[id] = &pending{done: make(chan struct{})}
-		if d := registry[i]; Alone(d.behavior) {
+		if d := registry[i]; d.timed || Alone(d.behavior) {
 			alone = append(alone, d)
 		} else {
 			together = append(together, d)

@@ -39,7 +39,7 @@ func start(t *testing.T, ctx context.Context, parallel int, ids []string, bodies
 		if b == nil {
 			t.Fatalf("no behaviour %s", id)
 		}
-		registry = append(registry, declared{behavior: b, body: bodies[id]})
+		registry = append(registry, declared{behavior: b, body: bodies[id], timed: id == "TRF-04"})
 	}
 	said := &told{results: map[string]Result{}}
 	r := &Runner{World: &World{Times: Times{Settle: time.Second, Spec: time.Minute}}, Parallel: parallel, Skip: func(string) (string, bool) { return "", false },
@@ -66,8 +66,8 @@ func TestSideBySideAndAlone(t *testing.T) {
 			return func(s *Spec) {
 				n := underWay.Add(1)
 				defer underWay.Add(-1)
-				if s.Behavior.ID == alone && n != 1 {
-					t.Errorf("%s began beside %d others", alone, n-1)
+				if (s.Behavior.ID == alone || s.Behavior.ID == "TRF-04") && n != 1 {
+					t.Errorf("%s began beside %d others", s.Behavior.ID, n-1)
 				}
 				time.Sleep(d)
 				most = max(most, underWay.Load())
@@ -75,18 +75,18 @@ func TestSideBySideAndAlone(t *testing.T) {
 			}
 		}
 		begin := time.Now()
-		_, said, wait := start(t, t.Context(), 2, []string{alone, "SCOPE-01", "SCOPE-02", "LB-01"}, map[string]func(*Spec){
-			alone: counted(time.Second), "SCOPE-01": counted(2 * time.Second), "SCOPE-02": counted(time.Second), "LB-01": counted(time.Second)})
+		_, said, wait := start(t, t.Context(), 2, []string{alone, "SCOPE-01", "TRF-04", "SCOPE-02", "LB-01"}, map[string]func(*Spec){
+			alone: counted(time.Second), "SCOPE-01": counted(2 * time.Second), "SCOPE-02": counted(time.Second), "LB-01": counted(time.Second), "TRF-04": counted(time.Second)})
 		wait()
-		if took := time.Since(begin); took != 3*time.Second {
-			t.Errorf("2 s and 1+1 s side by side, then 1 s alone: took %s", took)
+		if took := time.Since(begin); took != 4*time.Second {
+			t.Errorf("2 s and 1+1 s side by side, then twice 1 s alone: took %s", took)
 		}
 		for id, r := range said.results {
 			if r.Verdict != Conformant {
 				t.Errorf("%s: %s %s", id, r.Verdict, r.Message)
 			}
 		}
-		if most != 2 || len(said.results) != 4 || said.events[3] != "end "+alone {
+		if most != 2 || len(said.results) != 5 || said.events[3] != "end "+alone {
 			t.Errorf("at most %d at once, %v", most, said.events)
 		}
 	})

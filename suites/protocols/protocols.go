@@ -67,7 +67,7 @@ func init() {
 			waits.Call.ServerFirst, waits.Call.Timeout = true, time.Second
 			s.Twin(waits, expect.Fail(traffic.TimedOut))
 		})
-	})
+	}, prove.Timed)
 }
 
 // across is a global service that both clusters have been seen to answer.
