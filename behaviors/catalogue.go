@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // registry collects declarations; the catalogue is one, tests make others.
@@ -42,7 +43,9 @@ func (b *Behavior) place() string {
 }
 
 // All is the catalogue in its order: by chapter, then by number.
-func All() []*Behavior { return catalogue.sorted() }
+func All() []*Behavior { return slices.Clone(inOrder()) }
+
+var inOrder = sync.OnceValue(catalogue.sorted)
 
 func (r *registry) sorted() []*Behavior {
 	all := slices.Clone(r.all)

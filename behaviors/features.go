@@ -102,15 +102,13 @@ type FeatureInfo struct {
 
 // Features are all features, by name, with their behaviours in the catalogue's order.
 func Features() []FeatureInfo {
+	of := map[Feature][]*Behavior{}
+	for _, b := range All() {
+		of[b.Feature] = append(of[b.Feature], b)
+	}
 	var all []FeatureInfo
 	for f, meaning := range featureMeaning {
-		info := FeatureInfo{Feature: f, Meaning: meaning}
-		for _, b := range All() {
-			if b.Feature == f {
-				info.Behaviors = append(info.Behaviors, b)
-			}
-		}
-		all = append(all, info)
+		all = append(all, FeatureInfo{Feature: f, Meaning: meaning, Behaviors: of[f]})
 	}
 	slices.SortFunc(all, func(a, b FeatureInfo) int {
 		if a.Feature < b.Feature {
