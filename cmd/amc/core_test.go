@@ -206,6 +206,13 @@ images:
 	if d.Environment.Clusters != 2 || d.Environment.Owned || !slices.Equal(d.Environment.StandIns, []string{"ztunnel"}) || len(d.Run) == 0 || len(d.Skip) == 0 {
 		t.Errorf("%+v", d)
 	}
+	allowed := read("--fleet", fleet, "--allow-mesh-changes")
+	if data, err := os.ReadFile(fleet); err != nil || os.WriteFile(fleet, append(data, "meshAdmin: true\n"...), 0o600) != nil {
+		t.Fatal(err)
+	}
+	if forGood := read("--fleet", fleet); len(allowed.Run) <= len(d.Run) || len(forGood.Run) != len(allowed.Run) {
+		t.Errorf("%d run, %d with --allow-mesh-changes, %d when the fleet file allows it", len(d.Run), len(allowed.Run), len(forGood.Run))
+	}
 	described := read("--lack", "disruptive,mesh-admin,node-access", "--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) || len(described.Skip) != len(d.Skip) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))

@@ -19,6 +19,8 @@ type wishes struct {
 	profile string
 	filters plan.Filters
 	claims  []string
+	// meshAdmin lets specs change istio-system in clusters that are not ours, for this once; the fleet file may allow it for good.
+	meshAdmin bool
 }
 
 func (w *wishes) flags(c *cobra.Command) {
@@ -27,6 +29,7 @@ func (w *wishes) flags(c *cobra.Command) {
 	f.StringSliceVar(&w.filters.Include, "include", nil, "only these: ids, globs (GW-*) or chapters (LB)")
 	f.StringSliceVar(&w.filters.Exclude, "exclude", nil, "all but these")
 	f.StringSliceVar(&w.claims, "claim", nil, "features that the implementation claims (`amc list --features` names them)")
+	f.BoolVar(&w.meshAdmin, "allow-mesh-changes", false, "let specs change istio-system in clusters that the suite has not made, and put it back")
 	complete(c, "profile", strs(behaviors.Profiles))
 	complete(c, "claim", featureWords())
 	for _, flag := range []string{"include", "exclude"} {
@@ -40,6 +43,7 @@ func (w *wishes) plan(env plan.Environment) (*plan.Plan, error) {
 	for _, f := range w.claims {
 		env.Features = append(env.Features, behaviors.Feature(f))
 	}
+	env.MeshAdmin = env.MeshAdmin || w.meshAdmin
 	p, err := plan.Compute(env, behaviors.Profile(w.profile), w.filters)
 	if err != nil {
 		return nil, usage("%w", err)

@@ -37,7 +37,6 @@ type runOptions struct {
 	times            prove.Times
 	parallel         int
 	seed             int64
-	meshAdmin        bool
 	verbose, dry     bool
 }
 
@@ -68,7 +67,6 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 	f.DurationVar(&o.times.Spec, "spec-timeout", o.times.Spec, "how long one spec may take")
 	f.IntVar(&o.parallel, "parallel", 4, "how many specs may be under way at once; those that change what others stand on always run alone")
 	f.Int64Var(&o.seed, "seed", 0, "seed of the specs' order (default: from the clock)")
-	f.BoolVar(&o.meshAdmin, "allow-mesh-changes", false, "let specs change istio-system in clusters that the suite has not made, and put it back")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print what each spec saw")
 	f.BoolVar(&o.dry, "dry-run", false, "print the plan and end")
 	return c
@@ -84,9 +82,7 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	env := environment(f)
-	env.MeshAdmin = env.MeshAdmin || o.meshAdmin
-	p, err := o.plan(env)
+	p, err := o.plan(environment(f))
 	if err != nil {
 		return err
 	}
@@ -342,7 +338,7 @@ func environment(f *mesh.Fleet) plan.Environment {
 	owned := f.Provider == mesh.ProviderKind
 	env := plan.Environment{
 		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
-		Owned: owned, MeshAdmin: owned, NodeAccess: owned,
+		Owned: owned, MeshAdmin: owned || f.MeshAdmin, NodeAccess: owned,
 		MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
 		Waypoints: true,
 	}
