@@ -282,6 +282,7 @@ func forget(dir, run string) (bool, error) {
 			_ = os.Remove(filepath.Dir(c.Kubeconfig)) // if nothing else is in it
 		}
 	}
+	_ = os.RemoveAll(filepath.Join(dir, "before-mesh")) // what framework/install found before it began, of use only while the mesh is there
 	if f.CADir != "" && inside(dir, f.CADir) {
 		if err := os.RemoveAll(f.CADir); err != nil {
 			return true, err
