@@ -57,7 +57,7 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 			item.Note("waiting for dockerd (process %d)", p.pid)
 			ctx, cancel := context.WithTimeout(ctx, readyWithin)
 			defer cancel()
-			if _, err := socketGet(ctx, l.socket(), "/_ping"); err != nil {
+			if err := answer(ctx, l.socket()); err != nil {
 				return fmt.Errorf("the private dockerd (process %d) does not answer: %w: run `amc down --engine` and try again; its log is %s", p.pid, err, l.log())
 			}
 			return nil
@@ -152,10 +152,6 @@ func (l layout) launch(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	appears, err := watchFor(ctx, l.socket())
-	if err != nil {
-		return err
-	}
 	c := exec.Command("dockerd", "--config-file", l.config())
 	c.Stdout, c.Stderr, c.Dir = log, log, "/"
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -166,22 +162,13 @@ func (l layout) launch(ctx context.Context) error {
 	go func() { _ = c.Wait(); close(ended) }()
 
 	answered := make(chan error, 1)
-	go func() {
-		err := <-appears
-		if err == nil {
-			_, err = socketGet(ctx, l.socket(), "/_ping") // accepted early, answered when it is ready
-		}
-		answered <- err
-	}()
+	go func() { answered <- answer(ctx, l.socket()) }()
 	select {
 	case <-ended:
 		err = errors.New("dockerd ended: " + failure(l.log()))
 	case err = <-answered:
 		if err == nil {
 			return nil
-		}
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
 		}
 		err = fmt.Errorf("%w: %s", err, failure(l.log()))
 		_ = c.Process.Signal(syscall.SIGTERM)
@@ -195,38 +182,27 @@ func failure(log string) string {
 	return failureIn(string(b))
 }
 
-// watchFor delivers nil once the file exists, or the context's end. The folder is watched before watchFor returns.
-func watchFor(ctx context.Context, file string) (<-chan error, error) {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("inotify: %w: run `sysctl -w fs.inotify.max_user_instances=1024`", err)
-	}
-	events := os.NewFile(uintptr(fd), "inotify")
-	if _, err := unix.InotifyAddWatch(fd, filepath.Dir(file), unix.IN_CREATE|unix.IN_MOVED_TO); err != nil {
-		events.Close()
-		return nil, fmt.Errorf("inotify %s: %w", filepath.Dir(file), err)
-	}
-	done := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() { _ = events.SetReadDeadline(time.Now()) })
-	go func() {
-		defer events.Close()
-		defer stop()
-		buf := make([]byte, 64<<10)
-		for {
-			if _, err := os.Lstat(file); err == nil {
-				done <- nil
-				return
-			}
-			if _, err := events.Read(buf); err != nil {
-				if ctx.Err() != nil {
-					err = context.Cause(ctx)
-				}
-				done <- err
-				return
-			}
+// answer returns once the daemon answers on its socket. Nothing tells when a socket that is bound begins to listen, so it is asked again.
+func answer(ctx context.Context, socket string) error {
+	for {
+		_, err := socketGet(ctx, socket, "/_ping") // accepted early, answered when it is ready
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return cause(ctx, err)
 		}
-	}()
-	return done, nil
+		select {
+		case <-time.After(25 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// cause prefers the context's reason.
+func cause(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // lock keeps two amc processes from starting or stopping the engine at once. The lock ends with the process, however that ends.

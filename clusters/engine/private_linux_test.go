@@ -4,9 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -213,4 +217,47 @@ func image(t *testing.T) *bytes.Buffer {
 		t.Fatal(err)
 	}
 	return &buf
+}
+
+// A daemon binds its socket before it listens on it: whoever is quick finds no file, then is refused, and must ask again.
+func TestAnswerWaitsForListen(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	answered := make(chan error, 1)
+	go func() { answered <- answer(ctx, socket) }()
+	early := func(when string) {
+		t.Helper()
+		select {
+		case err := <-answered:
+			t.Fatalf("%s: %v", when, err)
+		case <-time.After(60 * time.Millisecond):
+		}
+	}
+	early("before there is a file")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		t.Fatal(err)
+	}
+	early("bound, not listening")
+	if err := unix.Listen(fd, 8); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(os.NewFile(uintptr(fd), "listener"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() { _ = http.Serve(l, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) }()
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+
+	cancel()
+	if err := answer(ctx, socket+".nobody"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("after the context's end: %v", err)
+	}
 }
