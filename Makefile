@@ -31,7 +31,6 @@ bench: conformance ## figures of this run: images, clusters, mesh, specs, memory
 amc:
 	go build -o $(AMC) ./cmd/amc
 
-test: ## the project's own tests: format, vet, unit tests; needs no cluster
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "not formatted (run gofmt -w):"; gofmt -l $$(git ls-files '*.go'); exit 1; }
-	go vet ./...
+test: ## the project's own tests: linters (gofmt and vet among them), then the tests; needs no cluster
+	go tool -modfile tools/golangci-lint.mod golangci-lint run ./...
 	go test ./...

@@ -99,7 +99,8 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 		if c.PodCIDR != "" || c.ServiceCIDR != "" {
 			text(&b, 22+2*lineHeight, "soft", "pods "+or(c.PodCIDR)+", services "+or(c.ServiceCIDR), 46)
 		}
-		part := func(dx, dy, w, h int, isStandIn bool, name, below string) box {
+		const half, h = (clusterW - 36) / 2, 44
+		part := func(dx, dy, w int, isStandIn bool, name, below string) box {
 			p := box{X: x + dx, Y: y + dy, W: w, H: h, StandIn: isStandIn}
 			text(&p, 19, "", name, 24)
 			if isStandIn {
@@ -110,7 +111,6 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 			}
 			return p
 		}
-		const half, h = (clusterW - 36) / 2, 44
 		istio := c.Istio
 		if istio == "" {
 			istio = r.Environment.Istio
@@ -123,11 +123,11 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 				address += fmt.Sprintf(" +%d", n-1)
 			}
 		}
-		gateway = part(12, 170, clusterW-24, h, standIn("proxyv2"), "east-west gateway", address)
+		gateway = part(12, 170, clusterW-24, standIn("proxyv2"), "east-west gateway", address)
 		b.Parts = []box{
-			part(12, 66, half, h, standIn("pilot"), "istiod", istio),
-			part(24+half, 66, half, h, standIn("proxyv2"), "waypoints", "Envoy"),
-			part(12, 118, clusterW-24, h, standIn("ztunnel"), "ztunnel", "on every node"),
+			part(12, 66, half, standIn("pilot"), "istiod", istio),
+			part(24+half, 66, half, standIn("proxyv2"), "waypoints", "Envoy"),
+			part(12, 118, clusterW-24, standIn("ztunnel"), "ztunnel", "on every node"),
 			gateway,
 		}
 		return b, gateway

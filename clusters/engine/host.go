@@ -25,8 +25,3 @@ func (h host) read(path string) (string, error) {
 func (h host) write(path, text string) error {
 	return os.WriteFile(filepath.Join("/", h.root, path), []byte(text), 0o644)
 }
-
-func (h host) exists(path string) bool {
-	_, err := os.Stat(filepath.Join("/", h.root, path))
-	return err == nil
-}

@@ -32,6 +32,6 @@ func spaceAt(path string) (uint64, string, error) {
 			path = filepath.Dir(path)
 			continue
 		}
-		return s.Bavail * uint64(s.Bsize), fsNames[int64(s.Type)], err
+		return s.Bavail * uint64(s.Bsize), fsNames[int64(s.Type)], err //nolint:unconvert // its type is another one on other architectures
 	}
 }

@@ -221,7 +221,7 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 		}
 		return func() { f.Close() }, nil
 	case <-ctx.Done():
-		go func() { <-got; f.Close() }()
+		go func() { <-got; f.Close() }() //nolint:errcheck // nobody waits for it any more
 		return nil, fmt.Errorf("another amc holds %s: %w", file, context.Cause(ctx))
 	}
 }

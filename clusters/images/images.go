@@ -233,7 +233,7 @@ func (s *Set) graph(ctx context.Context, r release) error {
 		add(p.node(name, gov))
 	}
 	slices.SortStableFunc(s.nodes[4:], func(a, b dag.Node) int { return strings.Compare(a.Name, b.Name) })
-	add(pause(gov), ociwrap(gov))
+	add(pause(), ociwrap(gov))
 	for _, name := range []string{"nodeproxy", "envoyrelay"} {
 		n, err := standin(name, src, gov)
 		if err != nil {

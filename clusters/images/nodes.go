@@ -40,7 +40,7 @@ func compiler(ctx context.Context, t *dag.Task) error {
 }
 
 // pause is Kubernetes' own, from the module's C source.
-func pause(goVersion string) dag.Node {
+func pause() dag.Node {
 	version, sum, err := pinned("k8s", "k8s.io/kubernetes")
 	return dag.Node{Name: "pause", Lane: laneOther, Inputs: map[string]string{"kubernetes": version, "sum": sum, "arch": arch()}, Build: func(ctx context.Context, t *dag.Task) error {
 		if err != nil {

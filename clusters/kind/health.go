@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/e2e-framework/klient/wait"
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
@@ -90,8 +91,6 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 // answers waits for the API server of a node that may just be booting. There is nothing to watch before it answers, so it is asked.
 func answers(ctx context.Context, c *mesh.Cluster) error {
 	const patience = 90 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
 	if err != nil {
@@ -116,22 +115,18 @@ func answers(ctx context.Context, c *mesh.Cluster) error {
 		}
 		return nil
 	}
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for last := errors.New("not asked"); ; {
+	last := errors.New("not asked")
+	err = wait.For(func(ctx context.Context) (bool, error) {
 		err := ask()
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			last = err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: its API server does not answer for %s: %w: run `docker logs %s`, or `amc down` and `amc up` to make the fleet anew", c.Name, patience, last, c.Kind.Nodes[0])
-		case <-tick.C:
-		}
+		return err == nil, nil
+	}, wait.WithContext(ctx), wait.WithTimeout(patience), wait.WithInterval(100*time.Millisecond), wait.WithImmediate())
+	if err != nil {
+		return fmt.Errorf("%s: its API server does not answer for %s: %w: run `docker logs %s`, or `amc down` and `amc up` to make the fleet anew", c.Name, patience, last, c.Kind.Nodes[0])
 	}
+	return nil
 }
 
 // guarded says whether the node's firewall is in force.

@@ -254,8 +254,11 @@ func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.
 // removeNode removes one node container of the run.
 func removeNode(ctx context.Context, d docker, run, name string) error {
 	label, err := d.Output(ctx, "container", "inspect", "-f", `{{index .Config.Labels "`+LabelRun+`"}}`, name)
-	if err != nil {
+	if err != nil && gone(err) {
 		return nil // it never came to be
+	}
+	if err != nil {
+		return err
 	}
 	if strings.TrimSpace(label) != run || !strings.HasPrefix(name, prefix(run)) {
 		return fmt.Errorf("container %s is not of run %s and is left alone", name, run)

@@ -122,8 +122,11 @@ func compare(ctx context.Context, f *mesh.Fleet, calls, execs int) (stream, byEx
 	begin = time.Now()
 	for range execs {
 		out, err := exec.CommandContext(ctx, kubectl, args...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "StatusCode=200") {
-			return 0, 0, fmt.Errorf("kubectl exec: %v: %s", err, out)
+		if err == nil && !strings.Contains(string(out), "StatusCode=200") {
+			err = errors.New("the call was not answered with status 200")
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("kubectl exec: %w: %s", err, out)
 		}
 	}
 	return stream, time.Since(begin) / time.Duration(execs), nil

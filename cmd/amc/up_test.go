@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -23,8 +24,8 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		r := root()
 		r.SetArgs(append(strings.Fields(c.args), artifactsOf(c.args, t.TempDir())...))
 		err := r.Execute()
-		e, ok := err.(exit)
-		if !ok || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
+		var e exit
+		if !errors.As(err, &e) || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("amc %s: got %v, want usage: %q", c.args, err, c.want)
 		}
 	}

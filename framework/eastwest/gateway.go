@@ -34,14 +34,17 @@ type Gateway struct {
 	pod     *podnet.Pod
 }
 
-// Find finds the ready pod of the cluster's east-west gateway.
+// ErrNoPod says that a cluster has no pod of an east-west gateway, ready or not.
+var ErrNoPod = errors.New("no pod of an east-west gateway (class istio-east-west)")
+
+// Find finds the ready pod of the cluster's east-west gateway; ErrNoPod if there is none that may become ready.
 func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "gateway.networking.k8s.io/gateway-class-name=istio-east-west"})
 	if err != nil {
 		return nil, fmt.Errorf("%s: look for the east-west gateway: %w", c.Name, err)
 	}
 	if len(gws.Items) == 0 {
-		return nil, fmt.Errorf("%s: no pod of an east-west gateway (class istio-east-west): run `kubectl get gateways -A`", c.Name)
+		return nil, fmt.Errorf("%s: %w: run `kubectl --kubeconfig %s get gateways -A`", c.Name, ErrNoPod, c.Kubeconfig)
 	}
 	p := gws.Items[0]
 	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{"gateway.networking.k8s.io/gateway-name": p.Labels["gateway.networking.k8s.io/gateway-name"]}, 1)
@@ -191,6 +194,7 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 		return nil, &Refusal{Hop: hop, Err: err}
 	}
 	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
 		end()
 		return nil, &Refusal{Hop: hop, Status: resp.StatusCode}
 	}
@@ -207,7 +211,7 @@ type pipe struct {
 // Read hides HTTP/2's own error types: an outer stream's error inside an inner HTTP/2 connection would be taken for the inner's.
 func (p *pipe) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = errors.New(err.Error())
 	}
 	return n, err
@@ -231,6 +235,7 @@ func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error)
 	if err != nil {
 		return 0, "", []byte(seen.String()), err
 	}
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b), nil, err
 }

@@ -109,11 +109,12 @@ func ControlPlane(ctx context.Context, c *mesh.Cluster) (*Info, error) {
 
 // workloadOf is the name of what a pod belongs to.
 func workloadOf(p *corev1.Pod) string {
-	for _, o := range p.OwnerReferences {
-		if hash := p.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
-			return strings.TrimSuffix(o.Name, "-"+hash)
-		}
-		return o.Name
+	if len(p.OwnerReferences) == 0 {
+		return p.Name
 	}
-	return p.Name
+	o := p.OwnerReferences[0]
+	if hash := p.Labels["pod-template-hash"]; o.Kind == "ReplicaSet" && hash != "" {
+		return strings.TrimSuffix(o.Name, "-"+hash)
+	}
+	return o.Name
 }

@@ -17,9 +17,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 
 	"ambient.test/conformance/framework/mesh"
 )
@@ -110,7 +110,7 @@ func (p *Pod) connection(ctx context.Context) (httpstream.Connection, error) {
 	}
 	ch := make(chan result, 1)
 	go func() {
-		c, _, err := spdy.NewDialer(up, &http.Client{Transport: rt}, http.MethodPost, u).Dial(portforward.PortForwardProtocolV1Name)
+		c, _, err := spdy.NewDialerForStreaming(up, &http.Client{Transport: rt}, http.MethodPost, u).Dial(portforward.PortForwardProtocolV1Name)
 		ch <- result{c, err}
 	}()
 	select {

@@ -35,7 +35,7 @@ func main() {
 // narrowFile rewrites the spec that the call will read, if it reads one and if anything in it must go.
 func narrowFile(c call) error {
 	var narrow func([]byte, bounds) ([]byte, error)
-	file := ""
+	var file string
 	switch {
 	case c.command == "create" || c.command == "run" || c.command == "restore":
 		file, narrow = filepath.Join(c.bundle, "config.json"), narrowSpec

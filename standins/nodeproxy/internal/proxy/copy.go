@@ -58,7 +58,7 @@ func pipe(to, from halfConn, count func(int)) error {
 			}
 		}
 		if err != nil {
-			if err != io.EOF && ungraceful(err) != nil {
+			if !errors.Is(err, io.EOF) && ungraceful(err) != nil {
 				return err
 			}
 			return ungraceful(to.CloseWrite())

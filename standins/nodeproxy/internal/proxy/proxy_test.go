@@ -696,10 +696,8 @@ func TestApplicationTunnel(t *testing.T) {
 	_, server, w := c.pod("server")
 	head := make(chan []byte, 1)
 	port := app(t, server, func(c *net.TCPConn) {
-		b := make([]byte, 16+12)
-		io.ReadFull(c, b)
-		rest, _ := io.ReadAll(c)
-		head <- append(b, rest...)
+		all, _ := io.ReadAll(c)
+		head <- all
 	})
 	w.ApplicationTunnel = &workloadapi.ApplicationTunnel{Protocol: workloadapi.ApplicationTunnel_PROXY, Port: port}
 	c.apply(w)

@@ -3,6 +3,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -75,7 +76,7 @@ func (c *Client) Run(ctx context.Context) {
 
 // ended tells a normal end of the stream (istiod limits a connection's age) from a failure.
 func ended(err error) bool {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return true
 	}
 	s := status.Convert(err)
