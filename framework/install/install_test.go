@@ -102,28 +102,19 @@ func TestRendered(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", ch.release, err)
 		}
-		objs, err := decode([]byte(text))
+		objs, err := manifest([]byte(text))
 		if err != nil {
 			t.Fatalf("%s: %v", ch.release, err)
 		}
 		for _, o := range objs {
 			kinds[o.GetObjectKind().GroupVersionKind().Kind]++
-			var into any
-			switch o.GetObjectKind().GroupVersionKind().Kind {
-			case "Deployment":
-				deployments[o.GetName()] = &appsv1.Deployment{}
-				into = deployments[o.GetName()]
-			case "DaemonSet":
-				daemonSets[o.GetName()] = &appsv1.DaemonSet{}
-				into = daemonSets[o.GetName()]
-			case "ConfigMap":
-				maps[o.GetName()] = &corev1.ConfigMap{}
-				into = maps[o.GetName()]
-			default:
-				continue
-			}
-			if err := typed(o, into); err != nil {
-				t.Fatal(err)
+			switch o := o.(type) {
+			case *appsv1.Deployment:
+				deployments[o.Name] = o
+			case *appsv1.DaemonSet:
+				daemonSets[o.Name] = o
+			case *corev1.ConfigMap:
+				maps[o.Name] = o
 			}
 		}
 	}

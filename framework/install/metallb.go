@@ -8,9 +8,8 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/apply"
@@ -42,8 +41,8 @@ func metallb(moduleDir, controllerImage, speakerImage string) ([]client.Object, 
 // metallbCuts are the objects left out, by kind and name; each must be in the manifest.
 var metallbCuts = []string{"ValidatingWebhookConfiguration/metallb-webhook-configuration", "Service/metallb-webhook-service", "Secret/metallb-webhook-cert"}
 
-func patchMetalLB(manifest []byte, controllerImage, speakerImage string) ([]client.Object, error) {
-	all, err := decode(manifest)
+func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.Object, error) {
+	all, err := manifest(text)
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +56,13 @@ func patchMetalLB(manifest []byte, controllerImage, speakerImage string) ([]clie
 		if pending[id] {
 			delete(pending, id)
 		}
-		switch {
-		case slices.Contains(metallbCuts, id):
+		if slices.Contains(metallbCuts, id) {
 			continue
-		case id == "Deployment/controller":
-			var d appsv1.Deployment
-			if err := typed(o, &d); err != nil {
-				return nil, err
+		}
+		switch d := o.(type) {
+		case *appsv1.Deployment:
+			if id != "Deployment/controller" {
+				return nil, unknownPods(id)
 			}
 			if err := patchPod(&d.Spec.Template.Spec, "controller", controllerImage, []string{"METALLB_ML_SECRET_NAME"}, []string{"cert"}); err != nil {
 				return nil, err
@@ -71,20 +70,17 @@ func patchMetalLB(manifest []byte, controllerImage, speakerImage string) ([]clie
 			c := &d.Spec.Template.Spec.Containers[0]
 			c.Args = append(c.Args, "--webhook-mode=disabled")
 			c.Ports = slices.DeleteFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == "webhook-server" })
-			o = &d
-		case id == "DaemonSet/speaker":
-			var d appsv1.DaemonSet
-			if err := typed(o, &d); err != nil {
-				return nil, err
+		case *appsv1.DaemonSet:
+			if id != "DaemonSet/speaker" {
+				return nil, unknownPods(id)
 			}
 			if err := patchPod(&d.Spec.Template.Spec, "speaker", speakerImage, []string{"METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_SECRET_KEY_PATH"}, []string{"memberlist"}); err != nil {
 				return nil, err
 			}
 			c := &d.Spec.Template.Spec.Containers[0]
 			c.Ports = slices.DeleteFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == 7946 })
-			o = &d
-		case hasPods(o):
-			return nil, fmt.Errorf("%s runs pods and is not known", id)
+		case *corev1.Pod, *appsv1.StatefulSet, *batchv1.Job, *batchv1.CronJob:
+			return nil, unknownPods(id)
 		}
 		out = append(out, o)
 	}
@@ -128,16 +124,6 @@ func patchPod(p *corev1.PodSpec, name, image string, env, volumes []string) erro
 	return nil
 }
 
-func typed(o client.Object, into any) error {
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(o.(*unstructured.Unstructured).Object, into)
-}
-
-// hasPods says that an object has a pod template.
-func hasPods(o client.Object) bool {
-	_, has, _ := unstructured.NestedMap(o.(*unstructured.Unstructured).Object, "spec", "template", "spec")
-	return has
-}
-
 // applyMetalLB applies MetalLB and the cluster's pool of addresses. It does not wait for its pods.
 func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
 	crds, rest, names := split(objs)
@@ -151,9 +137,11 @@ func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) er
 	if err := wait.Established(ctx, c, names...); err != nil {
 		return err
 	}
-	pool, err := decode(manifests.MetalLBPool(c.Kind.GatewayPool))
+	pool, err := manifest(manifests.MetalLBPool(c.Kind.GatewayPool))
 	if err != nil {
 		return err
 	}
 	return applyAll(ctx, c, pool)
 }
+
+func unknownPods(id string) error { return fmt.Errorf("%s runs pods and is not known", id) }

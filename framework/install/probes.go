@@ -16,14 +16,13 @@ const probeSeconds = 2
 type eagerProbes struct{}
 
 func (eagerProbes) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {
-	objs, err := decode(rendered.Bytes())
+	objs, err := untyped(rendered.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
 	patched := 0
-	for _, o := range objs {
-		u := o.(*unstructured.Unstructured)
+	for _, u := range objs {
 		if u.GetKind() == "DaemonSet" {
 			containers, _, err := unstructured.NestedSlice(u.Object, "spec", "template", "spec", "containers")
 			if err != nil {

@@ -16,15 +16,29 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/e2e-framework/klient/decoder"
+	"sigs.k8s.io/e2e-framework/klient/k8s"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
 )
 
-// decode reads the objects of a YAML stream, in their order.
-func decode(b []byte) ([]client.Object, error) {
-	var out []client.Object
+// manifest reads the objects of a manifest, in their order: Kubernetes' own in their Go types, others untyped.
+func manifest(b []byte) (all []client.Object, err error) {
+	err = decoder.DecodeEach(context.Background(), bytes.NewReader(b), func(_ context.Context, o k8s.Object) error {
+		if o.GetName() == "" {
+			return fmt.Errorf("object %d has no name", len(all)+1)
+		}
+		all = append(all, o)
+		return nil
+	})
+	return all, err
+}
+
+// untyped reads the objects of a YAML stream, in their order, with every field as it stands there: what a chart rendered must not lose one that a Go type does not know.
+func untyped(b []byte) ([]*unstructured.Unstructured, error) {
+	var out []*unstructured.Unstructured
 	d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096)
 	for {
 		u := &unstructured.Unstructured{}
@@ -82,7 +96,7 @@ func gatewayAPI(moduleDir string) ([]client.Object, error) {
 		if err != nil {
 			return nil, err
 		}
-		objs, err := decode(b)
+		objs, err := manifest(b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f, err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/e2e-framework/klient/wait"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/podnet"
@@ -152,24 +153,24 @@ func Unsynced(rows []RemoteCluster, want []string) []string {
 }
 
 // WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced. The debug endpoint cannot be watched: it is
-// asked again with a back-off from 100 ms to 1 s, through ctx's deadline.
+// asked again every 250 ms, until ctx ends.
 func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
 	var last string
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	err := wait.For(func(ctx context.Context) (bool, error) {
 		rows, err := RemoteClusters(ctx, c)
+		bad := Unsynced(rows, want)
 		if err != nil {
-			last = err.Error()
-		} else if bad := Unsynced(rows, want); len(bad) > 0 {
+			bad = []string{err.Error()}
+		}
+		if ctx.Err() == nil || last == "" { // at the end, what was seen before says more
 			last = strings.Join(bad, "; ")
-		} else {
-			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: istiod has not read the other clusters: %s: run `kubectl --kubeconfig %s -n %s logs deploy/istiod | grep -i remote`: %w", c.Name, last, c.Kubeconfig, Namespace, context.Cause(ctx))
-		case <-time.After(pause):
-		}
+		return len(bad) == 0, nil
+	}, wait.WithContext(ctx), wait.WithTimeout(0), wait.WithInterval(250*time.Millisecond), wait.WithImmediate())
+	if err != nil {
+		return fmt.Errorf("%s: istiod has not read the other clusters: %s: run `kubectl --kubeconfig %s -n %s logs deploy/istiod | grep -i remote`: %w", c.Name, last, c.Kubeconfig, Namespace, context.Cause(ctx))
 	}
+	return nil
 }
 
 // get makes one request to a port on the pod's loopback.
