@@ -58,7 +58,7 @@ func store(t *testing.T) *state.Store {
 func server(t *testing.T, namespace string, upstreams ...netip.AddrPort) *Server {
 	return &Server{Store: store(t), Domain: "cluster.local", Upstreams: upstreams, Sockets: proxytest.NewSockets(),
 		Client: func(context.Context) (*workloadapi.Workload, error) {
-			return &workloadapi.Workload{Namespace: namespace}, nil
+			return &workloadapi.Workload{Namespace: namespace, Network: "n1"}, nil
 		}}
 }
 
@@ -231,4 +231,17 @@ func FuzzCandidates(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The VIPs are those of the network in which istiod says the client is: when that differs from NETWORK, ztunnel answers so, too, and then passes the call by.
+func TestNetworkIsTheClients(t *testing.T) {
+	s := server(t, "ns")
+	s.Client = func(context.Context) (*workloadapi.Workload, error) {
+		return &workloadapi.Workload{Namespace: "ns", Network: "n2"}, nil
+	}
+	q := new(dns.Msg).SetQuestion("echo.ns.svc.cluster.local.", dns.TypeA)
+	m := s.Answer(t.Context(), q, false)
+	if len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "10.9.9.9" {
+		t.Errorf("%v", m)
+	}
 }

@@ -137,7 +137,7 @@ func (s *Server) local(q *dns.Msg, client *workloadapi.Workload) *dns.Msg {
 			owner = dns.Fqdn(c.stripped)
 			m.Answer = append(m.Answer, &dns.CNAME{Hdr: header(question.Name, dns.TypeCNAME), Target: owner})
 		}
-		ips := s.addresses(v, question.Qtype == dns.TypeA)
+		ips := s.addresses(v, client.Network, question.Qtype == dns.TypeA)
 		rand.Shuffle(len(ips), func(i, j int) { ips[i], ips[j] = ips[j], ips[i] })
 		for _, ip := range ips {
 			if ip.Is4() {
@@ -169,8 +169,8 @@ func (s *Server) find(host, namespace string) *workloadapi.Service {
 	return nil
 }
 
-// addresses are the VIPs of the own network, or a headless service's endpoints.
-func (s *Server) addresses(v *workloadapi.Service, v4 bool) []netip.Addr {
+// addresses are the VIPs of the client's network, or a headless service's endpoints. The client's is the one that istiod says, which NETWORK may differ from.
+func (s *Server) addresses(v *workloadapi.Service, network string, v4 bool) []netip.Addr {
 	var out []netip.Addr
 	take := func(ip netip.Addr) {
 		if ip = ip.Unmap(); ip.IsValid() && ip.Is4() == v4 {
@@ -178,7 +178,7 @@ func (s *Server) addresses(v *workloadapi.Service, v4 bool) []netip.Addr {
 		}
 	}
 	for _, a := range v.Addresses {
-		if a.Network == s.Store.Network && a.Length == nil {
+		if a.Network == network && a.Length == nil {
 			ip, _ := netip.AddrFromSlice(a.Address)
 			take(ip)
 		}
