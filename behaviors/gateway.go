@@ -211,7 +211,7 @@ var GatewayServesDoubleHBONE = declare(Behavior{
 	Proof:   "A hand-made double tunnel to a global service answers 200 from the gateway's cluster; to a name that does not exist it is refused.",
 	Provoke: "Open the outer and the inner tunnel with certificates of the mesh and call a global service by name.",
 	Hazards: "It is the positive control of the chapter: without it every refusal is worthless.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M01", "M03"}, State: Proven,
 })
 
 var TLSPassthroughListener = declare(Behavior{

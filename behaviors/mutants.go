@@ -30,6 +30,7 @@ var Mutants = []Mutant{
 	{"M20", "run the east-west gateway under another ServiceAccount"},
 	{"M21", "let the server lie about its cluster"},
 	{"M22", "let something that is not the remote server answer for it"},
+	{"M23", "label every service istio.io/global in all clusters, again and again"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

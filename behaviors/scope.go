@@ -16,7 +16,7 @@ var ServicesAreLocalByDefault = declare(Behavior{
 	Sources: []Source{note("55478", "A locally scoped service is only discoverable by the data plane in the same cluster")},
 	Proof:   "Forty calls from each cluster all stay local, while a global service beside it reaches both.",
 	Provoke: "Deploy the same service in both clusters without a label and call it from both.",
-	Mutants: []string{"M02"}, State: Proven,
+	Mutants: []string{"M02", "M23"}, State: Proven,
 })
 
 var UnlabellingWithdrawsService = declare(Behavior{
@@ -26,7 +26,7 @@ var UnlabellingWithdrawsService = declare(Behavior{
 	Proof:   "Once converged no call is served remotely. Calls run while the label goes; how many of them fail is recorded, since no source promises that none does.",
 	Provoke: "Remove istio.io/global in both clusters while calls run.",
 	Hazards: "Open connections outlive the change; count new connections only. One cluster's gateway may drop the service a moment before the other cluster's ztunnel hears of it: 1 reset in 336 calls was seen.",
-	Mutants: []string{"M18"}, State: Proven,
+	Mutants: []string{"M18", "M23"}, State: Proven,
 })
 
 var OnlyTheLiteralTrueCounts = declare(Behavior{
@@ -85,7 +85,7 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 	Proof:   "The four combinations of labelled and unlabelled: both labelled reach both, every other combination stays local from both sides, without an error in any transition.",
 	Provoke: "Label the service in one cluster only and call it from both.",
 	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labelled.",
-	Mutants: []string{"M01"}, State: Proven,
+	Mutants: []string{"M01", "M23"}, State: Proven,
 })
 
 var RulesMustBeUniform = declare(Behavior{
@@ -117,7 +117,7 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 	Proof:   "A double HBONE call by name reaches a global service and is refused for a local one; labelled, the local one is reached too; unlabelled again, refused.",
 	Provoke: "Open double HBONE to the gateway with a mesh certificate and CONNECT to a global and to a local service's name.",
 	Hazards: "The gateway's /clusters keeps withdrawn services for good: judge by calls or by the listener's matcher.",
-	Mutants: []string{"M01", "M02"}, State: Proven,
+	Mutants: []string{"M01", "M02", "M23"}, State: Proven,
 })
 
 var GlobalWaypointAndLocalService = declare(Behavior{

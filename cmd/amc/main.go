@@ -63,6 +63,6 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), downCommand(), benchCommand(), fleetCommand(), rbacCommand(), imagesCommand(), runCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
+	c.AddCommand(upCommand(), downCommand(), benchCommand(), fleetCommand(), rbacCommand(), imagesCommand(), runCommand(), mutateCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
 	return c
 }

@@ -90,6 +90,15 @@ func init() {
 		echo := s.Service("echo")
 		echo.Global(s.Sites...)
 		s.Each(func(at *prove.Site) {
+			// Elsewhere a gateway without a pod is the world's fault; that it serves is the promise here.
+			s.Eventually(fmt.Sprintf("%s: its east-west gateway to have a pod", at.Name), func(ctx context.Context) (string, error) {
+				if _, err := eastwest.Find(ctx, at.Cluster); errors.Is(err, eastwest.ErrNoPod) {
+					return err.Error(), nil
+				} else if err != nil {
+					return "", err
+				}
+				return "", nil
+			})
 			g := s.Gateway(at)
 			s.Eventually(fmt.Sprintf("%s: a double HBONE call to %s to be answered by its pod", at.Name, echo.Host()), g.Answers(echo.Host(), true))
 			s.TwinEventually(fmt.Sprintf("%s: a double HBONE call to a name that does not exist to be refused", at.Name), g.Answers("nobody."+prove.MeshNamespace+".svc.cluster.local", false))

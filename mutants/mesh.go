@@ -1,0 +1,246 @@
+package mutants
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/framework/ztunnel"
+)
+
+// patch is a JSON merge patch.
+func patch(ctx context.Context, c *mesh.Cluster, o client.Object, change map[string]any) error {
+	b, err := json.Marshal(change)
+	if err != nil {
+		return err
+	}
+	if err := c.Client().Patch(ctx, o, client.RawPatch("application/merge-patch+json", b)); err != nil {
+		return fmt.Errorf("%s: patch %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+func get(ctx context.Context, c *mesh.Cluster, o client.Object) error {
+	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+		return fmt.Errorf("%s: %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+// scaled sets a Deployment to no replicas; undo gives it back those it had.
+func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo, error) {
+	d := &appsv1.Deployment{}
+	d.Namespace, d.Name = namespace, name
+	if err := get(ctx, c, d); err != nil {
+		return nil, err
+	}
+	had := int32(1)
+	if d.Spec.Replicas != nil {
+		had = *d.Spec.Replicas
+	}
+	if had == 0 {
+		return nil, fmt.Errorf("%s: %s/%s has no replicas already: mend the mesh first", c.Name, namespace, name)
+	}
+	undo := func(ctx context.Context) error { return workload.Scale(ctx, c, namespace, name, had) }
+	if err := workload.Scale(ctx, c, namespace, name, 0); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+	}
+	return undo, nil
+}
+
+// eastWest is the Deployment of a cluster's east-west gateway.
+func eastWest(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
+	var all appsv1.DeploymentList
+	if err := c.Client().List(ctx, &all, client.MatchingLabels{"gateway.networking.k8s.io/gateway-class-name": "istio-east-west"}); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if len(all.Items) != 1 {
+		return nil, fmt.Errorf("%s: it has %d east-west gateways, expected one", c.Name, len(all.Items))
+	}
+	return &all.Items[0], nil
+}
+
+func noGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastWest(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return scaled(ctx, c, d.Namespace, d.Name)
+}
+
+func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return scaled(ctx, f.Clusters[0], istiod.Namespace, "istiod")
+}
+
+// noRemoteSecret deletes all remote secrets of cluster1; undo makes them anew and waits until istiod has read the clusters.
+func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	var secrets corev1.SecretList
+	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace), client.MatchingLabels{"istio/multiCluster": "true"}); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if len(secrets.Items) == 0 {
+		return nil, fmt.Errorf("%s: it has no remote secret already: mend the mesh first", c.Name)
+	}
+	var names []string
+	for _, x := range f.Clusters {
+		names = append(names, x.Name)
+	}
+	undo := func(ctx context.Context) error {
+		var failed []error
+		for _, s := range secrets.Items {
+			s.ResourceVersion, s.UID = "", ""
+			failed = append(failed, client.IgnoreAlreadyExists(c.Client().Create(ctx, &s)))
+		}
+		if err := errors.Join(failed...); err != nil {
+			return fmt.Errorf("%s: remote secrets: %w", c.Name, err)
+		}
+		return istiod.WaitSynced(ctx, c, names)
+	}
+	for _, s := range secrets.Items {
+		if err := c.Client().Delete(ctx, &s); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", c.Name, err), undo(context.WithoutCancel(ctx)))
+		}
+	}
+	return undo, nil
+}
+
+const networkLabel = "topology.istio.io/network"
+
+func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	ns := func() *corev1.Namespace { n := &corev1.Namespace{}; n.Name = istiod.Namespace; return n }
+	before := ns()
+	if err := get(ctx, c, before); err != nil {
+		return nil, err
+	}
+	set := func(ctx context.Context, v any) error {
+		return patch(ctx, c, ns(), map[string]any{"metadata": map[string]any{"labels": map[string]any{networkLabel: v}}})
+	}
+	return func(ctx context.Context) error { return set(ctx, before.Labels[networkLabel]) }, set(ctx, nil)
+}
+
+// noScopes empties serviceScopeConfigs, by which the label istio.io/global has a meaning.
+func noScopes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	cm := &corev1.ConfigMap{}
+	cm.Namespace, cm.Name = istiod.Namespace, "istio"
+	if err := get(ctx, c, cm); err != nil {
+		return nil, err
+	}
+	before := cm.Data["mesh"]
+	without, err := withoutScopes(before)
+	if err != nil {
+		return nil, fmt.Errorf("%s: ConfigMap %s: %w", c.Name, client.ObjectKeyFromObject(cm), err)
+	}
+	set := func(ctx context.Context, text string) error {
+		return patch(ctx, c, cm.DeepCopy(), map[string]any{"data": map[string]any{"mesh": text}})
+	}
+	return func(ctx context.Context) error { return set(ctx, before) }, set(ctx, without)
+}
+
+func withoutScopes(config string) (string, error) {
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(config), &m); err != nil {
+		return "", err
+	}
+	m["serviceScopeConfigs"] = []any{}
+	b, err := yaml.Marshal(m)
+	return string(b), err
+}
+
+// template changes the pod template of a Deployment or DaemonSet and waits for the rollout; undo puts the old one back.
+func template(ctx context.Context, c *mesh.Cluster, o client.Object, change func(*corev1.PodTemplateSpec) error) (Undo, error) {
+	if err := get(ctx, c, o); err != nil {
+		return nil, err
+	}
+	var t *corev1.PodTemplateSpec
+	ready := wait.Deployment
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		t = &o.Spec.Template
+	case *appsv1.DaemonSet:
+		t, ready = &o.Spec.Template, wait.DaemonSet
+	}
+	before := t.DeepCopy()
+	if err := change(t); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
+	}
+	set := func(ctx context.Context, t *corev1.PodTemplateSpec) error {
+		b, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/template", "value": t}})
+		if err != nil {
+			return err
+		}
+		if err := c.Client().Patch(ctx, o, client.RawPatch("application/json-patch+json", b)); err != nil {
+			return fmt.Errorf("%s: %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
+		}
+		return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
+	}
+	undo := func(ctx context.Context) error { return set(ctx, before) }
+	if err := set(ctx, t.DeepCopy()); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+	}
+	return undo, nil
+}
+
+// env sets an environment variable of a container.
+func env(container, name, value string) func(*corev1.PodTemplateSpec) error {
+	return func(t *corev1.PodTemplateSpec) error {
+		for i := range t.Spec.Containers {
+			c := &t.Spec.Containers[i]
+			if c.Name != container {
+				continue
+			}
+			for j := range c.Env {
+				if c.Env[j].Name == name {
+					if c.Env[j].Value == value && c.Env[j].ValueFrom == nil {
+						return fmt.Errorf("%s is %q already: mend the mesh first", name, value)
+					}
+					c.Env[j] = corev1.EnvVar{Name: name, Value: value}
+					return nil
+				}
+			}
+			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
+			return nil
+		}
+		return fmt.Errorf("there is no container %s", container)
+	}
+}
+
+func istiodEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		d := &appsv1.Deployment{}
+		d.Namespace, d.Name = istiod.Namespace, "istiod"
+		return template(ctx, f.Clusters[0], d, env("discovery", name, value))
+	}
+}
+
+func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		d := &appsv1.DaemonSet{}
+		d.Namespace, d.Name = ztunnel.Namespace, "ztunnel"
+		return template(ctx, f.Clusters[0], d, env("istio-proxy", name, value))
+	}
+}
+
+// leaveMesh takes the standing echo of cluster2 out of the mesh: what the gateway sends it is plaintext.
+func leaveMesh(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	d := &appsv1.Deployment{}
+	d.Namespace, d.Name = prove.MeshNamespace, prove.EchoApp
+	return template(ctx, f.Clusters[1], d, func(t *corev1.PodTemplateSpec) error {
+		t.Labels[workload.LabelDataplane] = "none"
+		return nil
+	})
+}

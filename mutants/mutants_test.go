@@ -1,0 +1,186 @@
+package mutants
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	networking "istio.io/api/networking/v1"
+	istio "istio.io/client-go/pkg/apis/networking/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/workload"
+
+	_ "ambient.test/conformance/suites" // what has a spec
+)
+
+// Every mutant of the catalogue can be applied or says why not; and what can be applied has something that must turn red.
+func TestEveryMutantHasItsPlace(t *testing.T) {
+	for _, m := range behaviors.Mutants {
+		here, why := ByID(m.ID), NotHere[m.ID]
+		switch {
+		case (here == nil) == (why == ""):
+			t.Errorf("%s: it must be applied or have a reason why not, one of the two", m.ID)
+		case here != nil && len(here.Victims()) == 0:
+			t.Errorf("%s: no spec must turn red on it", m.ID)
+		}
+	}
+	for _, m := range All() {
+		for _, id := range m.Only {
+			if b := behaviors.ByID(id); b == nil || !slices.Contains(b.Mutants, m.ID) {
+				t.Errorf("%s is aimed at %s, which does not name it", m.ID, id)
+			}
+		}
+	}
+}
+
+// Every behaviour with a spec names a mutant that can be applied, so that its spec can be seen red.
+func TestEverySpecCanBeSeenRed(t *testing.T) {
+	reached := map[string]bool{}
+	for _, m := range All() {
+		for _, b := range m.Victims() {
+			reached[b.ID] = true
+		}
+	}
+	for _, b := range behaviors.WithSpecs() {
+		if !reached[b.ID] {
+			t.Errorf("%s: no mutant that can be applied is aimed at it", b.ID)
+		}
+	}
+}
+
+func TestApplyNeedsTwoClusters(t *testing.T) {
+	_, err := All()[0].Apply(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "one"}}})
+	if err == nil || !strings.Contains(err.Error(), "two clusters") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func service(labels map[string]string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s", Labels: labels}}
+}
+
+// What is spoilt is spoilt once: an update that comes back as an event must not be written again.
+func TestSpoilingServices(t *testing.T) {
+	ofWaypoint := map[string]string{"gateway.networking.k8s.io/gateway-name": "waypoint", workload.LabelGlobal: "true"}
+	global := map[string]string{workload.LabelGlobal: "true"}
+	behind := map[string]string{workload.LabelWaypoint: "waypoint"}
+	for name, c := range map[string]struct {
+		judge  func(*corev1.Service) verdict
+		labels map[string]string
+		spoilt bool
+		gone   string // label
+	}{
+		"global service":               {removeGlobal, global, true, workload.LabelGlobal},
+		"service of a waypoint":        {removeGlobal, ofWaypoint, false, ""},
+		"local service":                {removeGlobal, nil, false, ""},
+		"global waypoint":              {removeGlobalFromWaypoint, ofWaypoint, true, workload.LabelGlobal},
+		"global service, not waypoint": {removeGlobalFromWaypoint, global, false, ""},
+		"service behind a waypoint":    {renameWaypoint, behind, true, ""},
+		"service behind none":          {renameWaypoint, nil, false, ""},
+		"local service of a spec":      {addGlobal, nil, true, ""},
+		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: "standing"}, false, ""},
+		"local waypoint":               {addGlobal, map[string]string{"gateway.networking.k8s.io/gateway-name": "w"}, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service(c.labels).DeepCopy()
+			if got := c.judge(s); (got == update) != c.spoilt {
+				t.Fatalf("verdict %d", got)
+			}
+			if c.gone != "" && s.Labels[c.gone] != "" {
+				t.Errorf("label %s is still there", c.gone)
+			}
+			if c.judge(s) != leave {
+				t.Error("spoilt twice")
+			}
+		})
+	}
+}
+
+func TestSpoilingOthers(t *testing.T) {
+	r := &istio.DestinationRule{Spec: networking.DestinationRule{TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}}}}
+	if withoutOutlierDetection(r) != update || r.Spec.TrafficPolicy.OutlierDetection != nil || withoutOutlierDetection(r) != leave {
+		t.Error("outlier detection is not taken out once")
+	}
+	echo := func(owner string) *appsv1.Deployment {
+		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
+			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}}}}}}
+	}
+	lie := lying("cluster2", "cluster1")
+	if lie(echo("standing")) != leave {
+		t.Error("the standing echo lies")
+	}
+	d := echo("lb-03")
+	if lie(d) != update || d.Spec.Template.Spec.Containers[0].Args[3] != "cluster1" || lie(d) != leave {
+		t.Errorf("%v", d.Spec.Template.Spec.Containers[0].Args)
+	}
+}
+
+func TestWithoutScopes(t *testing.T) {
+	got, err := withoutScopes("trustDomain: td\nserviceScopeConfigs:\n- scope: GLOBAL\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(got), &m); err != nil {
+		t.Fatal(err)
+	}
+	if scopes, set := m["serviceScopeConfigs"].([]any); !set || len(scopes) != 0 || m["trustDomain"] != "td" {
+		t.Errorf("%s", got) // absent would mean istiod's default, which is the scopes as they are
+	}
+	if _, err := withoutScopes("a: ["); err == nil {
+		t.Error("a malformed configuration was taken")
+	}
+}
+
+func TestEnv(t *testing.T) {
+	template := func() *corev1.PodTemplateSpec {
+		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery", Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
+	}
+	for _, c := range []struct{ container, name, value, fails string }{
+		{"discovery", "A", "false", ""},
+		{"discovery", "B", "x", ""},
+		{"discovery", "A", "true", "already"},
+		{"other", "A", "x", "no container other"},
+	} {
+		spec := template()
+		err := env(c.container, c.name, c.value)(spec)
+		if c.fails != "" {
+			if err == nil || !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%+v: got %v", c, err)
+			}
+			continue
+		}
+		got := spec.Spec.Containers[0].Env
+		if err != nil || !slices.Contains(got, corev1.EnvVar{Name: c.name, Value: c.value}) {
+			t.Errorf("%+v: %v %v", c, got, err)
+		}
+	}
+}
+
+// The impostor's configuration is YAML whatever is filled in, and a value that is missing is noticed.
+func TestImpostorConfig(t *testing.T) {
+	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Echo": "10.0.0.3", "Single": "a.b:80"}
+	text, err := fill(impostorConfig, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range values {
+		if !strings.Contains(text, v) {
+			t.Errorf("%s is not in it", v)
+		}
+	}
+	delete(values, "Echo")
+	if _, err := fill(impostorConfig, values); err == nil {
+		t.Error("a missing value was not noticed")
+	}
+}
