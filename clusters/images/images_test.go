@@ -13,7 +13,9 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images/dag"
+	"ambient.test/conformance/framework/mesh"
 )
 
 // What the table says of versions must be what the build modules pin.
@@ -270,5 +272,38 @@ func TestSandboxImageIsTheOneInTheNode(t *testing.T) {
 	}
 	if _, err := setSandbox([]byte("[a]\n")); err == nil {
 		t.Error("a configuration without the line is accepted")
+	}
+}
+
+// An image that the nodes were not built with goes from the engine into each of them whole; what fails on either side is told.
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	fake := func(script string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func() error {
+		return Load(t.Context(), &engine.Engine{Host: "unix:///nowhere"}, map[string]mesh.ImageRef{
+			Ztunnel: {Ref: "a/ztunnel:1", Source: Override}, App: {Ref: "a/app:1", Source: Built}}, []string{"node1", "node2"})
+	}
+	fake(`case "$1" in save) shift; echo "archive of $*";; exec) cat > "` + dir + `/$3";; esac`)
+	if err := load(); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{"node1", "node2"} {
+		if b, err := os.ReadFile(filepath.Join(dir, node)); err != nil || string(b) != "archive of a/ztunnel:1\n" {
+			t.Errorf("%s got %q, %v", node, b, err)
+		}
+	}
+	fake(`case "$1" in save) echo "no such image" >&2; exit 1;; exec) cat >/dev/null;; esac`)
+	if err := load(); err == nil || !strings.Contains(err.Error(), "no such image") {
+		t.Errorf("a failed save: %v", err)
+	}
+	fake(`case "$1" in save) yes | head -c 1000000;; exec) echo "no room" >&2; exit 1;; esac`)
+	if err := load(); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("a failed import: %v", err)
 	}
 }

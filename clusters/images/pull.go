@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -91,19 +91,23 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 				return err
 			}
 			saved := make(chan error, 1)
+			var imported atomic.Bool
 			go func() {
 				err := save.Wait()
-				w.CloseWithError(errors.Join(err, io.EOF))
+				if imported.Load() {
+					err = nil // it could not write any more: what became of the import says why
+				}
+				if err != nil {
+					err = fmt.Errorf("docker save: %w: %s", err, last(errs.String(), 2))
+				}
+				_ = w.CloseWithError(err) // nil ends the stream
 				saved <- err
 			}()
 			_, err := e.Feed(ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests", "-")
-			r.CloseWithError(errors.New("the import ended"))
-			var exit *exec.ExitError
-			if e := <-saved; e != nil && err == nil {
-				if errors.As(e, &exit) {
-					e = fmt.Errorf("%w: %s", e, last(errs.String(), 2))
-				}
-				err = fmt.Errorf("docker save: %w", e)
+			imported.Store(true)
+			_ = r.Close()
+			if failed := <-saved; failed != nil {
+				return failed
 			}
 			return err
 		})
