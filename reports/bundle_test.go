@@ -53,7 +53,7 @@ func openTest(t testing.TB, p *plan.Plan) *Bundle {
 func recordAll(t testing.TB, b *Bundle, p *plan.Plan) {
 	t.Helper()
 	for _, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1.5, ConvergeSeconds: []float64{0.25}}
+		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{0.25}}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}
@@ -75,7 +75,7 @@ func readTest(t testing.TB, dir string) *v1alpha1.ConformanceReport {
 func TestKilledRunLeavesUnknowns(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileCore, plan.Filters{Exclude: []string{"GW"}})
 	b := openTest(t, p)
-	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.Conformant, Seconds: 2}); err != nil {
+	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.Conformant, Seconds: 2, Claims: 1, Twins: 1}); err != nil {
 		t.Fatal(err)
 	}
 	// Nothing is closed: this is what a SIGKILL leaves.

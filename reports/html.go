@@ -265,6 +265,9 @@ func cardOf(b *v1alpha1.BehaviorResult) card {
 	if b.Attempts > 0 {
 		times = append(times, "took "+secs(b.Seconds))
 	}
+	if b.Claims+b.Twins > 0 {
+		times = append(times, number(b.Claims, "claim", "claims")+" and "+number(b.Twins, "twin or control", "twins or controls"))
+	}
 	if b.Attempts > 1 {
 		times = append(times, fmt.Sprintf("%d attempts, the last counts", b.Attempts))
 	}

@@ -59,7 +59,7 @@ func richReport(t testing.TB) *v1alpha1.ConformanceReport {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1 + 20*r.Float64(), Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2", "the control from the same pod was answered"}}
+		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Claims: 3, Twins: 2, Seconds: 1 + 20*r.Float64(), Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2", "the control from the same pod was answered"}}
 		for range r.IntN(4) {
 			x.ConvergeSeconds = append(x.ConvergeSeconds, math.Exp(r.NormFloat64()-1))
 		}

@@ -108,6 +108,9 @@ func junitOf(b *v1alpha1.BehaviorResult) junitCase {
 	if b.Attempts > 1 {
 		fmt.Fprintf(&out, "attempts: %d\n", b.Attempts)
 	}
+	if b.Claims+b.Twins > 0 {
+		fmt.Fprintf(&out, "claims: %d, twins: %d\n", b.Claims, b.Twins)
+	}
 	for _, o := range b.Observations {
 		fmt.Fprintln(&out, o)
 	}

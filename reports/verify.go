@@ -113,7 +113,7 @@ var Rules = []Rule{
 	{"R03", "The run was finished and says when: not in the future, and no longer ago than the age allowed.", NeedsReport, (*inspection).finishedInTime},
 	{"R04", "The report was planned from a catalogue that this release knows.", NeedsReport, (*inspection).knownCatalogue},
 	{"R05", "Every behaviour of the catalogue is in the report exactly once, in order, with the catalogue's level and promise.", NeedsReport, (*inspection).everyID},
-	{"R06", "Every verdict fits what is said of it: a skip has a class and a reason, a violation a message, a limitation an outcome of its set.", NeedsReport, (*inspection).verdictsFit},
+	{"R06", "Every verdict fits what is said of it: a skip has a class and a reason, a violation a message, a limitation an outcome of its set, what is conformant a claim and a twin.", NeedsReport, (*inspection).verdictsFit},
 	{"R07", "Counts, percentiles and result are those that follow from the behaviours.", NeedsReport, (*inspection).recomputed},
 	{"R08", "A claimed feature has at least one behaviour that ran, and all its behaviours that ran are conformant.", NeedsReport, (*inspection).claimsHold},
 	{"R09", "junit.xml tells the same verdict for the same ids.", NeedsReport, (*inspection).junitAgrees},
@@ -645,6 +645,9 @@ func (in *inspection) verdictsFit() (wrong []string) {
 		case v1alpha1.Conformant:
 			if b.Attempts < 1 {
 				say("is conformant and never ran")
+			}
+			if b.Claims < 1 || b.Twins < 1 {
+				say(fmt.Sprintf("is conformant by %d claims and %d twins, each needs one at least", b.Claims, b.Twins))
 			}
 			if k := behaviors.ByID(b.ID); k != nil && in.ownCatalogue() && k.Outcomes != nil {
 				if _, acceptable, known := k.Outcome(b.Outcome); !known || !acceptable {

@@ -168,7 +168,7 @@ var fixtures = map[string]struct {
 		})
 	}},
 	"R09": {"junit.xml tells of a failure that the report does not", func(t testing.TB, dir string) {
-		replaceIn(t, dir, JUnitFile, "></testcase>", "><failure message=\"m\"></failure></testcase>")
+		replaceIn(t, dir, JUnitFile, "</testcase>", "<failure message=\"m\"></failure></testcase>")
 		reseal(t, dir)
 	}},
 	"R10": {"the report names evidence of another behaviour", func(t testing.TB, dir string) {
@@ -583,4 +583,18 @@ func FuzzJUnit(f *testing.F) {
 			t.Fatalf("not one sentence: %q", err)
 		}
 	})
+}
+
+// A verdict of conformant stands on something that was claimed, and on something that could have shown it wrong.
+func TestConformantNeedsClaimAndTwin(t *testing.T) {
+	for name, spoil := range map[string]func(*v1alpha1.BehaviorResult){
+		"no claim": func(b *v1alpha1.BehaviorResult) { b.Claims = 0 },
+		"no twin":  func(b *v1alpha1.BehaviorResult) { b.Twins = 0 },
+	} {
+		dir := goodBundle(t)
+		forge(t, dir, func(r *v1alpha1.ConformanceReport) { spoil(result(r, "GW-01")) })
+		if got := broken(verifyTest(t, dir, nil)); !slices.Equal(got, []string{"R06"}) {
+			t.Errorf("%s: broken %v, want R06", name, got)
+		}
+	}
 }

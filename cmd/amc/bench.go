@@ -43,15 +43,19 @@ func benchCommand() *cobra.Command {
 				}
 			}
 			if r, err := reports.ReadReport(filepath.Join(artifacts, reports.ReportFile)); err == nil {
-				ran, sum := 0, 0.0
+				ran, facts, sum := 0, 0, 0.0
 				for _, b := range r.Behaviors {
 					if b.Verdict != v1alpha1.Skipped && b.Seconds > 0 {
 						ran++
+						facts += b.Claims + b.Twins
 						sum += b.Seconds
 					}
 				}
 				if ran > 0 {
 					fmt.Fprintf(w, "specs\t%.1f s\t%d ran, %.1f s of wall time each, %.1f s each alone\n", r.WallSeconds, ran, r.WallSeconds/float64(ran), sum/float64(ran))
+					if facts > 0 {
+						fmt.Fprintf(w, "claims and twins\t%d\t%.2f s of wall time each\n", facts, r.WallSeconds/float64(facts))
+					}
 				}
 			}
 			if f.Kind != nil {

@@ -34,7 +34,7 @@ func bigBundle(b *testing.B, n, mib int) string {
 		c := behaviors.Chapters[i*len(behaviors.Chapters)/n]
 		r.Behaviors = append(r.Behaviors, v1alpha1.BehaviorResult{
 			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalogue that is forty times as large as ours.", Verdict: v1alpha1.Conformant,
-			Attempts: 1, Seconds: 1.5, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
+			Attempts: 1, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
 		})
 	}
 	r.Catalogue = v1alpha1.Catalogue{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}

@@ -259,7 +259,7 @@ func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 		t.Fatal(err)
 	}
 	for _, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1}
+		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1, Claims: 1, Twins: 1}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}

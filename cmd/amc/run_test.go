@@ -137,7 +137,7 @@ func planned(t *testing.T) *reports.Bundle {
 
 func TestExitCodes(t *testing.T) {
 	found := func(id string, v prove.Verdict) v1alpha1.BehaviorResult {
-		return resultOf(prove.Result{Behavior: behaviors.ByID(id), Verdict: v, Message: map[bool]string{true: "it broke"}[v != prove.Conformant], Converge: []time.Duration{1500 * time.Millisecond}})
+		return resultOf(prove.Result{Behavior: behaviors.ByID(id), Verdict: v, Claims: 1, Twins: 1, Message: map[bool]string{true: "it broke"}[v != prove.Conformant], Converge: []time.Duration{1500 * time.Millisecond}})
 	}
 	good := []v1alpha1.BehaviorResult{found("SCOPE-01", prove.Conformant), found("LB-01", prove.Conformant)}
 	over, cancel := context.WithCancel(context.Background())

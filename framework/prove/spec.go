@@ -39,6 +39,8 @@ type Result struct {
 	Seen         []Seen          // who answered calls to services of a scope
 	Started      time.Time
 	Took         time.Duration
+	Claims       int // what was claimed and looked at, and what stood beside it as a twin or control
+	Twins        int
 }
 
 // Spec is one run of a spec's body: its world, its claims and what it saw.
@@ -51,8 +53,6 @@ type Spec struct {
 	result   Result
 	dropped  int // calls left out of the result
 	services map[string]*Service
-	claims   int
-	twins    int
 	changed  time.Time
 	cleanups []func(context.Context) error
 }
@@ -78,8 +78,8 @@ func (r *Runner) prove(ctx context.Context, d declared) Result {
 		v = &verdict{Unknown, "the run was interrupted while it was under way"}
 	case sctx.Err() != nil:
 		v = &verdict{Unknown, fmt.Sprintf("it was not done within its %s%s", r.World.Times.Spec, because(v))}
-	case v == nil && (s.claims == 0 || s.twins == 0):
-		v = &verdict{Unknown, fmt.Sprintf("authoring mistake: the spec made %d claims and %d twins; each needs at least one, a spec that cannot fail proves nothing", s.claims, s.twins)}
+	case v == nil && (s.result.Claims == 0 || s.result.Twins == 0):
+		v = &verdict{Unknown, fmt.Sprintf("authoring mistake: the spec made %d claims and %d twins; each needs at least one, a spec that cannot fail proves nothing", s.result.Claims, s.result.Twins)}
 	}
 	if v != nil {
 		s.result.Verdict, s.result.Message = v.v, v.msg
@@ -173,7 +173,7 @@ func (s *Spec) Saw(outcome string) {
 	o, acceptable, known := s.Behavior.Outcome(outcome)
 	s.mu.Lock()
 	s.result.Outcome = outcome
-	s.claims++
+	s.result.Claims++
 	s.mu.Unlock()
 	switch {
 	case !known:
@@ -217,22 +217,22 @@ func (c Calls) String() string {
 
 // Then claims: within the settle time the calls come to look as wanted, and stay so for the hold time.
 func (s *Spec) Then(calls Calls, want expect.Expectation) traffic.Outcomes {
-	return s.settle(&s.claims, "", calls, want)
+	return s.settle(&s.result.Claims, "", calls, want)
 }
 
 // Twin is the claim's opposite or control, judged the same way: what must be seen when the cause is absent, so that the claim could fail.
 func (s *Spec) Twin(calls Calls, want expect.Expectation) traffic.Outcomes {
-	return s.settle(&s.twins, "twin: ", calls, want)
+	return s.settle(&s.result.Twins, "twin: ", calls, want)
 }
 
 // Holds claims something that is not traffic: ok, or the reason why the promise is broken.
 func (s *Spec) Holds(ok bool, format string, args ...any) {
-	s.judge(&s.claims, "", ok, format, args...)
+	s.judge(&s.result.Claims, "", ok, format, args...)
 }
 
 // TwinHolds is the twin or control of Holds.
 func (s *Spec) TwinHolds(ok bool, format string, args ...any) {
-	s.judge(&s.twins, "twin: ", ok, format, args...)
+	s.judge(&s.result.Twins, "twin: ", ok, format, args...)
 }
 
 func (s *Spec) judge(counter *int, prefix string, ok bool, format string, args ...any) {
@@ -248,12 +248,12 @@ func (s *Spec) judge(counter *int, prefix string, ok bool, format string, args .
 
 // Eventually polls f until it says nothing is wrong; what is wrong after the settle time ends the spec as non-conformant. It returns the time it took.
 func (s *Spec) Eventually(what string, f func(ctx context.Context) (wrong string, err error)) time.Duration {
-	return s.poll(&s.claims, "", what, f)
+	return s.poll(&s.result.Claims, "", what, f)
 }
 
 // TwinEventually is the twin or control of Eventually.
 func (s *Spec) TwinEventually(what string, f func(ctx context.Context) (wrong string, err error)) time.Duration {
-	return s.poll(&s.twins, "twin: ", what, f)
+	return s.poll(&s.result.Twins, "twin: ", what, f)
 }
 
 func (s *Spec) poll(counter *int, prefix, what string, f func(ctx context.Context) (string, error)) time.Duration {

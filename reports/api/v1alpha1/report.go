@@ -261,6 +261,9 @@ type BehaviorResult struct {
 	Attempts int `json:"attempts,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
+	// Claims counts what the spec claimed and saw, Twins their opposites and controls; a conformant behaviour has at least one of each.
+	Claims int `json:"claims,omitempty"`
+	Twins  int `json:"twins,omitempty"`
 	// ConvergeSeconds are the times from a change to the first call that showed it, in the order they were measured.
 	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
 	// Observations are what was seen, one sentence each, in order.
