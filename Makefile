@@ -24,9 +24,9 @@ up: amc ## bring up a fleet: images, two clusters, mesh, isolation proof
 down: amc ## remove the fleet
 	$(AMC) down --artifacts $(ARTIFACTS)
 
-bench: conformance ## figures of this run: images, clusters, mesh, specs, memory; the stream against kubectl exec; verify against sha256sum
+bench: conformance ## figures of this run: images, clusters, mesh, specs, memory; the stream against kubectl exec; amc list, verify against sha256sum, the page in Chromium
 	$(AMC) bench --artifacts $(ARTIFACTS)
-	go test ./cmd/amc -run '^$$' -bench . -benchtime 1x
+	go test ./cmd/amc ./reports -run "^$$" -bench "List|Verify|Page" -benchtime 1x
 
 amc:
 	go build -o $(AMC) ./cmd/amc
