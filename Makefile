@@ -10,7 +10,7 @@ RUN ?=
 
 AMC := bin/amc
 
-.PHONY: help test conformance up down bench amc
+.PHONY: help test race conformance up down bench amc
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,3 +34,6 @@ amc:
 test: ## the project's own tests: linters (gofmt and vet among them), then the tests; needs no cluster
 	go tool -modfile tools/golangci-lint.mod golangci-lint run ./...
 	go test ./...
+
+race: ## all that runs side by side, under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race ./standins/... ./framework/... ./clusters/... ./reports ./mutants
