@@ -115,7 +115,8 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 		if istio == "" {
 			istio = r.Environment.Istio
 		}
-		istio, _, _ = strings.Cut(istioName(istio), " (") // the whole is among the facts
+		istio, _, _ = strings.Cut(istioName(istio), " (")            // the whole is among the facts
+		istio = strings.Replace(istio, " in development", "-dev", 1) // the box is small
 		address := "no address"
 		if n := len(c.Gateways); n > 0 {
 			address = c.Gateways[0]

@@ -359,7 +359,7 @@ func trafficOf(r *v1alpha1.ConformanceReport) (t trafficTable) {
 		}
 		if x.Failed > 0 {
 			cell.Answers = append(cell.Answers, answer{Calls: x.Failed, Failed: true})
-			add(x.Failed, "fill-non-conformant")
+			add(x.Failed, "fill-skipped")
 		}
 		t.Rows[row[x.From]].Cells[column[head(x)]] = cell
 	}

@@ -15,7 +15,7 @@ type Seen struct {
 	Scope    string         // local or global, the same in all clusters
 	Service  string         // kind of service, such as echo or echo behind a waypoint
 	Answered map[string]int // calls by cluster that answered
-	Failed   int            // calls that nobody answered
+	Failed   int            // calls that nobody answered, as was expected of them
 }
 
 // labelled remembers which clusters have a service's label, by key.

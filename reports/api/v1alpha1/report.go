@@ -340,7 +340,7 @@ type Traffic struct {
 	Scope    string     `json:"scope"`             // local or global
 	Service  string     `json:"service,omitempty"` // kind of service, such as echo or echo behind a waypoint
 	Answered []Answered `json:"answered"`          // by cluster
-	Failed   int        `json:"failed,omitempty"`  // calls that nobody answered
+	Failed   int        `json:"failed,omitempty"`  // calls that nobody answered, as the spec expected of them
 }
 
 // Answered counts the calls a cluster answered.
