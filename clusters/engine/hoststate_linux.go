@@ -9,7 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const ipForward = "/proc/sys/net/ipv4/ip_forward"
@@ -51,20 +55,65 @@ func hostState(ctx context.Context) (filterState, error) {
 	return s, nil
 }
 
-// giveBackHost removes the bridges of the engine's networks and undoes what dockerd changed in packet filter and forwarding.
-func (l layout) giveBackHost(ctx context.Context) error {
+// bridges are the devices of the engine's networks that are there.
+func (l layout) bridges() ([]netlink.Link, error) {
 	db, err := os.ReadFile(filepath.Join(l.dataRoot(), "network", "files", "local-kv.db"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var all []netlink.Link
+	for _, name := range bridgesIn(string(db)) {
+		b, err := netlink.LinkByName(name)
+		var none netlink.LinkNotFoundError
+		if errors.As(err, &none) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bridge %s: %w", name, err)
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// unplug removes what hangs on the engine's bridges. Without a running container that is the dead ones' ends: TCP connections that nobody closes keep their
+// network namespaces alive for minutes, and each would stand on its bridge beside the container that comes after it, with the same addresses, and answer in its stead.
+func (l layout) unplug() error {
+	bridges, err := l.bridges()
+	if err != nil {
+		return err
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return err
+	}
+	for _, x := range links {
+		on := func(b netlink.Link) bool { return x.Attrs().MasterIndex == b.Attrs().Index }
+		if !slices.ContainsFunc(bridges, on) {
+			continue
+		}
+		var none netlink.LinkNotFoundError
+		if err := netlink.LinkDel(x); err != nil && !errors.As(err, &none) && !errors.Is(err, unix.ENODEV) {
+			return fmt.Errorf("%s, which a dead container left on a bridge, cannot be removed: %w", x.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// giveBackHost removes the bridges of the engine's networks and undoes what dockerd changed in packet filter and forwarding.
+func (l layout) giveBackHost(ctx context.Context) error {
+	if err := l.unplug(); err != nil {
+		return err
+	}
+	links, err := l.bridges()
+	if err != nil {
 		return err
 	}
 	var bridges []string
-	for _, b := range bridgesIn(string(db)) {
-		if _, err := os.Stat(filepath.Join("/sys/class/net", b, "bridge")); err != nil {
-			continue
-		}
-		bridges = append(bridges, b)
-		if out, err := exec.CommandContext(ctx, "ip", "link", "delete", b).CombinedOutput(); err != nil {
-			return fmt.Errorf("bridge %s cannot be removed: %w: %s", b, err, lastLines(string(out), 1))
+	for _, b := range links {
+		bridges = append(bridges, b.Attrs().Name)
+		if err := netlink.LinkDel(b); err != nil {
+			return fmt.Errorf("bridge %s cannot be removed: %w", b.Attrs().Name, err)
 		}
 	}
 	raw, err := os.ReadFile(l.found())

@@ -26,6 +26,7 @@ func (l layout) config() string   { return filepath.Join(l.dir, "daemon.json") }
 func (l layout) log() string      { return filepath.Join(l.dir, "dockerd.log") }
 func (l layout) dataRoot() string { return filepath.Join(l.dir, "data") }
 func (l layout) execRoot() string { return filepath.Join(l.dir, "run") }
+func (l layout) netns() string    { return filepath.Join(l.execRoot(), "netns") }
 func (l layout) bin() string      { return filepath.Join(l.dir, "bin") }
 func (l layout) lock() string     { return filepath.Join(l.dir, "lock") }
 

@@ -73,7 +73,7 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 	if err := apt.Ensure(ctx, item.Note, apt.Tool{Program: "docker", Package: "docker-cli"}); err != nil {
 		return err
 	}
-	if err := l.clearStale(ps); err != nil {
+	if err := l.clearStale(ctx); err != nil {
 		return err
 	}
 	if err := l.configure(ctx, item); err != nil {
@@ -92,17 +92,19 @@ var tools = []apt.Tool{
 	{Program: "iptables", Package: "iptables"}, {Program: "ip", Package: "iproute2"},
 }
 
-// clearStale takes away what a killed engine left and a new one would stumble over: its socket, and process ids that may be another program's by now.
-func (l layout) clearStale(ps []process) error {
-	stale := []string{l.socket(), l.pidfile()}
-	alive := false
-	for _, p := range ps {
-		alive = alive || l.isContainerd(p)
+// clearStale takes away what a killed engine left and a new one would stumble over: processes, its socket, process ids that may be another program's by now,
+// and the network of its containers.
+func (l layout) clearStale(ctx context.Context) error {
+	if err := l.endLeftovers(ctx); err != nil {
+		return err
 	}
-	if !alive {
-		stale = append(stale, l.containerdPid())
+	if err := unmount(l.netns()); err != nil {
+		return err
 	}
-	for _, f := range stale {
+	if err := l.unplug(); err != nil {
+		return err
+	}
+	for _, f := range []string{l.socket(), l.pidfile(), l.containerdPid()} {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -255,7 +257,7 @@ func Stop(ctx context.Context, cacheDir string) error {
 	if err := l.endLeftovers(ctx); err != nil {
 		return err
 	}
-	if err := l.unmount(); err != nil {
+	if err := unmount(l.dir); err != nil {
 		return err
 	}
 	if err := l.giveBackHost(ctx); err != nil {
@@ -342,12 +344,12 @@ func waitGone(ctx context.Context, pidfd int, within time.Duration) (bool, error
 }
 
 // unmount takes away every mount below the folder, the last made first.
-func (l layout) unmount() error {
+func unmount(dir string) error {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
 	}
-	for _, m := range mountsBelow(string(b), l.dir) {
+	for _, m := range mountsBelow(string(b), dir) {
 		if err := unix.Unmount(m, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("unmount %s: %w", m, err)
 		}

@@ -11,24 +11,27 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) {
-	if slices.Equal(os.Args[1:], []string{"pause"}) { // the only program of the trial's image
-		select {}
+	if len(os.Args) == 3 && os.Args[1] == "pause" { // the only program of the trial's image
+		if c, err := net.Dial("tcp", os.Args[2]); err == nil {
+			defer c.Close()
+		}
+		time.Sleep(10 * time.Minute) // an empty select would be a deadlock, and end it
 	}
 	os.Exit(m.Run())
 }
 
 // TestPrivateEngine starts a real private engine in a network namespace of its own, kills all of it, recovers it and stops it.
-// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 go test -run TestPrivateEngine ./clusters/engine
+// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 CGO_ENABLED=0 go test -run TestPrivateEngine ./clusters/engine (its own binary is the container, so it must be static)
 func TestPrivateEngine(t *testing.T) {
 	switch os.Getenv("AMC_TRY_ENGINE") {
 	case "":
@@ -84,10 +87,21 @@ func TestPrivateEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	network := must("network", "create", "trial")
-	id := must("run", "-d", "--privileged", "--restart", "always", "--network", "trial", "--name", "trial", "trial:1", "/prog", "pause")
-	bridge := "br-" + network[:12]
-	if _, err := os.Stat("/sys/class/net/" + bridge); err != nil {
+	// A peer that takes a connection and vanishes without a word: when the container is killed, its end waits for an answer, and so does its network namespace.
+	peer, err := net.Listen("tcp", must("network", "inspect", "trial", "-f", "{{(index .IPAM.Config 0).Gateway}}")+":0")
+	if err != nil {
 		t.Fatal(err)
+	}
+	defer peer.Close()
+	id := must("run", "-d", "--privileged", "--restart", "always", "--network", "trial", "--name", "trial", "trial:1", "/prog", "pause", peer.Addr().String())
+	if _, err := peer.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	drop := []string{"INPUT", "-p", "tcp", "--dport", fmt.Sprint(peer.Addr().(*net.TCPAddr).Port), "-j", "DROP"}
+	packetFilter(t, append([]string{"-I"}, drop...)...)
+	bridge := "br-" + network[:12]
+	if n := len(ports(t, bridge)); n != 1 {
+		t.Fatalf("the container's bridge has %d ports", n)
 	}
 	address := must("inspect", "-f", "{{.NetworkSettings.Networks.trial.IPAddress}}", id)
 	lap("privileged container")
@@ -109,6 +123,11 @@ func TestPrivateEngine(t *testing.T) {
 	if a := must("inspect", "-f", "{{.NetworkSettings.Networks.trial.IPAddress}}", id); a != address {
 		t.Errorf("the container came back with address %q, had %q", a, address)
 	}
+	// One port on its bridge: the namespace of the killed container, with the same address, must not stand beside it.
+	if p := ports(t, bridge); len(p) != 1 {
+		t.Errorf("the container's bridge has the ports %v", p)
+	}
+	packetFilter(t, append([]string{"-D"}, drop...)...)
 	lap("container back")
 
 	if err := Stop(ctx, cache); err != nil {
@@ -158,15 +177,41 @@ func state(t *testing.T, ctx context.Context) []any {
 	if err != nil {
 		t.Fatal(err)
 	}
-	devices, err := os.ReadDir("/sys/class/net")
+	links, err := netlink.LinkList() // sysfs shows those of the namespace it was mounted in
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, d := range devices {
-		names = append(names, d.Name())
+	for _, l := range links {
+		names = append(names, l.Attrs().Name)
 	}
 	return []any{s.Forwarding, s.Rules["filter"], s.Rules["nat"], names}
+}
+
+func packetFilter(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("iptables", append([]string{"--wait"}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("iptables %v: %v: %s", args, err, out)
+	}
+}
+
+// ports are the devices on a bridge.
+func ports(t *testing.T, bridge string) (names []string) {
+	t.Helper()
+	b, err := netlink.LinkByName(bridge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		if l.Attrs().MasterIndex == b.Attrs().Index {
+			names = append(names, l.Attrs().Name)
+		}
+	}
+	return names
 }
 
 // killAll ends every process of the engine and its containers by SIGKILL and waits until they are gone.
