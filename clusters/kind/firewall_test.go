@@ -173,6 +173,9 @@ func TestFirewall(t *testing.T) {
 		t.Skip("needs root, to make network namespaces")
 	}
 	if _, err := exec.LookPath("nft"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("needs nft (Debian: apt-get install nftables)")
+		}
 		t.Skip("needs nft (Debian: apt-get install nftables)")
 	}
 	for _, names := range [][2]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
@@ -251,6 +254,8 @@ func firewall(t *testing.T, own, transit string) {
 		{uplink, "host to the kubelet", "10.89.17.2:10250", false, "in"},
 		{uplink, "host to a pod", "10.10.0.2:8080", false, "in"},
 		{node, "the node itself, which is not under test", "10.89.17.1:80", true, ""},
+		{node, "the node itself to a pod address that no pod here has", "10.10.200.1:80", false, "out"},
+		{node, "the node itself to a service that is not there", "10.110.0.77:80", false, "out"},
 	} {
 		before := node.counters()
 		err := c.from.dial(c.to)
@@ -302,6 +307,62 @@ func firewall(t *testing.T, own, transit string) {
 	}
 	if after := node.counters(); after.Resolver <= before.Resolver {
 		t.Errorf("resolver: %+v, then %+v", before, after)
+	}
+	deadPodsConnection(t, node, pod, other, uplink)
+}
+
+// A pod that dies leaves connections behind. What their peers still send is translated back to its address, which no pod has any more: it must not follow the
+// node's default route out of the fleet.
+func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
+	uplink.rules(`table inet seen {
+	chain in { type filter hook prerouting priority -300; ip daddr 10.10.0.0/16 counter; }
+}`)
+	var server net.Conn
+	accepted := make(chan error, 1)
+	other.in(func() error {
+		l, err := net.Listen("tcp4", "10.89.16.12:8443")
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer l.Close()
+			var err error
+			server, err = l.Accept()
+			accepted <- err
+		}()
+		return nil
+	})
+	pod.in(func() error {
+		c, err := net.DialTimeout("tcp4", "10.89.16.12:8443", time.Second)
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		return err
+	})
+	if err := <-accepted; err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	node.in(func() error {
+		l, err := netlink.LinkByName("vethpod")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(l)
+	})
+	before := node.counters()
+	if _, err := server.Write([]byte("amc")); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.SetReadDeadline(time.Now().Add(2 * time.Second))
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the peer of a dead pod: got %v, want to be told at once: %v", err, syscall.ECONNRESET)
+	}
+	if after := node.counters(); after.Out <= before.Out {
+		t.Errorf("what is sent to a dead pod is not counted: %+v, then %+v", before, after)
+	}
+	if seen := uplink.nft("", "list", "table", "inet", "seen"); !strings.Contains(seen, "counter packets 0 ") {
+		t.Errorf("what is sent to a dead pod leaves the fleet:\n%s", seen)
 	}
 }
 

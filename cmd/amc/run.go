@@ -257,7 +257,7 @@ func rejected(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fle
 		}
 		r.Isolation.Rejected = rejections(counts)
 		for _, c := range r.Isolation.Rejected {
-			fmt.Fprintf(out, "%s: %d packets of pods that tried to leave the fleet were rejected since the node began\n", c.Cluster, c.Packets)
+			fmt.Fprintf(out, "%s: %d packets that would have left the fleet were rejected since the node began\n", c.Cluster, c.Packets)
 		}
 	})
 }
