@@ -93,7 +93,7 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 	ID: "ID-09", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
-	Proof:   "Both ends count every cross-network connection as mutual_tls, none as plaintext, and no packet of a pod tried to leave the fleet.",
+	Proof:   "Both ends count every cross-network connection as mutual_tls, none as plaintext; how many packets the nodes kept from leaving the fleet is in the report.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
 	Mutants: []string{"M15", "M16", "M22"}, State: Proven,

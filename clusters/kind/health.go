@@ -170,7 +170,7 @@ func parseCounters(listing []byte) (c counters, err error) {
 		return c, fmt.Errorf("the answer of nft is malformed: %w", err)
 	}
 	missing := map[string]bool{"counter out": true, "counter resolver": true, "counter in": true,
-		"rules of forward": true, "rules of from_pods": true, "rules of to_pods": true, "rules of input": true, "rules of output": true, "rules of refuse": true, "rules of to_node": true}
+		"rules of forward": true, "rules of from_pods": true, "rules of to_pods": true, "rules of input": true, "rules of leave": true, "rules of refuse": true, "rules of to_node": true}
 	for _, o := range table.Nftables {
 		switch {
 		case o.Counter != nil:

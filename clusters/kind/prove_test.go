@@ -1,7 +1,9 @@
 package kind
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -157,12 +159,25 @@ func TestBatches(t *testing.T) {
 	if _, err := batches(t.Context(), func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }, probes); err == nil {
 		t.Error("the error is lost")
 	}
+	// When time is up in the middle of a batch, the one before it says which control failed.
+	late, cancel := context.WithCancel(t.Context())
+	asked = 0
+	iso, err = batches(late, func() (map[string]map[string]string, error) {
+		if asked++; asked == 2 {
+			cancel()
+			return nil, late.Err()
+		}
+		return batch(map[string]string{control.id: ""}), nil
+	}, probes)
+	if err != nil || iso == nil || !strings.Contains(fmt.Sprint(verdict(iso)), "control failed") {
+		t.Errorf("out of time: %v, %v", err, iso)
+	}
 }
 
 func TestParseCounters(t *testing.T) {
 	listing := `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "amc_fleet"}},
 {"counter": {"name": "out", "packets": 22, "bytes": 1}}, {"counter": {"name": "resolver", "packets": 3, "bytes": 1}}, {"counter": {"name": "in", "packets": 5, "bytes": 1}},
-{"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}}, {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "output"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
+{"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}}, {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
 	c, err := parseCounters([]byte(listing))
 	if err != nil || c != (counters{Out: 22, Resolver: 3, In: 5}) {
 		t.Errorf("got %+v, %v", c, err)
