@@ -69,6 +69,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	phase := o.Progress.Phase("clusters", len(f.Clusters))
 	defer func() { phase.Close(err) }()
 	path := filepath.Join(o.Dir, FleetFile)
+	f.Kind.Unfinished = true
 	if err := f.Save(path); err != nil {
 		return nil, fmt.Errorf("fleet file cannot be written: %w", err)
 	}
@@ -96,6 +97,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
+	f.Kind.Unfinished = false
 	return f, f.Save(path)
 }
 

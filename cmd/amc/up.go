@@ -176,6 +176,17 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 		fmt.Fprintf(out, "the fleet of %s answers; its mesh is not ours to install\n", fleet.Path())
 		return nil
 	}
+	if fleet.Kind != nil && fleet.Kind.Unfinished {
+		fmt.Fprintf(out, "fleet %s was cut off while its clusters were made: it is made anew\n", fleet.RunID)
+		e, err := findEngine(ctx, show, o, fleet)
+		if err != nil {
+			return err
+		}
+		if _, err := kind.Down(ctx, kind.DownOptions{RunID: fleet.RunID, Dir: o.artifacts, Engine: e, Progress: show}); err != nil {
+			return unknown(err)
+		}
+		return create(ctx, out, show, o)
+	}
 	if err := o.differs(fleet); err != nil {
 		return err
 	}
@@ -233,20 +244,16 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 	if fleet.Kind == nil {
 		return usage("fleet file %s is of provider kind and says nothing of its containers: run `amc down` and `amc up`", fleet.Path())
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return unknown(err)
-	}
-	if _, err := engine.Find(ctx, engine.Options{Mode: engineMode(fleet, o.engine, cache), CacheDir: cache, Progress: show}); err != nil {
-		return unknown(fmt.Errorf("the container engine of the fleet is gone: %w", err))
+	if _, err := findEngine(ctx, show, o, fleet); err != nil {
+		return err
 	}
 	phase := show.Phase("fleet", 1)
 	item := phase.Item("health of run " + fleet.RunID)
-	err = kind.Health(ctx, fleet)
+	err := kind.Health(ctx, fleet)
 	item.Done(err)
 	phase.Close(err)
 	if err != nil {
-		return unknown(fmt.Errorf("the fleet of %s cannot be used: %w: run `amc down` and `amc up` to make it anew", fleet.Path(), err))
+		return unknown(fmt.Errorf("the fleet of %s cannot be used: %w", fleet.Path(), err))
 	}
 	istio := fleet.Istio
 	if istio == "" { // it was cut off before its mesh
@@ -259,6 +266,19 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 		return unknown(err)
 	}
 	return ready(out, fleet)
+}
+
+// findEngine finds the engine of a fleet, and starts it again if it was private and is gone.
+func findEngine(ctx context.Context, show progress.Reporter, o upOptions, fleet *mesh.Fleet) (*engine.Engine, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, unknown(err)
+	}
+	e, err := engine.Find(ctx, engine.Options{Mode: engineMode(fleet, o.engine, cache), CacheDir: cache, Progress: show})
+	if err != nil {
+		return nil, unknown(fmt.Errorf("the container engine of the fleet is gone: %w", err))
+	}
+	return e, nil
 }
 
 // engineMode starts the private engine again when the fleet lived in it.
