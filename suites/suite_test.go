@@ -5,12 +5,14 @@ import (
 	"flag"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/internal/filelock"
 )
 
 var (
@@ -37,6 +39,11 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	release, err := filelock.Dir(filepath.Dir(f.Path()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
 	o := Options{Fleet: f, Times: prove.DefaultTimes, Parallel: *parallel, Out: os.Stdout, Verbose: true}
 	o.Times.Settle, o.Times.Hold = *settle, *hold
 	if *only != "" {

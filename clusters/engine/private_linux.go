@@ -17,6 +17,7 @@ import (
 
 	"ambient.test/conformance/clusters/apt"
 	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/filelock"
 )
 
 const (
@@ -30,7 +31,7 @@ func startPrivate(ctx context.Context, o Options) (_ *Engine, err error) {
 	if err := os.MkdirAll(l.dir, 0o711); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(ctx, l.lock())
+	unlock, err := filelock.Wait(ctx, l.lock(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -207,27 +208,6 @@ func cause(ctx context.Context, err error) error {
 	return err
 }
 
-// lock keeps two amc processes from starting or stopping the engine at once. The lock ends with the process, however that ends.
-func lock(ctx context.Context, file string) (unlock func(), err error) {
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	got := make(chan error, 1)
-	go func() { got <- unix.Flock(int(f.Fd()), unix.LOCK_EX) }()
-	select {
-	case err := <-got:
-		if err != nil {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", file, err)
-		}
-		return func() { f.Close() }, nil
-	case <-ctx.Done():
-		go func() { <-got; f.Close() }() //nolint:errcheck // nobody waits for it any more
-		return nil, fmt.Errorf("another amc holds %s: %w", file, context.Cause(ctx))
-	}
-}
-
 // Stop ends the private engine under the cache folder with its containers and takes away what they left on the host: processes, mounts, bridges, packet filter
 // rules. The data root stays, so that the next Find has its images. Without a private engine it does nothing; a Docker that is not ours is never touched.
 func Stop(ctx context.Context, cacheDir string) error {
@@ -238,7 +218,7 @@ func Stop(ctx context.Context, cacheDir string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("the private engine in %s was started by root: run `amc down --engine` as root", l.dir)
 	}
-	unlock, err := lock(ctx, l.lock())
+	unlock, err := filelock.Wait(ctx, l.lock(), nil)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,13 @@ func downCommand() *cobra.Command {
 			cache, err := cacheDir()
 			if err != nil {
 				return unknown(err)
+			}
+			if _, err := os.Stat(artifacts); err == nil {
+				release, err := hold(artifacts)
+				if err != nil {
+					return err
+				}
+				defer release()
 			}
 			show := newProgress(out)
 			o := kind.DownOptions{RunID: run, Dir: artifacts, Dead: all || stop, Progress: show}

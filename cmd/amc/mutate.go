@@ -140,6 +140,11 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if f.Provider != mesh.ProviderKind && !o.theirs {
 		return usage("the mesh of %s is not ours to break: --allow-mesh-changes does it nevertheless", o.fleet)
 	}
+	release, err := hold(filepath.Dir(f.Path()))
+	if err != nil {
+		return err
+	}
+	defer release()
 	if _, err := healthy(ctx, f); err != nil {
 		return unknown(err)
 	}

@@ -97,6 +97,11 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	if err := o.vendor.apply(&about); err != nil {
 		return err
 	}
+	release, err := hold(o.artifacts, filepath.Dir(f.Path()))
+	if err != nil {
+		return err
+	}
+	defer release()
 	b, err := reports.Open(o.artifacts, about, p)
 	if err != nil {
 		return usage("%w", err)

@@ -162,6 +162,11 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	release, err := hold(o.artifacts)
+	if err != nil {
+		return err
+	}
+	defer release()
 	show := newProgress(out)
 	fleet, err := mesh.Load(filepath.Join(o.artifacts, kind.FleetFile))
 	switch {

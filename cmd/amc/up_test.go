@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,4 +60,27 @@ func TestUpTellsAnotherFleet(t *testing.T) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
 	}
+}
+
+// Two at once in one folder would take each other's fleet away, or write one bundle.
+func TestOneAtATime(t *testing.T) {
+	fleet := goneFleet(t)
+	dir := filepath.Dir(fleet)
+	release, err := hold(dir, dir+"/.")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"up", "--artifacts", dir}, {"down", "--artifacts", dir}, {"mutate", "M01", "--fleet", fleet, "--allow-mesh-changes"},
+		{"run", "--fleet", fleet, "--artifacts", dir}, {"run", "--fleet", fleet, "--artifacts", t.TempDir()},
+	} {
+		if _, code, err := amc(t, args...); code != exitUnknown || err == nil || !strings.Contains(err.Error(), "another amc is at work in "+dir) {
+			t.Errorf("%s: exit code %d, %v", args, code, err)
+		}
+	}
+	release()
+	if release, err = hold(dir); err != nil {
+		t.Fatal(err)
+	}
+	release()
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/filelock"
 )
 
 // Node is one thing to build.
@@ -347,4 +348,20 @@ func removeAll(dir string) error {
 		return nil
 	})
 	return os.RemoveAll(dir)
+}
+
+// lock keeps another amc from building in the store meanwhile.
+func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
+	waited := func() {}
+	unlock, err = filelock.Wait(ctx, filepath.Join(s.Dir, ".lock"), func(holder string) {
+		if s.Progress == nil {
+			return
+		}
+		phase := s.Progress.Phase(s.Phase+" lock", 1)
+		item := phase.Item("waiting")
+		item.Note("another amc (pid %s) is at work in %s; waiting for it", holder, s.Dir)
+		waited = func() { item.Done(nil); phase.Close(nil) }
+	})
+	waited()
+	return unlock, err
 }
