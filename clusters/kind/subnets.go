@@ -11,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"ambient.test/conformance/clusters/engine"
 )
 
 // A fleet takes one /20 block of addresses: its first /24 is the transit network, the next ones are the clusters' own networks.
@@ -69,6 +71,30 @@ func candidates() []block {
 	return all
 }
 
+// CheckSubnet refuses what is not a range that a fleet's networks can be laid out in; empty is any free one.
+func CheckSubnet(asked string) error {
+	if asked == "" {
+		return nil
+	}
+	if p, err := netip.ParsePrefix(asked); err != nil || !p.Addr().Is4() || p.Bits() != blockBits || p.Masked() != p {
+		return fmt.Errorf("subnet %q is not an IPv4 range of /%d, such as 10.89.16.0/20", asked, blockBits)
+	}
+	return nil
+}
+
+// CheckFree says whether the range, or any if none is asked for, is free for a fleet in the engine.
+func CheckFree(ctx context.Context, e *engine.Engine, asked string) error {
+	if err := CheckSubnet(asked); err != nil {
+		return err
+	}
+	used, err := busy(ctx, e)
+	if err != nil {
+		return err
+	}
+	_, err = chooseBlock(asked, used)
+	return err
+}
+
 // chooseBlock returns the block that was asked for, or the first candidate, that overlaps with nothing in use.
 func chooseBlock(asked string, busy []taken) (block, error) {
 	free := func(b block) *taken {
@@ -80,10 +106,10 @@ func chooseBlock(asked string, busy []taken) (block, error) {
 		return nil
 	}
 	if asked != "" {
-		p, err := netip.ParsePrefix(asked)
-		if err != nil || !p.Addr().Is4() || p.Bits() != blockBits || p.Masked() != p {
-			return block{}, fmt.Errorf("subnet %q is not an IPv4 range of /%d, such as 10.89.16.0/20", asked, blockBits)
+		if err := CheckSubnet(asked); err != nil {
+			return block{}, err
 		}
+		p := netip.MustParsePrefix(asked)
 		if by := free(block{p}); by != nil {
 			return block{}, fmt.Errorf("subnet %s is busy: %s uses %s: choose another range, or none to let amc find one", asked, by.by, by.Prefix)
 		}

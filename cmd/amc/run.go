@@ -271,7 +271,7 @@ func rejected(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fle
 func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error) error {
 	switch {
 	case ctx.Err() != nil:
-		broken = errors.New("it was interrupted")
+		broken = errors.New("it was interrupted: `amc run` with the same flags begins anew")
 	case broken != nil:
 		broken = fmt.Errorf("%s", reports.Redact([]byte(broken.Error())))
 	}

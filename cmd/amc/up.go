@@ -105,6 +105,9 @@ func (o upOptions) check() error {
 	if o.clusters < 1 || o.clusters > kind.MaxClusters {
 		return usage("--clusters %d: a fleet has 1 to %d", o.clusters, kind.MaxClusters)
 	}
+	if err := kind.CheckSubnet(o.subnet); err != nil {
+		return usage("--subnet: %w", err)
+	}
 	return o.making.check()
 }
 
@@ -211,6 +214,9 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	}
 	if err := preflight(ctx, out, engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}); err != nil {
 		return err
+	}
+	if err := kind.CheckFree(ctx, e, o.subnet); err != nil { // before images are made for minutes
+		return unknown(err)
 	}
 	took := map[string]float64{}
 	timed := func(name string, do func() error) error {

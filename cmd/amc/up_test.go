@@ -14,6 +14,8 @@ func TestUpRefusesAtOnce(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"up --clusters 0", "a fleet has 1 to"},
 		{"up --clusters 99", "a fleet has 1 to"},
+		{"up --subnet 10.89.16.0/28", "not an IPv4 range of /20"},
+		{"up --subnet here", "not an IPv4 range of /20"},
 		{"up --engine podman", "expected auto, docker or private"},
 		{"up --images beg", "expected auto, pull or build"},
 		{"up --image ztunel=x/y", `no image "ztunel"`},
