@@ -72,7 +72,6 @@ type finding struct {
 	trustDomain string
 	domain      string
 	images      []running
-	eastWest    []corev1.Pod
 }
 
 // Usage is an error of what was asked for, rather than of the clusters.
@@ -214,9 +213,11 @@ func visit(ctx context.Context, at place, name, path string, config *clientcmdap
 	if f.cluster.Istio, err = istiod.Version(ctx, c); err != nil {
 		return finding{}, fmt.Errorf("%s: istiod does not say its version: %w", at.name, err)
 	}
-	if err := standIns(ctx, c, &f); err != nil {
+	found, err := standIns(ctx, c)
+	if err != nil {
 		return finding{}, fmt.Errorf("%s: %w", at.name, err)
 	}
+	f.mark(found)
 	return f, nil
 }
 
@@ -372,11 +373,6 @@ func look(ctx context.Context, at place, r client.Reader) (finding, error) {
 		f.cluster.Zone = cmp.Or(f.cluster.Zone, n.Labels[zoneLabel])
 	}
 	f.images = imagesOf(append(pods.Items, gatewayPods.Items...), nodes.Items)
-	for _, p := range gatewayPods.Items {
-		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-			f.eastWest = append(f.eastWest, p)
-		}
-	}
 	var gateways gateway.GatewayList
 	if err := r.List(ctx, &gateways); meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return fault("it has no Gateway API: install its CRDs and an east-west gateway (class %s)", GatewayClass)

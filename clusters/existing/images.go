@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -109,42 +110,82 @@ func images(found []finding) map[string]mesh.ImageRef {
 	return all
 }
 
-// standIns asks the proxies themselves what they are. An image's name says nothing: a stand-in answers to the same one.
-func standIns(ctx context.Context, c *mesh.Cluster, f *finding) error {
-	var nodeProxies corev1.PodList
-	if err := c.Client().List(ctx, &nodeProxies, client.InNamespace(ztunnel.Namespace), client.MatchingLabels{"app": "ztunnel"}); err != nil {
-		return fmt.Errorf("list ztunnel's pods: %w", err)
+// StandIns asks the proxies of all clusters themselves whether they stand in for Istio's, and says what they are, by the name of the image whose place they take.
+// An image's name says nothing: a stand-in answers to the same one.
+func StandIns(ctx context.Context, f *mesh.Fleet) (map[string]string, error) {
+	each := make([][]standIn, len(f.Clusters))
+	all, ctx := errgroup.WithContext(ctx)
+	for i, c := range f.Clusters {
+		all.Go(func() (err error) {
+			if err = c.Connect(); err == nil {
+				each[i], err = standIns(ctx, c)
+			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", c.Name, err)
+			}
+			return err
+		})
 	}
+	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, some := range each {
+		for _, x := range some {
+			found[x.image] = x.what
+		}
+	}
+	return found, nil
+}
+
+// standIn is a proxy that is not Istio's.
+type standIn struct {
+	image string // in whose place it is
+	pod   corev1.Pod
+	what  string
+}
+
+// standIns finds them in one cluster.
+func standIns(ctx context.Context, c *mesh.Cluster) (found []standIn, err error) {
 	for _, q := range []struct {
 		image, port, path string
-		pods              []corev1.Pod
+		where             []client.ListOption
 		judge             func(answer []byte) string
 	}{
-		{"ztunnel", "15020", "/metrics", nodeProxies.Items, judgeZtunnel},
-		{"proxyv2", "15000", "/config_dump?mask=bootstrap", f.eastWest, judgeProxy},
+		{"ztunnel", "15020", "/metrics", []client.ListOption{client.InNamespace(ztunnel.Namespace), client.MatchingLabels{"app": "ztunnel"}}, judgeZtunnel},
+		{"proxyv2", "15000", "/config_dump?mask=bootstrap", []client.ListOption{client.MatchingLabels{gatewayClassLabel: GatewayClass}}, judgeProxy},
 	} {
-		for _, p := range q.pods {
+		var pods corev1.PodList
+		if err := c.Client().List(ctx, &pods, q.where...); err != nil {
+			return nil, fmt.Errorf("list pods of %s: %w", q.image, err)
+		}
+		for _, p := range pods.Items {
 			if p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil {
 				continue
 			}
 			answer, err := ask(ctx, c, &p, q.port, q.path)
 			if err != nil {
-				return fmt.Errorf("pod %s/%s cannot be asked whether it is a real %s: %w: give the right to forward ports there, see `amc rbac --help`", p.Namespace, p.Name, q.image, err)
+				return nil, fmt.Errorf("pod %s/%s cannot be asked whether it is a real %s: %w: give the right to forward ports there, see `amc rbac --help`", p.Namespace, p.Name, q.image, err)
 			}
-			what := q.judge(answer)
-			if what == "" {
-				continue
+			if what := q.judge(answer); what != "" {
+				found = append(found, standIn{q.image, p, what})
 			}
-			for i := range f.images {
-				for _, s := range p.Status.ContainerStatuses {
-					if f.images[i].name == q.image && f.images[i].Ref == ref(&p, s) {
-						f.images[i].StandIn = what
-					}
+		}
+	}
+	return found, nil
+}
+
+// mark notes on the images that a cluster runs which of them are stand-ins.
+func (f *finding) mark(found []standIn) {
+	for _, x := range found {
+		for i := range f.images {
+			for _, s := range x.pod.Status.ContainerStatuses {
+				if f.images[i].name == x.image && f.images[i].Ref == ref(&x.pod, s) {
+					f.images[i].StandIn = x.what
 				}
 			}
 		}
 	}
-	return nil
 }
 
 var ourZtunnel = regexp.MustCompile(`(?m)^istio_build\{[^}]*tag="nodeproxy"`)

@@ -3,15 +3,23 @@ package images
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"errors"
 	"io"
+	"log"
 	"maps"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images/dag"
@@ -305,5 +313,74 @@ func TestLoad(t *testing.T) {
 	fake(`case "$1" in save) yes | head -c 1000000;; exec) echo "no room" >&2; exit 1;; esac`)
 	if err := load(); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("a failed import: %v", err)
+	}
+}
+
+// What is pushed has the same content and configuration as what was built, in layers that every engine can read.
+func TestPushedImagesAreGzipped(t *testing.T) {
+	dir := t.TempDir()
+	archive := filepath.Join(dir, "layer.tar")
+	f, err := os.Create(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newTree(f)
+	if err := errors.Join(w.data("usr/bin/x", []byte("program"), 0o755), w.close(f)); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeLayout(filepath.Join(dir, "image"), newImage(), archive, v1.Config{Entrypoint: []string{"/usr/bin/x"}}); err != nil {
+		t.Fatal(err)
+	}
+	built, err := readLayout(filepath.Join(dir, "image"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := gzipped(built)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	ref, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/amc/x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, img); err != nil {
+		t.Fatal(err)
+	}
+	back, err := remote.Image(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := built.ConfigFile()
+	two, err2 := back.ConfigFile()
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(one, two) {
+		t.Errorf("built %+v, pushed %+v", one, two)
+	}
+	layers, err := back.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatalf("%d layers, %v", len(layers), err)
+	}
+	raw, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	z, err := gzip.NewReader(raw)
+	if err != nil {
+		t.Fatalf("it is not gzip: %v", err)
+	}
+	a := tar.NewReader(z)
+	for {
+		h, err := a.Next()
+		if err != nil {
+			t.Fatalf("the program is not in it: %v", err)
+		}
+		if h.Name == "usr/bin/x" {
+			break
+		}
 	}
 }

@@ -9,8 +9,13 @@ import (
 	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"ambient.test/conformance/clusters/engine"
@@ -115,33 +120,73 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 	return all.Wait()
 }
 
+// gzipped is an image with its layers compressed by gzip instead of zstd, which a Docker before 23 cannot read.
+func gzipped(img v1.Image) (v1.Image, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	out := newImage()
+	for _, l := range layers {
+		again, err := tarball.LayerFromOpener(l.Uncompressed, tarball.WithCompression(compression.GZip), tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			return nil, err
+		}
+		if out, err = mutate.Append(out, mutate.Addendum{Layer: again, MediaType: types.OCILayer}); err != nil {
+			return nil, err
+		}
+	}
+	return mutate.ConfigFile(out, config)
+}
+
 // Push copies the built images of the mesh to a registry, below a prefix such as registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
-func (s *Set) Push(ctx context.Context, prefix string) ([]string, error) {
+func (s *Set) Push(ctx context.Context, prefix string) (refs []string, err error) {
 	if s.mode != Build {
 		return nil, errors.New("only built images are pushed; these are pulled from their own registries")
 	}
-	var refs []string
+	var built []Image
 	for _, i := range table {
-		if i.build == nil {
-			continue
+		if i.build != nil {
+			built = append(built, i)
 		}
-		key := s.keys["image-"+i.Name]
-		if !s.cache().Has("image-"+i.Name, key) {
-			return refs, fmt.Errorf("image %s is not built: run `amc images build` first", i.Name)
-		}
-		img, err := readLayout(s.cache().Path("image-"+i.Name, key))
+	}
+	phase := s.o.Progress.Phase("push", len(built))
+	defer func() { phase.Close(err) }()
+	for _, i := range built {
+		item := phase.Item(i.Name)
+		ref, err := s.push(ctx, i, strings.TrimSuffix(prefix, "/"))
+		item.Done(err)
 		if err != nil {
 			return refs, err
 		}
-		to := strings.TrimSuffix(prefix, "/") + "/" + i.Name + ":" + key[:12]
-		ref, err := name.ParseReference(to)
-		if err != nil {
-			return refs, fmt.Errorf("--to %s: %w", prefix, err)
-		}
-		if err := remote.Write(ref, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
-			return refs, fmt.Errorf("push %s: %w", to, err)
-		}
-		refs = append(refs, to)
+		refs = append(refs, ref)
 	}
 	return refs, nil
+}
+
+func (s *Set) push(ctx context.Context, i Image, prefix string) (string, error) {
+	key := s.keys["image-"+i.Name]
+	if !s.cache().Has("image-"+i.Name, key) {
+		return "", fmt.Errorf("image %s is not built: run `amc images build` first", i.Name)
+	}
+	img, err := readLayout(s.cache().Path("image-"+i.Name, key))
+	if err != nil {
+		return "", err
+	}
+	if img, err = gzipped(img); err != nil {
+		return "", fmt.Errorf("image %s: %w", i.Name, err)
+	}
+	to := prefix + "/" + i.Name + ":" + key[:12]
+	ref, err := name.ParseReference(to)
+	if err != nil {
+		return "", fmt.Errorf("--to %s: %w", prefix, err)
+	}
+	if err := remote.Write(ref, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+		return "", fmt.Errorf("push %s: %w", to, err)
+	}
+	return to, nil
 }

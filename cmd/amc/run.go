@@ -149,6 +149,9 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	if err != nil {
 		return err
 	}
+	if err := hidden(ctx, f); err != nil {
+		return err
+	}
 	if err := b.Update(func(r *v1alpha1.ConformanceReport) { describe(&r.Environment, f, seen) }); err != nil {
 		return err
 	}
@@ -192,6 +195,21 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 		}
 	}
 	return errors.Join(leaks(b, s), rejected(ctx, out, b, f), ctx.Err())
+}
+
+// hidden finds stand-ins that the fleet file does not name: a plan and a report that rest on it would take them for Istio's own.
+func hidden(ctx context.Context, f *mesh.Fleet) error {
+	found, err := existing.StandIns(ctx, f)
+	if err != nil {
+		return err
+	}
+	for name, what := range found {
+		named := func(key string) bool { return key == name || strings.HasPrefix(key, name+"@") }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(f.Images)), func(key string) bool { return named(key) && f.Images[key].StandIn != "" }) {
+			return fmt.Errorf("%s is a stand-in (%s), and the fleet file %s does not say so: write it anew with `amc up` or `amc fleet init`", name, what, f.Path())
+		}
+	}
+	return nil
 }
 
 // record keeps a result, and for what is not conformant the evidence.

@@ -308,14 +308,28 @@ func nodesOf(f *mesh.Fleet) []string {
 	return all
 }
 
-// lay installs the mesh; what is there already stays.
+// lay installs the mesh; what is there already stays. It notes what turns out to be a stand-in.
 func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
 	src, err := images.FindSources(ctx, istio)
 	if err != nil {
 		return err
 	}
-	return install.Mesh(ctx, fleet, install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
-		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show})
+	if err := install.Mesh(ctx, fleet, install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
+		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}); err != nil {
+		return err
+	}
+	// An image that was named by --image says nothing of what is in it.
+	found, err := existing.StandIns(ctx, fleet)
+	if err != nil {
+		return err
+	}
+	for name, what := range found {
+		if i := fleet.Images[name]; i.StandIn == "" {
+			i.StandIn = what
+			fleet.Images[name] = i
+		}
+	}
+	return nil
 }
 
 // isolate proves that networks are apart. A fleet in which they are not is of no use: every later verdict would rest on it.
