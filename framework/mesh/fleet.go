@@ -96,7 +96,7 @@ type Cluster struct {
 // KindState is what clusters/kind needs to find its things again.
 type KindState struct {
 	// Unfinished says that the clusters are still being made, or that making them was cut off.
-	Unfinished bool `json:"unfinished,omitempty"`
+	Unfinished     bool   `json:"unfinished,omitempty"`
 	DockerHost     string `json:"dockerHost"` // unix:///...
 	TransitNetwork string `json:"transitNetwork"`
 	TransitCIDR    string `json:"transitCIDR"`

@@ -5,10 +5,10 @@ package ztunnel
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 
-	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,24 +78,35 @@ func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error)
 	}
 	var all Counters
 	for _, p := range pods.Items {
-		families, err := scrape(ctx, c, p.Name)
+		samples, err := scrape(ctx, c, p.Name, metric)
 		if err != nil {
 			return Counters{}, fmt.Errorf("%s: metrics of %s: %w", c.Name, p.Name, err)
 		}
-		// OpenMetrics names the family without the suffix that its samples carry.
-		f := families[metric]
-		for _, m := range f.GetMetric() {
-			s := sample{labels: map[string]string{}, value: m.GetCounter().GetValue() + m.GetUntyped().GetValue()}
-			for _, l := range m.GetLabel() {
-				s.labels[l.GetName()] = l.GetValue()
-			}
-			all.samples = append(all.samples, s)
-		}
+		all.samples = append(all.samples, samples...)
 	}
 	return all, nil
 }
 
-func scrape(ctx context.Context, c *mesh.Cluster, pod string) (map[string]*dto.MetricFamily, error) {
+// parse takes the samples of a counter out of the text of /metrics. In OpenMetrics a family has its name without the suffix that its samples carry, so that
+// they are found, untyped, under their own.
+func parse(text io.Reader, metric string) ([]sample, error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(text)
+	if err != nil {
+		return nil, err
+	}
+	var all []sample
+	for _, m := range families[metric].GetMetric() {
+		s := sample{labels: map[string]string{}, value: m.GetCounter().GetValue() + m.GetUntyped().GetValue()}
+		for _, l := range m.GetLabel() {
+			s.labels[l.GetName()] = l.GetValue()
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample, error) {
 	way := podnet.Open(c, Namespace, pod)
 	defer way.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/metrics", metricsPort), nil)
@@ -107,6 +118,5 @@ func scrape(ctx context.Context, c *mesh.Cluster, pod string) (map[string]*dto.M
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	return parser.TextToMetricFamilies(resp.Body)
+	return parse(resp.Body, metric)
 }

@@ -1,0 +1,246 @@
+package eastwest
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// authority is a mesh's CA of the test's own.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mesh"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority{cert, key}
+}
+
+func (a authority) pool() *x509.CertPool {
+	p := x509.NewCertPool()
+	p.AddCert(a.cert)
+	return p
+}
+
+func (a authority) identity(t *testing.T, account string) *Identity {
+	t.Helper()
+	leaf, key, err := sign(a.cert, a.key, spiffe("cluster.local", "ns", account), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, a.pool()}
+}
+
+// end is one end of HBONE: TLS that wants a certificate of the mesh, and CONNECT. Where to connect to an authority is known, its bytes go there; else the answer is 503.
+type end struct {
+	id     *Identity
+	routes map[string]func() net.Conn
+	seen   chan http.Header
+}
+
+// serve takes one connection; it returns the client's side of it.
+func (e end) serve(t *testing.T, mesh authority) net.Conn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		s := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{e.id.Certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: mesh.pool()})
+		if err := s.Handshake(); err != nil {
+			c.Close()
+			return
+		}
+		(&http2.Server{}).ServeConn(s, &http2.ServeConnOpts{Handler: http.HandlerFunc(e.connect)})
+	}()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func (e end) connect(w http.ResponseWriter, r *http.Request) {
+	dial := e.routes[r.Host]
+	if r.Method != http.MethodConnect || dial == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if e.seen != nil {
+		e.seen <- r.Header
+	}
+	up := dial()
+	defer up.Close()
+	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush()
+	go io.Copy(up, r.Body)
+	b := make([]byte, 4096)
+	for {
+		n, err := up.Read(b)
+		if n > 0 {
+			_, _ = w.Write(b[:n])
+			_ = http.NewResponseController(w).Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// app answers HTTP requests with its name, or with bytes that are no HTTP.
+func app(answer string) func() net.Conn {
+	return func() net.Conn {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(far)); err == nil {
+				_, _ = io.WriteString(far, answer)
+			}
+		}()
+		return near
+	}
+}
+
+const hello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+func TestSingleTunnel(t *testing.T) {
+	mesh := newAuthority(t)
+	gateway := end{id: mesh.identity(t, "gateway"), seen: make(chan http.Header, 1), routes: map[string]func() net.Conn{"echo:80": app(hello)}}
+	tun, err := tunnel(t.Context(), "outer", gateway.serve(t, mesh), mesh.identity(t, "client"), "echo:80", map[string]string{"x-test": "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tun.Close()
+	if tun.Peer != "spiffe://cluster.local/ns/ns/sa/gateway" {
+		t.Errorf("peer %q", tun.Peer)
+	}
+	if h := <-gateway.seen; h.Get("x-test") != "1" {
+		t.Errorf("headers %v", h)
+	}
+	if code, body, raw, err := tun.Get("echo"); err != nil || code != 200 || body != "hello" || raw != nil {
+		t.Errorf("%d %q %q %v", code, body, raw, err)
+	}
+}
+
+// What comes instead of HTTP is kept: it may be an alert.
+func TestNoHTTPInTheTunnel(t *testing.T) {
+	mesh := newAuthority(t)
+	gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": app("\x15\x03\x03\x00\x02\x02\x32")}}
+	tun, err := tunnel(t.Context(), "outer", gateway.serve(t, mesh), mesh.identity(t, "client"), "echo:80", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tun.Close()
+	if code, _, raw, err := tun.Get("echo"); err == nil || code != 0 || string(raw) != "\x15\x03\x03\x00\x02\x02\x32" {
+		t.Errorf("%d %x %v", code, raw, err)
+	}
+}
+
+func TestTunnelInTunnel(t *testing.T) {
+	mesh := newAuthority(t)
+	pod := end{id: mesh.identity(t, "echo"), routes: map[string]func() net.Conn{"echo:80": app(hello)}}
+	gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": func() net.Conn { return pod.serve(t, mesh) }}}
+	outer, err := tunnel(t.Context(), "outer", gateway.serve(t, mesh), mesh.identity(t, "client"), "echo:80", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outer.Close()
+	inner, err := tunnel(t.Context(), "inner", outer, mesh.identity(t, "client"), "echo:80", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inner.Close()
+	if code, body, _, err := inner.Get("echo"); err != nil || code != 200 || body != "hello" || !strings.HasSuffix(inner.Peer, "/sa/echo") {
+		t.Errorf("%d %q %v, peer %q", code, body, err, inner.Peer)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	mesh := newAuthority(t)
+	client := mesh.identity(t, "client")
+	forged, err := Forged(client, "cluster.local", "ns", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger := newAuthority(t)
+	for name, c := range map[string]struct {
+		gateway   *Identity
+		client    *Identity
+		authority string
+		status    int
+		says      string
+	}{
+		"unknown name":           {mesh.identity(t, "gateway"), client, "nobody:80", 503, "outer CONNECT answered 503"},
+		"forged certificate":     {mesh.identity(t, "gateway"), forged, "echo:80", 0, "unknown certificate authority"},
+		"gateway of a stranger":  {stranger.identity(t, "gateway"), client, "echo:80", 0, "certificate signed by unknown authority"},
+		"not the mesh's own end": {mesh.identity(t, "gateway"), stranger.identity(t, "client"), "echo:80", 0, "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			gateway := end{id: c.gateway, routes: map[string]func() net.Conn{"echo:80": app(hello)}}
+			tun, err := tunnel(ctx, "outer", gateway.serve(t, mesh), c.client, c.authority, nil)
+			var no *Refusal
+			if tun != nil || !errors.As(err, &no) || no.Status != c.status || no.Hop != "outer" || !strings.Contains(fmt.Sprint(err), c.says) {
+				t.Errorf("tunnel %v, %v; want status %d: %q", tun, err, c.status, c.says)
+			}
+		})
+	}
+}
+
+// The forged certificate claims the very identity of the real one.
+func TestForgedNamesTheSame(t *testing.T) {
+	mesh := newAuthority(t)
+	real := mesh.identity(t, "client")
+	forged, err := Forged(real, "cluster.local", "ns", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []*Identity{real, forged} {
+		leaf, err := x509.ParseCertificate(id.Certificate.Certificate[0])
+		if err != nil || Peer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}) != "spiffe://cluster.local/ns/ns/sa/client" {
+			t.Errorf("%v %v", leaf, err)
+		}
+		_, err = leaf.Verify(x509.VerifyOptions{Roots: mesh.pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		if (err == nil) != (id == real) {
+			t.Errorf("verified by the mesh's root: %v", err)
+		}
+	}
+}
