@@ -384,3 +384,23 @@ func TestPushedImagesAreGzipped(t *testing.T) {
 		}
 	}
 }
+
+// What the estimates know is in the graph.
+func TestUsualNamesNodes(t *testing.T) {
+	s := &Set{o: Options{SourceDir: "../..", CacheDir: t.TempDir()}, refs: map[string]string{}}
+	if err := s.graph(t.Context(), releases[DefaultIstio]); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, n := range s.nodes {
+		known[n.Name] = true
+		if n.Usual != usual[n.Name] {
+			t.Errorf("%s: %s", n.Name, n.Usual)
+		}
+	}
+	for name := range usual {
+		if !known[name] {
+			t.Errorf("%s is not in the graph", name)
+		}
+	}
+}

@@ -30,6 +30,8 @@ type Node struct {
 	Inputs map[string]string
 	// Lane names the queue the node waits in; see Store.Lanes.
 	Lane string
+	// Usual is how long it takes, for estimates of how long the rest will; it plays no part in what is built.
+	Usual time.Duration
 	// Build fills t.Out.
 	Build func(ctx context.Context, t *Task) error
 }
@@ -218,7 +220,7 @@ func (s *Store) build(ctx context.Context, todo []Node, keys map[string]string) 
 	defer func() { phase.Close(err) }()
 	if e, ok := phase.(progress.Expecter); ok {
 		for _, n := range todo {
-			e.Expect(n.Name)
+			e.Expect(n.Name, n.Usual)
 		}
 	}
 	waiting := map[string]bool{} // not finished
