@@ -1,19 +1,27 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/progress"
 )
 
 func downCommand() *cobra.Command {
 	var artifacts, run string
-	var all, stop bool
+	var all, stop, justMesh bool
 	c := &cobra.Command{
 		Use:   "down",
 		Short: "remove a fleet that amc made, and only that",
@@ -32,6 +40,9 @@ func downCommand() *cobra.Command {
 				defer release()
 			}
 			show := newProgress(out)
+			if justMesh {
+				return downMesh(ctx, out, show, artifacts)
+			}
 			o := kind.DownOptions{RunID: run, Dir: artifacts, Dead: all || stop, Progress: show}
 			// An engine that does not run holds no containers that run; to remove what is left in it, it must be started once more.
 			if o.Engine, err = engine.Find(ctx, engine.Options{CacheDir: cache, Progress: show}); err != nil {
@@ -71,6 +82,33 @@ func downCommand() *cobra.Command {
 	c.Flags().StringVar(&artifacts, "artifacts", artifactsDefault, "folder of the fleet file")
 	c.Flags().StringVar(&run, "run", "", "remove this run instead of the one of the fleet file")
 	c.Flags().BoolVar(&all, "all", false, "also remove runs whose fleet file is gone")
+	c.Flags().BoolVar(&justMesh, "mesh", false, "take the mesh away and leave the clusters; fails when anything of it is left in them")
 	c.Flags().BoolVar(&stop, "engine", false, "also stop the private container engine")
+	for _, other := range []string{"run", "all", "engine"} {
+		c.MarkFlagsMutuallyExclusive("mesh", other)
+	}
 	return c
+}
+
+// downMesh takes the mesh out of a fleet that amc made.
+func downMesh(ctx context.Context, out io.Writer, show progress.Reporter, artifacts string) error {
+	f, err := mesh.Load(filepath.Join(artifacts, kind.FleetFile))
+	if err != nil {
+		return usage("%w", err)
+	}
+	if f.Provider != mesh.ProviderKind {
+		return usage("the mesh of %s is not ours to take away", f.Path())
+	}
+	if err := kind.Health(ctx, f); err != nil {
+		return unknown(err)
+	}
+	o, err := meshOptions(ctx, show, f, cmp.Or(f.Istio, images.DefaultIstio))
+	if err != nil {
+		return unknown(err)
+	}
+	if err := install.Undo(ctx, f, o); err != nil {
+		return unknown(err)
+	}
+	fmt.Fprintf(out, "the mesh of fleet %s is gone and has left nothing behind; `amc up` lays it down again\n", f.RunID)
+	return nil
 }

@@ -310,12 +310,11 @@ func nodesOf(f *mesh.Fleet) []string {
 
 // lay installs the mesh; what is there already stays. It notes what turns out to be a stand-in.
 func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
-	src, err := images.FindSources(ctx, istio)
+	o, err := meshOptions(ctx, show, fleet, istio)
 	if err != nil {
 		return err
 	}
-	if err := install.Mesh(ctx, fleet, install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
-		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}); err != nil {
+	if err := install.Mesh(ctx, fleet, o); err != nil {
 		return err
 	}
 	// An image that was named by --image says nothing of what is in it.
@@ -330,6 +329,13 @@ func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio s
 		}
 	}
 	return nil
+}
+
+// meshOptions are where the mesh of a fleet is laid down from.
+func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) (install.Options, error) {
+	src, err := images.FindSources(ctx, istio)
+	return install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
+		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 
 // isolate proves that networks are apart. A fleet in which they are not is of no use: every later verdict would rest on it.
