@@ -107,6 +107,25 @@ func ReachOnly(cluster string) Expectation {
 	return e
 }
 
+// AnswersOnly: one cluster answers, and no other does; calls may also fail.
+func AnswersOnly(cluster string) Expectation {
+	return Expectation{
+		Says: fmt.Sprintf("answers from %s and from nobody else", cluster),
+		Fault: func(os traffic.Outcomes) string {
+			got := os.Clusters()
+			if got[cluster] == 0 {
+				return fmt.Sprintf("%s answered none of %d calls", cluster, len(os))
+			}
+			for c, n := range got {
+				if c != cluster {
+					return fmt.Sprintf("%s answered %d calls", c, n)
+				}
+			}
+			return ""
+		},
+	}
+}
+
 // ReachedOr: every call is either answered by one of clusters or ends in one of the kinds; both happen.
 func ReachedOr(cluster string, kinds ...traffic.Kind) Expectation {
 	return Expectation{

@@ -20,6 +20,7 @@ func TestExpectations(t *testing.T) {
 	}{
 		"all":         {ReachAll("a", "b"), []traffic.Outcomes{{from("a"), from("b")}}, []traffic.Outcomes{{from("a")}, {from("a"), from("b"), from("c")}, {from("a"), from("b"), reset}, {from("a"), from("b"), denied}}},
 		"only":        {ReachOnly("a"), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("b")}, {from("a"), from("b")}, {reset}}},
+		"answers":     {AnswersOnly("a"), []traffic.Outcomes{{from("a")}, {from("a"), reset}}, []traffic.Outcomes{{reset}, {from("a"), from("b")}, {from("b"), reset}}},
 		"some":        {ReachedOr("a", traffic.Reset), []traffic.Outcomes{{from("a"), reset}}, []traffic.Outcomes{{from("a")}, {reset}, {from("a"), from("b"), reset}, {from("a"), denied, reset}}},
 		"fail":        {Fail(traffic.Reset), []traffic.Outcomes{{reset}}, []traffic.Outcomes{{reset, from("a")}, {{Kind: traffic.Refused}}}},
 		"status":      {Answer(403), []traffic.Outcomes{{denied}}, []traffic.Outcomes{{denied, from("a")}, {reset}}},
