@@ -37,10 +37,12 @@ type route struct {
 }
 
 // route decides about a connection from src (whose address is client) to dst.
+//
+// As in ztunnel, two networks are asked: the proxy's own (NETWORK) for what the client named and whether a waypoint stands before it, the client's, as istiod
+// says it, for where it is. They are one unless NETWORK or the label of istio-system is wrong; then waypoints are passed by, and other networks not reached.
 func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client netip.Addr, dst netip.AddrPort) (*route, error) {
-	direct := s.Store.Workload(dst.Addr())
 	var svc *workloadapi.Service
-	if direct == nil {
+	if s.Store.Workload(dst.Addr()) == nil {
 		svc = s.Store.ServiceByVIP(dst.Addr(), src.Namespace)
 	}
 	if svc != nil {
@@ -56,16 +58,12 @@ func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client ne
 		}
 	}
 
-	up := (*state.Upstream)(nil)
+	up := s.upstream(src, dst)
 	switch {
-	case direct != nil:
-		up = &state.Upstream{Workload: direct, Addr: dst}
+	case up != nil:
 	case svc != nil && svc.LoadBalancing.GetMode() != workloadapi.LoadBalancing_PASSTHROUGH:
-		if up = s.Store.Choose(src, svc, dst.Port(), dst.Addr()); up == nil {
-			return nil, fmt.Errorf("no healthy upstream: %s", dst)
-		}
-	}
-	if up == nil {
+		return nil, fmt.Errorf("no healthy upstream: %s", dst)
+	default:
 		return &route{protocol: plainTCP, next: dst}, nil
 	}
 	if up.Workload.Network != src.Network {
@@ -94,6 +92,18 @@ func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client ne
 		r.protocol, r.authority, r.next = singleHBONE, up.Addr.String(), netip.AddrPortFrom(up.Addr.Addr(), HBONEPort)
 	}
 	return r, nil
+}
+
+// upstream finds the workload behind an address in the network of src; nil when there is none, or the client's own choice is to be kept.
+func (s *Shared) upstream(src *workloadapi.Workload, dst netip.AddrPort) *state.Upstream {
+	if w := s.Store.WorkloadIn(src.Network, dst.Addr()); w != nil {
+		return &state.Upstream{Workload: w, Addr: dst}
+	}
+	v := s.Store.ServiceIn(src.Network, dst.Addr(), src.Namespace)
+	if v == nil || v.LoadBalancing.GetMode() == workloadapi.LoadBalancing_PASSTHROUGH {
+		return nil
+	}
+	return s.Store.Choose(src, v, dst.Port(), dst.Addr())
 }
 
 // toWaypoint keeps the address the client used: what it means is for the waypoint to say.

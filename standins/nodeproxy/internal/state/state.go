@@ -321,9 +321,14 @@ func (s *Store) workloadIn(network string, ip netip.Addr) *workloadapi.Workload 
 
 // ServiceByVIP is the service with a VIP in the own network, as a caller of namespace sees it.
 func (s *Store) ServiceByVIP(ip netip.Addr, namespace string) *workloadapi.Service {
+	return s.ServiceIn(s.Network, ip, namespace)
+}
+
+// ServiceIn is ServiceByVIP for a VIP of any network.
+func (s *Store) ServiceIn(network string, ip netip.Addr, namespace string) *workloadapi.Service {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.serviceIn(s.Network, ip, namespace)
+	return s.serviceIn(network, ip, namespace)
 }
 
 func (s *Store) serviceIn(network string, ip netip.Addr, namespace string) *workloadapi.Service {
