@@ -67,6 +67,7 @@ type end struct {
 	id     *Identity
 	routes map[string]func() net.Conn
 	seen   chan http.Header
+	gone   chan struct{} // is closed when a client was refused and its connection closed
 }
 
 // serve takes one connection; it returns the client's side of it.
@@ -85,6 +86,9 @@ func (e end) serve(t *testing.T, mesh authority) net.Conn {
 		s := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{e.id.Certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: mesh.pool()})
 		if err := s.Handshake(); err != nil {
 			c.Close()
+			if e.gone != nil {
+				close(e.gone)
+			}
 			return
 		}
 		(&http2.Server{}).ServeConn(s, &http2.ServeConnOpts{Handler: http.HandlerFunc(e.connect)})
@@ -222,6 +226,27 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("tunnel %v, %v; want status %d: %q", tun, err, c.status, c.says)
 			}
 		})
+	}
+}
+
+// The alert comes before the client has written anything, and then the connection is closed: writing fails, and the refusal is still told.
+func TestRefusedBeforeTheFirstWrite(t *testing.T) {
+	mesh := newAuthority(t)
+	forged, err := Forged(mesh.identity(t, "client"), "cluster.local", "ns", "client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := end{id: mesh.identity(t, "gateway"), gone: make(chan struct{})}
+	c := &alertConn{Conn: tls.Client(gateway.serve(t, mesh), forged.config())}
+	if err := c.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-gateway.gone
+	for err == nil { // the first write is answered by the reset that makes the next one fail
+		_, err = c.Write([]byte("hello"))
+	}
+	if why := c.cause(err); !strings.Contains(why.Error(), "unknown certificate authority") {
+		t.Errorf("%v", why)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -84,7 +85,7 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	t := tls.Client(c, conf)
+	t := &alertConn{Conn: tls.Client(c, conf)}
 	defer func() { _ = t.Close() }()
 	_ = c.SetDeadline(time.Now().Add(3 * quiet))
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -92,10 +93,10 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	}
 	// Speak HTTP/2 first: Envoy answers only then. One that refuses the certificate sends an alert instead.
 	if _, err := io.WriteString(t, http2.ClientPreface); err != nil {
-		return err
+		return t.cause(err)
 	}
 	if err := http2.NewFramer(t, nil).WriteSettings(); err != nil {
-		return err
+		return t.cause(err)
 	}
 	f, err := http2.NewFramer(nil, t).ReadFrame()
 	if err != nil {
@@ -105,6 +106,39 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 		return fmt.Errorf("the gateway answered with a frame of type %s instead of SETTINGS", f.Header().Type)
 	}
 	return nil
+}
+
+// alertConn is a TLS connection that keeps the alert with which the peer ended it. A TLS 1.3 server refuses a certificate when the client's handshake is already
+// over: the client may be writing by then, and its write or HTTP/2 may fail of the closed connection before the alert is read.
+type alertConn struct {
+	*tls.Conn
+	alert atomic.Pointer[net.OpError]
+}
+
+func (c *alertConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" { // crypto/tls's name of an alert
+		c.alert.Store(op)
+	}
+	return n, err
+}
+
+func (c *alertConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		_ = c.SetReadDeadline(time.Now().Add(quiet))
+		_, _ = c.Read(make([]byte, 1))
+	}
+	return n, err
+}
+
+// cause is the peer's alert if there was one, or else err.
+func (c *alertConn) cause(err error) error {
+	if alert := c.alert.Load(); alert != nil {
+		return alert
+	}
+	return err
 }
 
 // WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no certificate.
@@ -165,7 +199,7 @@ func (g *Gateway) Double(ctx context.Context, outer, inner *Identity, authority 
 }
 
 func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
-	t := tls.Client(c, id.config())
+	t := &alertConn{Conn: tls.Client(c, id.config())}
 	hctx, cancel := context.WithTimeout(ctx, 3*quiet)
 	defer cancel()
 	if err := t.HandshakeContext(hctx); err != nil {
@@ -175,7 +209,7 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(t)
 	if err != nil {
 		_ = c.Close()
-		return nil, &Refusal{Hop: hop, Err: err}
+		return nil, &Refusal{Hop: hop, Err: t.cause(err)}
 	}
 	pr, pw := io.Pipe()
 	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -191,7 +225,7 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	end := func() { stop(); _ = cc.Close(); _ = c.Close() }
 	if err != nil {
 		end()
-		return nil, &Refusal{Hop: hop, Err: err}
+		return nil, &Refusal{Hop: hop, Err: t.cause(err)}
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
