@@ -17,6 +17,7 @@ import (
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -415,6 +416,29 @@ func TestDiff(t *testing.T) {
 	}
 	if l := before.diff(before); len(l) != 0 {
 		t.Errorf("a cluster differs from itself: %v", l)
+	}
+}
+
+func TestByKubernetes(t *testing.T) {
+	const configmaps, serviceaccounts = "configmaps", "serviceaccounts"
+	helm := map[string]string{"app.kubernetes.io/managed-by": "Helm"}
+	for _, c := range []struct {
+		kind, namespace, name string
+		labels                map[string]string
+		want                  bool
+	}{
+		{configmaps, "istio-system", "kube-root-ca.crt", nil, true},
+		{configmaps, "istio-system", "istio-ca-root-cert", nil, false},
+		{serviceaccounts, "istio-system", "default", nil, true},
+		{serviceaccounts, "kube-system", "token-cleaner", nil, true},
+		{serviceaccounts, "kube-system", "istio-cni", helm, false},
+		{serviceaccounts, "istio-system", "istiod", nil, false},
+		{"secrets", "kube-system", "default", nil, false},
+	} {
+		o := &metav1.ObjectMeta{Namespace: c.namespace, Name: c.name, Labels: c.labels}
+		if got := byKubernetes(schema.GroupResource{Resource: c.kind}, o); got != c.want {
+			t.Errorf("%s %s/%s: %v, want %v", c.kind, c.namespace, c.name, got, c.want)
+		}
 	}
 }
 

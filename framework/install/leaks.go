@@ -110,6 +110,19 @@ var unwatched = map[schema.GroupResource]bool{
 	{Group: "networking.k8s.io", Resource: "ipaddresses"}: true, // follow their service
 }
 
+// byKubernetes says that Kubernetes' own controllers make the object, in each namespace or for themselves, some seconds after a cluster is made: what a
+// cluster did not hold when its first mesh came may still be none of the mesh's. The service accounts of those controllers have no label; what comes from a
+// chart has Helm's.
+func byKubernetes(gr schema.GroupResource, o metav1.Object) bool {
+	switch gr {
+	case schema.GroupResource{Resource: "configmaps"}:
+		return o.GetName() == "kube-root-ca.crt"
+	case schema.GroupResource{Resource: "serviceaccounts"}:
+		return o.GetName() == "default" || o.GetNamespace() == metav1.NamespaceSystem && len(o.GetLabels()) == 0
+	}
+	return false
+}
+
 // redirected says that istio-cni has put rules into the pod that send its traffic to a ztunnel.
 func redirected(o metav1.Object) bool {
 	return o.GetAnnotations()["ambient.istio.io/redirection"] == "enabled"
@@ -164,7 +177,7 @@ func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error)
 					if gr == (schema.GroupResource{Resource: "pods"}) && redirected(&o) {
 						s.Objects["pods "+o.Namespace+"/"+o.Name+redirectedMark] = ""
 					}
-					if len(o.OwnerReferences) > 0 {
+					if len(o.OwnerReferences) > 0 || byKubernetes(gr, &o) {
 						continue
 					}
 					labels := ""
