@@ -23,7 +23,7 @@ var NetworkComesFromNamespaceLabel = declare(Behavior{
 	Proof:   "With the label both clusters serve; without it in one cluster cross-cluster traffic is lost from both sides; put back, it returns.",
 	Provoke: "Remove the label from istio-system in one cluster and call a global service from both.",
 	Hazards: "The two directions fail differently: one side's remote picks fail, the other stays local without an error.",
-	Mutants: []string{"M06"}, State: Proven,
+	Mutants: []string{"M06", "M24"}, State: Proven,
 })
 
 var NodeProxyNetworkMatchesLabel = declare(Behavior{

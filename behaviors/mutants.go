@@ -31,6 +31,7 @@ var Mutants = []Mutant{
 	{"M21", "let the server lie about its cluster"},
 	{"M22", "let something that is not the remote server answer for it"},
 	{"M23", "label every service istio.io/global in all clusters, again and again"},
+	{"M24", "put the network label of istio-system in cluster1 back as soon as it is taken away"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

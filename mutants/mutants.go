@@ -97,6 +97,7 @@ var all = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M21"}, Does: "servers of specs in cluster2 say that they are in cluster1", apply: liars},
 		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, the node's kubelet answers on the address of cluster2's node", Only: []string{"INST-14"}, apply: nat},
 		{Mutant: behaviors.Mutant{ID: "M23"}, apply: allGlobal},
+		{Mutant: behaviors.Mutant{ID: "M24"}, apply: keepNetworkLabel},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -121,6 +121,16 @@ func TestSpoilingOthers(t *testing.T) {
 	}
 }
 
+func TestKeepingTheNetwork(t *testing.T) {
+	keep := loyal("network1")
+	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {networkLabel: "network2"}} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
+		if keep(ns) != update || ns.Labels[networkLabel] != "network1" || keep(ns) != leave {
+			t.Errorf("%s: %v", name, ns.Labels)
+		}
+	}
+}
+
 func TestWithoutScopes(t *testing.T) {
 	got, err := withoutScopes("trustDomain: td\nserviceScopeConfigs:\n- scope: GLOBAL\n")
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/workload"
@@ -30,10 +31,13 @@ const (
 	remove
 )
 
-// spoil watches objects of one type in the namespace of the specs in a cluster, and spoils each as soon as it appears. Undo ends that; what specs made, they remove.
-func spoil[T client.Object](c *mesh.Cluster, list client.ObjectList, judge func(T) verdict) (Undo, error) {
+// ofSpecs are the objects in the namespace of the specs.
+const ofSpecs = client.InNamespace(prove.MeshNamespace)
+
+// spoil watches objects of one type in a cluster, and spoils each as soon as it appears or changes. Undo ends that; what specs made, they remove.
+func spoil[T client.Object](c *mesh.Cluster, list client.ObjectList, which client.ListOption, judge func(T) verdict) (Undo, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	w, err := c.Client().Watch(ctx, list, client.InNamespace(prove.MeshNamespace))
+	w, err := c.Client().Watch(ctx, list, which)
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("%s: watch %T: %w", c.Name, list, err)
@@ -62,7 +66,7 @@ func spoil[T client.Object](c *mesh.Cluster, list client.ObjectList, judge func(
 				}
 			}
 			w.Stop()
-			if w, err = c.Client().Watch(ctx, list, client.InNamespace(prove.MeshNamespace)); err != nil {
+			if w, err = c.Client().Watch(ctx, list, which); err != nil {
 				if ctx.Err() == nil {
 					failed = append(failed, err)
 				}
@@ -86,7 +90,7 @@ func ofWaypoint(s *corev1.Service) bool {
 func spoilServices(cluster int, judge func(*corev1.Service) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		c := f.Clusters[cluster]
-		undo, err := spoil(c, &corev1.ServiceList{}, judge)
+		undo, err := spoil(c, &corev1.ServiceList{}, ofSpecs, judge)
 		if err != nil {
 			return nil, err
 		}
@@ -158,15 +162,42 @@ func renameWaypoint(s *corev1.Service) verdict {
 }
 
 func noRoutes(_ context.Context, f *mesh.Fleet) (Undo, error) {
-	return spoil(f.Clusters[1], &gateway.HTTPRouteList{}, func(*gateway.HTTPRoute) verdict { return remove })
+	return spoil(f.Clusters[1], &gateway.HTTPRouteList{}, ofSpecs, func(*gateway.HTTPRoute) verdict { return remove })
 }
 
 func noPolicies(_ context.Context, f *mesh.Fleet) (Undo, error) {
-	return spoil(f.Clusters[1], &security.AuthorizationPolicyList{}, func(*security.AuthorizationPolicy) verdict { return remove })
+	return spoil(f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs, func(*security.AuthorizationPolicy) verdict { return remove })
+}
+
+// keepNetworkLabel gives istio-system of cluster1 its network back when a spec takes it away: a mesh that has its network from elsewhere looks like that.
+func keepNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	ns := &corev1.Namespace{}
+	ns.Name = istiod.Namespace
+	if err := get(ctx, c, ns); err != nil {
+		return nil, err
+	}
+	if ns.Labels[networkLabel] == "" {
+		return nil, fmt.Errorf("%s: %s has no network already: mend the mesh first", c.Name, ns.Name)
+	}
+	return spoil(c, &corev1.NamespaceList{}, client.MatchingFields{"metadata.name": istiod.Namespace}, loyal(ns.Labels[networkLabel]))
+}
+
+func loyal(network string) func(*corev1.Namespace) verdict {
+	return func(ns *corev1.Namespace) verdict {
+		if ns.Labels[networkLabel] == network {
+			return leave
+		}
+		if ns.Labels == nil {
+			ns.Labels = map[string]string{}
+		}
+		ns.Labels[networkLabel] = network
+		return update
+	}
 }
 
 func noOutlierDetection(_ context.Context, f *mesh.Fleet) (Undo, error) {
-	return spoil(f.Clusters[0], &istio.DestinationRuleList{}, withoutOutlierDetection)
+	return spoil(f.Clusters[0], &istio.DestinationRuleList{}, ofSpecs, withoutOutlierDetection)
 }
 
 func withoutOutlierDetection(r *istio.DestinationRule) verdict {
@@ -179,7 +210,7 @@ func withoutOutlierDetection(r *istio.DestinationRule) verdict {
 
 // liars makes the servers of specs say that they are in another cluster. The standing ones are left alone.
 func liars(_ context.Context, f *mesh.Fleet) (Undo, error) {
-	return spoil(f.Clusters[1], &appsv1.DeploymentList{}, lying(f.Clusters[1].Name, f.Clusters[0].Name))
+	return spoil(f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, lying(f.Clusters[1].Name, f.Clusters[0].Name))
 }
 
 func lying(truth, lie string) func(*appsv1.Deployment) verdict {

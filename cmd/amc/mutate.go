@@ -224,6 +224,9 @@ func tell(out io.Writer, all []finding, failed error) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, gist(x.message))
 	}
 	_ = w.Flush()
+	if twins := onlyTwins(all); len(twins) > 0 {
+		fmt.Fprintf(out, "\nOnly the twin was seen failing, not the claim itself: %s\n", strings.Join(twins, ", "))
+	}
 	switch {
 	case failed != nil:
 		return failed
@@ -233,6 +236,24 @@ func tell(out io.Writer, all []finding, failed error) error {
 		return unknown(errors.New("not all is clear: a spec that is unknown on the broken mesh has not noticed what is broken; one that is not green on the mended mesh may be right"))
 	}
 	return nil
+}
+
+// onlyTwins are the behaviours that were noticed to be broken, and on no mutant by their claim.
+func onlyTwins(all []finding) []string {
+	claimed := map[string]bool{}
+	for _, x := range all {
+		if x.broken == prove.NonConformant {
+			claimed[x.id] = claimed[x.id] || !strings.Contains(x.message, prove.TwinMark)
+		}
+	}
+	var twins []string
+	for id, claim := range claimed {
+		if !claim {
+			twins = append(twins, id)
+		}
+	}
+	slices.Sort(twins)
+	return twins
 }
 
 // gist is a message's first line with what was seen.

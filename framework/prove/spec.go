@@ -204,6 +204,9 @@ func (s *Spec) Each(f func(from *Site)) {
 	}
 }
 
+// TwinMark stands in messages and observations before what a twin or control saw.
+const TwinMark = "twin: "
+
 // Calls are calls from one client to one target.
 type Calls struct {
 	From *traffic.Client
@@ -222,7 +225,7 @@ func (s *Spec) Then(calls Calls, want expect.Expectation) traffic.Outcomes {
 
 // Twin is the claim's opposite or control, judged the same way: what must be seen when the cause is absent, so that the claim could fail.
 func (s *Spec) Twin(calls Calls, want expect.Expectation) traffic.Outcomes {
-	return s.settle(&s.result.Twins, "twin: ", calls, want)
+	return s.settle(&s.result.Twins, TwinMark, calls, want)
 }
 
 // Holds claims something that is not traffic: ok, or the reason why the promise is broken.
@@ -232,7 +235,7 @@ func (s *Spec) Holds(ok bool, format string, args ...any) {
 
 // TwinHolds is the twin or control of Holds.
 func (s *Spec) TwinHolds(ok bool, format string, args ...any) {
-	s.judge(&s.result.Twins, "twin: ", ok, format, args...)
+	s.judge(&s.result.Twins, TwinMark, ok, format, args...)
 }
 
 func (s *Spec) judge(counter *int, prefix string, ok bool, format string, args ...any) {
@@ -253,7 +256,7 @@ func (s *Spec) Eventually(what string, f func(ctx context.Context) (wrong string
 
 // TwinEventually is the twin or control of Eventually.
 func (s *Spec) TwinEventually(what string, f func(ctx context.Context) (wrong string, err error)) time.Duration {
-	return s.poll(&s.result.Twins, "twin: ", what, f)
+	return s.poll(&s.result.Twins, TwinMark, what, f)
 }
 
 func (s *Spec) poll(counter *int, prefix, what string, f func(ctx context.Context) (string, error)) time.Duration {

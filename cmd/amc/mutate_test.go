@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"ambient.test/conformance/framework/prove"
+)
+
+func TestTellOfMutants(t *testing.T) {
+	found := func(mutant, id string, broken, mended prove.Verdict, message string) finding {
+		return finding{mutant: mutant, id: id, broken: broken, mended: mended, message: message}
+	}
+	killed := found("M01", "A-01", prove.NonConformant, prove.Conformant, "a.go:1: client -> echo\nexpected 1\nseen     2")
+	byTwin := found("M01", "A-02", prove.NonConformant, prove.Conformant, "a.go:2: twin: client -> echo")
+	again := found("M02", "A-02", prove.NonConformant, prove.Conformant, "a.go:3: client -> echo")
+	for name, c := range map[string]struct {
+		all  []finding
+		err  error
+		code int // 0: no error
+		says []string
+		not  string
+	}{
+		"all killed":             {[]finding{killed}, nil, 0, []string{"killed", "client -> echo: 2"}, "Only the twin"},
+		"by its twin alone":      {[]finding{killed, byTwin}, nil, 0, []string{"Only the twin was seen failing, not the claim itself: A-02\n"}, "A-01,"},
+		"by its claim elsewhere": {[]finding{byTwin, again}, nil, 0, nil, "Only the twin"},
+		"survivor":               {[]finding{killed, found("M02", "A-03", prove.Conformant, prove.Conformant, "")}, nil, exitNonConformant, []string{"SURVIVED"}, ""},
+		"unknown on the mutant":  {[]finding{found("M02", "A-03", prove.Unknown, prove.Conformant, "")}, nil, exitUnknown, []string{"unclear"}, "killed"},
+		"not mended":             {[]finding{found("M02", "A-03", prove.NonConformant, prove.NonConformant, "")}, nil, exitUnknown, []string{"killed, not mended"}, ""},
+		"could not go on":        {[]finding{killed}, unknown(errors.New("no fleet")), exitUnknown, []string{"killed"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			err := tell(&out, c.all, c.err)
+			var e exit
+			if (c.code == 0) != (err == nil) || c.code != 0 && (!errors.As(err, &e) || e.code != c.code) {
+				t.Errorf("error %v, want exit code %d", err, c.code)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(out.String(), s) {
+					t.Errorf("%q is not in\n%s", s, &out)
+				}
+			}
+			if c.not != "" && strings.Contains(out.String(), c.not) {
+				t.Errorf("%q is in\n%s", c.not, &out)
+			}
+		})
+	}
+}
