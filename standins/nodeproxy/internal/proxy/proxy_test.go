@@ -297,7 +297,7 @@ func TestPlaintextAndStrict(t *testing.T) {
 	c := newCluster(t, proxytest.NewCA(), "n1", "c1")
 	_, server, w := c.pod("server")
 	port := app(t, server, greet)
-	from := netip.MustParseAddr("127.98.0.1")
+	from := netip.MustParseAddr("127.3.0.1")
 	knock := func() (string, error) {
 		conn, err := server.Capture(PlaintextPort, from, netip.AddrPortFrom(server.IP, uint16(port)))
 		if err != nil {
@@ -309,7 +309,7 @@ func TestPlaintextAndStrict(t *testing.T) {
 		b, err := io.ReadAll(conn)
 		return string(b), err
 	}
-	if got, err := knock(); err != nil || got != "hello 127.98.0.1\nbye" {
+	if got, err := knock(); err != nil || got != "hello 127.3.0.1\nbye" {
 		t.Fatalf("%q, %v", got, err)
 	}
 	c.apply(strict())

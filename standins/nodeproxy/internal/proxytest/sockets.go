@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -27,12 +28,17 @@ type Sockets struct {
 
 var _ netns.Sockets = (*Sockets)(nil)
 
-var nextPod atomic.Int32
+// nextPod begins elsewhere in each process: all have the same ports, and go test runs packages side by side.
+var nextPod = func() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(uint32(os.Getpid()) * 4099)
+	return &n
+}()
 
-// NewSockets makes a pod of its own address.
+// NewSockets makes a pod of its own address, in 127.64.0.0/10.
 func NewSockets() *Sockets {
 	n := nextPod.Add(1)
-	ip := netip.AddrFrom4([4]byte{127, 99, byte(n >> 8), byte(n)})
+	ip := netip.AddrFrom4([4]byte{127, 64 | byte(n>>16)&63, byte(n >> 8), byte(n)})
 	return &Sockets{IP: ip, Name: fmt.Sprintf("pod%d", n), orig: map[netip.AddrPort]netip.AddrPort{}}
 }
 
