@@ -20,11 +20,14 @@ import (
 // ControlPort is the echo application's gRPC port, by which the suite drives it.
 const ControlPort = 7070
 
+// Parallel is how many calls are under way at once where a Call does not say.
+const Parallel = 8
+
 // Call describes calls to make; each is on a connection of its own.
 type Call struct {
 	URL         string            // http://, tcp://, grpc://, ws://
 	Times       int               // default 1
-	Parallel    int               // default 8; calls under way at once
+	Parallel    int               // default Parallel; calls under way at once
 	Timeout     time.Duration     // of one call; default 5 s
 	Headers     map[string]string // of the request
 	Method      string            // default GET
@@ -90,7 +93,7 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 		return out, err
 	}
 	outs, errs := make(Outcomes, times), make([]error, times)
-	slots := make(chan struct{}, min(times, defaulted(call.Parallel, 8)))
+	slots := make(chan struct{}, min(times, defaulted(call.Parallel, Parallel)))
 	var wg sync.WaitGroup
 	for i := range times {
 		wg.Add(1)
