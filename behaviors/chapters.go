@@ -83,6 +83,7 @@ const (
 	SecondNode    Need = "second-node"    // a cluster with two nodes
 	ThirdCluster  Need = "third-cluster"  // a third cluster
 	SharedNetwork Need = "shared-network" // two clusters on one network with routed pods
+	SameAddresses Need = "same-addresses" // services of all clusters get addresses from one and the same range
 	Sidecars      Need = "sidecars"       // sidecars can be injected
 	IngressGW     Need = "ingress"        // an ingress gateway can be deployed
 	IPv6          Need = "ipv6"           // clusters with IPv6 addresses
@@ -101,6 +102,7 @@ var NeedMeaning = map[Need]string{
 	SecondNode:    "a cluster has two nodes",
 	ThirdCluster:  "the fleet has three clusters",
 	SharedNetwork: "two clusters share a network with routed pods",
+	SameAddresses: "the clusters give their services addresses from one and the same range",
 	Sidecars:      "sidecars can be injected",
 	IngressGW:     "an ingress gateway can be deployed",
 	IPv6:          "the clusters have IPv6 addresses",

@@ -160,7 +160,7 @@ var CRDsMayComeLater = declare(Behavior{
 })
 
 var OverlappingAddressesStayApart = declare(Behavior{
-	ID: "INST-12", Level: Core, Istio: ">=1.27",
+	ID: "INST-12", Level: Core, Istio: ">=1.27", Needs: []Need{SameAddresses},
 	Promise: "Clusters may use the same pod and service addresses: a name always reaches its own service, also when another cluster uses the same virtual address for another service.",
 	Sources: []Source{
 		doc(pageInstall, "there is no direct connectivity between pods across cluster boundaries"),

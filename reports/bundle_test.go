@@ -19,7 +19,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha1"
 )
 
-var testEnvironment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Owned: true, MeshAdmin: true, MeshCA: true, Waypoints: true}
+var testEnvironment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Owned: true, MeshAdmin: true, MeshCA: true, Waypoints: true, SameAddresses: true}
 
 func testPlan(t testing.TB, profile behaviors.Profile, f plan.Filters) *plan.Plan {
 	t.Helper()

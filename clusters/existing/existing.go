@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,6 +45,8 @@ const (
 	networkLabel = "topology.istio.io/network" // on the namespace of the control plane: the cluster's network
 	regionLabel  = "topology.kubernetes.io/region"
 	zoneLabel    = "topology.kubernetes.io/zone"
+	// defaultServiceCIDR is the object that the API server makes of its own --service-cluster-ip-range.
+	defaultServiceCIDR = "kubernetes"
 	// GatewayClass is Istio's for east-west gateways of ambient.
 	GatewayClass = "istio-east-west"
 	// gatewayClassLabel is what istiod puts on the pods of a gateway.
@@ -371,6 +374,13 @@ func look(ctx context.Context, at place, r client.Reader) (finding, error) {
 	for _, n := range nodes.Items {
 		f.cluster.Region = cmp.Or(f.cluster.Region, n.Labels[regionLabel])
 		f.cluster.Zone = cmp.Or(f.cluster.Zone, n.Labels[zoneLabel])
+	}
+	// Told from Kubernetes 1.33 on, and only to those who may ask: otherwise it stays unknown.
+	var services networkingv1.ServiceCIDR
+	if err := r.Get(ctx, client.ObjectKey{Name: defaultServiceCIDR}, &services); err == nil {
+		f.cluster.ServiceCIDR = strings.Join(services.Spec.CIDRs, ",")
+	} else if !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !meta.IsNoMatchError(err) {
+		return finding{}, read("ServiceCIDR "+defaultServiceCIDR, err)
 	}
 	f.images = imagesOf(append(pods.Items, gatewayPods.Items...), nodes.Items)
 	var gateways gateway.GatewayList

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,15 +35,16 @@ import (
 
 // parts are the objects of a cluster with an ambient multi-network mesh.
 type parts struct {
-	ns      *corev1.Namespace
-	system  *corev1.Namespace
-	istiod  *corev1.Pod
-	ztunnel *corev1.Pod
-	cni     *corev1.Pod
-	proxy   *corev1.Pod
-	config  *corev1.ConfigMap
-	node    *corev1.Node
-	gateway *gateway.Gateway
+	ns       *corev1.Namespace
+	system   *corev1.Namespace
+	istiod   *corev1.Pod
+	ztunnel  *corev1.Pod
+	cni      *corev1.Pod
+	proxy    *corev1.Pod
+	config   *corev1.ConfigMap
+	node     *corev1.Node
+	gateway  *gateway.Gateway
+	services *networkingv1.ServiceCIDR
 }
 
 func good() *parts {
@@ -65,7 +67,8 @@ func good() *parts {
 		config:  &corev1.ConfigMap{ObjectMeta: in("istio", nil), Data: map[string]string{"mesh": "trustDomain: corp.example\nrootNamespace: istio-system\n"}},
 		node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{regionLabel: "r", zoneLabel: "z"}},
 			Status: corev1.NodeStatus{Images: []corev1.ContainerImage{{Names: []string{"istio/other@sha256:no", "istio/other:1"}}, {Names: []string{"istio/proxyv2@sha256:node", "istio/proxyv2:1"}}}}},
-		gateway: &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: GatewayClass}},
+		services: &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00::/112"}}},
+		gateway:  &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: GatewayClass}},
 	}
 	p.istiod.Spec.Containers[0].Args = []string{"discovery", "--domain", "corp.local"}
 	p.istiod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "CLUSTER_ID", Value: "c-east"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}, {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}
@@ -78,7 +81,7 @@ func (p *parts) client(without ...client.Object) client.Client {
 	ingress := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "ingress"}, Spec: gateway.GatewaySpec{GatewayClassName: "istio"}}
 	ingress.Status.Addresses = []gateway.GatewayStatusAddress{{Value: "203.0.113.8"}}
 next:
-	for _, o := range []client.Object{p.ns, p.system, p.istiod, p.ztunnel, p.cni, p.proxy, p.config, p.node, p.gateway, ingress} {
+	for _, o := range []client.Object{p.ns, p.system, p.istiod, p.ztunnel, p.cni, p.proxy, p.config, p.node, p.gateway, p.services, ingress} {
 		for _, w := range without {
 			if o == w {
 				continue next
@@ -95,7 +98,7 @@ func TestLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	// POD_NAME is no flag: its value comes from elsewhere.
-	want := &mesh.Cluster{Name: "c-east", Network: "east", Region: "r", Zone: "z", GatewayAddresses: []string{"203.0.113.7", "lb.example.com"}, Nodes: 1,
+	want := &mesh.Cluster{Name: "c-east", Network: "east", Region: "r", Zone: "z", ServiceCIDR: "10.96.0.0/16,fd00::/112", GatewayAddresses: []string{"203.0.113.7", "lb.example.com"}, Nodes: 1,
 		Flags: map[string]string{"CLUSTER_ID": "c-east", "PILOT_ENABLE_AMBIENT": "true"}}
 	if !reflect.DeepEqual(got.cluster, want) {
 		t.Errorf("cluster is %+v", got.cluster)
@@ -120,6 +123,22 @@ func TestLookAtARevision(t *testing.T) {
 	p.config.Name = "istio-canary"
 	if got, err := look(context.Background(), byContext("ctx", ""), p.client()); err != nil || got.trustDomain != "corp.example" {
 		t.Errorf("got %v, %v", got.trustDomain, err)
+	}
+}
+
+// An API server before 1.33 does not tell its services' addresses, and one with fewer rights than `amc rbac` prints does not to us.
+func TestLookWithoutServiceCIDR(t *testing.T) {
+	p := good()
+	forbid := interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+		if _, ok := o.(*networkingv1.ServiceCIDR); ok {
+			return apierrors.NewForbidden(networkingv1.Resource("servicecidrs"), key.Name, nil)
+		}
+		return c.Get(ctx, key, o, opts...)
+	}}
+	for name, r := range map[string]client.Client{"older": p.client(p.services), "forbidden": interceptor.NewClient(p.client().(client.WithWatch), forbid)} {
+		if got, err := look(context.Background(), byContext("ctx", ""), r); err != nil || got.cluster.ServiceCIDR != "" {
+			t.Errorf("%s: %q, %v", name, got.cluster.ServiceCIDR, err)
+		}
 	}
 }
 

@@ -210,7 +210,7 @@ images:
 	if forGood := read("--fleet", fleet); len(allowed.Run) <= len(d.Run) || len(forGood.Run) != len(allowed.Run) {
 		t.Errorf("%d run, %d with --allow-mesh-changes, %d when the fleet file allows it", len(d.Run), len(allowed.Run), len(forGood.Run))
 	}
-	described := read("--lack", "disruptive,mesh-admin,node-access", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	described := read("--lack", "disruptive,mesh-admin,node-access,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) || len(described.Skip) != len(d.Skip) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
 	}
@@ -242,7 +242,7 @@ func TestMatrix(t *testing.T) {
 // madeBundle is a closed bundle of a run in which everything held.
 func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 	t.Helper()
-	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true}
+	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true, SameAddresses: true}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		t.Fatal(err)

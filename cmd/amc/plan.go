@@ -53,14 +53,15 @@ func (w *wishes) plan(env plan.Environment) (*plan.Plan, error) {
 
 // facts are what --have and --lack may say of an environment, in the words of needs.
 var facts = map[behaviors.Need]func(*plan.Environment) *bool{
-	behaviors.Waypoints:  func(e *plan.Environment) *bool { return &e.Waypoints },
-	behaviors.MeshCA:     func(e *plan.Environment) *bool { return &e.MeshCA },
-	behaviors.MeshAdmin:  func(e *plan.Environment) *bool { return &e.MeshAdmin },
-	behaviors.Disruptive: func(e *plan.Environment) *bool { return &e.Owned },
-	behaviors.NodeAccess: func(e *plan.Environment) *bool { return &e.NodeAccess },
-	behaviors.Sidecars:   func(e *plan.Environment) *bool { return &e.Sidecars },
-	behaviors.IngressGW:  func(e *plan.Environment) *bool { return &e.Ingress },
-	behaviors.IPv6:       func(e *plan.Environment) *bool { return &e.IPv6 },
+	behaviors.Waypoints:     func(e *plan.Environment) *bool { return &e.Waypoints },
+	behaviors.MeshCA:        func(e *plan.Environment) *bool { return &e.MeshCA },
+	behaviors.MeshAdmin:     func(e *plan.Environment) *bool { return &e.MeshAdmin },
+	behaviors.Disruptive:    func(e *plan.Environment) *bool { return &e.Owned },
+	behaviors.NodeAccess:    func(e *plan.Environment) *bool { return &e.NodeAccess },
+	behaviors.Sidecars:      func(e *plan.Environment) *bool { return &e.Sidecars },
+	behaviors.IngressGW:     func(e *plan.Environment) *bool { return &e.Ingress },
+	behaviors.IPv6:          func(e *plan.Environment) *bool { return &e.IPv6 },
+	behaviors.SameAddresses: func(e *plan.Environment) *bool { return &e.SameAddresses },
 }
 
 // described is an environment told by flags; untouched, they tell of the fleet that `amc up` makes.
@@ -96,7 +97,7 @@ func (d *described) environment() (plan.Environment, error) {
 	}
 	f := &mesh.Fleet{Provider: mesh.ProviderKind, Istio: d.istio, Images: map[string]mesh.ImageRef{}}
 	for i := range d.clusters {
-		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", i+1), Network: fmt.Sprintf("network%d", i%d.networks+1)})
+		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", i+1), Network: fmt.Sprintf("network%d", i%d.networks+1), ServiceCIDR: "the same"})
 	}
 	for _, s := range d.standIns {
 		if s != "ztunnel" && s != "proxyv2" {

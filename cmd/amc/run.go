@@ -351,9 +351,9 @@ func healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha1.Check, error) {
 
 // environment is what the plan is told of a fleet. What is not known stays false, and what needs it is skipped.
 func environment(f *mesh.Fleet) plan.Environment {
-	networks, nodes := map[string]bool{}, 1
+	networks, ranges, nodes := map[string]bool{}, map[string]bool{}, 1
 	for _, c := range f.Clusters {
-		networks[c.Network] = true
+		networks[c.Network], ranges[c.ServiceCIDR] = true, true
 		if c.Kind != nil {
 			nodes = max(nodes, len(c.Kind.Nodes))
 		}
@@ -363,7 +363,7 @@ func environment(f *mesh.Fleet) plan.Environment {
 		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
 		Owned: owned, MeshAdmin: owned || f.MeshAdmin, NodeAccess: owned,
 		MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
-		Waypoints: true,
+		Waypoints: true, SameAddresses: len(ranges) == 1 && !ranges[""],
 	}
 	for name, i := range f.Images {
 		if i.StandIn != "" {

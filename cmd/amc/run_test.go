@@ -247,3 +247,18 @@ func TestSuiteOfBuildInfo(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestEnvironmentKnowsSameAddresses(t *testing.T) {
+	for _, c := range []struct {
+		ranges []string
+		same   bool
+	}{{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"}, true}, {[]string{"10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"}, false}, {[]string{"", ""}, false}, {[]string{"10.96.0.0/16", ""}, false}} {
+		f := &mesh.Fleet{}
+		for _, r := range c.ranges {
+			f.Clusters = append(f.Clusters, &mesh.Cluster{ServiceCIDR: r})
+		}
+		if got := environment(f).SameAddresses; got != c.same {
+			t.Errorf("%q: %t", c.ranges, got)
+		}
+	}
+}

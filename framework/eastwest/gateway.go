@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -286,24 +288,41 @@ func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("%s: config dump of the east-west gateway: %w", g.Cluster.Name, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var dump any
-	if err := json.NewDecoder(resp.Body).Decode(&dump); err != nil {
+	chains, err := servedBy(resp.Body)
+	if err != nil {
 		return nil, fmt.Errorf("%s: config dump of the east-west gateway: %w", g.Cluster.Name, err)
 	}
+	return chains, nil
+}
+
+// servedBy reads the chains of a dump's internal listener. Only its active version counts: one that is being replaced stays in the dump as draining for as long as
+// it has connections, and one that is warming serves nobody yet.
+func servedBy(dump io.Reader) ([]string, error) {
+	var found struct {
+		Configs []struct {
+			Name   string `json:"name"`
+			Active struct {
+				Listener map[string]any `json:"listener"`
+			} `json:"active_state"`
+		} `json:"configs"`
+	}
+	if err := json.NewDecoder(dump).Decode(&found); err != nil {
+		return nil, err
+	}
 	var chains []string
-	each(dump, func(m map[string]any) {
-		if m["name"] == "main_internal" {
-			each(m["filter_chain_matcher"], func(m map[string]any) {
-				if exact, ok := m["exact_match_map"].(map[string]any); ok {
-					if entries, ok := exact["map"].(map[string]any); ok {
-						for k := range entries {
-							chains = append(chains, k)
-						}
-					}
-				}
-			})
+	for _, c := range found.Configs {
+		if c.Name != "main_internal" {
+			continue
 		}
-	})
+		each(c.Active.Listener["filter_chain_matcher"], func(m map[string]any) {
+			if exact, ok := m["exact_match_map"].(map[string]any); ok {
+				if entries, ok := exact["map"].(map[string]any); ok {
+					chains = slices.AppendSeq(chains, maps.Keys(entries))
+				}
+			}
+		})
+	}
+	slices.Sort(chains)
 	return chains, nil
 }
 

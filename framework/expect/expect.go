@@ -73,7 +73,7 @@ func And(es ...Expectation) Expectation {
 }
 
 // ReachAll: every call succeeds, every one of the clusters answers at least once, and no other does.
-// With equal weights and n calls it misses a side by chance with probability 2^(1-n): use n >= 40.
+// With equal weights, k clusters and n calls one is missed by chance with a probability below k*(1-1/k)^n: two clusters need n >= 40.
 func ReachAll(clusters ...string) Expectation {
 	want := slices.Clone(clusters)
 	sort.Strings(want)
@@ -84,20 +84,25 @@ func ReachAll(clusters ...string) Expectation {
 			if f := allOK(os); f != "" {
 				return f
 			}
-			got := os.Clusters()
-			for _, c := range want {
-				if got[c] == 0 {
-					return fmt.Sprintf("%s answered none of %d calls", c, len(os))
-				}
-			}
-			for c := range got {
-				if !slices.Contains(want, c) {
-					return fmt.Sprintf("%s answered %d calls", c, got[c])
-				}
-			}
-			return ""
+			return answered(os, want)
 		},
 	}
+}
+
+// answered says what is wrong when not each of these clusters answers, or another does.
+func answered(os traffic.Outcomes, want []string) string {
+	got := os.Clusters()
+	for _, c := range want {
+		if got[c] == 0 {
+			return fmt.Sprintf("%s answered none of %d calls", c, len(os))
+		}
+	}
+	for c, n := range got {
+		if !slices.Contains(want, c) {
+			return fmt.Sprintf("%s answered %d calls", c, n)
+		}
+	}
+	return ""
 }
 
 // ReachOnly: every call succeeds and all are answered in one cluster.
@@ -107,48 +112,33 @@ func ReachOnly(cluster string) Expectation {
 	return e
 }
 
-// AnswersOnly: one cluster answers, and no other does; calls may also fail.
-func AnswersOnly(cluster string) Expectation {
+// AnswersOnly: each of the clusters answers, and no other does; calls may also fail.
+func AnswersOnly(clusters ...string) Expectation {
 	return Expectation{
-		Says: fmt.Sprintf("answers from %s and from nobody else", cluster),
-		Fault: func(os traffic.Outcomes) string {
-			got := os.Clusters()
-			if got[cluster] == 0 {
-				return fmt.Sprintf("%s answered none of %d calls", cluster, len(os))
-			}
-			for c, n := range got {
-				if c != cluster {
-					return fmt.Sprintf("%s answered %d calls", c, n)
-				}
-			}
-			return ""
-		},
+		Says:  fmt.Sprintf("answers from %s and from nobody else", strings.Join(clusters, ", ")),
+		Fault: func(os traffic.Outcomes) string { return answered(os, clusters) },
 	}
 }
 
-// ReachedOr: every call is either answered by one of clusters or ends in one of the kinds; both happen.
-func ReachedOr(cluster string, kinds ...traffic.Kind) Expectation {
+// ReachedOr: every call is either answered by one of the clusters or ends in one of the kinds; each cluster answers, and there are such ends.
+func ReachedOr(clusters []string, kinds ...traffic.Kind) Expectation {
 	return Expectation{
-		Says: fmt.Sprintf("answers from %s only, and the other calls to end as %s", cluster, words(kinds)),
+		Says: fmt.Sprintf("answers from %s only, and the other calls to end as %s", strings.Join(clusters, ", "), words(kinds)),
 		Fault: func(os traffic.Outcomes) string {
-			ok, bad := 0, 0
+			ended := 0
 			for _, o := range os {
 				switch {
-				case o.Kind == traffic.Reached && o.Cluster == cluster:
-					ok++
+				case o.Kind == traffic.Reached && slices.Contains(clusters, o.Cluster):
 				case slices.Contains(kinds, o.Kind):
-					bad++
+					ended++
 				default:
 					return fmt.Sprintf("one call ended as %q", o)
 				}
 			}
-			if ok == 0 {
-				return fmt.Sprintf("%s never answered", cluster)
-			}
-			if bad == 0 {
+			if ended == 0 {
 				return fmt.Sprintf("no call ended as %s", words(kinds))
 			}
-			return ""
+			return answered(os, clusters)
 		},
 	}
 }

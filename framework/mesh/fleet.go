@@ -76,7 +76,7 @@ type Cluster struct {
 	Context    string `json:"context,omitempty"`
 	// APIServer is the URL at which the other clusters reach this API server.
 	APIServer string `json:"apiServer,omitempty"`
-	// PodCIDR and ServiceCIDR are known for clusters of ours.
+	// PodCIDR is known for clusters of ours, ServiceCIDR also for others whose API server tells it.
 	PodCIDR     string `json:"podCIDR,omitempty"`
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by framework/install or existing.

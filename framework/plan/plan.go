@@ -46,6 +46,8 @@ type Environment struct {
 	Ingress   bool `json:"ingress,omitempty"`
 	Sidecars  bool `json:"sidecars,omitempty"`
 	IPv6      bool `json:"ipv6,omitempty"`
+	// SameAddresses: the clusters give their services addresses from one and the same range, so that one address can be two services'.
+	SameAddresses bool `json:"sameAddresses,omitempty"`
 	// OtherIstio is a second Istio version at hand for version skew.
 	OtherIstio string `json:"otherIstio,omitempty"`
 	// Features are the optional capabilities that the implementation claims.
@@ -192,6 +194,8 @@ var requirements = map[behaviors.Need]requirement{
 	}},
 	behaviors.SharedNetwork: {ClassTopology, func(e Environment) bool { return e.Clusters > e.Networks && e.Networks > 0 },
 		says("it needs two clusters on one network, here each has its own")},
+	behaviors.SameAddresses: {ClassTopology, func(e Environment) bool { return e.SameAddresses },
+		says("it needs clusters that give their services addresses from the same range, and these are not known to")},
 	behaviors.IPv6:         {ClassTopology, func(e Environment) bool { return e.IPv6 }, says("the clusters have no IPv6 addresses")},
 	behaviors.OtherVersion: {ClassFeature, func(e Environment) bool { return e.OtherIstio != "" }, says("no second Istio version is at hand")},
 	behaviors.RealZtunnel:  {ClassStandIn, real("ztunnel"), says("a stand-in for ztunnel cannot show it")},

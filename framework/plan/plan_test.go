@@ -13,7 +13,7 @@ import (
 )
 
 // lab is the fleet that `make conformance` makes on a machine without images.
-var lab = Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, Owned: true, MeshAdmin: true, NodeAccess: true, MeshCA: true, Waypoints: true, StandIns: []string{"ztunnel", "proxyv2"}}
+var lab = Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, Owned: true, MeshAdmin: true, NodeAccess: true, MeshCA: true, Waypoints: true, SameAddresses: true, StandIns: []string{"ztunnel", "proxyv2"}}
 
 func TestCoreProfileRunsTheMainJob(t *testing.T) {
 	p, err := Compute(lab, behaviors.ProfileCore, Filters{})
@@ -139,7 +139,7 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 	for range 500 {
 		env := Environment{
 			Istio: fmt.Sprintf("1.%d.%d", 26+r.IntN(7), r.IntN(4)), Clusters: 1 + r.IntN(3), Networks: 1 + r.IntN(3), Nodes: r.IntN(3),
-			Owned: flip(), MeshAdmin: flip(), NodeAccess: flip(), MeshCA: flip(), Waypoints: flip(), Ingress: flip(), Sidecars: flip(), IPv6: flip(),
+			Owned: flip(), MeshAdmin: flip(), NodeAccess: flip(), MeshCA: flip(), Waypoints: flip(), Ingress: flip(), Sidecars: flip(), IPv6: flip(), SameAddresses: flip(),
 		}
 		for _, f := range claimable {
 			if flip() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,14 +93,24 @@ func (s *Spec) Scale(at *Site, word string, replicas int32) {
 // Host is the service's full name.
 func (v *Service) Host() string { return v.Name + "." + v.Namespace + ".svc.cluster.local" }
 
-// HTTP are n calls from a client to the service, each on a connection of its own.
+// Calls is how many calls take the place of n in this fleet: n where two clusters may answer, and more where more may, so that the chance of
+// missing one of them is no larger. Fewer than 40 are for claims of one side and stay as they are.
+func (s *Spec) Calls(n int) int {
+	k := float64(len(s.Sites))
+	if n < 40 || k <= 2 {
+		return n
+	}
+	return int(math.Ceil((float64(n-1)*math.Ln2 + math.Log(k)) / -math.Log1p(-1/k))) // k*(1-1/k)^calls = 2^(1-n)
+}
+
+// HTTP are n calls (more in fleets of more than two clusters, see [Spec.Calls]) from a client to the service, each on a connection of its own.
 func (v *Service) HTTP(from *traffic.Client, n int) Calls {
-	return Calls{from, traffic.Call{URL: "http://" + v.Host() + ":80/", Times: n}, v.Host()}
+	return Calls{from, traffic.Call{URL: "http://" + v.Host() + ":80/", Times: v.spec.Calls(n)}, v.Host()}
 }
 
 // TCP are n raw TCP calls.
 func (v *Service) TCP(from *traffic.Client, n int) Calls {
-	return Calls{from, traffic.Call{URL: "tcp://" + v.Host() + ":" + strconv.Itoa(workload.TCP), Times: n}, v.Host()}
+	return Calls{from, traffic.Call{URL: "tcp://" + v.Host() + ":" + strconv.Itoa(workload.TCP), Times: v.spec.Calls(n)}, v.Host()}
 }
 
 // Label sets a label of the Service object in the given clusters; an empty value removes it.
@@ -148,8 +160,16 @@ func label(ctx context.Context, at *Site, o client.Object, key, value string) er
 	return nil
 }
 
-// One and its others: the site by index and all the others.
+// Pair is a site and another, for what needs no more; there may be more, which then are as they always are.
 func (s *Spec) Pair() (a, b *Site) { return s.Sites[0], s.Sites[1] }
+
+// One is a site and all others, for what happens to one cluster and must show in each of the others.
+func (s *Spec) One() (a *Site, others Sites) { return s.Sites[0], s.Others(s.Sites[0]) }
+
+// Others are all sites but one: "the other cluster" of a promise is every other in a fleet of three.
+func (s *Spec) Others(than *Site) Sites {
+	return slices.DeleteFunc(slices.Clone(s.Sites), func(x *Site) bool { return x == than })
+}
 
 // Meanwhile makes calls from every site over and over until stop is called; stop says how many failed of how many.
 func (s *Spec) Meanwhile(calls func(from *Site) Calls) (stop func() (lost, made int)) {

@@ -185,10 +185,13 @@ func (s *Spec) Saw(outcome string) {
 }
 
 // Each runs f for every site side by side; the first verdict ends the spec when all are done.
-func (s *Spec) Each(f func(from *Site)) {
-	ends := make([]*verdict, len(s.Sites))
+func (s *Spec) Each(f func(from *Site)) { s.EachOf(s.Sites, f) }
+
+// EachOf is Each for some sites.
+func (s *Spec) EachOf(sites []*Site, f func(from *Site)) {
+	ends := make([]*verdict, len(sites))
 	var wg sync.WaitGroup
-	for i, site := range s.Sites {
+	for i, site := range sites {
 		wg.Add(1)
 		go func() { defer wg.Done(); ends[i] = s.attempt(func() { f(site) }) }()
 	}

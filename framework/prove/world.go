@@ -27,7 +27,7 @@ const EchoApp = "echo"
 // World is where specs run: a fleet with standing workloads that no spec changes.
 type World struct {
 	Fleet *mesh.Fleet
-	Sites []*Site
+	Sites Sites
 	Times Times
 
 	waypoints   sync.Mutex
@@ -54,7 +54,7 @@ var DefaultTimes = Times{Settle: 30 * time.Second, Hold: time.Second, Spec: 3 * 
 
 // Build deploys the standing workloads in all clusters side by side and opens the streams to the clients. It may run again on a fleet that has them.
 func Build(ctx context.Context, f *mesh.Fleet, times Times) (*World, error) {
-	w := &World{Fleet: f, Times: times, Sites: make([]*Site, len(f.Clusters))}
+	w := &World{Fleet: f, Times: times, Sites: make(Sites, len(f.Clusters))}
 	image := f.Images["app"].Ref
 	g, ctx := errgroup.WithContext(ctx)
 	for i, c := range f.Clusters {
@@ -109,9 +109,15 @@ func (w *World) Close() {
 }
 
 // Names are the names of all clusters.
-func (w *World) Names() []string {
+func (w *World) Names() []string { return w.Sites.Names() }
+
+// Sites are clusters of a world.
+type Sites []*Site
+
+// Names are the names of these clusters.
+func (all Sites) Names() []string {
 	var n []string
-	for _, s := range w.Sites {
+	for _, s := range all {
 		n = append(n, s.Name)
 	}
 	return n

@@ -33,7 +33,7 @@ func init() {
 	})
 
 	prove.Proves(behaviors.WaypointFailsOverToRemoteCluster, func(s *prove.Spec) {
-		a, b := s.Pair()
+		a, others := s.One()
 		echo := s.Echo("echo")
 		behind(s, echo)
 		s.Apply(s.Sites, preferCluster(s, echo))
@@ -41,17 +41,19 @@ func init() {
 			s.Twin(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
 		})
 		s.Scale(a, "echo", 0)
-		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachOnly(b.Name), expect.CrossOnce(a.Name)))
-		s.Then(echo.HTTP(b.Client, 40), expect.And(expect.ReachOnly(b.Name), expect.CrossOnce(b.Name)))
+		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(others.Names()...), expect.CrossOnce(a.Name)))
+		s.EachOf(others, func(from *prove.Site) {
+			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
+		})
 	})
 
 	prove.Proves(behaviors.WaypointFailsBackToLocalCluster, func(s *prove.Spec) {
-		a, b := s.Pair()
+		a, others := s.One()
 		echo := s.Echo("echo")
 		behind(s, echo)
 		s.Apply(s.Sites, preferCluster(s, echo))
 		s.Scale(a, "echo", 0)
-		s.Twin(echo.HTTP(a.Client, 40), expect.And(expect.ReachOnly(b.Name), expect.CrossOnce(a.Name)))
+		s.Twin(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(others.Names()...), expect.CrossOnce(a.Name)))
 		s.Scale(a, "echo", 1)
 		s.Each(func(from *prove.Site) {
 			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))

@@ -35,7 +35,7 @@ func init() {
 	})
 
 	prove.Proves(behaviors.NetworkComesFromNamespaceLabel, func(s *prove.Spec) {
-		a, b := s.Pair()
+		a, others := s.One()
 		echo := s.Service("echo")
 		echo.Global(s.Sites...)
 		both := func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) }
@@ -44,7 +44,7 @@ func init() {
 		s.LabelFor(a, istioSystem, "topology.istio.io/network", "")
 		// Calls that would cross may fail, or not be made: what becomes of them is nobody's promise. They do not arrive.
 		s.Then(echo.HTTP(a.Client, 40), expect.AnswersOnly(a.Name))
-		s.Then(echo.HTTP(b.Client, 40), expect.AnswersOnly(b.Name))
+		s.EachOf(others, func(from *prove.Site) { s.Then(echo.HTTP(from.Client, 40), expect.AnswersOnly(others.Names()...)) })
 		s.Label([]*prove.Site{a}, istioSystem, "topology.istio.io/network", a.Network)
 		s.Each(both)
 	})

@@ -45,7 +45,7 @@ func init() {
 			h2 := echo.HTTP(from.Client, 40)
 			h2.Call.HTTP2 = true
 			s.Then(h2, expect.And(both, protocol("HTTP/2.0")))
-			grpc := prove.Calls{From: from.Client, Call: traffic.Call{URL: "grpc://" + echo.Host() + ":" + strconv.Itoa(workload.GRPC), Times: 40, Message: "amc"}}
+			grpc := prove.Calls{From: from.Client, Call: traffic.Call{URL: "grpc://" + echo.Host() + ":" + strconv.Itoa(workload.GRPC), Times: s.Calls(40), Message: "amc"}}
 			s.Then(grpc, both)
 			// ztunnel balances connections, not requests: one channel stays with one pod, its neighbours do not (the twin of the spread above).
 			channel := grpc
@@ -60,7 +60,7 @@ func init() {
 	prove.Proves(behaviors.ServerFirstTCPCrossesClusters, func(s *prove.Spec) {
 		echo := across(s)
 		s.Each(func(from *prove.Site) {
-			first := prove.Calls{From: from.Client, Call: traffic.Call{URL: fmt.Sprintf("tcp://%s:%d", echo.Host(), workload.ServerFirst), Times: 40, ServerFirst: true}}
+			first := prove.Calls{From: from.Client, Call: traffic.Call{URL: fmt.Sprintf("tcp://%s:%d", echo.Host(), workload.ServerFirst), Times: s.Calls(40), ServerFirst: true}}
 			s.Then(first, expect.And(expect.ReachAll(s.Names()...), expect.Each("to come within a second", func(o traffic.Outcome) bool { return o.Took < time.Second })))
 			// Twin: on the port whose server waits for the client, a client that waits for the banner waits in vain.
 			waits := echo.TCP(from.Client, 2)

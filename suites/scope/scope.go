@@ -3,6 +3,7 @@ package scope
 
 import (
 	"fmt"
+	"strings"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
@@ -39,18 +40,22 @@ func init() {
 
 	prove.Proves(behaviors.LocalScopeIsSourceOfTruth, func(s *prove.Spec) {
 		echo := s.Service("echo")
-		a, b := s.Pair()
-		for _, row := range []struct{ inA, inB bool }{{true, true}, {true, false}, {true, true}, {false, true}, {true, true}, {false, false}} {
-			set(echo, a, row.inA)
-			set(echo, b, row.inB)
-			joined := row.inA && row.inB
-			s.Note("label in %s: %t, in %s: %t", a.Name, row.inA, b.Name, row.inB)
+		a, others := s.One()
+		// The symmetric row between the others is the control: it shows that each asymmetry is what parts them.
+		for _, row := range []struct{ inA, inOthers bool }{{true, true}, {true, false}, {true, true}, {false, true}, {true, true}, {false, false}} {
+			scope(echo, row.inA, a)
+			scope(echo, row.inOthers, others...)
+			s.Note("label in %s: %t, in %s: %t", a.Name, row.inA, strings.Join(others.Names(), " and "), row.inOthers)
+			if row.inA && row.inOthers {
+				s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
+				continue
+			}
 			s.Each(func(from *prove.Site) {
-				if joined { // the symmetric row between the others is the control: it shows that each asymmetry is what parts them
-					s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...))
-				} else {
-					s.Then(echo.HTTP(from.Client, 40), expect.ReachOnly(from.Name))
+				joined := []string{from.Name}
+				if row.inOthers && from != a {
+					joined = others.Names() // among themselves; one by itself in a fleet of two
 				}
+				s.Then(echo.HTTP(from.Client, 40), expect.ReachAll(joined...))
 			})
 		}
 	})
@@ -74,10 +79,10 @@ func init() {
 	})
 }
 
-func set(v *prove.Service, at *prove.Site, global bool) {
+func scope(v *prove.Service, global bool, at ...*prove.Site) {
 	if global {
-		v.Global(at)
+		v.Global(at...)
 	} else {
-		v.Local(at)
+		v.Local(at...)
 	}
 }

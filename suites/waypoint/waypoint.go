@@ -3,6 +3,7 @@ package waypoint
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	security "istio.io/api/security/v1"
@@ -65,8 +66,8 @@ func init() {
 		deny := denyClientB(s, echo)
 		s.Apply([]*prove.Site{b}, deny)
 		s.Then(echo.HTTP(b.ClientB, 20), expect.Answer(403)) // where it is configured, it applies
-		see(s, "client-b in "+a.Name+", where no policy is", echo.HTTP(a.ClientB, 40), func(os traffic.Outcomes) string { return effect(os, a.Name, b.Name) })
-		s.Apply([]*prove.Site{a}, deny)
+		see(s, "client-b in "+a.Name+", where no policy is", echo.HTTP(a.ClientB, 40), func(os traffic.Outcomes) string { return effect(os, b.Name, s.Names()) })
+		s.Apply(s.Others(b), deny)
 		s.Each(func(from *prove.Site) {
 			s.Then(echo.HTTP(from.ClientB, 20), expect.Answer(403))
 			s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...))
@@ -74,7 +75,7 @@ func init() {
 	})
 
 	prove.Proves(behaviors.ServiceBehindGlobalWaypoint, func(s *prove.Spec) {
-		a, b := s.Pair()
+		a, others := s.One()
 		local, global := s.Service("local"), s.Service("global")
 		waypoint := s.OwnWaypoint(true)
 		for _, v := range []*prove.Service{local, global} {
@@ -87,12 +88,12 @@ func init() {
 			s.Twin(global.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
 		})
 		s.ScaleWaypoint(a, waypoint, 0)
-		s.Twin(global.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		s.Twin(global.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(others.Names()...)))
 		see(s, "the local service, with its waypoint in "+a.Name+" gone", local.HTTP(a.Client, 40), func(os traffic.Outcomes) string { return fate(os, a.Name) })
 	})
 
 	prove.Proves(behaviors.GlobalServiceNeedsGlobalWaypoint, func(s *prove.Spec) {
-		a, b := s.Pair()
+		a, others := s.One()
 		echo := s.Service("echo")
 		waypoint := s.OwnWaypoint(true)
 		echo.Behind(waypoint)
@@ -102,10 +103,12 @@ func init() {
 			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
 		})
 		s.ScaleWaypoint(a, waypoint, 0)
-		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(others.Names()...)))
 		s.Label(s.Sites, prove.WaypointService(waypoint), workload.LabelGlobal, "")
 		s.Twin(echo.HTTP(a.Client, 10), expect.Fail(traffic.Reset))
-		s.Twin(echo.HTTP(b.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(b.Name)))
+		s.EachOf(others, func(from *prove.Site) {
+			s.Twin(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
+		})
 		s.ScaleWaypoint(a, waypoint, 1)
 		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(a.Name)))
 	})
@@ -143,15 +146,17 @@ func denyClientB(s *prove.Spec, v *prove.Service) func(*prove.Site) client.Objec
 // mixed begins the name of what is none of the named outcomes.
 const mixed = "mixed: "
 
-// effect names what a policy that only cluster b has did to a client of cluster a that it forbids.
-func effect(os traffic.Outcomes, a, b string) string {
+// effect names what a policy that only one cluster has did to a client of another cluster that it forbids.
+func effect(os traffic.Outcomes, policed string, all []string) string {
 	denied := func(o traffic.Outcome) bool { return o.Code == 403 }
+	free := slices.DeleteFunc(slices.Clone(all), func(c string) bool { return c == policed })
+	reached := func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && slices.Contains(free, o.Cluster) }
 	switch n := os.Count(denied); {
 	case n == len(os):
 		return "everywhere"
-	case n == 0 && os.Clusters()[a] > 0 && os.Clusters()[b] > 0 && os.Clusters()[a]+os.Clusters()[b] == len(os):
+	case n == 0 && expect.ReachAll(all...).Fault(os) == "":
 		return "client-side"
-	case n > 0 && os.Clusters()[b] == 0 && os.Clusters()[a]+n == len(os):
+	case n > 0 && os.Count(func(o traffic.Outcome) bool { return denied(o) || reached(o) }) == len(os):
 		return "server-side"
 	}
 	return mixed + os.String()
