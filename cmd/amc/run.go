@@ -65,7 +65,7 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 	f.DurationVar(&o.times.Settle, "settle", o.times.Settle, "how long a change may take to show in traffic")
 	f.DurationVar(&o.times.Hold, "hold", o.times.Hold, "how long it must then stay")
 	f.DurationVar(&o.times.Spec, "spec-timeout", o.times.Spec, "how long one spec may take")
-	f.IntVar(&o.parallel, "parallel", 4, "how many specs may be under way at once; those that change what others stand on always run alone")
+	f.IntVar(&o.parallel, "parallel", 0, "how many specs may be under way at once (default: 8 divided by the clusters); those that change what others stand on always run alone")
 	f.Int64Var(&o.seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print what each spec saw")
 	f.BoolVar(&o.dry, "dry-run", false, "print the plan and end")
@@ -73,9 +73,9 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 }
 
 func run(ctx context.Context, out io.Writer, o runOptions) error {
-	for flag, bad := range map[string]bool{"settle": o.times.Settle <= 0, "hold": o.times.Hold < 0, "spec-timeout": o.times.Spec <= 0, "parallel": o.parallel < 1} {
+	for flag, bad := range map[string]bool{"settle": o.times.Settle <= 0, "hold": o.times.Hold < 0, "spec-timeout": o.times.Spec <= 0, "parallel": o.parallel < 0} {
 		if bad {
-			return usage("--%s must be more than nothing", flag)
+			return usage("--%s cannot be so little", flag)
 		}
 	}
 	f, err := mesh.Load(o.fleet)
@@ -88,6 +88,10 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	}
 	if o.dry {
 		return writePlan(out, p, formatTable)
+	}
+	if o.parallel == 0 {
+		// Every spec changes the gateways of all clusters and calls from each to all: with their number grows what specs side by side take from each other.
+		o.parallel = max(1, 8/max(1, len(f.Clusters)))
 	}
 	if o.seed == 0 {
 		o.seed = time.Now().Unix()

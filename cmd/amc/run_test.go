@@ -92,7 +92,7 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 		"unknown id":      {[]string{"--fleet", fleet, "--include", "NOPE-01"}, "NOPE-01"},
 		"unknown flag":    {[]string{"--nope"}, "unknown flag"},
 		"no time":         {[]string{"--fleet", fleet, "--settle", "0s"}, "--settle"},
-		"nothing abreast": {[]string{"--fleet", fleet, "--parallel", "0"}, "--parallel"},
+		"nothing abreast": {[]string{"--fleet", fleet, "--parallel", "-1"}, "--parallel"},
 		"foreign folder":  {[]string{"--fleet", fleet, "--artifacts", foreign}, "choose another directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
