@@ -89,7 +89,10 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	if o.dry {
 		return writePlan(out, p, formatTable)
 	}
-	if o.parallel == 0 {
+	switch {
+	case o.parallel == 0 && o.vendor.certified:
+		o.parallel = 1 // nothing may have to be run again
+	case o.parallel == 0:
 		// Every spec changes the gateways of all clusters and calls from each to all: with their number grows what specs side by side take from each other.
 		o.parallel = max(1, 8/max(1, len(f.Clusters)))
 	}
@@ -236,7 +239,7 @@ func record(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet
 
 func resultOf(r prove.Result) v1alpha1.BehaviorResult {
 	x := v1alpha1.BehaviorResult{
-		ID: r.Behavior.ID, Verdict: v1alpha1.Verdict(r.Verdict), Outcome: r.Outcome, Attempts: 1, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
+		ID: r.Behavior.ID, Verdict: v1alpha1.Verdict(r.Verdict), Outcome: r.Outcome, Attempts: r.Attempts, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
 		Observations: append([]string(nil), r.Observations...), Message: r.Message,
 	}
 	for _, d := range r.Converge {

@@ -44,7 +44,7 @@ func Alone(b *behaviors.Behavior) bool {
 	return slices.Contains(b.Needs, behaviors.MeshAdmin) || slices.Contains(b.Needs, behaviors.Disruptive)
 }
 
-// Start begins to run the specs of these ids in their order, those that must run alone last. Wait returns when all are done and cleaned up; after ctx is
+// Start begins to run the specs of these ids in their order, those that must run alone last, and before them by itself each that was not steady beside others. Wait returns when all are done and cleaned up; after ctx is
 // cancelled no spec begins any more and those under way end soon.
 func (r *Runner) Start(ctx context.Context, ids []string) (wait func()) {
 	var together, alone []declared
@@ -67,32 +67,41 @@ func (r *Runner) Start(ctx context.Context, ids []string) (wait func()) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		r.all(ctx, together, max(r.Parallel, 1))
-		r.all(ctx, alone, 1)
+		again := r.all(ctx, together, max(r.Parallel, 1))
+		r.all(ctx, append(again, alone...), 1)
 	}()
 	return func() { <-finished }
 }
 
-func (r *Runner) all(ctx context.Context, ds []declared, parallel int) {
+// all runs specs and names those that must be run again by themselves.
+func (r *Runner) all(ctx context.Context, ds []declared, parallel int) (again []declared) {
 	queue := make(chan declared, len(ds))
 	for _, d := range ds {
 		queue <- d
 	}
 	close(queue)
+	parallel = min(parallel, len(ds))
 	var workers sync.WaitGroup
-	for range min(parallel, len(ds)) {
+	for range parallel {
 		workers.Go(func() {
 			for d := range queue {
 				p := r.specs[d.behavior.ID]
 				if ctx.Err() == nil {
-					result := r.prove(ctx, d)
+					result := r.prove(ctx, d, parallel > 1, p.result)
 					p.result = &result
+					if result.Again {
+						r.mu.Lock()
+						again = append(again, d)
+						r.mu.Unlock()
+						continue
+					}
 				}
 				close(p.done)
 			}
 		})
 	}
 	workers.Wait()
+	return again
 }
 
 // cleanUp undoes what the spec did, last first.

@@ -194,3 +194,67 @@ func TestConvergenceMeasuresTheMeshOnly(t *testing.T) {
 		t.Errorf("samples %v", s.result.Converge)
 	}
 }
+
+// A call that fails while a neighbour changes the shared gateways may be the suite's own doing. The verdict is that of the spec by itself, and the report says that there was a first attempt.
+func TestUnsteadyBesideOthersIsRunAgainAlone(t *testing.T) {
+	unsteady := func() { panic(verdict{v: NonConformant, unsteady: true, msg: "1 of 70 calls failed"}) }
+	synctest.Test(t, func(t *testing.T) {
+		var first atomic.Bool
+		var underWay atomic.Int32
+		bodies := map[string]func(*Spec){
+			"SCOPE-01": func(s *Spec) {
+				if first.CompareAndSwap(false, true) {
+					s.Each(func(*Site) {})
+					unsteady()
+				}
+				if underWay.Load() != 0 {
+					t.Error("it was run again beside others")
+				}
+				fine(s)
+			},
+			"SCOPE-02": func(*Spec) { unsteady() },
+			"SCOPE-03": func(s *Spec) { s.TwinHolds(true, ""); s.Holds(false, "never so") },
+			"LB-01":    func(s *Spec) { underWay.Add(1); defer underWay.Add(-1); time.Sleep(time.Second); fine(s) },
+			"TRF-04":   func(*Spec) { unsteady() }, // runs alone from the start
+		}
+		_, said, wait := start(t, t.Context(), 4, []string{"SCOPE-01", "SCOPE-02", "SCOPE-03", "LB-01", "TRF-04"}, bodies)
+		wait()
+		for id, want := range map[string]struct {
+			v        Verdict
+			attempts int
+		}{"SCOPE-01": {Conformant, 2}, "SCOPE-02": {NonConformant, 2}, "SCOPE-03": {NonConformant, 1}, "LB-01": {Conformant, 1}, "TRF-04": {NonConformant, 1}} {
+			if r := said.results[id]; r.Verdict != want.v || r.Attempts != want.attempts || r.Again {
+				t.Errorf("%s: %s after %d attempts, %q", id, r.Verdict, r.Attempts, r.Message)
+			}
+		}
+		if o := said.results["SCOPE-01"].Observations; len(o) == 0 || !strings.Contains(o[0], "1 of 70 calls failed") {
+			t.Errorf("the first attempt is not told: %q", o)
+		}
+		if n := len(said.events); n != 7 {
+			t.Errorf("%d ends of 5 specs, two of them run twice: %v", n, said.events)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, said, wait := start(t, ctx, 2, []string{"SCOPE-01", "SCOPE-02"}, map[string]func(*Spec){
+			"SCOPE-01": func(*Spec) { unsteady() },
+			"SCOPE-02": func(s *Spec) {
+				time.Sleep(time.Second)
+				fine(s)
+				s.Cleanup(func(context.Context) error { cancel(); return nil })
+			},
+		})
+		wait()
+		if x := said.results["SCOPE-01"]; x.Verdict != Unknown || !x.Again || !strings.Contains(x.Message, "to be run again by itself") || r.specs["SCOPE-01"].result == nil {
+			t.Errorf("interrupted before its second attempt: %s %q", x.Verdict, x.Message)
+		}
+		<-r.specs["SCOPE-01"].done
+	})
+	synctest.Test(t, func(t *testing.T) {
+		_, said, wait := start(t, t.Context(), 1, []string{"SCOPE-01", "SCOPE-02"}, map[string]func(*Spec){"SCOPE-01": func(*Spec) { unsteady() }, "SCOPE-02": fine})
+		wait()
+		if x := said.results["SCOPE-01"]; x.Verdict != NonConformant || x.Attempts != 1 {
+			t.Errorf("one by one: %s after %d attempts", x.Verdict, x.Attempts)
+		}
+	})
+}
