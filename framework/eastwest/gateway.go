@@ -60,7 +60,10 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 // Close ends the connection into the pod.
 func (g *Gateway) Close() { g.pod.Close() }
 
-// Send writes bytes to the gateway's port and returns what comes back until the gateway closes. open is true when it did not close within two seconds.
+// closing is how long a gateway may take to close what it refuses: Envoy sends its alert at once, but delays the close by a second, and more on a busy machine.
+const closing = 10 * time.Second
+
+// Send writes bytes to the gateway's port and returns what comes back until the gateway closes. open is true when it did not close within ten seconds.
 func (g *Gateway) Send(ctx context.Context, payload []byte) (got []byte, open bool, err error) {
 	c, err := g.pod.Dial(ctx, Port)
 	if err != nil {
@@ -70,15 +73,10 @@ func (g *Gateway) Send(ctx context.Context, payload []byte) (got []byte, open bo
 	if _, err := c.Write(payload); err != nil {
 		return nil, false, err
 	}
-	got, open = drain(c)
-	return got, open, nil
-}
-
-func drain(c net.Conn) (got []byte, open bool) {
-	_ = c.SetDeadline(time.Now().Add(quiet))
-	got, err := io.ReadAll(c)
+	_ = c.SetDeadline(time.Now().Add(closing))
+	got, err = io.ReadAll(c)
 	var to net.Error
-	return got, errors.As(err, &to) && to.Timeout()
+	return got, errors.As(err, &to) && to.Timeout(), nil
 }
 
 // Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The error is what the gateway said; nil means that it served.

@@ -28,7 +28,7 @@ func init() {
 			} {
 				got, open, err := g.Send(s.Ctx, try.payload)
 				s.Must(err)
-				s.Holds(!open && (len(got) == 0 || isAlert(got)), "%s: %s is closed with no byte or one TLS alert (got %x)", at.Name, try.what, got)
+				s.Holds(!open && (len(got) == 0 || isAlert(got)), "%s: %s is closed with no byte or one TLS alert (got %x, left open: %t)", at.Name, try.what, got, open)
 			}
 		})
 	})
