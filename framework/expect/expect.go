@@ -196,6 +196,25 @@ func CrossOnce(clusters ...string) Expectation {
 	}
 }
 
+// CrossEach: every answer crossed exactly one waypoint, of one of the clusters, and the waypoint of each of them was crossed.
+func CrossEach(clusters ...string) Expectation {
+	e := CrossOnce(clusters...)
+	once := e.Fault
+	e.Says = "every answer to have crossed exactly one waypoint, and between them those of " + strings.Join(clusters, " and ")
+	e.Fault = func(os traffic.Outcomes) string {
+		if f := once(os); f != "" {
+			return f
+		}
+		for _, c := range clusters {
+			if os.Count(func(o traffic.Outcome) bool { return o.Crossed[0] == c }) == 0 {
+				return "no answer crossed the waypoint of " + c
+			}
+		}
+		return ""
+	}
+	return e
+}
+
 // CrossNone: no answer carries a waypoint's fingerprint.
 func CrossNone() Expectation {
 	return Expectation{Says: "no answer to have crossed a waypoint", Fault: func(os traffic.Outcomes) string {

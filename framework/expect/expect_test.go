@@ -28,6 +28,7 @@ func TestExpectations(t *testing.T) {
 		"status":      {Answer(403), []traffic.Outcomes{{denied}}, []traffic.Outcomes{{denied, from("a")}, {reset}}},
 		"once":        {CrossOnce(), []traffic.Outcomes{{from("a", "a")}}, []traffic.Outcomes{{from("a")}, {from("a", "a", "b")}}},
 		"once, there": {CrossOnce("b"), []traffic.Outcomes{{from("a", "b")}}, []traffic.Outcomes{{from("a", "a")}}},
+		"each once":   {CrossEach("a", "b"), []traffic.Outcomes{{from("a", "b"), from("a", "a")}}, []traffic.Outcomes{{from("a", "a")}, {from("b", "b")}, {from("a", "a"), from("a", "b"), from("a", "c")}, {from("a", "a", "b"), from("a", "b")}, {from("a", "a"), from("b", "b"), reset}}},
 		"none":        {CrossNone(), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("a"), from("a", "a")}}},
 		"one pod":     {OnePod(), []traffic.Outcomes{{from("a"), from("a")}}, []traffic.Outcomes{{from("a"), from("b")}, {from("a"), reset}}},
 		"both":        {And(ReachOnly("a"), CrossNone()), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("a", "a")}, {from("b")}}},

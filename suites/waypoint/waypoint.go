@@ -88,7 +88,7 @@ func init() {
 			s.Twin(global.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
 		})
 		s.ScaleWaypoint(a, waypoint, 0)
-		s.Twin(global.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(others.Names()...)))
+		s.Twin(global.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossEach(others.Names()...)))
 		see(s, "the local service, with its waypoint in "+a.Name+" gone", local.HTTP(a.Client, 40), func(os traffic.Outcomes) string { return fate(os, a.Name) })
 	})
 
@@ -103,7 +103,7 @@ func init() {
 			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
 		})
 		s.ScaleWaypoint(a, waypoint, 0)
-		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(others.Names()...)))
+		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossEach(others.Names()...)))
 		s.Label(s.Sites, prove.WaypointService(waypoint), workload.LabelGlobal, "")
 		s.Twin(echo.HTTP(a.Client, 10), expect.Fail(traffic.Reset))
 		s.EachOf(others, func(from *prove.Site) {
