@@ -154,13 +154,12 @@ type progress struct {
 func (p *progress) ended(r prove.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var b strings.Builder
 	if r.Again {
-		fmt.Fprintf(&b, "%*s  %-9s not steady beside other specs after %s, will be run again by itself\n", 2*len(fmt.Sprint(p.of))+1, "", r.Behavior.ID, seconds(r.Took))
-		_, _ = io.WriteString(p.out, b.String())
+		fmt.Fprintf(p.out, "%*s  %-9s not steady beside other specs after %s, will be run again by itself\n", 2*len(fmt.Sprint(p.of))+1, "", r.Behavior.ID, seconds(r.Took))
 		return
 	}
 	p.n++
+	var b strings.Builder
 	fmt.Fprintf(&b, "%*d/%d  %-9s %-14s %6s  %s\n", len(fmt.Sprint(p.of)), p.n, p.of, r.Behavior.ID, r.Verdict, seconds(r.Took), r.Behavior.Promise)
 	if p.verbose {
 		for _, o := range r.Observations {

@@ -97,7 +97,7 @@ func (d *described) environment() (plan.Environment, error) {
 	}
 	f := &mesh.Fleet{Provider: mesh.ProviderKind, Istio: d.istio, Images: map[string]mesh.ImageRef{}}
 	for i := range d.clusters {
-		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", i+1), Network: fmt.Sprintf("network%d", i%d.networks+1), ServiceCIDR: "the same"})
+		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", i+1), Network: fmt.Sprintf("network%d", i%d.networks+1)})
 	}
 	for _, s := range d.standIns {
 		if s != "ztunnel" && s != "proxyv2" {
@@ -106,7 +106,7 @@ func (d *described) environment() (plan.Environment, error) {
 		f.Images[s] = mesh.ImageRef{StandIn: "as --stand-in says"}
 	}
 	env := environment(f)
-	env.Nodes, env.OtherIstio = d.nodes, d.other
+	env.Nodes, env.OtherIstio, env.SameAddresses = d.nodes, d.other, true
 	for i, list := range [][]string{d.lack, d.have} {
 		for _, name := range list {
 			fact := facts[behaviors.Need(name)]

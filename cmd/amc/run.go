@@ -239,7 +239,7 @@ func record(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet
 
 func resultOf(r prove.Result) v1alpha1.BehaviorResult {
 	x := v1alpha1.BehaviorResult{
-		ID: r.Behavior.ID, Verdict: v1alpha1.Verdict(r.Verdict), Outcome: r.Outcome, Attempts: r.Attempts, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
+		ID: r.Behavior.ID, Verdict: v1alpha1.Verdict(r.Verdict), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
 		Observations: append([]string(nil), r.Observations...), Message: r.Message,
 	}
 	for _, d := range r.Converge {

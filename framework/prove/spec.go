@@ -41,7 +41,6 @@ type Result struct {
 	Took         time.Duration
 	Claims       int // what was claimed and looked at, and what stood beside it as a twin or control
 	Twins        int
-	Attempts     int  // 2 for a spec that was run again by itself
 	Again        bool // this is not the last word: the spec will be run again by itself
 }
 
@@ -70,9 +69,8 @@ type verdict struct {
 func (r *Runner) prove(ctx context.Context, d declared, beside bool, first *Result) Result {
 	sctx, cancel := context.WithTimeout(ctx, r.World.Times.Spec)
 	defer cancel()
-	s := &Spec{World: r.World, Behavior: d.behavior, result: Result{Behavior: d.behavior, Verdict: Conformant, Attempts: 1, Started: time.Now()}, changed: time.Now()}
+	s := &Spec{World: r.World, Behavior: d.behavior, result: Result{Behavior: d.behavior, Verdict: Conformant, Started: time.Now()}, changed: time.Now()}
 	if first != nil {
-		s.result.Attempts++
 		s.Note("a first attempt, beside other specs, did not count: %s", first.Message)
 	}
 	s.Ctx = traffic.Watched(sctx, s.called)

@@ -66,7 +66,7 @@ func init() {
 		deny := denyClientB(s, echo)
 		s.Apply([]*prove.Site{b}, deny)
 		s.Then(echo.HTTP(b.ClientB, 20), expect.Answer(403)) // where it is configured, it applies
-		see(s, "client-b in "+a.Name+", where no policy is", echo.HTTP(a.ClientB, 40), func(os traffic.Outcomes) string { return effect(os, b.Name, s.Names()) })
+		see(s, "client-b in "+a.Name+", where no policy is", echo.HTTP(a.ClientB, 40), func(os traffic.Outcomes) string { return effect(os, s.Others(b).Names(), s.Names()) })
 		s.Apply(s.Others(b), deny)
 		s.Each(func(from *prove.Site) {
 			s.Then(echo.HTTP(from.ClientB, 20), expect.Answer(403))
@@ -146,10 +146,9 @@ func denyClientB(s *prove.Spec, v *prove.Service) func(*prove.Site) client.Objec
 // mixed begins the name of what is none of the named outcomes.
 const mixed = "mixed: "
 
-// effect names what a policy that only one cluster has did to a client of another cluster that it forbids.
-func effect(os traffic.Outcomes, policed string, all []string) string {
+// effect names what a policy that only one cluster has did to a client of another that it forbids; free are all the clusters without it.
+func effect(os traffic.Outcomes, free, all []string) string {
 	denied := func(o traffic.Outcome) bool { return o.Code == 403 }
-	free := slices.DeleteFunc(slices.Clone(all), func(c string) bool { return c == policed })
 	reached := func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && slices.Contains(free, o.Cluster) }
 	switch n := os.Count(denied); {
 	case n == len(os):
