@@ -57,13 +57,16 @@ const maxJUnitText = 4 << 10 // of one case; a CI system keeps every run's file
 // JUnit renders a report for CI systems: non-conformant is a failure, unknown an error, skipped keeps class and reason. A case's name is id and promise.
 func JUnit(w io.Writer, r *v1alpha1.ConformanceReport) error {
 	doc := junitSuites{Name: "Istio ambient multicluster conformance", Tests: r.Summary.Total(), Failures: r.Summary.NonConformant, Errors: r.Summary.Unknown, Time: seconds(r.WallSeconds)}
+	about := []junitProperty{
+		{"runID", r.RunID}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version}, {"catalogue", r.Catalogue.Digest}, {"istio", r.Environment.Istio},
+	}
+	for _, s := range r.Environment.StandIns {
+		about = append(about, junitProperty{"stand-in for " + s.Name, s.What})
+	}
 	for _, chapter := range r.Chapters {
 		s := junitSuite{
 			Name: chapter.Name + " " + chapterName(chapter.Name), Tests: chapter.Total(), Failures: chapter.NonConformant, Errors: chapter.Unknown, Skipped: chapter.Skipped,
-			Timestamp: r.Date.Format("2006-01-02T15:04:05"),
-			Properties: []junitProperty{
-				{"runID", r.RunID}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version}, {"catalogue", r.Catalogue.Digest}, {"istio", r.Environment.Istio},
-			},
+			Timestamp: r.Date.Format("2006-01-02T15:04:05"), Properties: about,
 		}
 		total := 0.0
 		for i := range r.Behaviors {

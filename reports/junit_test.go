@@ -121,6 +121,7 @@ func TestJUnitTellsAll(t *testing.T) {
 		`<testsuite name="GW East-west gateway"`, `name="LB-01 ` + behaviors.ByID("LB-01").Promise + `" classname="amc.balancing"`,
 		`<failure message="client of cluster1 -&gt; echo.amc-lb (global) expected: answers`, `type="non-conformant"`, `<error message="the pods of echo were not ready`,
 		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed", `<property name="istio" value="1.31.0"`,
+		`<property name="stand-in for ztunnel" value="nodeproxy speaks`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q", want)

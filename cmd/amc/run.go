@@ -318,6 +318,9 @@ func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error)
 			fmt.Fprintf(out, "left behind: %s\n", l)
 		}
 	}
+	for _, s := range r.Environment.StandIns {
+		fmt.Fprintf(out, "stand-in for %s: %s\n", s.Name, s.What)
+	}
 	fmt.Fprintf(out, "\nbundle: %s\n", b.Dir())
 	code := reports.ExitCode(&r)
 	switch {
