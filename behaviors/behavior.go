@@ -1,7 +1,7 @@
-// Package behaviors is the catalogue: every promise of Istio ambient multicluster that this suite knows of, as data.
+// Package behaviors is the catalog: every promise of Istio ambient multicluster that this suite knows of, as data.
 //
-// A behaviour says what is promised, by whom, since which Istio version, what a fleet must have to show it, and whether a spec proves it. It knows
-// nothing of Kubernetes or Ginkgo. Specs name a behaviour by its Go variable, as in Proves(behaviors.GlobalLabelJoinsClusters, ...); the plan and the
+// A behavior says what is promised, by whom, since which Istio version, what a fleet must have to show it, and whether a spec proves it. It knows
+// nothing of Kubernetes or Ginkgo. Specs name a behavior by its Go variable, as in Proves(behaviors.GlobalLabelJoinsClusters, ...); the plan and the
 // reports name it by its id.
 package behaviors
 
@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// Level says what it means when a behaviour is not seen.
+// Level says what it means when a behavior is not seen.
 type Level string
 
 const (
-	// Core behaviours are documented and must hold on every supported version in their range.
+	// Core behaviors are documented and must hold on every supported version in their range.
 	Core Level = "core"
-	// Extended behaviours belong to a [Feature]; they run when the feature is claimed and only then can fail.
+	// Extended behaviors belong to a [Feature]; they run when the feature is claimed and only then can fail.
 	Extended Level = "extended"
-	// Limitation behaviours are documented as unsupported or not respected. Their spec is a probe: it records which of the named [Outcomes] happened and
+	// Limitation behaviors are documented as unsupported or not respected. Their spec is a probe: it records which of the named [Outcomes] happened and
 	// fails only on an outcome outside that set, or an unsafe one.
 	Limitation Level = "limitation"
 )
@@ -37,13 +37,13 @@ type Behavior struct {
 	Sources []Source
 	// Istio is the range of versions the promise holds for, such as ">=1.27" or ">=1.27 <1.30".
 	Istio Range
-	// Feature is the optional capability an Extended behaviour belongs to; empty for the others.
+	// Feature is the optional capability an Extended behavior belongs to; empty for the others.
 	Feature Feature
-	// Needs is what a fleet must have for the behaviour to be shown.
+	// Needs is what a fleet must have for the behavior to be shown.
 	Needs []Need
-	// In names profiles that run the behaviour besides those its level puts it in.
+	// In names profiles that run the behavior besides those its level puts it in.
 	In []Profile
-	// Outcomes names what may happen; set for limitations, and for extended behaviours that are probes.
+	// Outcomes names what may happen; set for limitations, and for extended behaviors that are probes.
 	Outcomes *Outcomes
 	// Proof is how a spec proves it: what must be seen, and the twin or control that must not.
 	Proof string
@@ -59,26 +59,26 @@ type Behavior struct {
 	declared [1]uintptr // where, for authoring mistakes
 }
 
-// Chapter is where the behaviour is found in the catalogue; it follows from the id.
+// Chapter is where the behavior is found in the catalog; it follows from the id.
 func (b *Behavior) Chapter() Chapter {
 	prefix, _, _ := strings.Cut(b.ID, "-")
 	c, _ := ChapterOf(prefix)
 	return c
 }
 
-// InProfile says whether the profile runs the behaviour.
+// InProfile says whether the profile runs the behavior.
 func (b *Behavior) InProfile(p Profile) bool {
 	return p == ProfileAll || slices.Contains(b.In, p) || slices.Contains(profileLevels[p], b.Level)
 }
 
-// Source is one place where a behaviour is promised, or where its limits are admitted.
+// Source is one place where a behavior is promised, or where its limits are admitted.
 type Source struct {
 	Kind Kind
 	// Ref is a page's path, a release note's file name, owner/repository#number, a test's name or a place in the code.
 	Ref string
 	// Quote is a short literal quotation; empty where the source has no sentence to quote.
 	Quote string
-	// Istio is the range of versions for which the source says so, when it differs from the behaviour's; pages change.
+	// Istio is the range of versions for which the source says so, when it differs from the behavior's; pages change.
 	Istio Range
 }
 
@@ -156,7 +156,7 @@ func (s Source) String() string {
 
 // Outcomes of a limitation's probe.
 type Outcomes struct {
-	Acceptable []Outcome // any of these leaves the behaviour conformant; the report says which it was
+	Acceptable []Outcome // any of these leaves the behavior conformant; the report says which it was
 	Unsafe     []Outcome // any of these is a violation, whatever the documents say
 }
 
@@ -181,7 +181,7 @@ func (b *Behavior) Outcome(name string) (o Outcome, acceptable, ok bool) {
 	return o, false, false
 }
 
-// State says whether a spec proves the behaviour.
+// State says whether a spec proves the behavior.
 type State struct {
 	Automated bool
 	// Why there is no spec; empty when there is one.
@@ -190,13 +190,13 @@ type State struct {
 	Provisional bool
 }
 
-// Proven is the state of a behaviour that has a spec; a test of the suites holds that it is there.
+// Proven is the state of a behavior that has a spec; a test of the suites holds that it is there.
 var Proven = State{Automated: true}
 
-// notAutomated is the state of a behaviour without a spec.
+// notAutomated is the state of a behavior without a spec.
 func notAutomated(why string) State { return State{Why: why} }
 
-// provisional is the state of a behaviour whose spec is disputed as wrong: it makes nobody non-conformant until the issue is settled. See docs/certify.md.
+// provisional is the state of a behavior whose spec is disputed as wrong: it makes nobody non-conformant until the issue is settled. See docs/certify.md.
 func provisional(issue, why string) State {
 	return State{Why: "provisional, disputed in " + issue + ": " + why, Provisional: true}
 }

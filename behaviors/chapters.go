@@ -1,13 +1,13 @@
 package behaviors
 
-// Chapter is a group of behaviours.
+// Chapter is a group of behaviors.
 type Chapter struct {
 	Prefix string // of the ids
 	Name   string // what it is about, in a few words
 	Suite  string // the package below suites where its specs live
 }
 
-// Chapters in the order of the catalogue.
+// Chapters in the order of the catalog.
 var Chapters = []Chapter{
 	{"INST", "Installation and topology", "install"},
 	{"SCOPE", "Service scope", "scope"},
@@ -49,7 +49,7 @@ func chapterIndex(prefix string) int {
 	return len(Chapters)
 }
 
-// Profile is a named selection of behaviours.
+// Profile is a named selection of behaviors.
 type Profile string
 
 const (
@@ -63,7 +63,7 @@ const (
 // Profiles are all profiles, the smallest first.
 var Profiles = []Profile{ProfileSmoke, ProfileCore, ProfileExtended, ProfileLimits, ProfileAll}
 
-// profileLevels says which levels a profile runs whole; single behaviours are added with Behavior.In.
+// profileLevels says which levels a profile runs whole; single behaviors are added with Behavior.In.
 var profileLevels = map[Profile][]Level{
 	ProfileCore:     {Core},
 	ProfileExtended: {Core, Extended},
@@ -71,7 +71,7 @@ var profileLevels = map[Profile][]Level{
 	ProfileAll:      Levels,
 }
 
-// Need is something a fleet must have for a behaviour to be shown. framework/plan decides whether it is met.
+// Need is something a fleet must have for a behavior to be shown. framework/plan decides whether it is met.
 type Need string
 
 const (

@@ -6,7 +6,7 @@ var RemoteClustersAreSynced = declare(Behavior{
 	Sources: []Source{doc(pageVerify, "All clusters should indicate their status as synced")},
 	Proof:   "Each istiod names itself without a secret and every other cluster with one and the status synced; a cluster nobody registered is not listed.",
 	Provoke: "Run istioctl remote-clusters in each cluster.",
-	Hazards: "The status tells of the first synchronisation only and never changes after it, CP-08.",
+	Hazards: "The status tells of the first synchronization only and never changes after it, CP-08.",
 	Mutants: []string{"M04"}, State: Proven,
 })
 
@@ -77,7 +77,7 @@ var RotationToBadCredentials = declare(Behavior{
 
 var LostAPIServerLeavesTrafficAlone = declare(Behavior{
 	ID: "CP-08", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
-	Promise: "When a remote API server is lost after synchronisation, traffic goes on with what was known, and catches up when it is back.",
+	Promise: "When a remote API server is lost after synchronization, traffic goes on with what was known, and catches up when it is back.",
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "No call fails during the outage, a change is not seen, and within a minute of healing it is.",
 	Provoke: "Block istiod's connections to the other API server.",
@@ -193,7 +193,7 @@ var ReplicatedIstiod = declare(Behavior{
 
 var RevokedToken = declare(Behavior{
 	ID: "CP-20", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
-	Promise: "Revoking the token of a remote secret after synchronisation leaves traffic as it is, until it is issued anew.",
+	Promise: "Revoking the token of a remote secret after synchronization leaves traffic as it is, until it is issued anew.",
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "Calls go on, changes are not seen; with a new token they are.",
 	Provoke: "Delete the token's secret in the remote cluster.",

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Golden is the catalogue as the golden file keeps it: one line of JSON per behaviour with everything a verdict depends on. Proofs, hazards and states may
+// Golden is the catalog as the golden file keeps it: one line of JSON per behavior with everything a verdict depends on. Proofs, hazards and states may
 // change without the promise changing; they are not in it.
 func Golden() string { return golden() }
 
@@ -33,7 +33,7 @@ var golden = sync.OnceValue(func() string {
 	return b.String()
 })
 
-// Digest identifies the catalogue: sha256 over [Golden]. It stands in every report.
+// Digest identifies the catalog: sha256 over [Golden]. It stands in every report.
 func Digest() string { return digest() }
 
 var digest = sync.OnceValue(func() string {

@@ -83,7 +83,7 @@ var SubsetsDoNotCrossNetworks = declare(Behavior{
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
 			{"ignored", "endpoints outside the subset answer"},
-			{"honoured", "only endpoints of the subset answer"},
+			{"honored", "only endpoints of the subset answer"},
 			{"fails", "requests for a subset that is only remote fail"},
 		},
 		Unsafe: []Outcome{

@@ -4,7 +4,7 @@ var IPv6Only = declare(Behavior{
 	ID: "IPV-01", Level: Extended, Istio: ">=1.27", Needs: []Need{IPv6}, Feature: FeatureIPv6,
 	Promise: "Clusters with IPv6 only work as those with IPv4.",
 	Sources: []Source{code("cni.ambient.ipv6 is true by default", "")},
-	Proof:   "The core behaviours on such a fleet; a gateway without an IPv6 address is not used, and no call hangs.",
+	Proof:   "The core behaviors on such a fleet; a gateway without an IPv6 address is not used, and no call hangs.",
 	Provoke: "Create the clusters with IPv6 only.",
 	State:   notAutomated("it needs clusters with IPv6, which the fleet does not make"),
 })

@@ -93,14 +93,14 @@ var featureMeaning = map[Feature]string{
 	FeatureWaypointVariants:           "waypoints beyond one per namespace for services",
 }
 
-// FeatureInfo is a feature with the behaviours that show it.
+// FeatureInfo is a feature with the behaviors that show it.
 type FeatureInfo struct {
 	Feature   Feature
 	Meaning   string
 	Behaviors []*Behavior
 }
 
-// Features are all features, by name, with their behaviours in the catalogue's order.
+// Features are all features, by name, with their behaviors in the catalog's order.
 func Features() []FeatureInfo {
 	of := map[Feature][]*Behavior{}
 	for _, b := range All() {
@@ -119,5 +119,5 @@ func Features() []FeatureInfo {
 	return all
 }
 
-// IsFeature says whether the catalogue knows the feature.
+// IsFeature says whether the catalog knows the feature.
 func IsFeature(f Feature) bool { return featureMeaning[f] != "" }

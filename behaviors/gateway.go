@@ -93,7 +93,7 @@ var GatewayRefusesLocalServices = declare(Behavior{
 	ID: "GW-09", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "A CONNECT to a local service's name is refused.",
 	Sources: []Source{upstream("TestDirect/east west gateway/local service", "not expected to be reachable")},
-	Proof:   "The stream is refused and no connection goes upstream; labelled global, it is served.",
+	Proof:   "The stream is refused and no connection goes upstream; labeled global, it is served.",
 	Provoke: "CONNECT to a service without the global label with mesh certificates.",
 	Mutants: []string{"M01"},
 	State:   notAutomated("the spec of SCOPE-09 shows it; a spec of its own is planned"),
@@ -243,7 +243,7 @@ var GatewayPortIsAlways15008 = declare(Behavior{
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
 			{"ignored", "clients go to 15008 whatever the listener says"},
-			{"honoured", "clients go to the listener's port"},
+			{"honored", "clients go to the listener's port"},
 		},
 		Unsafe: []Outcome{
 			{"plaintext", "clients reach the other port without mutual TLS"},
@@ -319,9 +319,9 @@ var RightServiceUnderConcurrency = declare(Behavior{
 
 var LabelsMayToggle = declare(Behavior{
 	ID: "GW-30", Level: Core, Istio: ">=1.28.1",
-	Promise: "Labelling and unlabelling a service in any order leaves it reachable when it is global.",
+	Promise: "Labeling and unlabeling a service in any order leaves it reachable when it is global.",
 	Sources: []Source{note("58141", "")},
-	Proof:   "After 20 toggles calls succeed within the settle time; unlabelled they stay local.",
+	Proof:   "After 20 toggles calls succeed within the settle time; unlabeled they stay local.",
 	Provoke: "Toggle the label in each cluster at random.",
 	State:   notAutomated("planned"),
 })

@@ -142,7 +142,7 @@ var DefaultScopeRuleExists = declare(Behavior{
 		blog(postAlpha, "By default, services labeled istio.io/global=true are marked global"),
 		code("manifests/helm-profiles/ambient.yaml", "the rule is a profile's value; istiod has no default of its own"),
 	},
-	Proof:   "The mesh configuration holds the rule and a labelled service is global; with an empty list of rules the same service is local.",
+	Proof:   "The mesh configuration holds the rule and a labeled service is global; with an empty list of rules the same service is local.",
 	Provoke: "Set meshConfig.serviceScopeConfigs to an empty list.",
 	Hazards: "A user's own serviceScopeConfigs replaces the rule without a word.",
 	Mutants: []string{"M02"},
@@ -180,7 +180,7 @@ var GatewayScriptIgnoresRevision = declare(Behavior{
 		doc(pageInstall, "add the --revision rev flag to the gen-eastwest-gateway.sh command"),
 		code("samples/multicluster/gen-eastwest-gateway.sh", "with --ambient the script ends before it uses the revision"),
 	},
-	Proof:   "The labelled gateway is programmed; the script's output, which has no label, is not.",
+	Proof:   "The labeled gateway is programmed; the script's output, which has no label, is not.",
 	Provoke: "Install istiod with a revision and no default tag, and run the script with --ambient --revision.",
 	State:   notAutomated("it needs an installation with a revision; planned as a fleet variant"),
 })
@@ -199,7 +199,7 @@ var HelmAndIstioctlInstallAlike = declare(Behavior{
 	ID: "INST-15", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureInstallVariants,
 	Promise: "Installing by Helm and by istioctl gives the same mesh.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "Labels, flags and behaviours of both installations are equal but for what the page names.",
+	Proof:   "Labels, flags and behaviors of both installations are equal but for what the page names.",
 	Provoke: "Follow both tabs of the page and compare.",
 	State:   notAutomated("istioctl is no part of the suite; planned"),
 })

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// WriteMarkdown writes the catalogue as docs/catalogue.md.
+// WriteMarkdown writes the catalog as docs/catalog.md.
 func WriteMarkdown(w io.Writer) error {
 	var b strings.Builder
 	all := All()
@@ -18,16 +18,16 @@ func WriteMarkdown(w io.Writer) error {
 			proven++
 		}
 	}
-	fmt.Fprintf(&b, `# Catalogue of behaviours
+	fmt.Fprintf(&b, `# Catalog of behaviors
 
 Generated from package behaviors by `+"`go test ./behaviors -update`"+`; do not edit.
 
-%d behaviours: %d core, %d extended, %d limitations. %d are proven by specs; the others say why not.
+%d behaviors: %d core, %d extended, %d limitations. %d are proven by specs; the others say why not.
 Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profiles and outcomes. It stands in every report.
 
-- **core** behaviours are documented and must hold on every supported version in their range.
-- **extended** behaviours belong to a feature; they run when the feature is claimed and only then can fail.
-- **limitation** behaviours are documented as unsupported or not respected; a probe records which of the named outcomes happened and fails only on another or an unsafe one.
+- **core** behaviors are documented and must hold on every supported version in their range.
+- **extended** behaviors belong to a feature; they run when the feature is claimed and only then can fail.
+- **limitation** behaviors are documented as unsupported or not respected; a probe records which of the named outcomes happened and fails only on another or an unsafe one.
 
 “Implied” marks a promise that no sentence states but without which the named page makes no sense; “code” marks a reading of the source that no document states.
 
@@ -35,7 +35,7 @@ Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profile
 
 The statements of “Install Multicluster”, as they stood in 1.27 and 1.28 and as they stand since.
 
-| until 1.28 | since 1.29 | behaviours |
+| until 1.28 | since 1.29 | behaviors |
 | --- | --- | --- |
 `, len(all), count[Core], count[Extended], count[Limitation], proven, Digest())
 	for _, s := range Statements {
@@ -45,7 +45,7 @@ The statements of “Install Multicluster”, as they stood in 1.27 and 1.28 and
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(s.Says), cell(s.Since1_29), strings.Join(links, " "))
 	}
-	b.WriteString("\n## Features that can be claimed\n\nA claim needs a passing spec; a feature none of whose behaviours has a spec cannot be claimed yet.\n\n| feature | meaning | behaviours | can be claimed |\n| --- | --- | --- | --- |\n")
+	b.WriteString("\n## Features that can be claimed\n\nA claim needs a passing spec; a feature none of whose behaviors has a spec cannot be claimed yet.\n\n| feature | meaning | behaviors | can be claimed |\n| --- | --- | --- | --- |\n")
 	for _, f := range Features() {
 		var links []string
 		can := "not yet"
@@ -111,7 +111,7 @@ func writeBehavior(b *strings.Builder, x *Behavior) {
 	}
 }
 
-// plain keeps literal text from being read as Markdown where the catalogue's text has such characters.
+// plain keeps literal text from being read as Markdown where the catalog's text has such characters.
 func plain(s string) string {
 	return strings.NewReplacer("<", "\\<", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]").Replace(s)
 }

@@ -1,12 +1,12 @@
 package behaviors
 
-// Mutant is a way to break a mesh on purpose. A spec that stays green on a mutant that names its behaviour proves nothing.
+// Mutant is a way to break a mesh on purpose. A spec that stays green on a mutant that names its behavior proves nothing.
 type Mutant struct {
 	ID    string
 	Break string // what is done, to exactly one cluster unless said otherwise
 }
 
-// Mutants that behaviours name.
+// Mutants that behaviors name.
 var Mutants = []Mutant{
 	{"M01", "remove istio.io/global from the service in cluster2"},
 	{"M02", "set meshConfig.serviceScopeConfigs to an empty list"},

@@ -2,7 +2,7 @@ package behaviors
 
 var GlobalLabelJoinsClusters = declare(Behavior{
 	ID: "SCOPE-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
-	Promise: "A service labelled istio.io/global=true in every cluster is served by the endpoints of all of them.",
+	Promise: "A service labeled istio.io/global=true in every cluster is served by the endpoints of all of them.",
 	Sources: []Source{doc(pageVerify, "mark the helloworld service in cluster1 as global so that it can be accessed from other clusters in the mesh")},
 	Proof:   "Forty calls from each cluster stay local before the label and reach both clusters after it.",
 	Provoke: "Label the service in both clusters and call it from both.",
@@ -19,7 +19,7 @@ var ServicesAreLocalByDefault = declare(Behavior{
 	Mutants: []string{"M02", "M23"}, State: Proven,
 })
 
-var UnlabellingWithdrawsService = declare(Behavior{
+var UnlabelingWithdrawsService = declare(Behavior{
 	ID: "SCOPE-03", Level: Core, Istio: ">=1.27",
 	Promise: "Taking the label away withdraws the service from the other clusters.",
 	Sources: []Source{implied(pageIndex)},
@@ -40,7 +40,7 @@ var OnlyTheLiteralTrueCounts = declare(Behavior{
 
 var NamespaceLabelDoesNothingByDefault = declare(Behavior{
 	ID: "SCOPE-05", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "A namespace labelled istio.io/global=true does not make its services global unless the mesh configuration says so.",
+	Promise: "A namespace labeled istio.io/global=true does not make its services global unless the mesh configuration says so.",
 	Sources: []Source{
 		note("55478", "selection of individual services or services in a namespace"),
 		code("manifests/helm-profiles/ambient.yaml", "the rule of the profile has a services selector only"),
@@ -74,7 +74,7 @@ var ScopeRulesCombine = declare(Behavior{
 
 var LocalScopeIsSourceOfTruth = declare(Behavior{
 	ID: "SCOPE-07", Level: Core, Istio: ">=1.27",
-	Promise: "A service is joined only between clusters where it is labelled: one-sided labels leave each cluster with its own endpoints, and never cause an error.",
+	Promise: "A service is joined only between clusters where it is labeled: one-sided labels leave each cluster with its own endpoints, and never cause an error.",
 	Sources: []Source{
 		doc(pageIndex, "Only the local cluster's service scope configuration is used as the source of truth").during("<1.29"),
 		doc(pageIndex, "Remote cluster service scopes are not respected").during("<1.29"),
@@ -82,9 +82,9 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 		issue("istio/istio#58269", ""),
 		code("pilot ambient multicluster.go, services.go", "the local rules are applied to each cluster's own labels"),
 	},
-	Proof:   "The four combinations of labelled and unlabelled: both labelled reach both, every other combination stays local from both sides, without an error in any transition.",
+	Proof:   "The four combinations of labeled and unlabeled: both labeled reach both, every other combination stays local from both sides, without an error in any transition.",
 	Provoke: "Label the service in one cluster only and call it from both.",
-	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labelled.",
+	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
 	Mutants: []string{"M01", "M23"}, State: Proven,
 })
 
@@ -114,7 +114,7 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 		upstream("TestDirect/east west gateway", "not expected to be reachable"),
 		code("pilot ambientindex.go", "chains of the gateway's internal listener"),
 	},
-	Proof:   "A double HBONE call by name reaches a global service and is refused for a local one; labelled, the local one is reached too; unlabelled again, refused.",
+	Proof:   "A double HBONE call by name reaches a global service and is refused for a local one; labeled, the local one is reached too; unlabeled again, refused.",
 	Provoke: "Open double HBONE to the gateway with a mesh certificate and CONNECT to a global and to a local service's name.",
 	Hazards: "The gateway's /clusters keeps withdrawn services for good: judge by calls or by the listener's matcher.",
 	Mutants: []string{"M01", "M02", "M23"}, State: Proven,
@@ -187,7 +187,7 @@ var ClusterLocalSettingsAreRecorded = declare(Behavior{
 	Promise: "What serviceSettings clusterLocal does to a global service is recorded, with and without a waypoint.",
 	Sources: []Source{
 		implied(pageIndex),
-		code("pilot", "honoured in endpoint discovery, not in workload discovery"),
+		code("pilot", "honored in endpoint discovery, not in workload discovery"),
 	},
 	Proof:   "The observed scope through ztunnel and through a waypoint, with the setting and without.",
 	Provoke: "Declare the namespace cluster-local in the mesh configuration and call a global service in it.",

@@ -23,7 +23,7 @@ var RollingUpgrade = declare(Behavior{
 
 var CompatibilityVersion = declare(Behavior{
 	ID: "UPG-03", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureVersionSkew,
-	Promise: "compatibilityVersion keeps the older release's behaviour across clusters.",
+	Promise: "compatibilityVersion keeps the older release's behavior across clusters.",
 	Sources: []Source{implied("upgrade")},
 	Proof:   "The chapter's calls under each setting.",
 	Provoke: "Set compatibilityVersion on one istiod.",

@@ -131,7 +131,7 @@ var GlobalServiceNeedsGlobalWaypoint = declare(Behavior{
 		doc(pageFailover, "this step is specific to multicluster deployment"),
 		issue("istio/istio#58064", ""),
 	},
-	Proof:   "With the local waypoint at 0 all calls succeed when the waypoint's Service is labelled, and all fail when it is not.",
+	Proof:   "With the local waypoint at 0 all calls succeed when the waypoint's Service is labeled, and all fail when it is not.",
 	Provoke: "Scale the local waypoint to 0 with and without istio.io/global=true on its Service.",
 	Hazards: "While the local waypoint is up the missing label does not show.",
 	Mutants: []string{"M11"}, State: Proven,
@@ -180,7 +180,7 @@ var OtherWaypoints = declare(Behavior{
 	ID: "WP-13", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureThirdPartyWaypoints,
 	Promise: "Waypoints of another implementation take the place of Istio's across clusters.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "The chapter's behaviours with the other implementation.",
+	Proof:   "The chapter's behaviors with the other implementation.",
 	Provoke: "Deploy a waypoint of another GatewayClass in both clusters.",
 	State:   notAutomated("there is no second implementation among the images the suite knows"),
 })

@@ -1,4 +1,4 @@
-// Package mutants breaks a mesh on purpose and mends it again, to see whether the specs notice: one that stays green on a mutant that its behaviour names
+// Package mutants breaks a mesh on purpose and mends it again, to see whether the specs notice: one that stays green on a mutant that its behavior names
 // proves nothing.
 //
 // All is done through API servers, in one cluster unless said otherwise. What a spec makes itself (a Service, a policy) is spoilt as soon as it appears.
@@ -16,12 +16,12 @@ import (
 // Undo mends what a mutant broke and waits until it is mended. It may be called once.
 type Undo func(ctx context.Context) error
 
-// Mutant is a mutant of the catalogue that can be applied.
+// Mutant is a mutant of the catalog that can be applied.
 type Mutant struct {
 	behaviors.Mutant
-	// Does is what is done here, where it is not word for word what the catalogue says; else empty.
+	// Does is what is done here, where it is not word for word what the catalog says; else empty.
 	Does string
-	// Only are the behaviours it is aimed at, where it does not reach all that name it; nil for all.
+	// Only are the behaviors it is aimed at, where it does not reach all that name it; nil for all.
 	Only  []string
 	apply func(ctx context.Context, f *mesh.Fleet) (Undo, error)
 }
@@ -43,7 +43,7 @@ func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return undo, nil
 }
 
-// Victims are the behaviours that have a spec and must not be green on the mutant, in the catalogue's order.
+// Victims are the behaviors that have a spec and must not be green on the mutant, in the catalog's order.
 func (m *Mutant) Victims() []*behaviors.Behavior {
 	var all []*behaviors.Behavior
 	for _, b := range behaviors.WithSpecs() {
@@ -67,12 +67,12 @@ func ByID(id string) *Mutant {
 	return nil
 }
 
-// NotHere says why mutants of the catalogue cannot be applied.
+// NotHere says why mutants of the catalog cannot be applied.
 var NotHere = map[string]string{
 	"M08": "a root CA of its own means new certificates for all of cluster2 and back: a fleet of its own is needed for it",
 	"M09": "routes are set on nodes, which no API server does; M22 breaks the same promise",
-	"M17": "no behaviour that names it has a spec",
-	"M20": "no behaviour that names it has a spec",
+	"M17": "no behavior that names it has a spec",
+	"M20": "no behavior that names it has a spec",
 }
 
 var all = func() []*Mutant {

@@ -19,7 +19,7 @@ import (
 	_ "ambient.test/conformance/suites" // what has a spec
 )
 
-// Every mutant of the catalogue can be applied or says why not; and what can be applied has something that must turn red.
+// Every mutant of the catalog can be applied or says why not; and what can be applied has something that must turn red.
 func TestEveryMutantHasItsPlace(t *testing.T) {
 	for _, m := range behaviors.Mutants {
 		here, why := ByID(m.ID), NotHere[m.ID]
@@ -39,7 +39,7 @@ func TestEveryMutantHasItsPlace(t *testing.T) {
 	}
 }
 
-// Every behaviour with a spec names a mutant that can be applied, so that its spec can be seen red.
+// Every behavior with a spec names a mutant that can be applied, so that its spec can be seen red.
 func TestEverySpecCanBeSeenRed(t *testing.T) {
 	reached := map[string]bool{}
 	for _, m := range All() {

@@ -20,8 +20,8 @@ import (
 	"time"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Names of a bundle's files. A bundle may live in a directory with other files (a fleet's state, for example): only these belong to it.
@@ -32,7 +32,7 @@ const (
 	MarkdownFile  = "summary.md"
 	GinkgoFile    = "ginkgo.json"
 	PreflightFile = "preflight.json"
-	EvidenceDir   = "evidence" // one folder per behaviour id
+	EvidenceDir   = "evidence" // one folder per behavior id
 	SumsFile      = "SHA256SUMS"
 	SignatureFile = "attestation.dsse.json" // made by `amc sign`; not in SHA256SUMS, which it signs
 )
@@ -40,7 +40,7 @@ const (
 // bundleFiles are all files at the top of a bundle that SHA256SUMS lists.
 var bundleFiles = []string{ReportFile, JUnitFile, HTMLFile, MarkdownFile, GinkgoFile, PreflightFile}
 
-// neverRan is the message of a behaviour that was planned and did not get its turn.
+// neverRan is the message of a behavior that was planned and did not get its turn.
 const neverRan = "it was planned and never ran"
 
 // Bundle is a bundle being written. Its methods may be called from several goroutines.
@@ -50,35 +50,35 @@ type Bundle struct {
 	mu     sync.Mutex
 	dir    string
 	begin  time.Time
-	report *v1alpha1.ConformanceReport
+	report *v1alpha2.ConformanceReport
 	index  map[string]int
 	closed bool
 }
 
-// Open begins a bundle in dir. An older bundle there is removed; nothing else is. The head's date, catalogue, profile, filters and behaviours follow from the
+// Open begins a bundle in dir. An older bundle there is removed; nothing else is. The head's date, catalog, profile, filters and behaviors follow from the
 // plan and need not be set.
-func Open(dir string, head v1alpha1.ConformanceReport, p *plan.Plan) (*Bundle, error) {
+func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
 	if err := removeOld(dir); err != nil {
 		return nil, err
 	}
 	b := &Bundle{dir: dir, begin: time.Now(), index: map[string]int{}}
 	r := &head
-	r.APIVersion, r.Kind, r.Finished = v1alpha1.APIVersion, v1alpha1.Kind, false
+	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false
 	if r.Date.IsZero() {
 		r.Date = b.begin
 	}
 	r.Date = r.Date.UTC().Truncate(time.Second)
-	r.Catalogue = v1alpha1.Catalogue{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
+	r.Catalog = v1alpha2.Catalog{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
 	r.Profile = string(p.Profile)
-	r.Filters = v1alpha1.Filters{Include: p.Filters.Include, Exclude: p.Filters.Exclude}
-	r.Behaviors, r.NotAutomated, r.Features = []v1alpha1.BehaviorResult{}, nil, nil
+	r.Filters = v1alpha2.Filters{Include: p.Filters.Include, Exclude: p.Filters.Exclude}
+	r.Behaviors, r.NotAutomated, r.Features = []v1alpha2.BehaviorResult{}, nil, nil
 	for _, e := range p.Run {
-		r.Behaviors = append(r.Behaviors, v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Unknown, Message: neverRan})
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Unknown, Message: neverRan})
 	}
 	for _, e := range p.Skip {
-		r.Behaviors = append(r.Behaviors, v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Skipped, Skip: &v1alpha1.Skip{Class: string(e.Class), Reason: e.Reason}})
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}})
 	}
-	slices.SortFunc(r.Behaviors, func(a, b v1alpha1.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
+	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
 	for i := range r.Behaviors {
 		b.describe(&r.Behaviors[i])
 		b.index[r.Behaviors[i].ID] = i
@@ -87,15 +87,15 @@ func Open(dir string, head v1alpha1.ConformanceReport, p *plan.Plan) (*Bundle, e
 		r.NotAutomated = append(r.NotAutomated, e.Behavior.ID)
 	}
 	for f, ids := range p.Claims() {
-		r.Features = append(r.Features, v1alpha1.Feature{Name: string(f), Behaviors: ids})
+		r.Features = append(r.Features, v1alpha2.Feature{Name: string(f), Behaviors: ids})
 	}
-	slices.SortFunc(r.Features, func(a, b v1alpha1.Feature) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Features, func(a, b v1alpha2.Feature) int { return strings.Compare(a.Name, b.Name) })
 	b.report = r
 	return b, b.save()
 }
 
-// describe fills in what the catalogue knows.
-func (b *Bundle) describe(x *v1alpha1.BehaviorResult) {
+// describe fills in what the catalog knows.
+func (b *Bundle) describe(x *v1alpha2.BehaviorResult) {
 	if k := behaviors.ByID(x.ID); k != nil {
 		x.Chapter, x.Level, x.Promise = k.Chapter().Prefix, string(k.Level), k.Promise
 	} else {
@@ -137,14 +137,14 @@ func isReport(name string) bool {
 	}
 	defer f.Close()
 	head, err := bufio.NewReader(io.LimitReader(f, 200)).ReadString(0)
-	return (err == nil || errors.Is(err, io.EOF)) && strings.Contains(head, "apiVersion: "+v1alpha1.APIVersion) && strings.Contains(head, "kind: "+v1alpha1.Kind)
+	return (err == nil || errors.Is(err, io.EOF)) && strings.Contains(head, "apiVersion: "+v1alpha2.APIVersion) && strings.Contains(head, "kind: "+v1alpha2.Kind)
 }
 
 // Dir is the bundle's directory.
 func (b *Bundle) Dir() string { return b.dir }
 
-// Record keeps what was found of one behaviour. The last record of an id counts; attempts add up unless the record says how many there were.
-func (b *Bundle) Record(x v1alpha1.BehaviorResult) error {
+// Record keeps what was found of one behavior. The last record of an id counts; attempts add up unless the record says how many there were.
+func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i, ok := b.index[x.ID]
@@ -153,19 +153,19 @@ func (b *Bundle) Record(x v1alpha1.BehaviorResult) error {
 		return fmt.Errorf("%s was not planned and cannot be recorded", x.ID)
 	case b.closed:
 		return fmt.Errorf("%s is recorded after the bundle was closed", x.ID)
-	case !slices.Contains(v1alpha1.Verdicts, x.Verdict):
+	case !slices.Contains(v1alpha2.Verdicts, x.Verdict):
 		return fmt.Errorf("%s: %q is no verdict", x.ID, x.Verdict)
-	case (x.Verdict == v1alpha1.Skipped) != (x.Skip != nil):
+	case (x.Verdict == v1alpha2.Skipped) != (x.Skip != nil):
 		return fmt.Errorf("%s: a skip and only a skip has a class and a reason", x.ID)
 	case x.Skip != nil && (!slices.Contains(plan.Classes, plan.Class(x.Skip.Class)) || x.Skip.Reason == ""):
 		return fmt.Errorf("%s: a skip needs one of the classes %v and a reason, not %q %q", x.ID, plan.Classes, x.Skip.Class, x.Skip.Reason)
 	}
-	if k := behaviors.ByID(x.ID); x.Verdict == v1alpha1.Conformant && (x.Outcome != "" || k.Outcomes != nil) {
+	if k := behaviors.ByID(x.ID); x.Verdict == v1alpha2.Conformant && (x.Outcome != "" || k.Outcomes != nil) {
 		if _, acceptable, known := k.Outcome(x.Outcome); !known || !acceptable {
 			return fmt.Errorf("%s: the outcome %q is not among those that are acceptable, so it cannot be conformant", x.ID, x.Outcome)
 		}
 	}
-	if x.Attempts == 0 && x.Verdict != v1alpha1.Skipped {
+	if x.Attempts == 0 && x.Verdict != v1alpha2.Skipped {
 		x.Attempts = b.report.Behaviors[i].Attempts + 1
 	}
 	b.describe(&x)
@@ -202,7 +202,7 @@ func milli(seconds float64) float64 {
 }
 
 // Update changes the report's other fields. What follows from the plan or the records is overwritten.
-func (b *Bundle) Update(change func(*v1alpha1.ConformanceReport)) error {
+func (b *Bundle) Update(change func(*v1alpha2.ConformanceReport)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -215,7 +215,7 @@ func (b *Bundle) Update(change func(*v1alpha1.ConformanceReport)) error {
 }
 
 // Report is a copy of the report as it stands; its lists must not be changed.
-func (b *Bundle) Report() v1alpha1.ConformanceReport {
+func (b *Bundle) Report() v1alpha2.ConformanceReport {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := *b.report
@@ -223,10 +223,10 @@ func (b *Bundle) Report() v1alpha1.ConformanceReport {
 	return r
 }
 
-// EvidenceDir makes and returns the folder for the evidence of one behaviour.
+// EvidenceDir makes and returns the folder for the evidence of one behavior.
 func (b *Bundle) EvidenceDir(id string) (string, error) {
 	if behaviors.ByID(id) == nil {
-		return "", fmt.Errorf("there is no behaviour %q to keep evidence of", id)
+		return "", fmt.Errorf("there is no behavior %q to keep evidence of", id)
 	}
 	dir := filepath.Join(b.dir, EvidenceDir, id)
 	return dir, os.MkdirAll(dir, 0o755)
@@ -235,7 +235,7 @@ func (b *Bundle) EvidenceDir(id string) (string, error) {
 // Attach writes ginkgo.json or preflight.json.
 func (b *Bundle) Attach(name string, data []byte) error {
 	if name != GinkgoFile && name != PreflightFile {
-		return fmt.Errorf("%q is not a file of a bundle: attach %s or %s, or put it into a behaviour's evidence", name, GinkgoFile, PreflightFile)
+		return fmt.Errorf("%q is not a file of a bundle: attach %s or %s, or put it into a behavior's evidence", name, GinkgoFile, PreflightFile)
 	}
 	return writeFile(b.dir, name, data)
 }
@@ -247,7 +247,7 @@ func (b *Bundle) save() error {
 	return writeReport(b.dir, b.report)
 }
 
-func writeReport(dir string, r *v1alpha1.ConformanceReport) error {
+func writeReport(dir string, r *v1alpha2.ConformanceReport) error {
 	data, err := Encode(r)
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func writeFile(dir, name string, data []byte) error {
 
 // Close finishes the bundle: it lists the evidence, renders, looks for secrets and sums up. With a secret found it returns a *[SecretError] and leaves no
 // SHA256SUMS, so that nobody takes the bundle for finished. Closing twice is one closing.
-func (b *Bundle) Close(ctx context.Context) (v1alpha1.Result, error) {
+func (b *Bundle) Close(ctx context.Context) (v1alpha2.Result, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -292,7 +292,7 @@ func (b *Bundle) Close(ctx context.Context) (v1alpha1.Result, error) {
 }
 
 // Finish makes everything in a bundle but its evidence again from report.yaml: after a run that was killed, or after evidence was redacted.
-func Finish(ctx context.Context, dir string) (*v1alpha1.ConformanceReport, error) {
+func Finish(ctx context.Context, dir string) (*v1alpha2.ConformanceReport, error) {
 	r, err := ReadReport(dir)
 	if err != nil {
 		return nil, err
@@ -301,7 +301,7 @@ func Finish(ctx context.Context, dir string) (*v1alpha1.ConformanceReport, error
 }
 
 // Render writes what is made from a report alone into a directory, which is made when it is missing. It closes no bundle.
-func Render(dir string, r *v1alpha1.ConformanceReport) error {
+func Render(dir string, r *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be made: %w", err)
 	}
@@ -316,7 +316,7 @@ func Render(dir string, r *v1alpha1.ConformanceReport) error {
 // rendered are the files made from the report.
 var rendered = []struct {
 	name   string
-	render func(io.Writer, *v1alpha1.ConformanceReport) error
+	render func(io.Writer, *v1alpha2.ConformanceReport) error
 }{{JUnitFile, JUnit}, {HTMLFile, HTML}, {MarkdownFile, Markdown}}
 
 // Again is [Finish] for a bundle that may be closed and signed. One whose files were changed after it was closed is refused: new sums would hide that. The
@@ -354,7 +354,7 @@ func Again(ctx context.Context, dir string) (unsigned bool, err error) {
 }
 
 // ReadReport reads the report of a bundle, or a report file by itself.
-func ReadReport(name string) (*v1alpha1.ConformanceReport, error) {
+func ReadReport(name string) (*v1alpha2.ConformanceReport, error) {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
 		name = filepath.Join(name, ReportFile)
 	}
@@ -374,7 +374,7 @@ func ReadReport(name string) (*v1alpha1.ConformanceReport, error) {
 	return r, nil
 }
 
-func finish(ctx context.Context, dir string, r *v1alpha1.ConformanceReport) error {
+func finish(ctx context.Context, dir string, r *v1alpha2.ConformanceReport) error {
 	for _, n := range []string{SumsFile, SignatureFile} { // they speak of a bundle that is about to change
 		if err := os.Remove(filepath.Join(dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s of the old bundle cannot be removed: %w", n, err)
@@ -497,7 +497,7 @@ func hashFile(root *os.Root, name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func writeWith(dir, name string, r *v1alpha1.ConformanceReport, render func(io.Writer, *v1alpha1.ConformanceReport) error) error {
+func writeWith(dir, name string, r *v1alpha2.ConformanceReport, render func(io.Writer, *v1alpha2.ConformanceReport) error) error {
 	var b strings.Builder
 	if err := render(&b, r); err != nil {
 		return fmt.Errorf("%s cannot be rendered: %w", name, err)

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 var testEnvironment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Owned: true, MeshAdmin: true, MeshCA: true, Waypoints: true, SameAddresses: true}
@@ -30,13 +30,13 @@ func testPlan(t testing.TB, profile behaviors.Profile, f plan.Filters) *plan.Pla
 	return p
 }
 
-func testHead() v1alpha1.ConformanceReport {
-	return v1alpha1.ConformanceReport{
-		Date: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC), RunID: "abc123", Mode: v1alpha1.ModeConformance, Seed: 7,
-		Suite: v1alpha1.Suite{Version: "v0.1.0", Commit: "0123456789abcdef0123456789abcdef01234567"},
-		Environment: v1alpha1.Environment{Provider: "kind", Kubernetes: "v1.36.3", Istio: "1.31.0", Clusters: []v1alpha1.Cluster{
+func testHead() v1alpha2.ConformanceReport {
+	return v1alpha2.ConformanceReport{
+		Date: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC), RunID: "abc123", Mode: v1alpha2.ModeConformance, Seed: 7,
+		Suite: v1alpha2.Suite{Version: "v0.1.0", Commit: "0123456789abcdef0123456789abcdef01234567"},
+		Environment: v1alpha2.Environment{Provider: "kind", Kubernetes: "v1.36.3", Istio: "1.31.0", Clusters: []v1alpha2.Cluster{
 			{Name: "cluster1", Network: "network1", Gateways: []string{"172.18.0.100"}}, {Name: "cluster2", Network: "network2", Gateways: []string{"172.18.0.200"}},
-		}, Images: []v1alpha1.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
+		}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 	}
 }
 
@@ -49,11 +49,11 @@ func openTest(t testing.TB, p *plan.Plan) *Bundle {
 	return b
 }
 
-// recordAll records every planned behaviour as conformant.
+// recordAll records every planned behavior as conformant.
 func recordAll(t testing.TB, b *Bundle, p *plan.Plan) {
 	t.Helper()
 	for _, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{0.25}}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{0.25}}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}
@@ -63,7 +63,7 @@ func recordAll(t testing.TB, b *Bundle, p *plan.Plan) {
 	}
 }
 
-func readTest(t testing.TB, dir string) *v1alpha1.ConformanceReport {
+func readTest(t testing.TB, dir string) *v1alpha2.ConformanceReport {
 	t.Helper()
 	r, err := ReadReport(dir)
 	if err != nil {
@@ -75,7 +75,7 @@ func readTest(t testing.TB, dir string) *v1alpha1.ConformanceReport {
 func TestKilledRunLeavesUnknowns(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileCore, plan.Filters{Exclude: []string{"GW"}})
 	b := openTest(t, p)
-	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.Conformant, Seconds: 2, Claims: 1, Twins: 1}); err != nil {
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Conformant, Seconds: 2, Claims: 1, Twins: 1}); err != nil {
 		t.Fatal(err)
 	}
 	// Nothing is closed: this is what a SIGKILL leaves.
@@ -84,11 +84,11 @@ func TestKilledRunLeavesUnknowns(t *testing.T) {
 		t.Fatalf("finished %v, %+v for %d to run and %d skipped", r.Finished, r.Summary, len(p.Run), len(p.Skip))
 	}
 	for _, x := range r.Behaviors {
-		if x.Verdict == v1alpha1.Unknown && x.Message != neverRan {
+		if x.Verdict == v1alpha2.Unknown && x.Message != neverRan {
 			t.Errorf("%s is unknown without saying why: %q", x.ID, x.Message)
 		}
 	}
-	if r.Result != v1alpha1.Partial || ExitCode(r) != ExitUnknown {
+	if r.Result != v1alpha2.Partial || ExitCode(r) != ExitUnknown {
 		t.Errorf("result %s, exit code %d", r.Result, ExitCode(r))
 	}
 	if _, err := os.Stat(filepath.Join(b.Dir(), JUnitFile)); err != nil {
@@ -118,10 +118,10 @@ func TestClosedBundleIsWhole(t *testing.T) {
 	if err := b.Attach(PreflightFile, []byte("[]\n")); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha1.Success {
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
 		t.Fatal(result, err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha1.Success {
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
 		t.Fatal("closing twice:", result, err)
 	}
 	// sha256sum, which we did not write, agrees with every sum.
@@ -137,7 +137,7 @@ func TestClosedBundleIsWhole(t *testing.T) {
 		}
 	}
 	r := readTest(t, b.Dir())
-	i := slices.IndexFunc(r.Behaviors, func(x v1alpha1.BehaviorResult) bool { return x.ID == "LB-01" })
+	i := slices.IndexFunc(r.Behaviors, func(x v1alpha2.BehaviorResult) bool { return x.ID == "LB-01" })
 	if got := r.Behaviors[i]; !slices.Equal(got.Evidence, []string{"evidence/LB-01/calls.txt"}) || got.Attempts != 1 || got.Promise == "" || got.Chapter != "LB" || got.Level != "core" {
 		t.Errorf("%+v", got)
 	}
@@ -145,8 +145,8 @@ func TestClosedBundleIsWhole(t *testing.T) {
 		t.Errorf("finished %v, convergence %+v", r.Finished, r.Convergence)
 	}
 	ids := len(r.Behaviors) + len(r.NotAutomated)
-	if ids != len(behaviors.All()) || r.Catalogue.Behaviors != ids || r.Catalogue.Digest != behaviors.Digest() {
-		t.Errorf("%d ids for %d behaviours, catalogue %+v", ids, len(behaviors.All()), r.Catalogue)
+	if ids != len(behaviors.All()) || r.Catalog.Behaviors != ids || r.Catalog.Digest != behaviors.Digest() {
+		t.Errorf("%d ids for %d behaviors, catalog %+v", ids, len(behaviors.All()), r.Catalog)
 	}
 }
 
@@ -156,7 +156,7 @@ func TestReportRoundTrip(t *testing.T) {
 	b := openTest(t, p)
 	recordAll(t, b, p)
 	nasty := "true\n'quoted' \"twice\" # no comment: {a: [b]} \t\x01 <b>&amp;</b> \u2028 \U0001f600 \xff end\x7f"
-	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.NonConformant, Message: nasty, Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"}}); err != nil {
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty, Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"}}); err != nil {
 		t.Fatal(err)
 	}
 	r := b.Report()
@@ -175,26 +175,26 @@ func TestReportRoundTrip(t *testing.T) {
 	if err != nil || !bytes.Equal(one, two) {
 		t.Fatal("written twice, the bytes differ", err)
 	}
-	if head := "apiVersion: " + v1alpha1.APIVersion + "\nkind: ConformanceReport\nresult: failure\n"; !strings.HasPrefix(string(one), head) {
+	if head := "apiVersion: " + v1alpha2.APIVersion + "\nkind: ConformanceReport\nresult: failure\n"; !strings.HasPrefix(string(one), head) {
 		t.Errorf("it begins with %.100s", one)
 	}
 	if !strings.Contains(string(one), "behaviors:\n  - id: INST-01\n    chapter: INST\n    level: core\n") {
-		t.Error("the list of behaviours does not have the promised form")
+		t.Error("the list of behaviors does not have the promised form")
 	}
 }
 
 func TestRecordRefusesNonsense(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileCore, plan.Filters{})
 	b := openTest(t, p)
-	for name, x := range map[string]v1alpha1.BehaviorResult{
-		"not planned":            {ID: "XX-01", Verdict: v1alpha1.Conformant},
+	for name, x := range map[string]v1alpha2.BehaviorResult{
+		"not planned":            {ID: "XX-01", Verdict: v1alpha2.Conformant},
 		"no verdict":             {ID: "LB-01", Verdict: "fine"},
-		"skip without why":       {ID: "LB-01", Verdict: v1alpha1.Skipped},
-		"why without skip":       {ID: "LB-01", Verdict: v1alpha1.Conformant, Skip: &v1alpha1.Skip{Class: "user", Reason: "r"}},
-		"skip of no class":       {ID: "LB-01", Verdict: v1alpha1.Skipped, Skip: &v1alpha1.Skip{Class: "mood", Reason: "r"}},
-		"skip without a reason":  {ID: "LB-01", Verdict: v1alpha1.Skipped, Skip: &v1alpha1.Skip{Class: "user"}},
-		"unsafe outcome is fine": {ID: "WP-07", Verdict: v1alpha1.Conformant, Outcome: "served-remotely"},
-		"outcome outside set":    {ID: "WP-07", Verdict: v1alpha1.Conformant, Outcome: "shrug"},
+		"skip without why":       {ID: "LB-01", Verdict: v1alpha2.Skipped},
+		"why without skip":       {ID: "LB-01", Verdict: v1alpha2.Conformant, Skip: &v1alpha2.Skip{Class: "user", Reason: "r"}},
+		"skip of no class":       {ID: "LB-01", Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "mood", Reason: "r"}},
+		"skip without a reason":  {ID: "LB-01", Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "user"}},
+		"unsafe outcome is fine": {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "served-remotely"},
+		"outcome outside set":    {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "shrug"},
 	} {
 		if err := b.Record(x); err == nil {
 			t.Errorf("%s: recorded", name)
@@ -214,8 +214,8 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, e := range p.Run[:8] {
 		wg.Go(func() {
-			for _, v := range []v1alpha1.Verdict{v1alpha1.Unknown, v1alpha1.NonConformant} {
-				if err := b.Record(v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v, Message: "m"}); err != nil {
+			for _, v := range []v1alpha2.Verdict{v1alpha2.Unknown, v1alpha2.NonConformant} {
+				if err := b.Record(v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v, Message: "m"}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -223,7 +223,7 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 	}
 	wg.Wait()
 	r := readTest(t, b.Dir())
-	if r.Summary.NonConformant != 8 || r.Behaviors[0].Attempts != 2 || ExitCode(r) != ExitNonConformant || r.Result != v1alpha1.Failure {
+	if r.Summary.NonConformant != 8 || r.Behaviors[0].Attempts != 2 || ExitCode(r) != ExitNonConformant || r.Result != v1alpha2.Failure {
 		t.Fatalf("%+v, %d attempts", r.Summary, r.Behaviors[0].Attempts)
 	}
 }
@@ -231,10 +231,10 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 func TestFailedSetUpIsAReportToo(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileSmoke, plan.Filters{})
 	b := openTest(t, p)
-	if err := b.Update(func(r *v1alpha1.ConformanceReport) { r.Failure = "cluster2: no address for the gateway" }); err != nil {
+	if err := b.Update(func(r *v1alpha2.ConformanceReport) { r.Failure = "cluster2: no address for the gateway" }); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha1.Partial {
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
 		t.Fatal(result, err)
 	}
 	r := readTest(t, b.Dir())
@@ -291,10 +291,10 @@ func TestSecretsKeepABundleOpen(t *testing.T) {
 		}
 	}
 	b := openTest(t, testPlan(t, behaviors.ProfileSmoke, plan.Filters{}))
-	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.Unknown, Message: "got 401 for " + jwt}); err != nil {
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Unknown, Message: "got 401 for " + jwt}); err != nil {
 		t.Fatal(err)
 	}
-	if m := b.Report().Behaviors; slices.ContainsFunc(m, func(x v1alpha1.BehaviorResult) bool { return strings.Contains(x.Message, jwt) }) {
+	if m := b.Report().Behaviors; slices.ContainsFunc(m, func(x v1alpha2.BehaviorResult) bool { return strings.Contains(x.Message, jwt) }) {
 		t.Error("a token in a message is not redacted")
 	}
 }
@@ -383,13 +383,13 @@ func TestEvidenceHoldsPlainFilesOnly(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
-	for want, c := range map[int][]v1alpha1.Counts{
+	for want, c := range map[int][]v1alpha2.Counts{
 		ExitConformant:    {{Conformant: 1}, {Conformant: 3, Skipped: 9}},
 		ExitNonConformant: {{NonConformant: 1}, {NonConformant: 1, Unknown: 4, Conformant: 2}},
 		ExitUnknown:       {{}, {Skipped: 4}, {Unknown: 1, Conformant: 7}},
 	} {
 		for _, counts := range c {
-			if got := ExitCode(&v1alpha1.ConformanceReport{Summary: counts}); got != want {
+			if got := ExitCode(&v1alpha2.ConformanceReport{Summary: counts}); got != want {
 				t.Errorf("%+v: %d, want %d", counts, got, want)
 			}
 		}
@@ -400,7 +400,7 @@ func TestTakingCoreOutIsPartial(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileCore, plan.Filters{Include: []string{"LB"}})
 	b := openTest(t, p)
 	recordAll(t, b, p)
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha1.Partial {
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
 		t.Fatal(result, err)
 	}
 	if r := b.Report(); ExitCode(&r) != ExitConformant {
@@ -412,7 +412,7 @@ func TestTable(t *testing.T) {
 	p := testPlan(t, behaviors.ProfileSmoke, plan.Filters{})
 	b := openTest(t, p)
 	recordAll(t, b, p)
-	if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.NonConformant, Message: "client of cluster1 -> echo:\n expected both clusters, saw cluster1 40 of 40\x1b[31m"}); err != nil {
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: "client of cluster1 -> echo:\n expected both clusters, saw cluster1 40 of 40\x1b[31m"}); err != nil {
 		t.Fatal(err)
 	}
 	r := b.Report()
@@ -437,7 +437,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".", "ambient.test/conformance/framework/plan", "ambient.test/conformance/behaviors").Output()
+	out, err := exec.Command("go", "list", "-deps", ".", "ambient.test/conformance/plan", "ambient.test/conformance/behaviors").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

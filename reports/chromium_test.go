@@ -137,7 +137,7 @@ func (b *browser) view(width, height int64, scheme, media string) {
 	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
-// shot keeps a picture of what the window shows among the test's artefacts (`go test -artifacts`).
+// shot keeps a picture of what the window shows among the test's artifacts (`go test -artifacts`).
 func (b *browser) shot(name string) {
 	b.t.Helper()
 	b.keep(name, act(b, chromedp.CaptureScreenshot()))

@@ -14,7 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Limits of a report that is read. They bound what a hostile one can cost: a node of the document takes some 200 bytes.
@@ -25,7 +25,7 @@ const (
 )
 
 // Encode writes a report as YAML: fields in the order of the Go types, the same report always the same bytes.
-func Encode(r *v1alpha1.ConformanceReport) ([]byte, error) {
+func Encode(r *v1alpha2.ConformanceReport) ([]byte, error) {
 	var js bytes.Buffer
 	e := json.NewEncoder(&js)
 	e.SetEscapeHTML(false)
@@ -85,7 +85,7 @@ func nodeOf(d *json.Decoder) (*yaml.Node, error) {
 }
 
 // Decode reads a report strictly: UTF-8, one document, no alias, no tag of its own, no key twice, no unknown field, of this version.
-func Decode(data []byte) (*v1alpha1.ConformanceReport, error) {
+func Decode(data []byte) (*v1alpha2.ConformanceReport, error) {
 	js, err := toJSON(data)
 	if err != nil {
 		return nil, err
@@ -93,15 +93,15 @@ func Decode(data []byte) (*v1alpha1.ConformanceReport, error) {
 	return decodeJSON(js)
 }
 
-func decodeJSON(js []byte) (*v1alpha1.ConformanceReport, error) {
+func decodeJSON(js []byte) (*v1alpha2.ConformanceReport, error) {
 	var head struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(js, &head); err != nil {
 		return nil, errors.New("it is not a report: the document is not a mapping with apiVersion and kind")
 	}
-	if head.APIVersion != v1alpha1.APIVersion || head.Kind != v1alpha1.Kind {
-		return nil, fmt.Errorf("it says %.60q %.60q; this amc reads %s %s", head.APIVersion, head.Kind, v1alpha1.APIVersion, v1alpha1.Kind)
+	if head.APIVersion != v1alpha2.APIVersion || head.Kind != v1alpha2.Kind {
+		return nil, fmt.Errorf("it says %.60q %.60q; this amc reads %s %s", head.APIVersion, head.Kind, v1alpha2.APIVersion, v1alpha2.Kind)
 	}
-	r := &v1alpha1.ConformanceReport{}
+	r := &v1alpha2.ConformanceReport{}
 	d := json.NewDecoder(bytes.NewReader(js))
 	d.DisallowUnknownFields()
 	if err := d.Decode(r); err != nil {

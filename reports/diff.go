@@ -7,18 +7,18 @@ import (
 	"strings"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Diff is what changed from one report to another.
 type Diff struct {
-	// Context are the things a reader must know before the verdicts can be compared: another catalogue, version, mode.
+	// Context are the things a reader must know before the verdicts can be compared: another catalog, version, mode.
 	Context []Change `json:"context,omitempty"`
-	// Behaviors whose verdict, outcome or reason to be skipped changed, in the catalogue's order.
+	// Behaviors whose verdict, outcome or reason to be skipped changed, in the catalog's order.
 	Behaviors []BehaviorChange `json:"behaviors,omitempty"`
 	// Worse says that something that was conformant no longer is, or that something new is violated.
 	Worse bool `json:"worse"`
-	// Same counts the behaviours of which nothing changed.
+	// Same counts the behaviors of which nothing changed.
 	Same int `json:"same"`
 }
 
@@ -29,7 +29,7 @@ type Change struct {
 	To   string `json:"to"`
 }
 
-// Kind of a change of a behaviour.
+// Kind of a change of a behavior.
 type Kind string
 
 // Kinds of changes, the worst first.
@@ -44,7 +44,7 @@ const (
 
 var kinds = []Kind{Broke, Lost, Other, Fixed, Gained, Changed}
 
-// BehaviorChange is what changed of one behaviour. From and To are verdicts with what belongs to them; "absent" where it is not in the report.
+// BehaviorChange is what changed of one behavior. From and To are verdicts with what belongs to them; "absent" where it is not in the report.
 type BehaviorChange struct {
 	ID      string `json:"id"`
 	Kind    Kind   `json:"kind"`
@@ -56,11 +56,11 @@ type BehaviorChange struct {
 const absent = "absent"
 
 // Compare says what changed from report a to report b.
-func Compare(a, b *v1alpha1.ConformanceReport) *Diff {
+func Compare(a, b *v1alpha2.ConformanceReport) *Diff {
 	d := &Diff{}
 	for _, c := range []Change{
 		{"result", string(a.Result), string(b.Result)},
-		{"catalogue", a.Catalogue.Digest, b.Catalogue.Digest},
+		{"catalog", a.Catalog.Digest, b.Catalog.Digest},
 		{"suite", a.Suite.Version + " " + a.Suite.Commit, b.Suite.Version + " " + b.Suite.Commit},
 		{"mode", string(a.Mode), string(b.Mode)},
 		{"profile", a.Profile, b.Profile},
@@ -79,7 +79,7 @@ func Compare(a, b *v1alpha1.ConformanceReport) *Diff {
 	}
 	old, now := byID(a), byID(b)
 	var ids []string
-	for _, r := range []*v1alpha1.ConformanceReport{a, b} {
+	for _, r := range []*v1alpha2.ConformanceReport{a, b} {
 		for _, x := range r.Behaviors {
 			ids = append(ids, x.ID)
 		}
@@ -97,13 +97,13 @@ func Compare(a, b *v1alpha1.ConformanceReport) *Diff {
 		}
 		was, is := verdictOf(x), verdictOf(y)
 		switch {
-		case was != v1alpha1.NonConformant && is == v1alpha1.NonConformant:
+		case was != v1alpha2.NonConformant && is == v1alpha2.NonConformant:
 			c.Kind = Broke
-		case was == v1alpha1.Conformant && is != v1alpha1.Conformant:
+		case was == v1alpha2.Conformant && is != v1alpha2.Conformant:
 			c.Kind = Lost
-		case was == v1alpha1.NonConformant && is == v1alpha1.Conformant:
+		case was == v1alpha2.NonConformant && is == v1alpha2.Conformant:
 			c.Kind = Fixed
-		case is == v1alpha1.Conformant && was != v1alpha1.Conformant:
+		case is == v1alpha2.Conformant && was != v1alpha2.Conformant:
 			c.Kind = Gained
 		case x == nil || y == nil:
 			c.Kind = Changed
@@ -116,15 +116,15 @@ func Compare(a, b *v1alpha1.ConformanceReport) *Diff {
 	return d
 }
 
-func byID(r *v1alpha1.ConformanceReport) map[string]*v1alpha1.BehaviorResult {
-	m := map[string]*v1alpha1.BehaviorResult{}
+func byID(r *v1alpha2.ConformanceReport) map[string]*v1alpha2.BehaviorResult {
+	m := map[string]*v1alpha2.BehaviorResult{}
 	for i := range r.Behaviors {
 		m[r.Behaviors[i].ID] = &r.Behaviors[i]
 	}
 	return m
 }
 
-func verdictOf(b *v1alpha1.BehaviorResult) v1alpha1.Verdict {
+func verdictOf(b *v1alpha2.BehaviorResult) v1alpha2.Verdict {
 	if b == nil {
 		return absent
 	}
@@ -132,7 +132,7 @@ func verdictOf(b *v1alpha1.BehaviorResult) v1alpha1.Verdict {
 }
 
 // fate is a verdict with what belongs to it.
-func fate(b *v1alpha1.BehaviorResult) string {
+func fate(b *v1alpha2.BehaviorResult) string {
 	switch {
 	case b == nil:
 		return absent
@@ -144,7 +144,7 @@ func fate(b *v1alpha1.BehaviorResult) string {
 	return string(b.Verdict)
 }
 
-func filters(r *v1alpha1.ConformanceReport) string {
+func filters(r *v1alpha2.ConformanceReport) string {
 	s := strings.Join(r.Filters.Include, " ")
 	if len(r.Filters.Exclude) > 0 {
 		s = strings.TrimSpace(s + " without " + strings.Join(r.Filters.Exclude, " "))
@@ -152,7 +152,7 @@ func filters(r *v1alpha1.ConformanceReport) string {
 	return s
 }
 
-func standInNames(r *v1alpha1.ConformanceReport) string {
+func standInNames(r *v1alpha2.ConformanceReport) string {
 	var names []string
 	for _, s := range r.Environment.StandIns {
 		names = append(names, s.Name)
@@ -163,7 +163,7 @@ func standInNames(r *v1alpha1.ConformanceReport) string {
 // sentence sums a diff up.
 func (d *Diff) sentence() string {
 	if len(d.Behaviors) == 0 {
-		return fmt.Sprintf("the verdicts of all %d behaviours are the same", d.Same)
+		return fmt.Sprintf("the verdicts of all %d behaviors are the same", d.Same)
 	}
 	count := map[Kind]int{}
 	for _, c := range d.Behaviors {
@@ -211,7 +211,7 @@ func (d *Diff) Markdown(w io.Writer) error {
 		}
 	}
 	if len(d.Behaviors) > 0 {
-		b.WriteString("\n| | behaviour | from | to | |\n| --- | --- | --- | --- | --- |\n")
+		b.WriteString("\n| | behavior | from | to | |\n| --- | --- | --- | --- | --- |\n")
 		for _, k := range kinds {
 			for _, c := range d.Behaviors {
 				if c.Kind == k {

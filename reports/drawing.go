@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // drawing is the topology that was tested, in pixels: networks around clusters, the parts of Istio in them, and the way between the gateways.
@@ -51,9 +51,9 @@ const (
 	lineHeight = 17
 )
 
-func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence string) {
+func topologyOf(r *v1alpha2.ConformanceReport) (wide, narrow drawing, sentence string) {
 	var networks []string
-	by := map[string][]v1alpha1.Cluster{}
+	by := map[string][]v1alpha2.Cluster{}
 	clusters := r.Environment.Clusters
 	for _, c := range clusters[:min(len(clusters), maxDrawn)] {
 		if by[c.Network] == nil {
@@ -62,7 +62,7 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 		by[c.Network] = append(by[c.Network], c)
 	}
 	standIn := func(names ...string) bool {
-		return slices.ContainsFunc(r.Environment.StandIns, func(s v1alpha1.StandIn) bool { return slices.Contains(names, s.Name) })
+		return slices.ContainsFunc(r.Environment.StandIns, func(s v1alpha2.StandIn) bool { return slices.Contains(names, s.Name) })
 	}
 	all := map[string]bool{}
 	for _, c := range clusters {
@@ -85,7 +85,7 @@ func topologyOf(r *v1alpha1.ConformanceReport) (wide, narrow drawing, sentence s
 	}
 	between := "east-west gateways: HBONE in HBONE, mutual TLS"
 
-	cluster := func(c v1alpha1.Cluster, x, y int) (b box, gateway box) {
+	cluster := func(c v1alpha2.Cluster, x, y int) (b box, gateway box) {
 		b = box{X: x, Y: y, W: clusterW, H: clusterH}
 		text := func(in *box, dy int, class, s string, n int) {
 			in.Texts = append(in.Texts, label{in.X + 10, in.Y + dy, class, short(s, n)})

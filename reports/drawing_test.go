@@ -5,18 +5,18 @@ import (
 	"strings"
 	"testing"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Whatever the topology, nothing is drawn outside the drawing, over something else, or left out unsaid.
 func TestDrawings(t *testing.T) {
 	for n := range 9 {
 		for networks := 1; networks <= max(n, 1); networks++ {
-			r := &v1alpha1.ConformanceReport{}
+			r := &v1alpha2.ConformanceReport{}
 			for i := range n {
-				r.Environment.Clusters = append(r.Environment.Clusters, v1alpha1.Cluster{Name: fmt.Sprintf("cluster%d-%s", i, strings.Repeat("x", 80)), Network: fmt.Sprint("network", i%networks), Gateways: []string{strings.Repeat("a.", 60)}})
+				r.Environment.Clusters = append(r.Environment.Clusters, v1alpha2.Cluster{Name: fmt.Sprintf("cluster%d-%s", i, strings.Repeat("x", 80)), Network: fmt.Sprint("network", i%networks), Gateways: []string{strings.Repeat("a.", 60)}})
 			}
-			r.Environment.StandIns = []v1alpha1.StandIn{{Name: "proxyv2"}, {Name: "ztunnel"}}
+			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "proxyv2"}, {Name: "ztunnel"}}
 			wide, narrow, sentence := topologyOf(r)
 			if want := number(n, "cluster", "clusters") + " on "; !strings.HasPrefix(sentence, want) {
 				t.Errorf("%q does not begin with %q", sentence, want)

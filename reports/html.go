@@ -18,8 +18,8 @@ import (
 	"unicode/utf8"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 //go:embed page/page.tmpl
@@ -41,23 +41,23 @@ func sourceHash(s string) string {
 
 var pageTemplate = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
-		"mark":  func(v v1alpha1.Verdict) string { return marks[v] },
+		"mark":  func(v v1alpha2.Verdict) string { return marks[v] },
 		"secs":  secs,
 		"brief": func(s string) string { return cut(s, 600) },
 	}).Parse(pageText))
 })
 
-// marks tell verdicts apart without colour.
-var marks = map[v1alpha1.Verdict]string{v1alpha1.Conformant: "✓", v1alpha1.NonConformant: "✗", v1alpha1.Unknown: "?", v1alpha1.Skipped: "–"}
+// marks tell verdicts apart without color.
+var marks = map[v1alpha2.Verdict]string{v1alpha2.Conformant: "✓", v1alpha2.NonConformant: "✗", v1alpha2.Unknown: "?", v1alpha2.Skipped: "–"}
 
 // HTML renders the report as one self-contained page: it loads nothing, and every value of the report is text in it, never markup.
-func HTML(w io.Writer, r *v1alpha1.ConformanceReport) error {
+func HTML(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	return pageTemplate().Execute(w, pageOf(r))
 }
 
 type (
 	page struct {
-		R                *v1alpha1.ConformanceReport
+		R                *v1alpha2.ConformanceReport
 		Policy           string
 		CSS              template.CSS
 		JS               template.JS
@@ -74,18 +74,18 @@ type (
 		Wide, Narrow     drawing
 		Traffic          trafficTable
 		Plot             *plot
-		Verdicts         []v1alpha1.Verdict
+		Verdicts         []v1alpha2.Verdict
 		Chapters         []chapter
 		Skips            []skipClass
 		Tables           []factTable
-		Known            bool // the report's catalogue is this release's
+		Known            bool // the report's catalog is this release's
 	}
 	segment struct { // of a bar, in percent
 		X, W  float64
 		Class string
 	}
 	count struct {
-		Verdict v1alpha1.Verdict
+		Verdict v1alpha2.Verdict
 		N       int
 	}
 	notice struct {
@@ -93,9 +93,9 @@ type (
 		Bad        bool
 	}
 	part struct{ ID, Name string }
-	card struct { // a behaviour
-		R            *v1alpha1.BehaviorResult
-		K            *behaviors.Behavior // nil when the catalogue has it not, or has another promise
+	card struct { // a behavior
+		R            *v1alpha2.BehaviorResult
+		K            *behaviors.Behavior // nil when the catalog has it not, or has another promise
 		OutcomeMeans string
 		Times        string
 		Evidence     []evidence
@@ -155,21 +155,21 @@ const (
 	hues         = 8
 )
 
-func pageOf(r *v1alpha1.ConformanceReport) *page {
+func pageOf(r *v1alpha2.ConformanceReport) *page {
 	p := &page{
 		R: r, Policy: policy, CSS: template.CSS(pageCSS), JS: template.JS(pageJS),
-		Sentence: capital(sentence(r)), Tone: string(r.Result), Verdicts: v1alpha1.Verdicts, Known: r.Catalogue.Digest == behaviors.Digest(),
+		Sentence: capital(sentence(r)), Tone: string(r.Result), Verdicts: v1alpha2.Verdicts, Known: r.Catalog.Digest == behaviors.Digest(),
 		Bar: verdictBar(r.Summary), Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
 	}
-	if !slices.Contains([]v1alpha1.Result{v1alpha1.Success, v1alpha1.Failure}, r.Result) || !r.Finished {
-		p.Tone = string(v1alpha1.Partial)
+	if !slices.Contains([]v1alpha2.Result{v1alpha2.Success, v1alpha2.Failure}, r.Result) || !r.Finished {
+		p.Tone = string(v1alpha2.Partial)
 	}
 	p.Title = p.Sentence + " – " + implementation(r)
 	p.Facts = []string{
 		implementation(r), fmt.Sprintf("Istio %s on Kubernetes %s", istioName(r.Environment.Istio), or(r.Environment.Kubernetes)), number(len(r.Environment.Clusters), "cluster", "clusters"),
 		fmt.Sprintf("profile %s, mode %s", r.Profile, r.Mode), r.Date.UTC().Format("2 January 2006, 15:04 MST"), "took " + secs(r.WallSeconds), "run " + or(r.RunID),
 	}
-	for _, v := range v1alpha1.Verdicts {
+	for _, v := range v1alpha2.Verdicts {
 		p.Counts = append(p.Counts, count{v, r.Summary.Of(v)})
 	}
 	p.notices()
@@ -178,7 +178,7 @@ func pageOf(r *v1alpha1.ConformanceReport) *page {
 	if len(p.Attention) > 0 {
 		p.Parts = append(p.Parts, part{"attention", "Attention"})
 	}
-	p.Parts = append(p.Parts, part{"topology", "What was tested"}, part{"traffic", "Traffic"}, part{"convergence", "Convergence"}, part{"chapters", "Chapters"}, part{"behaviours", "Behaviours"})
+	p.Parts = append(p.Parts, part{"topology", "What was tested"}, part{"traffic", "Traffic"}, part{"convergence", "Convergence"}, part{"chapters", "Chapters"}, part{"behaviors", "Behaviors"})
 	if len(p.Skips) > 0 {
 		p.Parts = append(p.Parts, part{"skips", "Skips"})
 	}
@@ -214,7 +214,7 @@ func (p *page) cards() {
 	for i := range p.R.Behaviors {
 		b := &p.R.Behaviors[i]
 		c := cardOf(b)
-		if b.Verdict == v1alpha1.NonConformant || b.Verdict == v1alpha1.Unknown {
+		if b.Verdict == v1alpha2.NonConformant || b.Verdict == v1alpha2.Unknown {
 			p.Attention = append(p.Attention, c)
 		}
 		n, ok := at[b.Chapter]
@@ -231,12 +231,12 @@ func (p *page) cards() {
 	}
 	for i := range p.Chapters {
 		ch := &p.Chapters[i]
-		var c v1alpha1.Counts
+		var c v1alpha2.Counts
 		for _, k := range ch.Cards {
 			c.Add(k.R.Verdict)
 		}
 		var said []string
-		for _, v := range v1alpha1.Verdicts {
+		for _, v := range v1alpha2.Verdicts {
 			ch.Cells = append(ch.Cells, c.Of(v))
 			if n := c.Of(v); n > 0 {
 				said = append(said, fmt.Sprintf("%d %s", n, v))
@@ -246,12 +246,12 @@ func (p *page) cards() {
 	}
 }
 
-func worst(v v1alpha1.Verdict) int {
-	return map[v1alpha1.Verdict]int{v1alpha1.NonConformant: 0, v1alpha1.Unknown: 1}[v]
+func worst(v v1alpha2.Verdict) int {
+	return map[v1alpha2.Verdict]int{v1alpha2.NonConformant: 0, v1alpha2.Unknown: 1}[v]
 }
 
-func cardOf(b *v1alpha1.BehaviorResult) card {
-	c := card{R: b, Open: b.Verdict == v1alpha1.NonConformant}
+func cardOf(b *v1alpha2.BehaviorResult) card {
+	c := card{R: b, Open: b.Verdict == v1alpha2.NonConformant}
 	if k := behaviors.ByID(b.ID); k != nil && k.Promise == b.Promise {
 		c.K = k
 		if o, _, ok := k.Outcome(b.Outcome); ok {
@@ -293,10 +293,10 @@ func cardOf(b *v1alpha1.BehaviorResult) card {
 }
 
 // verdictBar is a bar of verdicts, in percent.
-func verdictBar(c v1alpha1.Counts) []segment {
+func verdictBar(c v1alpha2.Counts) []segment {
 	var parts []segment
 	x := 0.0
-	for _, v := range v1alpha1.Verdicts {
+	for _, v := range v1alpha2.Verdicts {
 		if n := c.Of(v); n > 0 {
 			w := 100 * float64(n) / float64(c.Total())
 			parts = append(parts, segment{round(x), round(w), "fill-" + string(v)})
@@ -306,14 +306,14 @@ func verdictBar(c v1alpha1.Counts) []segment {
 	return parts
 }
 
-func trafficOf(r *v1alpha1.ConformanceReport) (t trafficTable) {
+func trafficOf(r *v1alpha2.ConformanceReport) (t trafficTable) {
 	hue := map[string]int{}
 	for i, c := range r.Environment.Clusters {
 		hue[c.Name] = i % hues
 	}
 	row := map[string]int{}
 	column := map[string]int{}
-	head := func(x v1alpha1.Traffic) string {
+	head := func(x v1alpha2.Traffic) string {
 		if x.Service == "" {
 			return x.Scope
 		}
@@ -376,7 +376,7 @@ var classMeans = map[plan.Class]string{
 	plan.ClassUser:     "taken out by the user",
 }
 
-func skipsOf(r *v1alpha1.ConformanceReport) []skipClass {
+func skipsOf(r *v1alpha2.ConformanceReport) []skipClass {
 	var all []skipClass
 	for _, g := range skipsByClass(r) {
 		c := skipClass{Class: g.Class, Means: classMeans[plan.Class(g.Class)]}
@@ -395,7 +395,7 @@ func skipsOf(r *v1alpha1.ConformanceReport) []skipClass {
 	return all
 }
 
-func tablesOf(r *v1alpha1.ConformanceReport) []factTable {
+func tablesOf(r *v1alpha2.ConformanceReport) []factTable {
 	var all []factTable
 	add := func(name string, head []string, rows [][]fact) {
 		if len(rows) > 0 {
@@ -522,7 +522,7 @@ func tablesOf(r *v1alpha1.ConformanceReport) []factTable {
 // plot is the plot of convergence times: a row of dots per chapter on one logarithmic scale, in percent.
 type (
 	plot struct {
-		v1alpha1.Convergence
+		v1alpha2.Convergence
 		Alt              string
 		Rows             []plotRow
 		Ticks, Quantiles []tick
@@ -543,7 +543,7 @@ type (
 
 const maxDots = 3000
 
-func plotOf(r *v1alpha1.ConformanceReport) *plot {
+func plotOf(r *v1alpha2.ConformanceReport) *plot {
 	if r.Convergence == nil || r.Convergence.Samples == 0 {
 		return nil
 	}

@@ -15,12 +15,12 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // richReport has something of everything: violations, unknowns, outcomes, skips of several classes, stand-ins, traffic, times.
-func richReport(t testing.TB) *v1alpha1.ConformanceReport {
+func richReport(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
 	env := testEnvironment
 	env.StandIns = []string{"ztunnel"}
@@ -30,38 +30,38 @@ func richReport(t testing.TB) *v1alpha1.ConformanceReport {
 		t.Fatal(err)
 	}
 	h := testHead()
-	h.Implementation = v1alpha1.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
+	h.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
 	e := &h.Environment
 	e.GatewayAPI, e.CNI, e.Kernel, e.Arch = "v1.6.0 standard", "kindnet", "6.1.0-44-amd64", "amd64"
-	e.StandIns = []v1alpha1.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
+	e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
 	for i := range e.Clusters {
 		c := &e.Clusters[i]
 		c.Region, c.Zone, c.Nodes, c.PodCIDR, c.ServiceCIDR = fmt.Sprintf("region%d", i+1), fmt.Sprintf("zone%d", i+1), 1, "10.244.0.0/16", "10.96.0.0/16"
 	}
-	e.Images = append(e.Images, v1alpha1.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0", Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
-	e.IstiodFlags = []v1alpha1.Flag{{Name: "AMBIENT_ENABLE_MULTI_NETWORK", Value: "true"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}}
-	e.Host = &v1alpha1.Host{CPUs: 2, MemoryMB: 24576, Engine: "Docker 20.10.24"}
-	h.Preflight = []v1alpha1.Check{{Name: "memory", Status: "ok", Detail: "24 GiB, 4 are needed"}, {Name: "inotify", Status: "fixed", Detail: "raised to 8192"}}
-	h.Isolation = &v1alpha1.Isolation{Proven: true, At: h.Date, Probes: []v1alpha1.IsolationProbe{
+	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0", Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
+	e.IstiodFlags = []v1alpha2.Flag{{Name: "AMBIENT_ENABLE_MULTI_NETWORK", Value: "true"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}}
+	e.Host = &v1alpha2.Host{CPUs: 2, MemoryMB: 24576, Engine: "Docker 20.10.24"}
+	h.Preflight = []v1alpha2.Check{{Name: "memory", Status: "ok", Detail: "24 GiB, 4 are needed"}, {Name: "inotify", Status: "fixed", Detail: "raised to 8192"}}
+	h.Isolation = &v1alpha2.Isolation{Proven: true, At: h.Date, Probes: []v1alpha2.IsolationProbe{
 		{From: "cluster1", To: "cluster2", Address: "10.244.0.7:80", OK: true},
 		{From: "cluster1", To: "cluster1", Address: "10.244.0.5:80", Control: true, Reached: true, Answered: "echo of cluster1", OK: true},
-	}, Rejected: []v1alpha1.Rejected{{Cluster: "cluster1", Packets: 12}}}
-	h.Timeouts = []v1alpha1.Timeout{{Name: "settle", Seconds: 60}, {Name: "hold", Seconds: 3}}
-	h.Phases = []v1alpha1.Phase{{Name: "clusters", Seconds: 71.3}, {Name: "mesh", Seconds: 48}, {Name: "specs", Seconds: 402.8}}
-	h.Traffic = []v1alpha1.Traffic{
-		{From: "cluster1", Scope: "global", Service: "echo", Answered: []v1alpha1.Answered{{Cluster: "cluster1", Calls: 212}, {Cluster: "cluster2", Calls: 188}}},
-		{From: "cluster1", Scope: "local", Service: "echo", Answered: []v1alpha1.Answered{{Cluster: "cluster1", Calls: 400}}},
-		{From: "cluster2", Scope: "global", Service: "echo", Answered: []v1alpha1.Answered{{Cluster: "cluster1", Calls: 171}, {Cluster: "cluster2", Calls: 226}}, Failed: 3},
-		{From: "cluster2", Scope: "global", Service: "echo behind a waypoint", Answered: []v1alpha1.Answered{{Cluster: "cluster2", Calls: 120}}},
+	}, Rejected: []v1alpha2.Rejected{{Cluster: "cluster1", Packets: 12}}}
+	h.Timeouts = []v1alpha2.Timeout{{Name: "settle", Seconds: 60}, {Name: "hold", Seconds: 3}}
+	h.Phases = []v1alpha2.Phase{{Name: "clusters", Seconds: 71.3}, {Name: "mesh", Seconds: 48}, {Name: "specs", Seconds: 402.8}}
+	h.Traffic = []v1alpha2.Traffic{
+		{From: "cluster1", Scope: "global", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 212}, {Cluster: "cluster2", Calls: 188}}},
+		{From: "cluster1", Scope: "local", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 400}}},
+		{From: "cluster2", Scope: "global", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 171}, {Cluster: "cluster2", Calls: 226}}, Failed: 3},
+		{From: "cluster2", Scope: "global", Service: "echo behind a waypoint", Answered: []v1alpha2.Answered{{Cluster: "cluster2", Calls: 120}}},
 	}
-	h.Leaks = &v1alpha1.Leaks{Clean: true}
+	h.Leaks = &v1alpha2.Leaks{Clean: true}
 	b, err := Open(t.TempDir(), h, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Claims: 3, Twins: 2, Seconds: 1 + 20*r.Float64(), Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2", "the control from the same pod was answered"}}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Claims: 3, Twins: 2, Seconds: 1 + 20*r.Float64(), Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2", "the control from the same pod was answered"}}
 		for range r.IntN(4) {
 			x.ConvergeSeconds = append(x.ConvergeSeconds, math.Exp(r.NormFloat64()-1))
 		}
@@ -70,10 +70,10 @@ func richReport(t testing.TB) *v1alpha1.ConformanceReport {
 		}
 		switch i {
 		case 4:
-			x.Verdict = v1alpha1.NonConformant
+			x.Verdict = v1alpha2.NonConformant
 			x.Message = "client of cluster1 -> echo.amc-lb (global)\nexpected: answers of cluster1 and cluster2\nseen: cluster1 40 of 40\nhint: `kubectl --context cluster2 -n istio-system get pods -l istio.io/gateway-name=istio-eastwestgateway`"
 		case 7:
-			x.Verdict, x.Message = v1alpha1.Unknown, "the pods of echo were not ready within 60 s: 0/1 nodes are available: insufficient cpu"
+			x.Verdict, x.Message = v1alpha2.Unknown, "the pods of echo were not ready within 60 s: 0/1 nodes are available: insufficient cpu"
 		}
 		if err := b.Record(x); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func richReport(t testing.TB) *v1alpha1.ConformanceReport {
 	return &report
 }
 
-func render(t testing.TB, r *v1alpha1.ConformanceReport) []byte {
+func render(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := HTML(&b, r); err != nil {
@@ -136,10 +136,10 @@ func TestPageSaysEverything(t *testing.T) {
 }
 
 func TestPageOfALittleReport(t *testing.T) {
-	for name, r := range map[string]*v1alpha1.ConformanceReport{
+	for name, r := range map[string]*v1alpha2.ConformanceReport{
 		"nothing":  {},
-		"a zero":   {Convergence: &v1alpha1.Convergence{Samples: 1}, Behaviors: []v1alpha1.BehaviorResult{{ID: "LB-01", Chapter: "LB", Verdict: v1alpha1.Conformant, ConvergeSeconds: []float64{0}}}},
-		"negative": {Traffic: []v1alpha1.Traffic{{Answered: []v1alpha1.Answered{{Calls: -3}}, Failed: -1}}, Convergence: &v1alpha1.Convergence{Samples: 1}},
+		"a zero":   {Convergence: &v1alpha2.Convergence{Samples: 1}, Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Chapter: "LB", Verdict: v1alpha2.Conformant, ConvergeSeconds: []float64{0}}}},
+		"negative": {Traffic: []v1alpha2.Traffic{{Answered: []v1alpha2.Answered{{Calls: -3}}, Failed: -1}}, Convergence: &v1alpha2.Convergence{Samples: 1}},
 	} {
 		page := string(render(t, r))
 		if strings.Contains(page, "NaN") || strings.Contains(page, "Inf") || !strings.Contains(page, "</html>") {
@@ -186,18 +186,18 @@ var attacks = []string{
 	`<details open ontoggle="window.pwned=1">`, `&lt;script&gt;window.pwned=1&lt;/script&gt;`, `https://evil.example/"onclick="window.pwned=1`,
 }
 
-func hostileReports() []*v1alpha1.ConformanceReport {
-	var all []*v1alpha1.ConformanceReport
+func hostileReports() []*v1alpha2.ConformanceReport {
+	var all []*v1alpha2.ConformanceReport
 	for i := range attacks {
 		n := i
-		r := &v1alpha1.ConformanceReport{}
+		r := &v1alpha2.ConformanceReport{}
 		fill(reflect.ValueOf(r).Elem(), func() string { n++; return attacks[n%len(attacks)] })
-		// Verdicts and results take the page's several ways; ids of the catalogue bring its text in.
+		// Verdicts and results take the page's several ways; ids of the catalog bring its text in.
 		r.Finished = i%2 == 0
 		if i%3 == 0 {
-			r.Behaviors[0].Verdict, r.Behaviors[1].Verdict = v1alpha1.NonConformant, v1alpha1.Skipped
+			r.Behaviors[0].Verdict, r.Behaviors[1].Verdict = v1alpha2.NonConformant, v1alpha2.Skipped
 			r.Behaviors[0].ID, r.Behaviors[0].Promise = "LB-01", behaviors.ByID("LB-01").Promise
-			r.Result = v1alpha1.Failure
+			r.Result = v1alpha2.Failure
 		}
 		all = append(all, r)
 	}
@@ -229,7 +229,7 @@ func TestPageInChromium(t *testing.T) {
 		if len(left) == 0 || len(left) > 6 || left[0] != "GW-01" {
 			t.Errorf("searching for plaintext leaves %v", left)
 		}
-		// A link to a behaviour that the filters hide shows it, open.
+		// A link to a behavior that the filters hide shows it, open.
 		var open bool
 		b.eval(`(async () => { location.hash = "#LB-01"; await new Promise(r => setTimeout(r, 100)); const d = document.getElementById("LB-01"); return d.open && !d.hidden })()`, &open)
 		if !open {
@@ -322,7 +322,7 @@ func TestPageInChromium(t *testing.T) {
 	})
 }
 
-// contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as backgrounds are plain colours.
+// contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as backgrounds are plain colors.
 const contrast = `(() => {
 	const lum = c => { const [r, g, b] = c.match(/[\d.]+/g).map(Number).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
 	const back = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c } return "rgb(255,255,255)" };
@@ -387,8 +387,8 @@ func TestHostileValuesAreText(t *testing.T) {
 	}
 }
 
-// bigReport has n behaviours, ten times the catalogue of a ninth of it.
-func bigReport(t testing.TB, n int) *v1alpha1.ConformanceReport {
+// bigReport has n behaviors, ten times the catalog of a ninth of it.
+func bigReport(t testing.TB, n int) *v1alpha2.ConformanceReport {
 	t.Helper()
 	r := richReport(t)
 	some := r.Behaviors
@@ -404,7 +404,7 @@ func bigReport(t testing.TB, n int) *v1alpha1.ConformanceReport {
 	return r
 }
 
-// BenchmarkPage opens a page of 1,000 behaviours: from the start of the navigation to the first frame after loading, and as often as long as an empty page.
+// BenchmarkPage opens a page of 1,000 behaviors: from the start of the navigation to the first frame after loading, and as often as long as an empty page.
 func BenchmarkPage(b *testing.B) {
 	chrome := openBrowser(b)
 	chrome.view(1280, 900, "light", "screen")

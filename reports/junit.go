@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// The part of Jenkins' JUnit form that is used: a suite per chapter, a case per behaviour.
+// The part of Jenkins' JUnit form that is used: a suite per chapter, a case per behavior.
 type (
 	junitSuites struct {
 		XMLName  xml.Name     `xml:"testsuites"`
@@ -55,10 +55,10 @@ type (
 const maxJUnitText = 4 << 10 // of one case; a CI system keeps every run's file
 
 // JUnit renders a report for CI systems: non-conformant is a failure, unknown an error, skipped keeps class and reason. A case's name is id and promise.
-func JUnit(w io.Writer, r *v1alpha1.ConformanceReport) error {
+func JUnit(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	doc := junitSuites{Name: "Istio ambient multicluster conformance", Tests: r.Summary.Total(), Failures: r.Summary.NonConformant, Errors: r.Summary.Unknown, Time: seconds(r.WallSeconds)}
 	about := []junitProperty{
-		{"runID", r.RunID}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version}, {"catalogue", r.Catalogue.Digest}, {"istio", r.Environment.Istio},
+		{"runID", r.RunID}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version}, {"catalog", r.Catalog.Digest}, {"istio", r.Environment.Istio},
 	}
 	for _, s := range r.Environment.StandIns {
 		about = append(about, junitProperty{"stand-in for " + s.Name, s.What})
@@ -90,15 +90,15 @@ func JUnit(w io.Writer, r *v1alpha1.ConformanceReport) error {
 	return err
 }
 
-func junitOf(b *v1alpha1.BehaviorResult) junitCase {
+func junitOf(b *v1alpha2.BehaviorResult) junitCase {
 	c := junitCase{Name: strings.TrimSpace(b.ID + " " + b.Promise), ClassName: "amc." + suiteOf(b.Chapter), Time: seconds(b.Seconds)}
 	message := &junitMessage{Message: oneLine(b.Message, 300), Type: string(b.Verdict), Text: cut(b.Message, maxJUnitText)}
 	switch b.Verdict {
-	case v1alpha1.NonConformant:
+	case v1alpha2.NonConformant:
 		c.Failure = message
-	case v1alpha1.Unknown:
+	case v1alpha2.Unknown:
 		c.Error = message
-	case v1alpha1.Skipped:
+	case v1alpha2.Skipped:
 		c.Skipped = &junitMessage{}
 		if b.Skip != nil {
 			c.Skipped.Message = oneLine(b.Skip.Class+": "+b.Skip.Reason, 300)

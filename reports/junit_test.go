@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here: attributes, those of them that must be there, and children.
@@ -83,7 +83,7 @@ func TestJUnitHasJenkinsForm(t *testing.T) {
 		b.Message, b.Promise = "]]></failure>\x1b[31m\x00\ufffe&<!--"+b.Message, b.Promise+`"><x>`
 		b.Observations = append(slices.Clone(b.Observations), "</system-out>", strings.Repeat("long ", 4000))
 	}
-	for name, r := range map[string]*v1alpha1.ConformanceReport{"rich": rich, "hostile": &hostile, "empty": {}} {
+	for name, r := range map[string]*v1alpha2.ConformanceReport{"rich": rich, "hostile": &hostile, "empty": {}} {
 		var out bytes.Buffer
 		if err := JUnit(&out, r); err != nil {
 			t.Fatal(err)
@@ -104,7 +104,7 @@ func TestJUnitHasJenkinsForm(t *testing.T) {
 			t.Errorf("%s: logs are not trimmed: %d bytes", name, n)
 		}
 	}
-	for _, bad := range []string{`<testsuites><testcase name="a"/></testsuites>`, `<testsuites><testsuite/></testsuites>`, `<testsuites time="1 s"/>`, `<testsuite name="a"/>`, `<testsuites><testsuite name="a" colour="red"/></testsuites>`} {
+	for _, bad := range []string{`<testsuites><testcase name="a"/></testsuites>`, `<testsuites><testsuite/></testsuites>`, `<testsuites time="1 s"/>`, `<testsuite name="a"/>`, `<testsuites><testsuite name="a" color="red"/></testsuites>`} {
 		if checkJUnit([]byte(bad)) == nil {
 			t.Errorf("%s passes", bad)
 		}

@@ -6,11 +6,11 @@ import (
 	"io"
 	"strings"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Markdown renders a summary for a CI job's page.
-func Markdown(w io.Writer, r *v1alpha1.ConformanceReport) error {
+func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Istio ambient multicluster: %s\n\n", sentence(r))
 	fmt.Fprintf(&b, "%s · profile %s, mode %s · Istio %s, Kubernetes %s · %d clusters · run %s of %s\n\n", md(implementation(r)), md(r.Profile), md(string(r.Mode)), md(or(r.Environment.Istio)),
@@ -26,7 +26,7 @@ func Markdown(w io.Writer, r *v1alpha1.ConformanceReport) error {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", md(chapterName(c.Name)), c.Conformant, c.NonConformant, c.Unknown, c.Skipped)
 	}
 	fmt.Fprintf(&b, "| **total** | **%d** | **%d** | **%d** | **%d** |\n", r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
-	for _, v := range []v1alpha1.Verdict{v1alpha1.NonConformant, v1alpha1.Unknown} {
+	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
 		if r.Summary.Of(v) == 0 {
 			continue
 		}
@@ -59,24 +59,24 @@ func Markdown(w io.Writer, r *v1alpha1.ConformanceReport) error {
 }
 
 // sentence is the report's result in a few words.
-func sentence(r *v1alpha1.ConformanceReport) string {
+func sentence(r *v1alpha2.ConformanceReport) string {
 	ran := r.Summary.Total() - r.Summary.Skipped
 	switch {
 	case !r.Finished:
-		return fmt.Sprintf("not finished, %d of %d behaviours known", ran-r.Summary.Unknown, ran)
-	case r.Result == v1alpha1.Success:
-		return fmt.Sprintf("conformant, all %d behaviours that ran hold", ran)
-	case r.Result == v1alpha1.Failure:
-		return fmt.Sprintf("not conformant, %d of %d behaviours are violated", r.Summary.NonConformant, ran)
+		return fmt.Sprintf("not finished, %d of %d behaviors known", ran-r.Summary.Unknown, ran)
+	case r.Result == v1alpha2.Success:
+		return fmt.Sprintf("conformant, all %d behaviors that ran hold", ran)
+	case r.Result == v1alpha2.Failure:
+		return fmt.Sprintf("not conformant, %d of %d behaviors are violated", r.Summary.NonConformant, ran)
 	case r.Summary.Unknown > 0:
-		return fmt.Sprintf("unknown, %d of %d behaviours could not be judged", r.Summary.Unknown, ran)
+		return fmt.Sprintf("unknown, %d of %d behaviors could not be judged", r.Summary.Unknown, ran)
 	case ran == 0:
 		return "unknown, nothing ran"
 	}
-	return fmt.Sprintf("partial, the %d behaviours that ran hold and others were taken out", ran)
+	return fmt.Sprintf("partial, the %d behaviors that ran hold and others were taken out", ran)
 }
 
-func implementation(r *v1alpha1.ConformanceReport) string {
+func implementation(r *v1alpha2.ConformanceReport) string {
 	i := r.Implementation
 	name := strings.TrimSpace(strings.Join(strings.Fields(i.Organization+" "+i.Project+" "+i.Version), " "))
 	if name == "" {
@@ -100,15 +100,15 @@ func md(s string) string { return html.EscapeString(mdEscape.Replace(oneLine(s, 
 // skipGroup is one class of skips.
 type skipGroup struct {
 	Class     string
-	Behaviors []v1alpha1.BehaviorResult
+	Behaviors []v1alpha2.BehaviorResult
 }
 
-// skipsByClass groups what was skipped, in the order of their first behaviours.
-func skipsByClass(r *v1alpha1.ConformanceReport) []skipGroup {
+// skipsByClass groups what was skipped, in the order of their first behaviors.
+func skipsByClass(r *v1alpha2.ConformanceReport) []skipGroup {
 	groups := []skipGroup{}
 	at := map[string]int{}
 	for _, x := range r.Behaviors {
-		if x.Verdict != v1alpha1.Skipped || x.Skip == nil {
+		if x.Verdict != v1alpha2.Skipped || x.Skip == nil {
 			continue
 		}
 		i, ok := at[x.Skip.Class]

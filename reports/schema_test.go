@@ -9,7 +9,7 @@ import (
 
 	"github.com/invopop/jsonschema"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 var update = flag.Bool("update", false, "write the JSON schema and generated docs anew")
@@ -17,18 +17,18 @@ var update = flag.Bool("update", false, "write the JSON schema and generated doc
 // The published schema is what the Go types say, docstrings included.
 func TestSchemaIsGenerated(t *testing.T) {
 	r := &jsonschema.Reflector{}
-	if err := r.AddGoComments("ambient.test/conformance/reports", "./api/v1alpha1"); err != nil {
+	if err := r.AddGoComments("ambient.test/conformance/reports", "./api/v1alpha2"); err != nil {
 		t.Fatal(err)
 	}
-	s := r.Reflect(&v1alpha1.ConformanceReport{})
-	s.ID = "https://ambient.test/schemas/conformance-report-v1alpha1.json"
-	s.Title = "Conformance report of Istio ambient multicluster, " + v1alpha1.APIVersion
+	s := r.Reflect(&v1alpha2.ConformanceReport{})
+	s.ID = "https://ambient.test/schemas/conformance-report-v1alpha2.json"
+	s.Title = "Conformance report of Istio ambient multicluster, " + v1alpha2.APIVersion
 	want, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want = append(want, '\n')
-	for _, name := range []string{"api/v1alpha1/schema.json", "../docs/report.schema.json"} {
+	for _, name := range []string{"api/v1alpha2/schema.json", "../docs/report.schema.json"} {
 		generated(t, name, want)
 	}
 }

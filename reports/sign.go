@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 const (
@@ -80,27 +80,27 @@ func sumOf(data []byte) string {
 }
 
 // predicateOf says the verdicts in the words of the test-result predicate.
-func predicateOf(r *v1alpha1.ConformanceReport) *testresult.TestResult {
+func predicateOf(r *v1alpha2.ConformanceReport) *testresult.TestResult {
 	p := &testresult.TestResult{
-		Result: map[v1alpha1.Result]string{v1alpha1.Success: "PASSED", v1alpha1.Partial: "WARNED", v1alpha1.Failure: "FAILED"}[r.Result],
+		Result: map[v1alpha2.Result]string{v1alpha2.Success: "PASSED", v1alpha2.Partial: "WARNED", v1alpha2.Failure: "FAILED"}[r.Result],
 		Configuration: []*intoto.ResourceDescriptor{
-			{Name: "catalogue", Digest: map[string]string{"sha256": strings.TrimPrefix(r.Catalogue.Digest, "sha256:")}},
+			{Name: "catalog", Digest: map[string]string{"sha256": strings.TrimPrefix(r.Catalog.Digest, "sha256:")}},
 		},
 	}
 	for _, b := range r.Behaviors {
 		switch b.Verdict {
-		case v1alpha1.Conformant:
+		case v1alpha2.Conformant:
 			p.PassedTests = append(p.PassedTests, b.ID)
-		case v1alpha1.NonConformant:
+		case v1alpha2.NonConformant:
 			p.FailedTests = append(p.FailedTests, b.ID)
-		case v1alpha1.Unknown:
+		case v1alpha2.Unknown:
 			p.WarnedTests = append(p.WarnedTests, b.ID)
 		}
 	}
 	return p
 }
 
-func statementOf(sums []byte, r *v1alpha1.ConformanceReport) ([]byte, error) {
+func statementOf(sums []byte, r *v1alpha2.ConformanceReport) ([]byte, error) {
 	predicate, err := protojson.Marshal(predicateOf(r))
 	if err != nil {
 		return nil, err

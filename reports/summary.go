@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Exit codes of a run.
@@ -20,7 +20,7 @@ const (
 )
 
 // ExitCode is the exit code of a run that found this.
-func ExitCode(r *v1alpha1.ConformanceReport) int {
+func ExitCode(r *v1alpha2.ConformanceReport) int {
 	switch {
 	case r.Summary.NonConformant > 0:
 		return ExitNonConformant
@@ -31,16 +31,16 @@ func ExitCode(r *v1alpha1.ConformanceReport) int {
 }
 
 // Summarize fills in everything of a report that follows from its other fields: counts, features, percentiles, result. Verify compares with it.
-func Summarize(r *v1alpha1.ConformanceReport) {
-	r.Summary, r.Levels, r.Chapters, r.Convergence = v1alpha1.Counts{}, nil, nil, nil
-	levels, chapters := map[string]*v1alpha1.Counts{}, map[string]*v1alpha1.Counts{}
-	count := func(m map[string]*v1alpha1.Counts, name string, v v1alpha1.Verdict) {
+func Summarize(r *v1alpha2.ConformanceReport) {
+	r.Summary, r.Levels, r.Chapters, r.Convergence = v1alpha2.Counts{}, nil, nil, nil
+	levels, chapters := map[string]*v1alpha2.Counts{}, map[string]*v1alpha2.Counts{}
+	count := func(m map[string]*v1alpha2.Counts, name string, v v1alpha2.Verdict) {
 		if m[name] == nil {
-			m[name] = &v1alpha1.Counts{}
+			m[name] = &v1alpha2.Counts{}
 		}
 		m[name].Add(v)
 	}
-	verdicts := make(map[string]v1alpha1.Verdict, len(r.Behaviors))
+	verdicts := make(map[string]v1alpha2.Verdict, len(r.Behaviors))
 	var times []float64
 	userTookCore := false
 	for i := range r.Behaviors {
@@ -56,33 +56,33 @@ func Summarize(r *v1alpha1.ConformanceReport) {
 	}
 	for _, l := range behaviors.Levels {
 		if c := levels[string(l)]; c != nil {
-			r.Levels = append(r.Levels, v1alpha1.Group{Name: string(l), Counts: *c})
+			r.Levels = append(r.Levels, v1alpha2.Group{Name: string(l), Counts: *c})
 		}
 	}
 	for _, c := range behaviors.Chapters {
 		if n := chapters[c.Prefix]; n != nil {
-			r.Chapters = append(r.Chapters, v1alpha1.Group{Name: c.Prefix, Counts: *n})
+			r.Chapters = append(r.Chapters, v1alpha2.Group{Name: c.Prefix, Counts: *n})
 		}
 	}
 	for i := range r.Features {
 		f := &r.Features[i]
 		f.Supported = len(f.Behaviors) > 0
 		for _, id := range f.Behaviors {
-			f.Supported = f.Supported && verdicts[id] == v1alpha1.Conformant
+			f.Supported = f.Supported && verdicts[id] == v1alpha2.Conformant
 		}
 	}
 	if len(times) > 0 {
 		slices.Sort(times)
 		at := func(p float64) float64 { return times[int(math.Ceil(p*float64(len(times))))-1] }
-		r.Convergence = &v1alpha1.Convergence{Samples: len(times), P50: at(.50), P90: at(.90), P99: at(.99), Max: times[len(times)-1]}
+		r.Convergence = &v1alpha2.Convergence{Samples: len(times), P50: at(.50), P90: at(.90), P99: at(.99), Max: times[len(times)-1]}
 	}
 	switch {
 	case r.Summary.NonConformant > 0:
-		r.Result = v1alpha1.Failure
+		r.Result = v1alpha2.Failure
 	case r.Summary.Unknown > 0 || r.Summary.Conformant == 0 || userTookCore || r.Failure != "":
-		r.Result = v1alpha1.Partial
+		r.Result = v1alpha2.Partial
 	default:
-		r.Result = v1alpha1.Success
+		r.Result = v1alpha2.Success
 	}
 }
 
@@ -95,7 +95,7 @@ func chapterName(prefix string) string {
 }
 
 // Table prints chapter by verdict, and below it what is not as promised, one line each.
-func Table(w io.Writer, r *v1alpha1.ConformanceReport) error {
+func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	var b strings.Builder
 	width := len("total")
 	for _, c := range r.Chapters {
@@ -104,18 +104,18 @@ func Table(w io.Writer, r *v1alpha1.ConformanceReport) error {
 	row := func(name string, cells ...string) {
 		fmt.Fprintf(&b, "%-*s", width, name)
 		for i, c := range cells {
-			fmt.Fprintf(&b, "  %*s", len(v1alpha1.Verdicts[i]), c)
+			fmt.Fprintf(&b, "  %*s", len(v1alpha2.Verdicts[i]), c)
 		}
 		b.WriteByte('\n')
 	}
 	var head []string
-	for _, v := range v1alpha1.Verdicts {
+	for _, v := range v1alpha2.Verdicts {
 		head = append(head, string(v))
 	}
 	row("chapter", head...)
-	counts := func(name string, c v1alpha1.Counts) {
+	counts := func(name string, c v1alpha2.Counts) {
 		var cells []string
-		for _, v := range v1alpha1.Verdicts {
+		for _, v := range v1alpha2.Verdicts {
 			if n := c.Of(v); n > 0 {
 				cells = append(cells, fmt.Sprint(n))
 			} else {
@@ -128,7 +128,7 @@ func Table(w io.Writer, r *v1alpha1.ConformanceReport) error {
 		counts(chapterName(c.Name), c.Counts)
 	}
 	counts("total", r.Summary)
-	for _, v := range []v1alpha1.Verdict{v1alpha1.NonConformant, v1alpha1.Unknown} {
+	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
 		const most = 12 // a failed set-up leaves everything unknown: the first lines say enough
 		shown := 0
 		for _, x := range r.Behaviors {

@@ -28,8 +28,8 @@ import (
 	"golang.org/x/text/message"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Limits of a bundle that is verified. They are wide for honest bundles and bound what a hostile one costs.
@@ -74,7 +74,7 @@ type Verification struct {
 	Findings []Finding                   `json:"findings"`
 	Files    int                         `json:"files"`
 	Bytes    int64                       `json:"bytes"`
-	Report   *v1alpha1.ConformanceReport `json:"-"` // nil when it cannot be read
+	Report   *v1alpha2.ConformanceReport `json:"-"` // nil when it cannot be read
 }
 
 // OK says that no rule is broken, and that those all bundles must keep were all checked.
@@ -111,11 +111,11 @@ var Rules = []Rule{
 	{"R01", "report.yaml is strict YAML: UTF-8, one document, no alias, no key twice, of bearable size.", Always, (*inspection).strictYAML},
 	{"R02", "report.yaml has the form that its schema says.", Always, (*inspection).schema},
 	{"R03", "The run was finished and says when: not in the future, and no longer ago than the age allowed.", NeedsReport, (*inspection).finishedInTime},
-	{"R04", "The report was planned from a catalogue that this release knows.", NeedsReport, (*inspection).knownCatalogue},
-	{"R05", "Every behaviour of the catalogue is in the report exactly once, in order, with the catalogue's level and promise.", NeedsReport, (*inspection).everyID},
+	{"R04", "The report was planned from a catalog that this release knows.", NeedsReport, (*inspection).knownCatalog},
+	{"R05", "Every behavior of the catalog is in the report exactly once, in order, with the catalog's level and promise.", NeedsReport, (*inspection).everyID},
 	{"R06", "Every verdict fits what is said of it: a skip has a class and a reason, a violation a message, a limitation an outcome of its set, what is conformant a claim and a twin.", NeedsReport, (*inspection).verdictsFit},
-	{"R07", "Counts, percentiles and result are those that follow from the behaviours.", NeedsReport, (*inspection).recomputed},
-	{"R08", "A claimed feature has at least one behaviour that ran, and all its behaviours that ran are conformant.", NeedsReport, (*inspection).claimsHold},
+	{"R07", "Counts, percentiles and result are those that follow from the behaviors.", NeedsReport, (*inspection).recomputed},
+	{"R08", "A claimed feature has at least one behavior that ran, and all its behaviors that ran are conformant.", NeedsReport, (*inspection).claimsHold},
 	{"R09", "junit.xml tells the same verdict for the same ids.", NeedsReport, (*inspection).junitAgrees},
 	{"R10", "The evidence that the report names is in the bundle, under the id it is evidence for.", NeedsReport, (*inspection).evidenceFits},
 	{"R11", "The Istio version is within the support window.", NeedsReport, (*inspection).supported},
@@ -127,7 +127,7 @@ var Rules = []Rule{
 	{"C06", "The suite that ran is known: version and commit, without changes of its own.", CertifiedOnly, (*inspection).suiteKnown},
 	{"C07", "The networks were proven apart before anything ran, or on clusters of others by INST-14; and no preflight check failed.", CertifiedOnly, (*inspection).isolated},
 	{"C08", "The images of the mesh are named by digest.", CertifiedOnly, (*inspection).digests},
-	{"C09", "The profile is core or larger, and all of its core behaviours are conformant or skipped for the version.", CertifiedOnly, (*inspection).coreHolds},
+	{"C09", "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version.", CertifiedOnly, (*inspection).coreHolds},
 	{"S01", "The bundle's sums and verdicts are signed by the key.", WhenAsked, (*inspection).signed},
 }
 
@@ -157,7 +157,7 @@ type inspection struct {
 
 	yamlErr   error
 	schemaErr error
-	report    *v1alpha1.ConformanceReport
+	report    *v1alpha2.ConformanceReport
 }
 
 // Verify checks a bundle against all rules, offline. The error is set only when the directory cannot be read at all; everything else is a finding.
@@ -201,7 +201,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (*Verification, er
 			f.Status, f.Message = NotChecked, "no key was given"
 		case (r.For == NeedsReport || r.For == CertifiedOnly || r.For == WhenAsked) && in.report == nil:
 			f.Status, f.Message = NotChecked, "the report cannot be read"
-		case r.For == CertifiedOnly && in.report.Mode != v1alpha1.ModeCertified:
+		case r.For == CertifiedOnly && in.report.Mode != v1alpha2.ModeCertified:
 			f.Status, f.Message = NotChecked, "the bundle does not say that it is certified"
 		default:
 			if wrong := r.check(in); len(wrong) > 0 {
@@ -214,7 +214,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) (*Verification, er
 }
 
 // Certifiable says which rules of certified bundles a run would break that can be told from the head of its report, before it begins.
-func Certifiable(head *v1alpha1.ConformanceReport) []Finding {
+func Certifiable(head *v1alpha2.ConformanceReport) []Finding {
 	in := &inspection{report: head}
 	var all []Finding
 	for _, r := range Rules {
@@ -448,7 +448,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-//go:embed api/v1alpha1/schema.json
+//go:embed api/v1alpha2/schema.json
 var schemaJSON []byte
 
 // Schema is the JSON schema of the report.
@@ -526,7 +526,7 @@ func (in *inspection) complete() (wrong []string) {
 			wrong = append(wrong, n+" is missing")
 		}
 	}
-	if in.report != nil && in.report.Mode == v1alpha1.ModeCertified {
+	if in.report != nil && in.report.Mode == v1alpha2.ModeCertified {
 		for _, n := range in.foreign {
 			if n != "README.md" {
 				wrong = append(wrong, n+" does not belong in a certified bundle")
@@ -583,14 +583,14 @@ func (in *inspection) finishedInTime() (wrong []string) {
 	return wrong
 }
 
-func (in *inspection) ownCatalogue() bool { return in.report.Catalogue.Digest == behaviors.Digest() }
+func (in *inspection) ownCatalog() bool { return in.report.Catalog.Digest == behaviors.Digest() }
 
-func (in *inspection) knownCatalogue() []string {
-	if in.ownCatalogue() && in.report.Catalogue.Behaviors == len(behaviors.All()) {
+func (in *inspection) knownCatalog() []string {
+	if in.ownCatalog() && in.report.Catalog.Behaviors == len(behaviors.All()) {
 		return nil
 	}
-	return []string{fmt.Sprintf("the report's catalogue %.20q with %d behaviours is not this release's %.20q with %d: verify it with the amc it was made with", in.report.Catalogue.Digest,
-		in.report.Catalogue.Behaviors, behaviors.Digest(), len(behaviors.All()))}
+	return []string{fmt.Sprintf("the report's catalog %.20q with %d behaviors is not this release's %.20q with %d: verify it with the amc it was made with", in.report.Catalog.Digest,
+		in.report.Catalog.Behaviors, behaviors.Digest(), len(behaviors.All()))}
 }
 
 func (in *inspection) everyID() (wrong []string) {
@@ -599,8 +599,8 @@ func (in *inspection) everyID() (wrong []string) {
 		switch {
 		case seen[id]:
 			wrong = append(wrong, fmt.Sprintf("%.40q stands twice", id))
-		case in.ownCatalogue() && behaviors.ByID(id) == nil:
-			wrong = append(wrong, fmt.Sprintf("%.40q is not in the catalogue", id))
+		case in.ownCatalog() && behaviors.ByID(id) == nil:
+			wrong = append(wrong, fmt.Sprintf("%.40q is not in the catalog", id))
 		}
 		seen[id] = true
 	}
@@ -611,14 +611,14 @@ func (in *inspection) everyID() (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%.40q is out of order", b.ID))
 		}
 		last = b.ID
-		if k := behaviors.ByID(b.ID); k != nil && in.ownCatalogue() && (b.Level != string(k.Level) || b.Promise != k.Promise || b.Chapter != k.Chapter().Prefix) {
-			wrong = append(wrong, b.ID+" has not the level, chapter and promise that the catalogue gives it")
+		if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && (b.Level != string(k.Level) || b.Promise != k.Promise || b.Chapter != k.Chapter().Prefix) {
+			wrong = append(wrong, b.ID+" has not the level, chapter and promise that the catalog gives it")
 		}
 	}
 	for _, id := range in.report.NotAutomated {
 		take(id)
 	}
-	if in.ownCatalogue() {
+	if in.ownCatalog() {
 		for _, b := range behaviors.All() {
 			if !seen[b.ID] {
 				wrong = append(wrong, b.ID+" is missing")
@@ -631,25 +631,25 @@ func (in *inspection) everyID() (wrong []string) {
 func (in *inspection) verdictsFit() (wrong []string) {
 	for _, b := range in.report.Behaviors {
 		say := func(what string) { wrong = append(wrong, oneLine(b.ID, 40)+" "+what) }
-		if (b.Verdict == v1alpha1.Skipped) != (b.Skip != nil) {
+		if (b.Verdict == v1alpha2.Skipped) != (b.Skip != nil) {
 			say("is skipped without a reason, or has a reason and is not skipped")
 		}
 		if b.Skip != nil && strings.TrimSpace(b.Skip.Reason) == "" {
 			say("is skipped without a reason")
 		}
 		switch b.Verdict {
-		case v1alpha1.NonConformant, v1alpha1.Unknown:
+		case v1alpha2.NonConformant, v1alpha2.Unknown:
 			if strings.TrimSpace(b.Message) == "" {
 				say("is " + string(b.Verdict) + " without a message")
 			}
-		case v1alpha1.Conformant:
+		case v1alpha2.Conformant:
 			if b.Attempts < 1 {
 				say("is conformant and never ran")
 			}
 			if b.Claims < 1 || b.Twins < 1 {
 				say(fmt.Sprintf("is conformant by %d claims and %d twins, each needs one at least", b.Claims, b.Twins))
 			}
-			if k := behaviors.ByID(b.ID); k != nil && in.ownCatalogue() && k.Outcomes != nil {
+			if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && k.Outcomes != nil {
 				if _, acceptable, known := k.Outcome(b.Outcome); !known || !acceptable {
 					say(fmt.Sprintf("is conformant with the outcome %.40q, which is not among the acceptable ones", b.Outcome))
 				}
@@ -670,7 +670,7 @@ func (in *inspection) recomputed() (wrong []string) {
 		x, _ := json.Marshal(a)
 		y, _ := json.Marshal(b)
 		if !bytes.Equal(x, y) {
-			wrong = append(wrong, fmt.Sprintf("%s says %s, the behaviours give %s", name, oneLine(string(x), 90), oneLine(string(y), 90)))
+			wrong = append(wrong, fmt.Sprintf("%s says %s, the behaviors give %s", name, oneLine(string(x), 90), oneLine(string(y), 90)))
 		}
 	}
 	differ("result", in.report.Result, again.Result)
@@ -688,17 +688,17 @@ func (in *inspection) claimsHold() (wrong []string) {
 	for _, f := range in.report.Features {
 		info := behaviors.Feature(f.Name)
 		switch {
-		case in.ownCatalogue() && !behaviors.IsFeature(info):
+		case in.ownCatalog() && !behaviors.IsFeature(info):
 			wrong = append(wrong, fmt.Sprintf("%.40q is no feature", f.Name))
 		case len(f.Behaviors) == 0:
 			wrong = append(wrong, f.Name+" is claimed and nothing of it ran")
 		}
 		for _, id := range f.Behaviors {
-			i := slices.IndexFunc(in.report.Behaviors, func(b v1alpha1.BehaviorResult) bool { return b.ID == id })
-			if i < 0 || in.report.Behaviors[i].Verdict != v1alpha1.Conformant {
+			i := slices.IndexFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })
+			if i < 0 || in.report.Behaviors[i].Verdict != v1alpha2.Conformant {
 				wrong = append(wrong, fmt.Sprintf("%s is claimed and %.40q is not conformant", f.Name, id))
 			}
-			if k := behaviors.ByID(id); in.ownCatalogue() && (k == nil || k.Feature != info) {
+			if k := behaviors.ByID(id); in.ownCatalog() && (k == nil || k.Feature != info) {
 				wrong = append(wrong, fmt.Sprintf("%.40q does not show %s", id, f.Name))
 			}
 		}
@@ -732,10 +732,10 @@ func (in *inspection) junitAgrees() []string {
 }
 
 // junitVerdicts reads the verdicts by id, a token at a time.
-func junitVerdicts(data []byte) (map[string]v1alpha1.Verdict, error) {
+func junitVerdicts(data []byte) (map[string]v1alpha2.Verdict, error) {
 	d := xml.NewDecoder(bytes.NewReader(data))
 	d.Strict = true
-	got := map[string]v1alpha1.Verdict{}
+	got := map[string]v1alpha2.Verdict{}
 	id, depth := "", 0
 	for {
 		t, err := d.Token()
@@ -762,13 +762,13 @@ func junitVerdicts(data []byte) (map[string]v1alpha1.Verdict, error) {
 				if _, twice := got[id]; twice || id == "" {
 					return nil, fmt.Errorf("the id %.40q stands twice or is empty", id)
 				}
-				got[id] = v1alpha1.Conformant
+				got[id] = v1alpha2.Conformant
 			case "failure":
-				got[id] = v1alpha1.NonConformant
+				got[id] = v1alpha2.NonConformant
 			case "error":
-				got[id] = v1alpha1.Unknown
+				got[id] = v1alpha2.Unknown
 			case "skipped":
-				got[id] = v1alpha1.Skipped
+				got[id] = v1alpha2.Skipped
 			}
 		case xml.EndElement:
 			depth--
@@ -790,7 +790,7 @@ func (in *inspection) evidenceFits() (wrong []string) {
 	for _, n := range in.names {
 		if rest, ok := strings.CutPrefix(n, EvidenceDir+"/"); ok {
 			if id, _, below := strings.Cut(rest, "/"); !below || !ids[id] {
-				wrong = append(wrong, fmt.Sprintf("%.80q is evidence for no behaviour", n))
+				wrong = append(wrong, fmt.Sprintf("%.80q is evidence for no behavior", n))
 			}
 		}
 	}
@@ -904,8 +904,8 @@ func (in *inspection) suiteKnown() (wrong []string) {
 
 func (in *inspection) isolated() (wrong []string) {
 	// Whoever does not own the nodes cannot probe from them; the spec probes from pods.
-	spec := in.report.Environment.Provider == "existing" && slices.ContainsFunc(in.report.Behaviors, func(b v1alpha1.BehaviorResult) bool {
-		return b.ID == "INST-14" && b.Verdict == v1alpha1.Conformant
+	spec := in.report.Environment.Provider == "existing" && slices.ContainsFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool {
+		return b.ID == "INST-14" && b.Verdict == v1alpha2.Conformant
 	})
 	if i := in.report.Isolation; i == nil && !spec || i != nil && !i.Proven {
 		wrong = append(wrong, "the isolation of the networks is not proven")
@@ -934,10 +934,10 @@ func (in *inspection) coreHolds() (wrong []string) {
 	switch behaviors.Profile(in.report.Profile) {
 	case behaviors.ProfileCore, behaviors.ProfileExtended, behaviors.ProfileAll:
 	default:
-		wrong = append(wrong, fmt.Sprintf("the profile %.40q does not run the core behaviours", in.report.Profile))
+		wrong = append(wrong, fmt.Sprintf("the profile %.40q does not run the core behaviors", in.report.Profile))
 	}
 	for _, b := range in.report.Behaviors {
-		if b.Level != string(behaviors.Core) || b.Verdict == v1alpha1.Conformant || b.Skip != nil && b.Skip.Class == string(plan.ClassVersion) {
+		if b.Level != string(behaviors.Core) || b.Verdict == v1alpha2.Conformant || b.Skip != nil && b.Skip.Class == string(plan.ClassVersion) {
 			continue
 		}
 		how := string(b.Verdict)

@@ -22,8 +22,8 @@ import (
 	"time"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 var testNow = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
@@ -33,11 +33,11 @@ func goodBundle(t testing.TB) string {
 	t.Helper()
 	p := testPlan(t, behaviors.ProfileCore, plan.Filters{})
 	head := testHead()
-	head.Mode = v1alpha1.ModeCertified
-	head.Implementation = v1alpha1.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com", "@example/mesh"}}
-	head.Isolation = &v1alpha1.Isolation{Proven: true, At: head.Date, Probes: []v1alpha1.IsolationProbe{{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}}}
-	head.Preflight = []v1alpha1.Check{{Name: "memory", Status: "ok"}}
-	head.Leaks = &v1alpha1.Leaks{Clean: true}
+	head.Mode = v1alpha2.ModeCertified
+	head.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com", "@example/mesh"}}
+	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}}}
+	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: "ok"}}
+	head.Leaks = &v1alpha2.Leaks{Clean: true}
 	b, err := Open(t.TempDir(), head, p)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func goodBundle(t testing.TB) string {
 	if err := b.Attach(GinkgoFile, []byte("[]\n")); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha1.Success {
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
 		t.Fatal(result, err)
 	}
 	return b.Dir()
@@ -81,7 +81,7 @@ func reseal(t testing.TB, dir string) {
 }
 
 // forge changes the report, renders what follows from it and sums up again; the counts are left as the change left them.
-func forge(t testing.TB, dir string, change func(*v1alpha1.ConformanceReport)) {
+func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
 	r := readTest(t, dir)
 	change(r)
@@ -105,8 +105,8 @@ func replaceIn(t testing.TB, dir, name, old, now string) {
 	}
 }
 
-func result(r *v1alpha1.ConformanceReport, id string) *v1alpha1.BehaviorResult {
-	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha1.BehaviorResult) bool { return b.ID == id })]
+func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
+	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })]
 }
 
 // fixtures break exactly the rule they are named for: each takes the good bundle and does one thing to it.
@@ -146,69 +146,69 @@ var fixtures = map[string]struct {
 		reseal(t, dir)
 	}},
 	"R03": {"the run was not finished", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Finished = false })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Finished = false })
 	}},
-	"R04": {"the catalogue is another one", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Catalogue.Digest = "sha256:" + strings.Repeat("a", 64) })
+	"R04": {"the catalog is another one", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Catalog.Digest = "sha256:" + strings.Repeat("a", 64) })
 	}},
 	"R05": {"a promise is softened", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
 			result(r, "GW-01").Promise = "An east-west gateway may drop plaintext."
 		})
 	}},
-	"R06": {"a behaviour is conformant and never ran", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { result(r, "GW-01").Attempts = 0 })
+	"R06": {"a behavior is conformant and never ran", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { result(r, "GW-01").Attempts = 0 })
 	}},
 	"R07": {"a count is one higher", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Summary.Conformant++ })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Summary.Conformant++ })
 	}},
 	"R08": {"a feature is claimed and nothing of it ran", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) {
-			r.Features = []v1alpha1.Feature{{Name: string(behaviors.FeatureTracing)}}
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Features = []v1alpha2.Feature{{Name: string(behaviors.FeatureTracing)}}
 		})
 	}},
 	"R09": {"junit.xml tells of a failure that the report does not", func(t testing.TB, dir string) {
 		replaceIn(t, dir, JUnitFile, "</testcase>", "<failure message=\"m\"></failure></testcase>")
 		reseal(t, dir)
 	}},
-	"R10": {"the report names evidence of another behaviour", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) {
+	"R10": {"the report names evidence of another behavior", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
 			result(r, "GW-01").Evidence = []string{"evidence/LB-01/calls.txt"}
 		})
 	}},
 	"R11": {"the Istio version is too old", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Environment.Istio = "1.20.3" })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Istio = "1.20.3" })
 	}},
 	"C01": {"the run was focused", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Filters.Include = []string{"LB"} })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} })
 	}},
-	"C02": {"a behaviour took two attempts", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { result(r, "LB-01").Attempts = 2 })
+	"C02": {"a behavior took two attempts", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Attempts = 2 })
 	}},
 	"C03": {"something stands in for ztunnel", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) {
-			r.Environment.StandIns = []v1alpha1.StandIn{{Name: "ztunnel", What: "nodeproxy"}}
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy"}}
 		})
 	}},
 	"C04": {"the check for leftovers did not run", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Leaks = nil })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Leaks = nil })
 	}},
 	"C05": {"the implementation's version is a branch", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Implementation.Version = "main" })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = "main" })
 	}},
 	"C06": {"the suite had changes of its own", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Suite.Dirty = true })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Suite.Dirty = true })
 	}},
 	"C07": {"the isolation is not proven", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Isolation.Proven = false })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Isolation.Proven = false })
 	}},
 	"C08": {"an image has no digest", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { r.Environment.Images[0].Digest = "latest" })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Images[0].Digest = "latest" })
 	}},
-	"C09": {"a core behaviour is skipped for the topology", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) {
+	"C09": {"a core behavior is skipped for the topology", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
 			b := result(r, "LB-01")
-			*b = v1alpha1.BehaviorResult{ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Verdict: v1alpha1.Skipped, Skip: &v1alpha1.Skip{Class: "topology", Reason: "one cluster"}, Evidence: b.Evidence}
+			*b = v1alpha2.BehaviorResult{ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "topology", Reason: "one cluster"}, Evidence: b.Evidence}
 			Summarize(r)
 		})
 	}},
@@ -349,7 +349,7 @@ func TestSignatures(t *testing.T) {
 			}
 			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
 			copied := copyBundle(t, dir)
-			forge(t, copied, func(r *v1alpha1.ConformanceReport) { r.Seed++ })
+			forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
 			if got := broken(verifyTest(t, copied, k)); !slices.Equal(got, []string{"S01"}) {
 				t.Errorf("after a change: %v", got)
 			}
@@ -511,12 +511,12 @@ func TestHostileBundles(t *testing.T) {
 // On clusters of others there is no proof before the run: the spec that shows the same stands for it, unless a proof says otherwise.
 func TestIsolationOnClustersOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*v1alpha1.ConformanceReport)
+		change func(*v1alpha2.ConformanceReport)
 		ok     bool
 	}{
-		"by the spec": {func(r *v1alpha1.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, true},
-		"on our own":  {func(r *v1alpha1.ConformanceReport) { r.Isolation = nil }, false},
-		"disproved":   {func(r *v1alpha1.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, false},
+		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, true},
+		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, false},
+		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, false},
 	} {
 		dir := goodBundle(t)
 		forge(t, dir, c.change)
@@ -550,7 +550,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add([]byte("apiVersion: amc.ambient.test/v1alpha1\nkind: ConformanceReport\nbehaviors: [{id: LB-01, level: core, verdict: skipped, skip: {class: user, reason: \"\\x7f\\u2028\"}}]\n"))
+	f.Add([]byte("apiVersion: amc.ambient.test/v1alpha2\nkind: ConformanceReport\nbehaviors: [{id: LB-01, level: core, verdict: skipped, skip: {class: user, reason: \"\\x7f\\u2028\"}}]\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? {a: b}\n: c\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -587,12 +587,12 @@ func FuzzJUnit(f *testing.F) {
 
 // A verdict of conformant stands on something that was claimed, and on something that could have shown it wrong.
 func TestConformantNeedsClaimAndTwin(t *testing.T) {
-	for name, spoil := range map[string]func(*v1alpha1.BehaviorResult){
-		"no claim": func(b *v1alpha1.BehaviorResult) { b.Claims = 0 },
-		"no twin":  func(b *v1alpha1.BehaviorResult) { b.Twins = 0 },
+	for name, spoil := range map[string]func(*v1alpha2.BehaviorResult){
+		"no claim": func(b *v1alpha2.BehaviorResult) { b.Claims = 0 },
+		"no twin":  func(b *v1alpha2.BehaviorResult) { b.Twins = 0 },
 	} {
 		dir := goodBundle(t)
-		forge(t, dir, func(r *v1alpha1.ConformanceReport) { spoil(result(r, "GW-01")) })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { spoil(result(r, "GW-01")) })
 		if got := broken(verifyTest(t, dir, nil)); !slices.Equal(got, []string{"R06"}) {
 			t.Errorf("%s: broken %v, want R06", name, got)
 		}

@@ -39,7 +39,7 @@ type Options struct {
 	Parallel int
 	// Seed of the specs' order; 0 = Ginkgo's own, from the clock.
 	Seed int64
-	// Skip says why a behaviour is not run; nil runs all.
+	// Skip says why a behavior is not run; nil runs all.
 	Skip func(id string) (reason string, skip bool)
 	// Record is told each result as soon as it is there, before the spec cleans up; from several goroutines when specs run side by side.
 	Record func(ctx context.Context, r prove.Result)
@@ -63,7 +63,7 @@ type Summary struct {
 }
 
 // Run runs the specs against the fleet. The error is set when they could not begin: authoring mistakes, or the standing workloads could not be made.
-// When ctx is cancelled, the specs under way end as unknown and clean up, and no other begins.
+// When ctx is canceled, the specs under way end as unknown and clean up, and no other begins.
 func Run(ctx context.Context, t ginkgo.GinkgoTestingT, o Options) (*Summary, error) {
 	if err := prove.Check(); err != nil {
 		return nil, fmt.Errorf("authoring mistakes:\n%w", err)

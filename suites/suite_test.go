@@ -23,7 +23,7 @@ var (
 	parallel  = flag.Int("side-by-side", 1, "how many specs may be under way at once")
 )
 
-// TestAuthoring needs no cluster: the catalogue and the specs agree.
+// TestAuthoring needs no cluster: the catalog and the specs agree.
 func TestAuthoring(t *testing.T) {
 	if err := prove.Check(); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 // Modes of Options.

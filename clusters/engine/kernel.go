@@ -60,7 +60,7 @@ type errNotTried struct{ why string }
 
 func (e errNotTried) Error() string { return e.why }
 
-// try returns nil when the feature worked, errNotTried when nothing could be learnt.
+// try returns nil when the feature worked, errNotTried when nothing could be learned.
 func (f feature) try(ctx context.Context, h host) error {
 	switch {
 	case f.program == "":

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ambient.test/conformance/clusters/apt"
-	"ambient.test/conformance/framework/progress"
 	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/internal/progress"
 )
 
 const (

@@ -1,6 +1,6 @@
 // Package existing describes clusters that somebody else made and owns.
 //
-// Everything is learnt through the API servers: which networks, gateways and versions there are. Nothing is changed, neither in the clusters nor in the
+// Everything is learned through the API servers: which networks, gateways and versions there are. Nothing is changed, neither in the clusters nor in the
 // user's kubeconfig; only a fleet file and a private copy of each context are written. What is not ours to change is skipped by the plan.
 package existing
 

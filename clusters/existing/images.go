@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/ztunnel"
 )
 
@@ -207,7 +207,7 @@ func judgeProxy(bootstrap []byte) string {
 }
 
 func ask(ctx context.Context, c *mesh.Cluster, p *corev1.Pod, port, path string) ([]byte, error) {
-	way := podnet.Open(c, p.Namespace, p.Name)
+	way := portforward.Open(c, p.Namespace, p.Name)
 	defer way.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pod:"+port+path, nil)
 	if err != nil {

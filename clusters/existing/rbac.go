@@ -71,9 +71,9 @@ func RBAC(o Rights) []Grant {
 		return Grant{Object: &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}}}
 	}
 	known := append([]string{istiod.Namespace, metav1.NamespaceSystem}, o.Namespaces...)
-	labelled := o.Namespaces
+	labeled := o.Namespaces
 	if o.MeshAdmin {
-		labelled = append([]string{istiod.Namespace}, labelled...)
+		labeled = append([]string{istiod.Namespace}, labeled...)
 	}
 	everywhere, why := rules([]right{
 		{"networks are labels of namespaces; the uid of kube-system tells clusters apart", "", "namespaces", "get", known},
@@ -82,7 +82,7 @@ func RBAC(o Rights) []Grant {
 		{"the gateways and their addresses", "gateway.networking.k8s.io", "gateways", "list", nil},
 		{"whether the clusters give their services the same addresses", "networking.k8s.io", "servicecidrs", "get", []string{defaultServiceCIDR}},
 		{"version and channel of the Gateway API, for the report", "apiextensions.k8s.io", "customresourcedefinitions", "get", []string{"gateways.gateway.networking.k8s.io"}},
-		{"labels of its own namespaces", "", "namespaces", "patch", labelled},
+		{"labels of its own namespaces", "", "namespaces", "patch", labeled},
 	})
 	all := []Grant{
 		namespace(Account),

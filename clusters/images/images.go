@@ -27,7 +27,7 @@ import (
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images/dag"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 // Modes: where images come from.

@@ -11,7 +11,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 // belongings are the objects of the engine that carry a run's id in label and name.

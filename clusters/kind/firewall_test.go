@@ -185,17 +185,17 @@ func TestFirewall(t *testing.T) {
 
 func firewall(t *testing.T, own, transit string) {
 	_, nodes := designed(t, Options{}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
-	node, pod, other, uplink, neighbour := newPlace(t), newPlace(t), newPlace(t), newPlace(t), newPlace(t)
+	node, pod, other, uplink, neighbor := newPlace(t), newPlace(t), newPlace(t), newPlace(t), newPlace(t)
 	link(node, own, "10.89.17.2/24", uplink, "up", "10.89.17.1/24")
 	link(node, transit, "10.89.16.11/24", other, "eth1", "10.89.16.12/24")
 	link(node, "vethpod", "10.10.0.1/24", pod, "eth0", "10.10.0.2/24")
-	link(node, "vethnext", "10.10.1.1/24", neighbour, "eth0", "10.10.1.2/24")
+	link(node, "vethnext", "10.10.1.1/24", neighbor, "eth0", "10.10.1.2/24")
 	node.in(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
 	node.route("0.0.0.0/0", "10.89.17.1")
 	pod.route("0.0.0.0/0", "10.10.0.1")
-	neighbour.route("0.0.0.0/0", "10.10.1.1")
+	neighbor.route("0.0.0.0/0", "10.10.1.1")
 	other.route("10.89.16.100/32", "10.89.16.11") // what MetalLB's ARP does
-	other.route("10.0.0.0/8", "10.89.16.11")      // a neighbour that tries
+	other.route("10.0.0.0/8", "10.89.16.11")      // a neighbor that tries
 	uplink.route("10.0.0.0/8", "10.89.17.2")
 	// What kube-proxy and the CNI plugin do: a gateway's service, a node port, masquerading.
 	node.rules(`table ip kube {
@@ -220,7 +220,7 @@ func firewall(t *testing.T, own, transit string) {
 	for _, p := range []string{"6443", "10250"} {
 		node.serve(":" + p)
 	}
-	neighbour.serve(":8080")
+	neighbor.serve(":8080")
 	for _, p := range []string{"6443", "15008"} {
 		other.serve(":" + p)
 	}

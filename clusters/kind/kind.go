@@ -26,7 +26,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 // FleetFile is the name of the fleet file in Options.Dir.

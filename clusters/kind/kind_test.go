@@ -20,7 +20,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

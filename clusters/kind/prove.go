@@ -49,7 +49,7 @@ func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) {
 	defer cancel()
 	e := of(f)
 	sites := make([]*site, len(f.Clusters))
-	defer func() { // also when cancelled: what was laid out is taken away
+	defer func() { // also when canceled: what was laid out is taken away
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		var all errgroup.Group

@@ -20,7 +20,7 @@ import (
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 func benchCommand() *cobra.Command {
@@ -46,7 +46,7 @@ func benchCommand() *cobra.Command {
 			if r, err := reports.ReadReport(filepath.Join(artifacts, reports.ReportFile)); err == nil {
 				ran, facts, sum := 0, 0, 0.0
 				for _, b := range r.Behaviors {
-					if b.Verdict != v1alpha1.Skipped && b.Seconds > 0 {
+					if b.Verdict != v1alpha2.Skipped && b.Seconds > 0 {
 						ran++
 						facts += b.Claims + b.Twins
 						sum += b.Seconds

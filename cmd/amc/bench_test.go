@@ -12,18 +12,18 @@ import (
 	"time"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// bigBundle is a closed bundle of n behaviours and some MiB of evidence, in files of 100 KiB. Its catalogue is none of ours: ours is not so large.
+// bigBundle is a closed bundle of n behaviors and some MiB of evidence, in files of 100 KiB. Its catalog is none of ours: ours is not so large.
 func bigBundle(b *testing.B, n, mib int) string {
 	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true, SameAddresses: true}, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	open, err := reports.Open(b.TempDir(), v1alpha1.ConformanceReport{RunID: "bench", Mode: v1alpha1.ModeConformance, Suite: v1alpha1.Suite{Version: "devel"}, Environment: v1alpha1.Environment{Istio: "1.31.0"}}, p)
+	open, err := reports.Open(b.TempDir(), v1alpha2.ConformanceReport{RunID: "bench", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"}, Environment: v1alpha2.Environment{Istio: "1.31.0"}}, p)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,12 +32,12 @@ func bigBundle(b *testing.B, n, mib int) string {
 	r.Finished, r.Behaviors = true, nil
 	for i := range n {
 		c := behaviors.Chapters[i*len(behaviors.Chapters)/n]
-		r.Behaviors = append(r.Behaviors, v1alpha1.BehaviorResult{
-			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalogue that is forty times as large as ours.", Verdict: v1alpha1.Conformant,
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{
+			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalog that is forty times as large as ours.", Verdict: v1alpha2.Conformant,
 			Attempts: 1, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
 		})
 	}
-	r.Catalogue = v1alpha1.Catalogue{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}
+	r.Catalog = v1alpha2.Catalog{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}
 	r.NotAutomated = nil
 	data, err := reports.Encode(&r)
 	if err != nil {
@@ -69,7 +69,7 @@ func bigBundle(b *testing.B, n, mib int) string {
 	return dir
 }
 
-// BenchmarkList is how long the whole command, cluster libraries and all, takes to start and list the catalogue, and how often as long as the shell takes to
+// BenchmarkList is how long the whole command, cluster libraries and all, takes to start and list the catalog, and how often as long as the shell takes to
 // start and do nothing. The aim is 50 ms; `GODEBUG=inittrace=1 amc list` says which package costs what.
 func BenchmarkList(b *testing.B) {
 	name := build(b)
@@ -100,7 +100,7 @@ func build(b *testing.B) string {
 	return name
 }
 
-// BenchmarkVerify holds `amc verify` of 10,000 behaviours and 200 MiB of evidence against sha256sum of the same files, each as a process of its own.
+// BenchmarkVerify holds `amc verify` of 10,000 behaviors and 200 MiB of evidence against sha256sum of the same files, each as a process of its own.
 func BenchmarkVerify(b *testing.B) {
 	name := build(b)
 	dir := bigBundle(b, 10_000, 200)
@@ -109,7 +109,7 @@ func BenchmarkVerify(b *testing.B) {
 	for b.Loop() {
 		begin := time.Now()
 		c := exec.Command(name, "verify", dir)
-		out, _ := c.CombinedOutput() // that the catalogue is unknown breaks a rule
+		out, _ := c.CombinedOutput() // that the catalog is unknown breaks a rule
 		verify += time.Since(begin)
 		if n := strings.Count(string(out), "  broken  "); n != 1 || !strings.Contains(string(out), "R04   broken") {
 			b.Fatalf("rules other than R04 are broken:\n%s", out)

@@ -12,9 +12,9 @@ import (
 	"testing"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // amc runs the command in this process and returns what it printed and its exit code.
@@ -91,7 +91,7 @@ func TestListFilters(t *testing.T) {
 	} {
 		got, want := listed(t, c.args...), count(c.keep)
 		if len(got) != want || want == 0 {
-			t.Errorf("%v: %d behaviours, want %d", c.args, len(got), want)
+			t.Errorf("%v: %d behaviors, want %d", c.args, len(got), want)
 		}
 		for _, id := range got {
 			if !c.keep(behaviors.ByID(id)) {
@@ -126,7 +126,7 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"list", "-o", "xml"}, "choose of table, json, markdown"},
 		{[]string{"explain"}, "arg"},
 		{[]string{"explain", "LB"}, "`amc list LB`"},
-		{[]string{"explain", "nothing"}, "no behaviour"},
+		{[]string{"explain", "nothing"}, "no behavior"},
 		{[]string{"plan", "--profile", "quick"}, "smoke, core"},
 		{[]string{"plan", "--clusters", "2", "--networks", "3"}, "cannot be"},
 		{[]string{"plan", "--have", "luck"}, "waypoints"},
@@ -195,7 +195,7 @@ images:
 			t.Fatal(err)
 		}
 		if n := len(d.Run) + len(d.Skip) + len(d.NotAutomated); n != len(behaviors.All()) {
-			t.Fatalf("%d behaviours in the plan", n)
+			t.Fatalf("%d behaviors in the plan", n)
 		}
 		return d
 	}
@@ -247,16 +247,16 @@ func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	head := v1alpha1.ConformanceReport{
-		RunID: "abc", Mode: v1alpha1.ModeConformance, Suite: v1alpha1.Suite{Version: "devel"},
-		Environment: v1alpha1.Environment{Istio: "1.31.0", Clusters: []v1alpha1.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}},
+	head := v1alpha2.ConformanceReport{
+		RunID: "abc", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"},
+		Environment: v1alpha2.Environment{Istio: "1.31.0", Clusters: []v1alpha2.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}},
 	}
 	b, err := reports.Open(t.TempDir(), head, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range p.Run {
-		x := v1alpha1.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha1.Conformant, Seconds: 1, Claims: 1, Twins: 1}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1, Claims: 1, Twins: 1}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}
@@ -357,7 +357,7 @@ func TestRenderFinishesAKilledRun(t *testing.T) {
 func TestDiff(t *testing.T) {
 	a := madeBundle(t, nil)
 	b := madeBundle(t, func(b *reports.Bundle) {
-		if err := b.Record(v1alpha1.BehaviorResult{ID: "LB-01", Verdict: v1alpha1.NonConformant, Message: "seen: cluster1 40 of 40"}); err != nil {
+		if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: "seen: cluster1 40 of 40"}); err != nil {
 			t.Fatal(err)
 		}
 	})

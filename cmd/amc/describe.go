@@ -22,16 +22,16 @@ import (
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // head is what a report says before anything was asked of the clusters.
-func head(f *mesh.Fleet, p *plan.Plan, o runOptions) v1alpha1.ConformanceReport {
-	r := v1alpha1.ConformanceReport{
+func head(f *mesh.Fleet, p *plan.Plan, o runOptions) v1alpha2.ConformanceReport {
+	r := v1alpha2.ConformanceReport{
 		RunID: f.RunID, Mode: mode(p.Profile), Seed: o.seed, Suite: suite(debug.ReadBuildInfo()), Isolation: isolation(f.Isolation),
-		Timeouts: []v1alpha1.Timeout{
+		Timeouts: []v1alpha2.Timeout{
 			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.times.Hold.Seconds()},
 			{Name: "settle", Seconds: o.times.Settle.Seconds()}, {Name: "spec", Seconds: o.times.Spec.Seconds()},
 		},
@@ -41,8 +41,8 @@ func head(f *mesh.Fleet, p *plan.Plan, o runOptions) v1alpha1.ConformanceReport 
 }
 
 // suite is the version of this program as the Go toolchain knows it.
-func suite(i *debug.BuildInfo, ok bool) v1alpha1.Suite {
-	s := v1alpha1.Suite{Version: "devel"}
+func suite(i *debug.BuildInfo, ok bool) v1alpha2.Suite {
+	s := v1alpha2.Suite{Version: "devel"}
 	if !ok {
 		return s
 	}
@@ -60,20 +60,20 @@ func suite(i *debug.BuildInfo, ok bool) v1alpha1.Suite {
 	return s
 }
 
-func isolation(i *mesh.Isolation) *v1alpha1.Isolation {
+func isolation(i *mesh.Isolation) *v1alpha2.Isolation {
 	if i == nil {
 		return nil
 	}
-	out := &v1alpha1.Isolation{Proven: i.Proven, At: i.At, Rejected: rejections(i.Rejected)}
+	out := &v1alpha2.Isolation{Proven: i.Proven, At: i.At, Rejected: rejections(i.Rejected)}
 	for _, p := range i.Probes {
-		out.Probes = append(out.Probes, v1alpha1.IsolationProbe{From: p.From, To: p.To, Address: p.Address, Control: p.Control, Reached: p.Reached, Answered: p.Answered, OK: p.OK})
+		out.Probes = append(out.Probes, v1alpha2.IsolationProbe{From: p.From, To: p.To, Address: p.Address, Control: p.Control, Reached: p.Reached, Answered: p.Answered, OK: p.OK})
 	}
 	return out
 }
 
-func rejections(counts map[string]int64) (all []v1alpha1.Rejected) {
+func rejections(counts map[string]int64) (all []v1alpha2.Rejected) {
 	for _, c := range slices.Sorted(maps.Keys(counts)) {
-		all = append(all, v1alpha1.Rejected{Cluster: c, Packets: counts[c]})
+		all = append(all, v1alpha2.Rejected{Cluster: c, Packets: counts[c]})
 	}
 	return all
 }
@@ -102,17 +102,17 @@ func survey(ctx context.Context, f *mesh.Fleet) (map[string]*install.Info, error
 
 // describe fills in the environment: what the fleet file says and, where the clusters were asked, what they are. A value that is the same in all clusters
 // is said once.
-func describe(e *v1alpha1.Environment, f *mesh.Fleet, seen map[string]*install.Info) {
-	*e = v1alpha1.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
+func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.Info) {
+	*e = v1alpha2.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
 	for _, c := range f.Clusters {
-		x := v1alpha1.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
+		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
 		if i := seen[c.Name]; i != nil {
 			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.Kernel), cmp.Or(e.Arch, i.Arch)
 			x.Nodes, x.Kubernetes, x.Istio = i.Nodes, i.Kubernetes, i.Istio
 		}
 		e.Clusters = append(e.Clusters, x)
 	}
-	same := func(of func(*v1alpha1.Cluster) *string) {
+	same := func(of func(*v1alpha2.Cluster) *string) {
 		for _, c := range e.Clusters {
 			if *of(&c) != *of(&e.Clusters[0]) {
 				return
@@ -126,28 +126,28 @@ func describe(e *v1alpha1.Environment, f *mesh.Fleet, seen map[string]*install.I
 		e.Istio = cmp.Or(f.Istio, e.Clusters[0].Istio)
 		e.Facts = append(e.Facts, facet(seen, "istiod", func(i *install.Info) string { return i.Istio })...)
 	}
-	same(func(c *v1alpha1.Cluster) *string { return &c.Kubernetes })
-	same(func(c *v1alpha1.Cluster) *string { return &c.Istio })
+	same(func(c *v1alpha2.Cluster) *string { return &c.Kubernetes })
+	same(func(c *v1alpha2.Cluster) *string { return &c.Istio })
 	e.Facts = append(e.Facts, facet(seen, "container runtime", func(i *install.Info) string { return i.Runtime })...)
 	e.Facts = append(e.Facts, facet(seen, "mesh config", func(i *install.Info) string {
 		b, _ := json.Marshal(i.MeshConfig) // it came from YAML and has no cycles
 		return string(reports.Redact(b))
 	})...)
 	e.Facts = append(e.Facts, facet(seen, "trust domain", func(i *install.Info) string { return i.TrustDomain })...)
-	slices.SortStableFunc(e.Facts, func(a, b v1alpha1.NamedValue) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(e.Facts, func(a, b v1alpha2.NamedValue) int { return strings.Compare(a.Name, b.Name) })
 	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.IstiodEnv }) {
-		e.IstiodFlags = append(e.IstiodFlags, v1alpha1.Flag{Name: x.name, Value: string(reports.Redact([]byte(x.value))), Cluster: x.cluster})
+		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(reports.Redact([]byte(x.value))), Cluster: x.cluster})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
 		i := f.Images[name]
-		e.Images = append(e.Images, v1alpha1.Image{Name: name, Ref: i.Ref, Digest: i.Digest, Source: i.Source})
+		e.Images = append(e.Images, v1alpha2.Image{Name: name, Ref: i.Ref, Digest: i.Digest, Source: i.Source})
 		if i.StandIn != "" {
-			e.StandIns = append(e.StandIns, v1alpha1.StandIn{Name: name, What: i.StandIn})
+			e.StandIns = append(e.StandIns, v1alpha2.StandIn{Name: name, What: i.StandIn})
 		}
 	}
 	// What runs, as the clusters say, beside what was asked for.
 	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.Images }) {
-		image := v1alpha1.Image{Name: "istio-system/" + x.name, Digest: digest.FindString(x.value), Source: "found"}
+		image := v1alpha2.Image{Name: "istio-system/" + x.name, Digest: digest.FindString(x.value), Source: "found"}
 		if x.cluster != "" {
 			image.Name += " in " + x.cluster
 		}
@@ -156,7 +156,7 @@ func describe(e *v1alpha1.Environment, f *mesh.Fleet, seen map[string]*install.I
 		}
 		e.Images = append(e.Images, image)
 	}
-	slices.SortStableFunc(e.Images, func(a, b v1alpha1.Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(e.Images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })
 }
 
 var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
@@ -192,7 +192,7 @@ func merged(seen map[string]*install.Info, of func(*install.Info) map[string]str
 }
 
 // facet is one fact of the clusters.
-func facet(seen map[string]*install.Info, name string, of func(*install.Info) string) (facts []v1alpha1.NamedValue) {
+func facet(seen map[string]*install.Info, name string, of func(*install.Info) string) (facts []v1alpha2.NamedValue) {
 	for _, x := range merged(seen, func(i *install.Info) map[string]string { return map[string]string{name: of(i)} }) {
 		if x.value == "" {
 			continue
@@ -200,17 +200,17 @@ func facet(seen map[string]*install.Info, name string, of func(*install.Info) st
 		if x.cluster != "" {
 			name = x.name + " of " + x.cluster
 		}
-		facts = append(facts, v1alpha1.NamedValue{Name: name, Value: x.value})
+		facts = append(facts, v1alpha2.NamedValue{Name: name, Value: x.value})
 	}
 	return facts
 }
 
 // host is this machine, and the engine of a fleet that runs on it.
-func host(known *v1alpha1.Host, f *mesh.Fleet) *v1alpha1.Host {
+func host(known *v1alpha2.Host, f *mesh.Fleet) *v1alpha2.Host {
 	if known != nil {
 		return known
 	}
-	h := &v1alpha1.Host{CPUs: runtime.NumCPU(), MemoryMB: memoryMB()}
+	h := &v1alpha2.Host{CPUs: runtime.NumCPU(), MemoryMB: memoryMB()}
 	if f.Kind != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
@@ -238,21 +238,21 @@ func memoryMB() int64 {
 }
 
 // machine looks at the machine that carries a fleet of ours.
-func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha1.Check) {
+func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
 	e := &engine.Engine{Host: f.Kind.DockerHost, Local: strings.HasPrefix(f.Kind.DockerHost, "unix://")}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	root, err := e.Output(ctx, "info", "--format", "{{.DockerRootDir}}")
 	if err != nil {
-		return []v1alpha1.Check{{Name: "engine", Status: "fail", Detail: fmt.Sprintf("the container engine does not answer: %v", err), Fix: "run `amc up`, which starts it again"}}
+		return []v1alpha2.Check{{Name: "engine", Status: "fail", Detail: fmt.Sprintf("the container engine does not answer: %v", err), Fix: "run `amc up`, which starts it again"}}
 	}
 	e.DataRoot = strings.TrimSpace(root)
 	cache, err := cacheDir()
 	if err != nil {
-		return []v1alpha1.Check{{Name: "cache", Status: "fail", Detail: err.Error()}}
+		return []v1alpha2.Check{{Name: "cache", Status: "fail", Detail: err.Error()}}
 	}
 	for _, c := range engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache}) {
-		checks = append(checks, v1alpha1.Check{Name: c.Name, Status: string(c.Status), Detail: c.Detail, Fix: c.Fix})
+		checks = append(checks, v1alpha2.Check{Name: c.Name, Status: string(c.Status), Detail: c.Detail, Fix: c.Fix})
 	}
 	return checks
 }

@@ -96,7 +96,7 @@ func TestCommandsInDocs(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("only %d commands were found: the expression above is wrong", seen)
 	}
-	for _, wrong := range []string{"plan --colour red", "vrify bundle", "verify", "matrix now"} {
+	for _, wrong := range []string{"plan --color red", "vrify bundle", "verify", "matrix now"} {
 		if understood(fields(wrong)) == nil {
 			t.Errorf("amc %s is understood", wrong)
 		}

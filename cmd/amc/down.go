@@ -16,7 +16,7 @@ import (
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 func downCommand() *cobra.Command {

@@ -8,14 +8,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 )
 
 func explainCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:               "explain ID...",
-		Short:             "say all that is known of a behaviour: promise, quote, proof, hazards, how to see it by hand",
+		Short:             "say all that is known of a behavior: promise, quote, proof, hazards, how to see it by hand",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeIDs,
 		RunE: func(c *cobra.Command, args []string) error {

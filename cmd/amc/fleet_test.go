@@ -89,7 +89,7 @@ func TestRunRefusesBadFleetFiles(t *testing.T) {
 		"malformed":     {file("malformed", "clusters: [", 0o600), "malformed"},
 		"for all":       {file("public", head, 0o644), "chmod 600"},
 		"newer":         {file("newer", "apiVersion: amc.ambient.test/v9\n", 0o600), "newer version"},
-		"unknown field": {file("unknown", head+"colour: red\n", 0o600), "colour"},
+		"unknown field": {file("unknown", head+"color: red\n", 0o600), "color"},
 		"no cluster":    {file("no-cluster", head, 0o600), "no cluster"},
 	} {
 		for _, verb := range []string{"run", "plan"} {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 )
 
 // selection is what `amc list` shows; an empty list lets everything through.
@@ -29,7 +29,7 @@ type selection struct {
 	state    string
 }
 
-// States of behaviours, as `amc list --state` and its outputs name them.
+// States of behaviors, as `amc list --state` and its outputs name them.
 const (
 	stateProven  = "proven"
 	stateNotYet  = "not-automated"
@@ -45,7 +45,7 @@ func listCommand() *cobra.Command {
 	var features bool
 	c := &cobra.Command{
 		Use:   "list [ID|GLOB|CHAPTER]...",
-		Short: "list the behaviours of the catalogue",
+		Short: "list the behaviors of the catalog",
 		Example: `  amc list GW ID                           # two chapters
   amc list --level limitation --state proven
   amc list --need waypoints --istio 1.29 -o markdown
@@ -116,7 +116,7 @@ func (s selection) find() ([]*behaviors.Behavior, error) {
 		ch := b.Chapter()
 		in := true
 		if version != nil {
-			in, _ = b.Istio.Contains(*version) // ranges are checked by the catalogue's tests
+			in, _ = b.Istio.Contains(*version) // ranges are checked by the catalog's tests
 		}
 		keep := in &&
 			(len(s.patterns) == 0 || slices.ContainsFunc(s.patterns, func(p string) bool { return plan.Matches(p, b.ID) })) &&
@@ -142,7 +142,7 @@ func stateOf(b *behaviors.Behavior) string {
 	return stateNotYet
 }
 
-// entry is a behaviour as JSON.
+// entry is a behavior as JSON.
 type entry struct {
 	ID       string             `json:"id"`
 	Chapter  string             `json:"chapter"`
@@ -232,7 +232,7 @@ func writeList(out io.Writer, found []*behaviors.Behavior, format string) error 
 	if err := table(out, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%d of %d behaviours; catalogue %s\n", len(found), len(behaviors.All()), behaviors.Digest())
+	_, err := fmt.Fprintf(out, "\n%d of %d behaviors; catalog %s\n", len(found), len(behaviors.All()), behaviors.Digest())
 	return err
 }
 
@@ -257,13 +257,13 @@ func listFeatures(out io.Writer, format string) error {
 	}
 	claimable := map[bool]string{true: "yes", false: "not yet"}
 	if format == formatMarkup {
-		fmt.Fprint(out, "| feature | meaning | behaviours | can be claimed |\n| --- | --- | --- | --- |\n")
+		fmt.Fprint(out, "| feature | meaning | behaviors | can be claimed |\n| --- | --- | --- | --- |\n")
 		for _, f := range all {
 			fmt.Fprintf(out, "| %s | %s | %s | %s |\n", f.Feature, cell(f.Meaning), strings.Join(f.Behaviors, " "), claimable[f.Claimable])
 		}
 		return nil
 	}
-	rows := [][]string{{"FEATURE", "CLAIMABLE", "BEHAVIOURS", "MEANING"}}
+	rows := [][]string{{"FEATURE", "CLAIMABLE", "BEHAVIORS", "MEANING"}}
 	for _, f := range all {
 		rows = append(rows, []string{string(f.Feature), claimable[f.Claimable], strings.Join(f.Behaviors, " "), f.Meaning})
 	}

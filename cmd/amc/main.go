@@ -20,7 +20,7 @@ import (
 const (
 	exitConformant    = 0
 	exitNonConformant = 1 // a promise was seen broken
-	exitUnknown       = 2 // the world broke, nothing was learnt of the mesh
+	exitUnknown       = 2 // the world broke, nothing was learned of the mesh
 	exitUsage         = 3
 )
 

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 )
 
 func matrixCommand() *cobra.Command {

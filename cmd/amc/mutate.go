@@ -20,9 +20,9 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/plan"
 	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/mutants"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/suites"
 )
 
@@ -39,7 +39,7 @@ func mutateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mutate ID...|all",
 		Short: "break the mesh on purpose and see whether the specs that must notice turn red",
-		Long: `Mutate applies each mutant, runs the specs of the behaviours that name it, demands that none is green, mends the mesh and demands that all are green again.
+		Long: `Mutate applies each mutant, runs the specs of the behaviors that name it, demands that none is green, mends the mesh and demands that all are green again.
 It is for meshes that were made to be broken: one that the suite has not made is left alone unless --allow-mesh-changes is given, and then kubeconfigs are needed that may
 change istio-system, which the rights of ` + "`amc rbac`" + ` do not.
 
@@ -57,7 +57,7 @@ Exit codes: 0 all were noticed and the mesh is mended, 1 a spec stayed green on 
 	}
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
-	f.StringSliceVar(&o.include, "include", nil, "run only these behaviours: ids, globs (GW-*) or chapters (LB), whether they name the mutant or not")
+	f.StringSliceVar(&o.include, "include", nil, "run only these behaviors: ids, globs (GW-*) or chapters (LB), whether they name the mutant or not")
 	f.DurationVar(&o.settle, "settle", 15*time.Second, "how long a spec on the broken mesh waits for what will not come; the mended one gets twice the usual time")
 	f.BoolVar(&o.theirs, "allow-mesh-changes", false, "break a mesh that the suite has not made, too")
 	f.BoolVar(&o.list, "list", false, "list the mutants and what must turn red")
@@ -89,7 +89,7 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// victims are the behaviours to run on a mutant.
+// victims are the behaviors to run on a mutant.
 func (o mutateOptions) victims(m *mutants.Mutant) []string {
 	if len(o.include) == 0 {
 		return ids(m.Victims())
@@ -103,7 +103,7 @@ func (o mutateOptions) victims(m *mutants.Mutant) []string {
 	return chosen
 }
 
-// finding is what became of one behaviour on one mutant.
+// finding is what became of one behavior on one mutant.
 type finding struct {
 	mutant, id, message string
 	broken, mended      prove.Verdict
@@ -165,7 +165,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant) (found []finding, err error) {
 	chosen := o.victims(m)
 	if len(chosen) == 0 {
-		return nil, usage("no behaviour with a spec is chosen for %s", m.ID)
+		return nil, usage("no behavior with a spec is chosen for %s", m.ID)
 	}
 	fmt.Fprintf(out, "%s: %s; must turn red: %s\n", m.ID, m.Break, strings.Join(chosen, ", "))
 	began := time.Now()
@@ -206,7 +206,7 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 func tell(out io.Writer, all []finding, failed error) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	survived, unclear := 0, 0
-	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOUR\tON THE MUTANT\tMENDED\tRESULT\tSEEN")
+	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tON THE MUTANT\tMENDED\tRESULT\tSEEN")
 	for _, x := range all {
 		result := "killed"
 		switch {
@@ -238,7 +238,7 @@ func tell(out io.Writer, all []finding, failed error) error {
 	return nil
 }
 
-// onlyTwins are the behaviours that were noticed to be broken, and on no mutant by their claim.
+// onlyTwins are the behaviors that were noticed to be broken, and on no mutant by their claim.
 func onlyTwins(all []finding) []string {
 	claimed := map[string]bool{}
 	for _, x := range all {
@@ -272,7 +272,7 @@ func gist(message string) string {
 	return short
 }
 
-// specs runs behaviours in a process of their own, as Ginkgo runs specs once in a process.
+// specs runs behaviors in a process of their own, as Ginkgo runs specs once in a process.
 func (o mutateOptions) specs(ctx context.Context, out io.Writer, chosen []string, settle time.Duration) (map[string]mutated, error) {
 	dir, err := os.MkdirTemp("", "amc-mutate-")
 	if err != nil {
@@ -345,7 +345,7 @@ func mutatedCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&fleet, "fleet", "", "the fleet file")
 	c.Flags().StringVar(&file, "out", "", "file of the results")
-	c.Flags().StringSliceVar(&chosen, "ids", nil, "behaviours to run")
+	c.Flags().StringSliceVar(&chosen, "ids", nil, "behaviors to run")
 	c.Flags().DurationVar(&times.Settle, "settle", times.Settle, "how long a change may take to show in traffic")
 	return c
 }

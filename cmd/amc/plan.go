@@ -11,7 +11,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/plan"
+	"ambient.test/conformance/plan"
 )
 
 // wishes are the user's part of a plan: the same flags for `amc plan` and whatever runs it.
@@ -226,7 +226,7 @@ type skipped struct {
 
 func planJSON(p *plan.Plan) any {
 	doc := struct {
-		Catalogue    string            `json:"catalogue"`
+		Catalog      string            `json:"catalog"`
 		Profile      behaviors.Profile `json:"profile"`
 		Environment  plan.Environment  `json:"environment"`
 		Filters      plan.Filters      `json:"filters"`

@@ -3,7 +3,7 @@ package main
 import (
 	"io"
 
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 // newProgress shows long work.

@@ -23,10 +23,10 @@ import (
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/plan"
 	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/suites"
 )
 
@@ -140,15 +140,15 @@ func endAtOnceOnSecond(ctx context.Context, out io.Writer) (context.Context, fun
 func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b *reports.Bundle, o runOptions) error {
 	began := time.Now()
 	phase := func(name string, took time.Duration) {
-		_ = b.Update(func(r *v1alpha1.ConformanceReport) {
-			r.Phases = append(r.Phases, v1alpha1.Phase{Name: name, Seconds: took.Round(time.Millisecond).Seconds()})
+		_ = b.Update(func(r *v1alpha2.ConformanceReport) {
+			r.Phases = append(r.Phases, v1alpha2.Phase{Name: name, Seconds: took.Round(time.Millisecond).Seconds()})
 		})
 	}
 	checks, err := healthy(ctx, f)
 	if data, merr := json.MarshalIndent(checks, "", "  "); merr == nil {
 		err = errors.Join(err, b.Attach(reports.PreflightFile, append(data, '\n')))
 	}
-	err = errors.Join(err, b.Update(func(r *v1alpha1.ConformanceReport) { r.Preflight = checks }))
+	err = errors.Join(err, b.Update(func(r *v1alpha2.ConformanceReport) { r.Preflight = checks }))
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	if err := hidden(ctx, f); err != nil {
 		return err
 	}
-	if err := b.Update(func(r *v1alpha1.ConformanceReport) { describe(&r.Environment, f, seen) }); err != nil {
+	if err := b.Update(func(r *v1alpha2.ConformanceReport) { describe(&r.Environment, f, seen) }); err != nil {
 		return err
 	}
 	phase("preflight", time.Since(began))
@@ -185,7 +185,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 		},
 		Record: func(ctx context.Context, r prove.Result) {
 			record(ctx, out, b, f, r)
-			_ = b.Update(func(report *v1alpha1.ConformanceReport) { // one after the other: it holds the bundle's lock
+			_ = b.Update(func(report *v1alpha2.ConformanceReport) { // one after the other: it holds the bundle's lock
 				table = prove.Add(table, r.Seen...)
 				report.Traffic = answers(table)
 			})
@@ -237,9 +237,9 @@ func record(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet
 	}
 }
 
-func resultOf(r prove.Result) v1alpha1.BehaviorResult {
-	x := v1alpha1.BehaviorResult{
-		ID: r.Behavior.ID, Verdict: v1alpha1.Verdict(r.Verdict), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
+func resultOf(r prove.Result) v1alpha2.BehaviorResult {
+	x := v1alpha2.BehaviorResult{
+		ID: r.Behavior.ID, Verdict: v1alpha2.Verdict(r.Verdict), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
 		Observations: append([]string(nil), r.Observations...), Message: r.Message,
 	}
 	for _, d := range r.Converge {
@@ -249,11 +249,11 @@ func resultOf(r prove.Result) v1alpha1.BehaviorResult {
 }
 
 // answers is the table of who answered whom, for the report.
-func answers(table []prove.Seen) (all []v1alpha1.Traffic) {
+func answers(table []prove.Seen) (all []v1alpha2.Traffic) {
 	for _, x := range table {
-		t := v1alpha1.Traffic{From: x.From, Scope: x.Scope, Service: x.Service, Answered: []v1alpha1.Answered{}, Failed: x.Failed}
+		t := v1alpha2.Traffic{From: x.From, Scope: x.Scope, Service: x.Service, Answered: []v1alpha2.Answered{}, Failed: x.Failed}
 		for _, cluster := range slices.Sorted(maps.Keys(x.Answered)) {
-			t.Answered = append(t.Answered, v1alpha1.Answered{Cluster: cluster, Calls: x.Answered[cluster]})
+			t.Answered = append(t.Answered, v1alpha2.Answered{Cluster: cluster, Calls: x.Answered[cluster]})
 		}
 		all = append(all, t)
 	}
@@ -265,8 +265,8 @@ func leaks(b *reports.Bundle, s *suites.Summary) error {
 	if !s.LeaksKnown && len(s.Leaks) == 0 {
 		return nil // the check did not run: the report has none
 	}
-	return b.Update(func(r *v1alpha1.ConformanceReport) {
-		r.Leaks = &v1alpha1.Leaks{Clean: len(s.Leaks) == 0, Found: s.Leaks}
+	return b.Update(func(r *v1alpha2.ConformanceReport) {
+		r.Leaks = &v1alpha2.Leaks{Clean: len(s.Leaks) == 0, Found: s.Leaks}
 	})
 }
 
@@ -281,9 +281,9 @@ func rejected(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fle
 	if err != nil {
 		return err
 	}
-	return b.Update(func(r *v1alpha1.ConformanceReport) {
+	return b.Update(func(r *v1alpha2.ConformanceReport) {
 		if r.Isolation == nil {
-			r.Isolation = &v1alpha1.Isolation{}
+			r.Isolation = &v1alpha2.Isolation{}
 		}
 		r.Isolation.Rejected = rejections(counts)
 		for _, c := range r.Isolation.Rejected {
@@ -301,7 +301,7 @@ func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error)
 		broken = fmt.Errorf("%s", reports.Redact([]byte(broken.Error())))
 	}
 	if broken != nil {
-		if err := b.Update(func(r *v1alpha1.ConformanceReport) { r.Failure = broken.Error() }); err != nil {
+		if err := b.Update(func(r *v1alpha2.ConformanceReport) { r.Failure = broken.Error() }); err != nil {
 			broken = errors.Join(broken, err)
 		}
 	}
@@ -338,25 +338,25 @@ func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error)
 	return nil
 }
 
-func unsettled(r *v1alpha1.ConformanceReport) error {
+func unsettled(r *v1alpha2.ConformanceReport) error {
 	if r.Summary.Unknown == 0 {
 		return nil
 	}
-	return fmt.Errorf("of %d promises nothing was learnt because the environment broke: see above", r.Summary.Unknown)
+	return fmt.Errorf("of %d promises nothing was learned because the environment broke: see above", r.Summary.Unknown)
 }
 
 // healthy says whether the fleet can be used, and what was looked at. The error is one sentence for each cluster that cannot.
-func healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha1.Check, error) {
-	var checks []v1alpha1.Check
+func healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
+	var checks []v1alpha2.Check
 	health := existing.Health
 	if f.Provider == mesh.ProviderKind {
 		health = kind.Health
 		checks = append(checks, machine(ctx, f)...)
 	}
 	if err := health(ctx, f); err != nil {
-		return append(checks, v1alpha1.Check{Name: "fleet", Status: "fail", Detail: err.Error()}), err
+		return append(checks, v1alpha2.Check{Name: "fleet", Status: "fail", Detail: err.Error()}), err
 	}
-	return append(checks, v1alpha1.Check{Name: "fleet", Status: "ok", Detail: fmt.Sprintf("all %d clusters answer and are what the fleet file says", len(f.Clusters))}), nil
+	return append(checks, v1alpha2.Check{Name: "fleet", Status: "ok", Detail: fmt.Sprintf("all %d clusters answer and are what the fleet file says", len(f.Clusters))}), nil
 }
 
 // environment is what the plan is told of a fleet. What is not known stays false, and what needs it is skipped.
@@ -384,11 +384,11 @@ func environment(f *mesh.Fleet) plan.Environment {
 }
 
 // mode is the rules that a run of a profile keeps.
-func mode(p behaviors.Profile) v1alpha1.Mode {
+func mode(p behaviors.Profile) v1alpha2.Mode {
 	if p == behaviors.ProfileSmoke {
-		return v1alpha1.ModeSmoke
+		return v1alpha2.ModeSmoke
 	}
-	return v1alpha1.ModeConformance
+	return v1alpha2.ModeConformance
 }
 
 // failing lets Ginkgo tell that the suite failed; the verdicts say why.

@@ -18,10 +18,10 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/plan"
 	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/suites"
 )
 
@@ -120,7 +120,7 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 	}
 }
 
-// planned is a bundle of two planned behaviours.
+// planned is a bundle of two planned behaviors.
 func planned(t *testing.T) *reports.Bundle {
 	t.Helper()
 	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Istio: "1.31.0", Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}}
@@ -136,28 +136,28 @@ func planned(t *testing.T) *reports.Bundle {
 }
 
 func TestExitCodes(t *testing.T) {
-	found := func(id string, v prove.Verdict) v1alpha1.BehaviorResult {
+	found := func(id string, v prove.Verdict) v1alpha2.BehaviorResult {
 		return resultOf(prove.Result{Behavior: behaviors.ByID(id), Verdict: v, Claims: 1, Twins: 1, Message: map[bool]string{true: "it broke"}[v != prove.Conformant], Converge: []time.Duration{1500 * time.Millisecond}})
 	}
-	good := []v1alpha1.BehaviorResult{found("SCOPE-01", prove.Conformant), found("LB-01", prove.Conformant)}
+	good := []v1alpha2.BehaviorResult{found("SCOPE-01", prove.Conformant), found("LB-01", prove.Conformant)}
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	for name, c := range map[string]struct {
 		ctx    context.Context
-		found  []v1alpha1.BehaviorResult
+		found  []v1alpha2.BehaviorResult
 		leaks  []string
 		broken error
 		code   int
 		want   string
 	}{
 		"all well":                    {found: good, code: exitConformant},
-		"one broken":                  {found: []v1alpha1.BehaviorResult{good[0], found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "1 promises were seen broken"},
-		"one unknown":                 {found: []v1alpha1.BehaviorResult{good[0], found("LB-01", prove.Unknown)}, code: exitUnknown, want: "of 1 promises nothing was learnt"},
-		"one never ran":               {found: good[:1], code: exitUnknown, want: "of 1 promises nothing was learnt"},
+		"one broken":                  {found: []v1alpha2.BehaviorResult{good[0], found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "1 promises were seen broken"},
+		"one unknown":                 {found: []v1alpha2.BehaviorResult{good[0], found("LB-01", prove.Unknown)}, code: exitUnknown, want: "of 1 promises nothing was learned"},
+		"one never ran":               {found: good[:1], code: exitUnknown, want: "of 1 promises nothing was learned"},
 		"something left behind":       {found: good, leaks: []string{"cluster1: Service amc-mesh/x"}, code: exitUnknown, want: "1 things were left behind"},
 		"set-up failed":               {broken: errors.New("cluster1: gone, Bearer abcdefghijklmnopqrstuvwxyz"), code: exitUnknown, want: "cluster1: gone"},
 		"interrupted":                 {ctx: over, found: good[:1], code: exitUnknown, want: "interrupted"},
-		"interrupted after violation": {ctx: over, found: []v1alpha1.BehaviorResult{found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "seen broken"},
+		"interrupted after violation": {ctx: over, found: []v1alpha2.BehaviorResult{found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "seen broken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := planned(t)
@@ -219,9 +219,9 @@ func TestDescribe(t *testing.T) {
 		"east": {Kubernetes: "v1.36.3", Kernel: "6", Arch: "amd64", Nodes: 1, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
 		"west": {Kubernetes: "v1.36.4", Kernel: "6", Arch: "amd64", Nodes: 2, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "west", "A": "1"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
 	}
-	var e v1alpha1.Environment
+	var e v1alpha2.Environment
 	describe(&e, f, seen)
-	if len(e.IstiodFlags) != 4 || e.IstiodFlags[0] != (v1alpha1.Flag{Name: "A", Value: "1"}) || e.IstiodFlags[1] != (v1alpha1.Flag{Name: "CLUSTER_ID", Value: "east", Cluster: "east"}) || e.IstiodFlags[3].Cluster != "east" {
+	if len(e.IstiodFlags) != 4 || e.IstiodFlags[0] != (v1alpha2.Flag{Name: "A", Value: "1"}) || e.IstiodFlags[1] != (v1alpha2.Flag{Name: "CLUSTER_ID", Value: "east", Cluster: "east"}) || e.IstiodFlags[3].Cluster != "east" {
 		t.Errorf("flags %+v", e.IstiodFlags)
 	}
 	if e.Clusters[1].Kubernetes != "v1.36.4" || e.Clusters[1].Istio != "" || e.Clusters[1].Nodes != 2 || e.Clusters[0].Gateways[0] != "10.0.0.1" {
@@ -240,10 +240,10 @@ func TestDescribe(t *testing.T) {
 
 func TestSuiteOfBuildInfo(t *testing.T) {
 	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)
-	if s != (v1alpha1.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}) {
+	if s != (v1alpha2.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}) {
 		t.Errorf("%+v", s)
 	}
-	if s := suite(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, true); s != (v1alpha1.Suite{Version: "devel"}) {
+	if s := suite(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, true); s != (v1alpha2.Suite{Version: "devel"}) {
 		t.Errorf("%+v", s)
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
+	"ambient.test/conformance/internal/progress"
 )
 
 const artifactsDefault = "_artifacts"

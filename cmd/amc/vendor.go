@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // vendor is who runs the suite on what of theirs, and whether they want to be held to the rules of a certificate.
@@ -27,7 +27,7 @@ func (v *vendor) flags(c *cobra.Command) {
 }
 
 // apply says in the head of a report who is tested and by which rules. What a certificate does not allow is refused here, all of it together.
-func (v *vendor) apply(r *v1alpha1.ConformanceReport) error {
+func (v *vendor) apply(r *v1alpha2.ConformanceReport) error {
 	if v.file != "" {
 		i, err := readImplementation(v.file)
 		if err != nil {
@@ -38,7 +38,7 @@ func (v *vendor) apply(r *v1alpha1.ConformanceReport) error {
 	if !v.certified {
 		return nil
 	}
-	r.Mode = v1alpha1.ModeCertified
+	r.Mode = v1alpha2.ModeCertified
 	var wrong []string
 	for _, f := range reports.Certifiable(r) {
 		wrong = append(wrong, fmt.Sprintf("%s (rule %s)", f.Message, f.Rule))
@@ -51,15 +51,15 @@ func (v *vendor) apply(r *v1alpha1.ConformanceReport) error {
 
 const maxImplementation = 64 << 10
 
-func readImplementation(name string) (v1alpha1.Implementation, error) {
+func readImplementation(name string) (v1alpha2.Implementation, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return v1alpha1.Implementation{}, fmt.Errorf("--implementation: %w", err)
+		return v1alpha2.Implementation{}, fmt.Errorf("--implementation: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxImplementation+1))
 	if err != nil || len(data) > maxImplementation {
-		return v1alpha1.Implementation{}, fmt.Errorf("--implementation %s: it cannot be read, or is larger than %d KiB", name, maxImplementation>>10)
+		return v1alpha2.Implementation{}, fmt.Errorf("--implementation %s: it cannot be read, or is larger than %d KiB", name, maxImplementation>>10)
 	}
 	var i struct {
 		Organization, Project, Version, URL string
@@ -68,7 +68,7 @@ func readImplementation(name string) (v1alpha1.Implementation, error) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&i); err != nil && !errors.Is(err, io.EOF) {
-		return v1alpha1.Implementation{}, fmt.Errorf("--implementation %s: %s: it holds organization, project, version, url and contact, a list", name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+		return v1alpha2.Implementation{}, fmt.Errorf("--implementation %s: %s: it holds organization, project, version, url and contact, a list", name, strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
 	}
-	return v1alpha1.Implementation{Organization: i.Organization, Project: i.Project, Version: i.Version, URL: i.URL, Contact: i.Contact}, nil
+	return v1alpha2.Implementation{Organization: i.Organization, Project: i.Project, Version: i.Version, URL: i.URL, Contact: i.Contact}, nil
 }

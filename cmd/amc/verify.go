@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/reports"
-	"ambient.test/conformance/reports/api/v1alpha1"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 func verifyCommand() *cobra.Command {
@@ -66,9 +66,9 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 				return exit{exitNonConformant, fmt.Errorf("a rule is broken: %s is not to be relied on", args[0])}
 			case broken > 1:
 				return exit{exitNonConformant, fmt.Errorf("%d rules are broken: %s is not to be relied on", broken, args[0])}
-			case certified && v.Report.Mode != v1alpha1.ModeCertified:
+			case certified && v.Report.Mode != v1alpha2.ModeCertified:
 				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its mode is %s and not certified", v.Report.Mode)}
-			case certified && v.Report.Result != v1alpha1.Success:
+			case certified && v.Report.Result != v1alpha2.Success:
 				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its result is %s", v.Report.Result)}
 			}
 			return nil

@@ -21,7 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/wait"
 )
 
@@ -34,7 +34,7 @@ const quiet = 2 * time.Second
 // Gateway is a cluster's east-west gateway.
 type Gateway struct {
 	Cluster *mesh.Cluster
-	pod     *podnet.Pod
+	pod     *portforward.Pod
 }
 
 // ErrNoPod says that a cluster has no pod of an east-west gateway, ready or not.
@@ -54,7 +54,7 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Gateway{c, podnet.Open(c, ready[0].Namespace, ready[0].Name)}, nil
+	return &Gateway{c, portforward.Open(c, ready[0].Namespace, ready[0].Name)}, nil
 }
 
 // Close ends the connection into the pod.

@@ -30,7 +30,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/wait"
 )
 
@@ -64,7 +64,7 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, namespace, account string) (
 	if err != nil {
 		return nil, fault(err)
 	}
-	pod := podnet.Open(c, "istio-system", pods[0].Name)
+	pod := portforward.Open(c, "istio-system", pods[0].Name)
 	defer pod.Close()
 	cc, err := grpc.NewClient("passthrough:///istiod", grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod.istio-system.svc"})),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, 15012) }))

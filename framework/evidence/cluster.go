@@ -23,7 +23,7 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/ztunnel"
 )
 
@@ -183,7 +183,7 @@ func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, sinc
 
 // dump is what a node proxy says it knows.
 func dump(ctx context.Context, c *mesh.Cluster, p corev1.Pod) ([]byte, error) {
-	way := podnet.Open(c, p.Namespace, p.Name)
+	way := portforward.Open(c, p.Namespace, p.Name)
 	defer way.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/config_dump", adminPort), nil)
 	if err != nil {

@@ -131,8 +131,8 @@ func redirected(o metav1.Object) bool {
 // redirectedMark follows the name of a pod that is.
 const redirectedMark = " (redirected to ztunnel)"
 
-// labelled are the kinds that an install may leave labels on.
-var labelled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
+// labeled are the kinds that an install may leave labels on.
+var labeled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
 
 // take lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
 func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
@@ -181,7 +181,7 @@ func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error)
 						continue
 					}
 					labels := ""
-					if labelled[gr] {
+					if labeled[gr] {
 						labels = joinLabels(o.Labels)
 					}
 					s.Objects[gr.String()+" "+strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")] = labels

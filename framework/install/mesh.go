@@ -24,8 +24,8 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
 	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/internal/progress"
 )
 
 const (

@@ -21,8 +21,8 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/progress"
 	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/internal/progress"
 )
 
 // Undo takes the mesh away again, in all clusters side by side, and fails with a list if anything of it is left (see Leaks). It may run on a fleet

@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/e2e-framework/klient/wait"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 )
 
 // Namespace is where istiod runs.
@@ -178,7 +178,7 @@ func get(ctx context.Context, c *mesh.Cluster, pod string, port int, path string
 	fail := func(err error) ([]byte, error) {
 		return nil, fmt.Errorf("%s: asking istiod %s for %s: %w", c.Name, pod, path, err)
 	}
-	p := podnet.Open(c, Namespace, pod)
+	p := portforward.Open(c, Namespace, pod)
 	defer p.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://istiod:%d%s", port, path), nil)
 	if err != nil {

@@ -67,7 +67,7 @@ func (s *Spec) Service(word string) *Service { return s.ServiceOf(word, EchoApp)
 // ServiceOf makes a Service that selects pods by their app label in every cluster, of local scope.
 func (s *Spec) ServiceOf(word, app string) *Service {
 	v := &Service{spec: s, Namespace: MeshNamespace, Name: s.Name(word)}
-	v.labelled(s.Sites, workload.LabelGlobal, "")
+	v.labeled(s.Sites, workload.LabelGlobal, "")
 	s.Apply(s.Sites, func(*Site) client.Object { return workload.Service(v.Namespace, v.Name, app, "") })
 	return v
 }
@@ -115,7 +115,7 @@ func (v *Service) TCP(from *traffic.Client, n int) Calls {
 
 // Label sets a label of the Service object in the given clusters; an empty value removes it.
 func (v *Service) Label(sites []*Site, key, value string) {
-	v.labelled(sites, key, value)
+	v.labeled(sites, key, value)
 	v.spec.Label(sites, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: v.Namespace, Name: v.Name}}, key, value)
 }
 

@@ -17,14 +17,14 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-// madeBy selects what the specs of these behaviours make. Others are left alone: somebody else may be running them.
+// madeBy selects what the specs of these behaviors make. Others are left alone: somebody else may be running them.
 func madeBy(ids []string) string {
 	return workload.LabelOwner + " in (" + strings.ToLower(strings.Join(ids, ",")) + ")"
 }
 
 const networkLabel = "topology.istio.io/network"
 
-// Sweep removes what specs of these behaviours left in an earlier run that was killed, and names it. In clusters of ours it also gives istio-system its network label
+// Sweep removes what specs of these behaviors left in an earlier run that was killed, and names it. In clusters of ours it also gives istio-system its network label
 // back, which a spec takes away for a while; in others that is left to their owners.
 func Sweep(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	return everywhere(ctx, f, func(ctx context.Context, c *mesh.Cluster) ([]string, error) {
@@ -36,7 +36,7 @@ func Sweep(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 				return gone, err
 			}
 		}
-		wrong, err := mislabelled(ctx, c)
+		wrong, err := mislabeled(ctx, c)
 		if err != nil || wrong == "" || f.Provider != mesh.ProviderKind {
 			return gone, err
 		}
@@ -44,7 +44,7 @@ func Sweep(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	})
 }
 
-// Leaks names what specs of these behaviours have left behind, empty when all is clean.
+// Leaks names what specs of these behaviors have left behind, empty when all is clean.
 func Leaks(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	return everywhere(ctx, f, func(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 		var left []string
@@ -57,7 +57,7 @@ func Leaks(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 				left = append(left, c.Name+": "+apply.Title(&objects[i]))
 			}
 		}
-		wrong, err := mislabelled(ctx, c)
+		wrong, err := mislabeled(ctx, c)
 		if wrong != "" {
 			left = append(left, wrong)
 		}
@@ -65,8 +65,8 @@ func Leaks(ctx context.Context, f *mesh.Fleet, ids []string) ([]string, error) {
 	})
 }
 
-// mislabelled says how the network label of the control plane's namespace differs from the fleet file.
-func mislabelled(ctx context.Context, c *mesh.Cluster) (string, error) {
+// mislabeled says how the network label of the control plane's namespace differs from the fleet file.
+func mislabeled(ctx context.Context, c *mesh.Cluster) (string, error) {
 	ns, err := c.Kube().CoreV1().Namespaces().Get(ctx, istiod.Namespace, metav1.GetOptions{})
 	if err != nil {
 		return "", fmt.Errorf("%s: namespace %s: %w", c.Name, istiod.Namespace, err)

@@ -1,6 +1,6 @@
-// Package prove is what a spec is written with: it declares which behaviour a spec proves, and gives the body a world to prove it in.
+// Package prove is what a spec is written with: it declares which behavior a spec proves, and gives the body a world to prove it in.
 //
-// It is the one place that knows both the catalogue and Ginkgo.
+// It is the one place that knows both the catalog and Ginkgo.
 package prove
 
 import (
@@ -20,7 +20,7 @@ import (
 // Manner is how a spec wants to be run.
 type Manner string
 
-// Timed is the manner of a spec that claims how long something takes: it runs alone, so that it measures the mesh and not its neighbours.
+// Timed is the manner of a spec that claims how long something takes: it runs alone, so that it measures the mesh and not its neighbors.
 const Timed Manner = "timed"
 
 // declared is one spec as it was written down.
@@ -34,7 +34,7 @@ type declared struct {
 
 var registry []declared
 
-// Proves declares the spec of a behaviour. Mistakes are not reported here but all together by Check.
+// Proves declares the spec of a behavior. Mistakes are not reported here but all together by Check.
 //
 // Ginkgo runs specs one after the other in one process, and ours wait most of their time for a mesh to follow. So the bodies are run by a Runner, several
 // side by side, and each Ginkgo node only waits for its spec and tells what became of it.
@@ -45,7 +45,7 @@ func Proves(b *behaviors.Behavior, body func(s *Spec), manner ...Manner) bool {
 }
 
 // Ginkgo keeps only containers when it is asked for a preview of what it will run; they are entered once all chapters are loaded.
-var _ = ginkgo.Describe("behaviours", func() {
+var _ = ginkgo.Describe("behaviors", func() {
 	for _, c := range behaviors.Chapters {
 		ginkgo.Describe(c.Name, func() {
 			for _, d := range registry {
@@ -69,25 +69,25 @@ func Proven() []string {
 	return ids
 }
 
-// Check finds authoring mistakes: a spec of no behaviour, two specs of one, a spec of a behaviour that the catalogue does not call proven, and one it does that has no spec.
+// Check finds authoring mistakes: a spec of no behavior, two specs of one, a spec of a behavior that the catalog does not call proven, and one it does that has no spec.
 func Check() error {
 	var errs []error
 	where := map[string]string{}
 	for _, d := range registry {
 		switch {
 		case d.behavior == nil:
-			errs = append(errs, fmt.Errorf("%s: this spec proves no behaviour", d.where))
+			errs = append(errs, fmt.Errorf("%s: this spec proves no behavior", d.where))
 			continue
 		case where[d.behavior.ID] != "":
 			errs = append(errs, fmt.Errorf("%s: %s is already proven at %s", d.where, d.behavior.ID, where[d.behavior.ID]))
 		case !d.behavior.State.Automated && !d.behavior.State.Provisional:
-			errs = append(errs, fmt.Errorf("%s: the catalogue says that %s has no spec: set its State to Proven", d.where, d.behavior.ID))
+			errs = append(errs, fmt.Errorf("%s: the catalog says that %s has no spec: set its State to Proven", d.where, d.behavior.ID))
 		}
 		where[d.behavior.ID] = d.where
 	}
 	for _, b := range behaviors.WithSpecs() {
 		if where[b.ID] == "" {
-			errs = append(errs, fmt.Errorf("%s: the catalogue calls it proven, and no spec proves it", b.ID))
+			errs = append(errs, fmt.Errorf("%s: the catalog calls it proven, and no spec proves it", b.ID))
 		}
 	}
 	return errors.Join(errs...)

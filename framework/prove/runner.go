@@ -15,7 +15,7 @@ import (
 // Runner runs specs: those that leave what they share alone side by side, then the others one by one.
 type Runner struct {
 	World *World
-	// Skip says why a behaviour is not run; ok false = it runs.
+	// Skip says why a behavior is not run; ok false = it runs.
 	Skip func(id string) (reason string, ok bool)
 	// Parallel is how many specs may be under way at once; default 1.
 	Parallel int
@@ -39,13 +39,13 @@ var current *Runner
 // Use sets the runner whose specs Ginkgo's nodes wait for. It must be set before Ginkgo runs them.
 func Use(r *Runner) { current = r }
 
-// Alone says whether a behaviour's spec must run by itself: it changes or breaks what other specs stand on.
+// Alone says whether a behavior's spec must run by itself: it changes or breaks what other specs stand on.
 func Alone(b *behaviors.Behavior) bool {
 	return slices.Contains(b.Needs, behaviors.MeshAdmin) || slices.Contains(b.Needs, behaviors.Disruptive)
 }
 
 // Start begins to run the specs of these ids in their order, those that must run alone last, and before them by itself each that was not steady beside others. Wait returns when all are done and cleaned up; after ctx is
-// cancelled no spec begins any more and those under way end soon.
+// canceled no spec begins any more and those under way end soon.
 func (r *Runner) Start(ctx context.Context, ids []string) (wait func()) {
 	var together, alone []declared
 	r.specs = map[string]*pending{}

@@ -47,7 +47,7 @@ func start(t *testing.T, ctx context.Context, parallel int, ids []string, bodies
 	for _, id := range ids {
 		b := behaviors.ByID(id)
 		if b == nil {
-			t.Fatalf("no behaviour %s", id)
+			t.Fatalf("no behavior %s", id)
 		}
 		registry = append(registry, declared{behavior: b, body: bodies[id], timed: id == "TRF-04"})
 	}
@@ -67,7 +67,7 @@ func fine(s *Spec) { s.Holds(true, "it holds"); s.TwinHolds(true, "its twin, too
 func TestSideBySideAndAlone(t *testing.T) {
 	const alone = "INST-02" // changes istio-system
 	if !Alone(behaviors.ByID(alone)) || Alone(behaviors.ByID("SCOPE-01")) {
-		t.Fatal("what must run alone follows from the catalogue's needs")
+		t.Fatal("what must run alone follows from the catalog's needs")
 	}
 	synctest.Test(t, func(t *testing.T) {
 		var underWay, most atomic.Int32
@@ -205,7 +205,7 @@ func TestConvergenceMeasuresTheMeshOnly(t *testing.T) {
 	}
 }
 
-// A call that fails while a neighbour changes the shared gateways may be the suite's own doing. The verdict is that of the spec by itself, and the report says that there was a first attempt.
+// A call that fails while a neighbor changes the shared gateways may be the suite's own doing. The verdict is that of the spec by itself, and the report says that there was a first attempt.
 func TestUnsteadyBesideOthersIsRunAgainAlone(t *testing.T) {
 	unsteady := func() { panic(verdict{v: NonConformant, unsteady: true, msg: "1 of 70 calls failed"}) }
 	synctest.Test(t, func(t *testing.T) {

@@ -18,8 +18,8 @@ type Seen struct {
 	Failed   int            // calls that nobody answered, as was expected of them
 }
 
-// labelled remembers which clusters have a service's label, by key.
-func (v *Service) labelled(sites []*Site, key, value string) {
+// labeled remembers which clusters have a service's label, by key.
+func (v *Service) labeled(sites []*Site, key, value string) {
 	v.spec.mu.Lock()
 	defer v.spec.mu.Unlock()
 	if v.spec.services == nil {

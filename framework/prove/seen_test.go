@@ -30,14 +30,14 @@ func TestSeen(t *testing.T) {
 	saw := func(from int, os traffic.Outcomes) { s.count(v.HTTP(sites[from].Client, len(os)), os) }
 
 	saw(0, answers("cluster1")) // a service whose labels nobody set is not known
-	v.labelled(sites, workload.LabelGlobal, "")
+	v.labeled(sites, workload.LabelGlobal, "")
 	saw(0, answers("cluster1", "cluster1"))
-	v.labelled(sites[:1], workload.LabelGlobal, "true")
+	v.labeled(sites[:1], workload.LabelGlobal, "true")
 	saw(0, answers("cluster1", "cluster1", "cluster1")) // one-sided: neither local nor global
-	v.labelled(sites, workload.LabelGlobal, "true")
+	v.labeled(sites, workload.LabelGlobal, "true")
 	saw(1, answers("cluster2", "cluster1", ""))
 	saw(1, answers("cluster2"))
-	v.labelled(sites, workload.LabelWaypoint, "wp")
+	v.labeled(sites, workload.LabelWaypoint, "wp")
 	s.count(v.TCP(sites[0].Client, 1), answers("cluster2"))
 	want := []Seen{
 		{"cluster1", "global", "echo behind a waypoint", map[string]int{"cluster2": 1}, 0},

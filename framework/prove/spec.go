@@ -157,7 +157,7 @@ func (s *Spec) Cleanup(f func(context.Context) error) {
 	s.cleanups = append(s.cleanups, f)
 }
 
-// Must ends the spec as unknown when err is not nil: the world broke and nothing was learnt of the mesh.
+// Must ends the spec as unknown when err is not nil: the world broke and nothing was learned of the mesh.
 func (s *Spec) Must(err error) {
 	if err != nil {
 		panic(verdict{v: Unknown, msg: where() + err.Error()})
@@ -187,7 +187,7 @@ func (s *Spec) Saw(outcome string) {
 	s.mu.Unlock()
 	switch {
 	case !known:
-		panic(verdict{v: NonConformant, msg: where() + "outcome " + outcome + " is none of those named in the catalogue"})
+		panic(verdict{v: NonConformant, msg: where() + "outcome " + outcome + " is none of those named in the catalog"})
 	case !acceptable:
 		panic(verdict{v: NonConformant, msg: where() + "unsafe outcome " + outcome + ": " + o.Meaning})
 	}
@@ -207,7 +207,7 @@ func (s *Spec) EachOf(sites []*Site, f func(from *Site)) {
 	}
 	wg.Wait()
 	var worst *verdict
-	for _, v := range ends { // what was learnt of the mesh counts more than what broke beside it
+	for _, v := range ends { // what was learned of the mesh counts more than what broke beside it
 		if v != nil && (worst == nil || worst.v == Unknown || worst.unsteady && v.v == NonConformant) {
 			worst = v
 		}

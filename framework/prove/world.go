@@ -10,7 +10,7 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
@@ -80,7 +80,7 @@ func Build(ctx context.Context, f *mesh.Fleet, times Times) (*World, error) {
 					if err != nil {
 						return err
 					}
-					*p.client, err = traffic.Dial(podnet.Open(c, p.ns, pod.Name), p.name)
+					*p.client, err = traffic.Dial(portforward.Open(c, p.ns, pod.Name), p.name)
 					return err
 				})
 			}

@@ -14,7 +14,7 @@ import (
 	"istio.io/istio/pkg/test/echo/proto"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 )
 
 // ControlPort is the echo application's gRPC port, by which the suite drives it.
@@ -41,12 +41,12 @@ type Call struct {
 type Client struct {
 	Cluster *mesh.Cluster
 	Name    string // for messages: workload and cluster, such as "client in cluster1"
-	Pod     *podnet.Pod
+	Pod     *portforward.Pod
 	grpc    *grpc.ClientConn
 }
 
 // Dial opens the stream to the pod.
-func Dial(pod *podnet.Pod, name string) (*Client, error) {
+func Dial(pod *portforward.Pod, name string) (*Client, error) {
 	cc, err := grpc.NewClient("passthrough:///"+pod.Name,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, ControlPort) }))

@@ -28,7 +28,7 @@ const (
 
 // Labels of everything the suite makes.
 const (
-	LabelOwner = "amc.ambient.test/owner" // value: standing, or the behaviour's id in lower case
+	LabelOwner = "amc.ambient.test/owner" // value: standing, or the behavior's id in lower case
 	LabelApp   = "app"
 	// LabelDataplane enrols a namespace or pod in ambient.
 	LabelDataplane = "istio.io/dataplane-mode"

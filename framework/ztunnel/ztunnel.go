@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/podnet"
+	"ambient.test/conformance/framework/portforward"
 )
 
 // Namespace and Selector find the node proxies.
@@ -107,7 +107,7 @@ func parse(text io.Reader, metric string) ([]sample, error) {
 }
 
 func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample, error) {
-	way := podnet.Open(c, Namespace, pod)
+	way := portforward.Open(c, Namespace, pod)
 	defer way.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/metrics", metricsPort), nil)
 	if err != nil {

@@ -34,7 +34,7 @@ func Wait(ctx context.Context, path string, waiting func(holder string)) (releas
 			waiting(strings.TrimSpace(string(holder)))
 			waiting = nil
 		}
-		select { // flock cannot be watched, and a blocked call could not be cancelled
+		select { // flock cannot be watched, and a blocked call could not be canceled
 		case <-ctx.Done():
 			_ = f.Close()
 			return nil, fmt.Errorf("another amc holds %s: %w", path, context.Cause(ctx))

@@ -113,7 +113,7 @@ func TestAction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for with, mistakes := range map[string]int{`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0, `profile: smoke`: 1, `contexts: "east,west", colour: red`: 1} {
+	for with, mistakes := range map[string]int{`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0, `profile: smoke`: 1, `contexts: "east,west", color: red`: 1} {
 		found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
 		if err != nil {
 			t.Fatal(err)

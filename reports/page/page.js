@@ -17,7 +17,7 @@
       if (show) shown++;
     }
     for (const c of chapters) c.hidden = !c.querySelector("details:not([hidden])");
-    said.textContent = shown === all.length ? `all ${shown} behaviours are shown` : `${shown} of ${all.length} behaviours are shown`;
+    said.textContent = shown === all.length ? `all ${shown} behaviors are shown` : `${shown} of ${all.length} behaviors are shown`;
   };
   form.hidden = false;
   form.addEventListener("input", apply);

@@ -47,7 +47,7 @@ func init() {
 			s.Then(h2, expect.And(both, protocol("HTTP/2.0")))
 			grpc := prove.Calls{From: from.Client, Call: traffic.Call{URL: "grpc://" + echo.Host() + ":" + strconv.Itoa(workload.GRPC), Times: s.Calls(40), Message: "amc"}}
 			s.Then(grpc, both)
-			// ztunnel balances connections, not requests: one channel stays with one pod, its neighbours do not (the twin of the spread above).
+			// ztunnel balances connections, not requests: one channel stays with one pod, its neighbors do not (the twin of the spread above).
 			channel := grpc
 			channel.Call.Reuse, channel.Call.Timeout = 500, 20*time.Second
 			s.Twin(channel, expect.OnePod())

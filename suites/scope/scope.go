@@ -21,12 +21,12 @@ func init() {
 	prove.Proves(behaviors.ServicesAreLocalByDefault, func(s *prove.Spec) {
 		local, global := s.Service("local"), s.Service("global")
 		global.Global(s.Sites...)
-		// The control goes first: once the global neighbour is joined, the local one has had its chance to be, too.
+		// The control goes first: once the global neighbor is joined, the local one has had its chance to be, too.
 		s.Each(func(from *prove.Site) { s.Twin(global.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
 		s.Each(func(from *prove.Site) { s.Then(local.HTTP(from.Client, 40), expect.ReachOnly(from.Name)) })
 	})
 
-	prove.Proves(behaviors.UnlabellingWithdrawsService, func(s *prove.Spec) {
+	prove.Proves(behaviors.UnlabelingWithdrawsService, func(s *prove.Spec) {
 		echo := s.Service("echo")
 		echo.Global(s.Sites...)
 		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })

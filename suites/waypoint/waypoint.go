@@ -114,10 +114,10 @@ func init() {
 	})
 }
 
-// see waits for an outcome that the catalogue names: a limitation is about what stays, not about what passes while a change arrives.
+// see waits for an outcome that the catalog names: a limitation is about what stays, not about what passes while a change arrives.
 func see(s *prove.Spec, who string, calls prove.Calls, name func(traffic.Outcomes) string) {
 	var outcome string
-	s.Eventually(who+": an outcome that the catalogue names", func(ctx context.Context) (string, error) {
+	s.Eventually(who+": an outcome that the catalog names", func(ctx context.Context) (string, error) {
 		os, err := calls.From.Do(ctx, calls.Call)
 		if err != nil {
 			return "", err

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"ambient.test/conformance/framework/progress"
 	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/internal/progress"
 )
 
 // Node is one thing to build.
@@ -134,7 +134,7 @@ func (s *Store) Has(node, key string) bool {
 }
 
 // Run makes sure that the wanted nodes are there and returns their results. Only what is missing is built, with what it needs, side by side as far as the lanes
-// allow. After the first failure nothing new is started, what runs is cancelled, and that failure is returned.
+// allow. After the first failure nothing new is started, what runs is canceled, and that failure is returned.
 //
 // Two processes do not build in one store at once: the second waits.
 func (s *Store) Run(ctx context.Context, nodes []Node, want ...string) (map[string]Result, error) {

@@ -76,7 +76,7 @@ type Conn struct {
 	server  bool
 	handler Handler
 
-	wmu  sync.Mutex // serialises the wire: framer writes, the HPACK encoder, stream ids in order
+	wmu  sync.Mutex // serializes the wire: framer writes, the HPACK encoder, stream ids in order
 	bw   *bufio.Writer
 	fr   *http2.Framer
 	henc *hpack.Encoder

@@ -16,9 +16,9 @@ func TestTwoNetworksDisagree(t *testing.T) {
 	ca := proxytest.NewCA()
 	c := newCluster(t, ca, "n1", "c1")
 	vip := netip.MustParseAddrPort("10.110.0.1:80")
-	unlabelled := func(w *workloadapi.Workload) { w.Network = "" }
-	client := c.workload("client", netip.MustParseAddr("10.10.0.2"), unlabelled)
-	local := c.workload("echo", netip.MustParseAddr("10.10.0.3"), unlabelled, endpointOf("echo.ns.svc.cluster.local", 80, 8080))
+	unlabeled := func(w *workloadapi.Workload) { w.Network = "" }
+	client := c.workload("client", netip.MustParseAddr("10.10.0.2"), unlabeled)
+	local := c.workload("echo", netip.MustParseAddr("10.10.0.3"), unlabeled, endpointOf("echo.ns.svc.cluster.local", 80, 8080))
 	svc := c.service("echo.ns.svc.cluster.local", "10.110.0.1", 80, 8080)
 	svc.Addresses[0].Network = ""
 	svc.Waypoint = &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: "waypoint.ns.svc.cluster.local"}}}

@@ -1,8 +1,8 @@
-// Package podnet opens connections into a pod through its API server (the port-forward subresource).
+// Package portforward opens connections into a pod through its API server (the port-forward subresource).
 //
 // One connection to the API server per pod is kept open for the whole run and carries any number of streams, so that
 // a call costs a stream and not an exec, and so that the suite needs no route to the clusters' networks.
-package podnet
+package portforward
 
 import (
 	"context"

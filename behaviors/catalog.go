@@ -13,15 +13,15 @@ import (
 	"sync"
 )
 
-// registry collects declarations; the catalogue is one, tests make others.
+// registry collects declarations; the catalog is one, tests make others.
 type registry struct {
 	all  []*Behavior
 	byID map[string]*Behavior
 }
 
-var catalogue registry
+var catalog registry
 
-func declare(b Behavior) *Behavior { return catalogue.declare(b, 2) }
+func declare(b Behavior) *Behavior { return catalog.declare(b, 2) }
 
 func (r *registry) declare(b Behavior, skip int) *Behavior {
 	runtime.Callers(skip+1, b.declared[:])
@@ -35,17 +35,17 @@ func (r *registry) declare(b Behavior, skip int) *Behavior {
 	return &b
 }
 
-// place is the file and line of the declaration. They are looked up only when a mistake is to be told: for a whole catalogue that takes milliseconds, which
+// place is the file and line of the declaration. They are looked up only when a mistake is to be told: for a whole catalog that takes milliseconds, which
 // every start of the program would pay.
 func (b *Behavior) place() string {
 	f, _ := runtime.CallersFrames(b.declared[:]).Next()
 	return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
 }
 
-// All is the catalogue in its order: by chapter, then by number.
+// All is the catalog in its order: by chapter, then by number.
 func All() []*Behavior { return slices.Clone(inOrder()) }
 
-var inOrder = sync.OnceValue(catalogue.sorted)
+var inOrder = sync.OnceValue(catalog.sorted)
 
 func (r *registry) sorted() []*Behavior {
 	all := slices.Clone(r.all)
@@ -53,15 +53,15 @@ func (r *registry) sorted() []*Behavior {
 	return all
 }
 
-// ByID finds a behaviour; nil if there is none of this id.
-func ByID(id string) *Behavior { return catalogue.byID[id] }
+// ByID finds a behavior; nil if there is none of this id.
+func ByID(id string) *Behavior { return catalog.byID[id] }
 
-// WithSpecs are the behaviours whose state is [Proven], in the catalogue's order.
+// WithSpecs are the behaviors whose state is [Proven], in the catalog's order.
 func WithSpecs() []*Behavior {
 	return slices.DeleteFunc(All(), func(b *Behavior) bool { return !b.State.Automated })
 }
 
-// CompareIDs orders ids as the catalogue does; ids of no chapter come last.
+// CompareIDs orders ids as the catalog does; ids of no chapter come last.
 func CompareIDs(a, b string) int {
 	ap, an, _ := strings.Cut(a, "-")
 	bp, bn, _ := strings.Cut(b, "-")
@@ -70,8 +70,8 @@ func CompareIDs(a, b string) int {
 	return cmp.Or(cmp.Compare(chapterIndex(ap), chapterIndex(bp)), cmp.Compare(ap, bp), cmp.Compare(ai, bi), cmp.Compare(a, b))
 }
 
-// Check finds all authoring mistakes of the catalogue, each with file and line, and reports them together.
-func Check() error { return catalogue.check() }
+// Check finds all authoring mistakes of the catalog, each with file and line, and reports them together.
+func Check() error { return catalog.check() }
 
 var idForm = regexp.MustCompile(`^[A-Z]+-[0-9]{2}$`)
 
@@ -132,9 +132,9 @@ func (r *registry) check() error {
 		}
 		switch {
 		case b.Level == Extended && b.Feature == "":
-			say("an extended behaviour belongs to a feature")
+			say("an extended behavior belongs to a feature")
 		case b.Level != Extended && b.Feature != "":
-			say("only an extended behaviour belongs to a feature")
+			say("only an extended behavior belongs to a feature")
 		case b.Feature != "" && featureMeaning[b.Feature] == "":
 			say("feature %q is unknown", b.Feature)
 		}

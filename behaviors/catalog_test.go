@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-func TestCatalogueHasNoMistakes(t *testing.T) {
+func TestCatalogHasNoMistakes(t *testing.T) {
 	if err := Check(); err != nil {
 		t.Fatal(err)
 	}
 	if len(All()) == 0 {
-		t.Fatal("the catalogue is empty")
+		t.Fatal("the catalog is empty")
 	}
 }
 
@@ -66,7 +66,7 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 		var one registry
 		one.declare(b, 1)
 		all.declare(b, 1)
-		if err := one.check(); err == nil || !strings.Contains(err.Error(), m.want) || !strings.HasPrefix(err.Error(), "catalogue_test.go:") {
+		if err := one.check(); err == nil || !strings.Contains(err.Error(), m.want) || !strings.HasPrefix(err.Error(), "catalog_test.go:") {
 			t.Errorf("%s: got %v, want file, line and %q", name, err, m.want)
 		} else if n := strings.Count(err.Error(), "\n"); n > 0 {
 			t.Errorf("%s: one mistake is reported as %d", name, n+1)
@@ -78,8 +78,8 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 			t.Errorf("the report of all mistakes lacks %s", name)
 		}
 	}
-	if !strings.Contains(report, "already taken at catalogue_test.go:") {
-		t.Error("two behaviours of one id are not reported with both places")
+	if !strings.Contains(report, "already taken at catalog_test.go:") {
+		t.Error("two behaviors of one id are not reported with both places")
 	}
 }
 
@@ -105,7 +105,7 @@ func TestOrder(t *testing.T) {
 	want := slices.Clone(ids)
 	slices.SortFunc(want, CompareIDs)
 	if !slices.Equal(ids, want) || ids[0] != "INST-01" {
-		t.Fatalf("not in the catalogue's order: %v", ids)
+		t.Fatalf("not in the catalog's order: %v", ids)
 	}
 	if CompareIDs("LB-02", "LB-10") >= 0 || CompareIDs("INST-99", "SCOPE-01") >= 0 || CompareIDs("CLN-01", "ZZ-01") >= 0 {
 		t.Fatal("ids are compared as text")
@@ -117,7 +117,7 @@ func TestDigestFollowsPromises(t *testing.T) {
 		t.Fatal(Digest())
 	}
 	if n := strings.Count(Golden(), "\n"); n != len(All()) {
-		t.Fatalf("%d lines for %d behaviours", n, len(All()))
+		t.Fatalf("%d lines for %d behaviors", n, len(All()))
 	}
 }
 
@@ -161,7 +161,7 @@ func TestImports(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write the golden file and docs/catalogue.md anew")
+var update = flag.Bool("update", false, "write the golden file and docs/catalog.md anew")
 
 // A changed promise, level or range shows as a line of the golden file in review; the docs are what the data says.
 func TestGeneratedFiles(t *testing.T) {
@@ -169,7 +169,7 @@ func TestGeneratedFiles(t *testing.T) {
 	if err := WriteMarkdown(&doc); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"testdata/catalogue.golden.jsonl": Golden(), "../docs/catalogue.md": doc.String()} {
+	for name, want := range map[string]string{"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String()} {
 		if *update {
 			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				t.Fatal(err)
@@ -190,12 +190,12 @@ func TestGeneratedFiles(t *testing.T) {
 					break
 				}
 			}
-			t.Errorf("%s is not what the catalogue says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed", name)
+			t.Errorf("%s is not what the catalog says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed", name)
 		}
 	}
 }
 
-func TestCatalogueIsComplete(t *testing.T) {
+func TestCatalogIsComplete(t *testing.T) {
 	count := map[Level]int{}
 	last := map[string]int{}
 	for _, b := range All() {
@@ -208,7 +208,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 		last[prefix] = n
 	}
 	if len(All()) != 245 || count[Core] != 112 || count[Extended] != 101 || count[Limitation] != 32 {
-		t.Errorf("%d behaviours, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here", len(All()), count)
+		t.Errorf("%d behaviors, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here", len(All()), count)
 	}
 	for _, c := range Chapters {
 		if last[c.Prefix] == 0 {
@@ -217,7 +217,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 	}
 }
 
-// The page's twelve statements are all there, each with behaviours that exist, that quote the page, and of which at least one holds for versions then and now.
+// The page's twelve statements are all there, each with behaviors that exist, that quote the page, and of which at least one holds for versions then and now.
 func TestStatements(t *testing.T) {
 	if len(Statements) != 12 {
 		t.Errorf("%d statements, the page has 12", len(Statements))
@@ -239,10 +239,10 @@ func TestStatements(t *testing.T) {
 			then, today = then || a, today || z
 		}
 		if !then || !today {
-			t.Errorf("%q is shown for no behaviour of %v or of %v", s.Says, old, now)
+			t.Errorf("%q is shown for no behavior of %v or of %v", s.Says, old, now)
 		}
 	}
-	// Every sentence that behaviours quote from the page for the old versions only is one of the statements.
+	// Every sentence that behaviors quote from the page for the old versions only is one of the statements.
 	for _, b := range All() {
 		for _, src := range b.Sources {
 			if src.Kind != KindDoc || src.Ref != pageIndex || src.Istio != "<1.29" {
@@ -258,7 +258,7 @@ func TestStatements(t *testing.T) {
 func TestFeatures(t *testing.T) {
 	for _, f := range Features() {
 		if len(f.Behaviors) == 0 {
-			t.Errorf("no behaviour shows the feature %s", f.Feature)
+			t.Errorf("no behavior shows the feature %s", f.Feature)
 		}
 	}
 }

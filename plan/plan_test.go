@@ -95,7 +95,7 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 		{Environment{Istio: "1.31", Features: []behaviors.Feature{"magic"}}, behaviors.ProfileCore, Filters{}, `feature "magic" is unknown`},
 		{Environment{Istio: "1.31", Features: []behaviors.Feature{behaviors.FeatureTracing}}, behaviors.ProfileCore, Filters{}, "feature tracing has no spec yet"},
 		{lab, behaviors.ProfileCore, Filters{Include: []string{"LB-99"}}, "there are LB-01, "},
-		{lab, behaviors.ProfileCore, Filters{Exclude: []string{"nothing"}}, `no behaviour is called "nothing": `},
+		{lab, behaviors.ProfileCore, Filters{Exclude: []string{"nothing"}}, `no behavior is called "nothing": `},
 		{lab, behaviors.ProfileCore, Filters{Include: []string{"GW-["}}, "not a pattern"},
 	} {
 		_, err := Compute(c.env, c.profile, c.filters)
@@ -106,9 +106,9 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 	}
 }
 
-// Whatever the environment, profile and wishes: every behaviour is in exactly one place, in order, and a skip has a class and a reason.
+// Whatever the environment, profile and wishes: every behavior is in exactly one place, in order, and a skip has a class and a reason.
 func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
-	// A catalogue of its own, in which every combination of level, needs and state occurs.
+	// A catalog of its own, in which every combination of level, needs and state occurs.
 	r := rand.New(rand.NewPCG(1, 2))
 	flip := func() bool { return r.IntN(2) == 0 }
 	var needs []behaviors.Need
@@ -175,7 +175,7 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 				places[e.Behavior.ID]++
 			}
 			if !slices.IsSortedFunc(list, func(a, b Entry) int { return slices.Index(all, a.Behavior) - slices.Index(all, b.Behavior) }) {
-				t.Fatal("a list is not in the catalogue's order")
+				t.Fatal("a list is not in the catalog's order")
 			}
 		}
 		for _, b := range all {
@@ -212,7 +212,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Fields(string(out)), []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/framework/plan"}; !slices.Equal(got, want) {
+	if got, want := strings.Fields(string(out)), []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/plan"}; !slices.Equal(got, want) {
 		t.Errorf("plan depends on %v, want %v", got, want)
 	}
 }

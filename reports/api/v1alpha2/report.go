@@ -1,20 +1,20 @@
-// Package v1alpha1 holds the types of the conformance report, an API with a version: report.yaml in a bundle is one [ConformanceReport].
+// Package v1alpha2 holds the types of the conformance report, an API with a version: report.yaml in a bundle is one [ConformanceReport].
 //
 // Fields are written in the order of the structs, lists in a stated order, so that the same report is the same bytes.
-package v1alpha1
+package v1alpha2
 
 import "time"
 
 // APIVersion and Kind head every report of this version.
 const (
-	APIVersion = "amc.ambient.test/v1alpha1"
+	APIVersion = "amc.ambient.test/v1alpha2"
 	Kind       = "ConformanceReport"
 )
 
 // ConformanceReport is what one run found.
 type ConformanceReport struct {
-	// APIVersion is amc.ambient.test/v1alpha1.
-	APIVersion string `json:"apiVersion" jsonschema:"enum=amc.ambient.test/v1alpha1"`
+	// APIVersion is amc.ambient.test/v1alpha2.
+	APIVersion string `json:"apiVersion" jsonschema:"enum=amc.ambient.test/v1alpha2"`
 	// Kind is ConformanceReport.
 	Kind string `json:"kind" jsonschema:"enum=ConformanceReport"`
 	// Result sums the verdicts up.
@@ -27,11 +27,11 @@ type ConformanceReport struct {
 	RunID string `json:"runID"`
 	// Suite is the suite that ran.
 	Suite Suite `json:"suite"`
-	// Catalogue is the catalogue the run was planned from.
-	Catalogue Catalogue `json:"catalogue"`
+	// Catalog is the catalog the run was planned from.
+	Catalog Catalog `json:"catalog"`
 	// Mode is the rules the run kept.
 	Mode Mode `json:"mode"`
-	// Profile is the selection of behaviours: smoke, core, extended, limits or all.
+	// Profile is the selection of behaviors: smoke, core, extended, limits or all.
 	Profile string `json:"profile"`
 	// Filters are the user's wishes; both lists are empty in a certified run.
 	Filters Filters `json:"filters"`
@@ -53,17 +53,17 @@ type ConformanceReport struct {
 	Phases []Phase `json:"phases,omitempty"`
 	// Failure says why the run as a whole could not go on, such as a failed set-up; empty otherwise.
 	Failure string `json:"failure,omitempty"`
-	// Behaviors has an entry for every planned behaviour, run or skipped, once each, in the catalogue's order.
+	// Behaviors has an entry for every planned behavior, run or skipped, once each, in the catalog's order.
 	Behaviors []BehaviorResult `json:"behaviors"`
-	// NotAutomated are the ids of the catalogue's behaviours that have no spec. With Behaviors they are the whole catalogue.
+	// NotAutomated are the ids of the catalog's behaviors that have no spec. With Behaviors they are the whole catalog.
 	NotAutomated []string `json:"notAutomated,omitempty"`
 	// Summary counts Behaviors by verdict; Levels and Chapters do so apart.
 	Summary Counts `json:"summary"`
-	// Levels counts by level, in the order core, extended, limitation; levels without behaviours are left out.
+	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are left out.
 	Levels []Group `json:"levels,omitempty"`
-	// Chapters counts by chapter, in the catalogue's order; chapters without behaviours are left out.
+	// Chapters counts by chapter, in the catalog's order; chapters without behaviors are left out.
 	Chapters []Group `json:"chapters,omitempty"`
-	// Features are the claimed optional capabilities, by name, with the behaviours that show them.
+	// Features are the claimed optional capabilities, by name, with the behaviors that show them.
 	Features []Feature `json:"features,omitempty"`
 	// Convergence says how long the mesh took to follow changes; absent when nothing was measured.
 	Convergence *Convergence `json:"convergence,omitempty"`
@@ -77,11 +77,11 @@ type ConformanceReport struct {
 type Result string
 
 const (
-	// Success: every behaviour that ran is conformant, at least one ran, none is unknown, and the user took no core behaviour out.
+	// Success: every behavior that ran is conformant, at least one ran, none is unknown, and the user took no core behavior out.
 	Success Result = "success"
 	// Partial: nothing was seen violated, but something is unknown or was taken out by the user, or nothing ran.
 	Partial Result = "partial"
-	// Failure: at least one behaviour is non-conformant.
+	// Failure: at least one behavior is non-conformant.
 	Failure Result = "failure"
 )
 
@@ -94,7 +94,7 @@ const (
 	ModeCertified   Mode = "certified"   // no focus, no skip by the user, no retries, no stand-in, clean leak check, complete metadata
 )
 
-// Verdict is what a run found of one behaviour.
+// Verdict is what a run found of one behavior.
 type Verdict string
 
 const (
@@ -114,9 +114,9 @@ type Suite struct {
 	Dirty   bool   `json:"dirty,omitempty"`  // the tree had changes that are not in the commit
 }
 
-// Catalogue identifies a catalogue.
-type Catalogue struct {
-	Digest    string `json:"digest"`    // sha256:... over the catalogue's golden form
+// Catalog identifies a catalog.
+type Catalog struct {
+	Digest    string `json:"digest"`    // sha256:... over the catalog's golden form
 	Behaviors int    `json:"behaviors"` // how many it holds
 }
 
@@ -246,12 +246,12 @@ type Phase struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// BehaviorResult is what the run found of one behaviour.
+// BehaviorResult is what the run found of one behavior.
 type BehaviorResult struct {
 	ID      string  `json:"id"`
 	Chapter string  `json:"chapter,omitempty"` // prefix of the id, filled in by the bundle
 	Level   string  `json:"level" jsonschema:"enum=core,enum=extended,enum=limitation"`
-	Promise string  `json:"promise,omitempty"` // as the catalogue had it, filled in by the bundle
+	Promise string  `json:"promise,omitempty"` // as the catalog had it, filled in by the bundle
 	Verdict Verdict `json:"verdict" jsonschema:"enum=conformant,enum=non-conformant,enum=unknown,enum=skipped"`
 	// Skip says why; present exactly when the verdict is skipped.
 	Skip *Skip `json:"skip,omitempty"`
@@ -261,26 +261,26 @@ type BehaviorResult struct {
 	Attempts int `json:"attempts,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Claims counts what the spec claimed and saw, Twins their opposites and controls; a conformant behaviour has at least one of each.
+	// Claims counts what the spec claimed and saw, Twins their opposites and controls; a conformant behavior has at least one of each.
 	Claims int `json:"claims,omitempty"`
 	Twins  int `json:"twins,omitempty"`
 	// ConvergeSeconds are the times from a change to the first call that showed it, in the order they were measured.
 	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string `json:"observations,omitempty"`
-	// Message says, when the behaviour is not conformant, who called whom, what was expected and what was seen.
+	// Message says, when the behavior is not conformant, who called whom, what was expected and what was seen.
 	Message string `json:"message,omitempty"`
 	// Evidence are files of the bundle, by path, sorted.
 	Evidence []string `json:"evidence,omitempty"`
 }
 
-// Skip says why a behaviour did not run.
+// Skip says why a behavior did not run.
 type Skip struct {
 	Class  string `json:"class" jsonschema:"enum=version,enum=topology,enum=feature,enum=stand-in,enum=profile,enum=user"`
 	Reason string `json:"reason"`
 }
 
-// Counts are numbers of behaviours by verdict.
+// Counts are numbers of behaviors by verdict.
 type Counts struct {
 	Conformant    int `json:"conformant"`
 	NonConformant int `json:"nonConformant"`
@@ -307,10 +307,10 @@ func (c Counts) Of(v Verdict) int {
 	return map[Verdict]int{Conformant: c.Conformant, NonConformant: c.NonConformant, Unknown: c.Unknown, Skipped: c.Skipped}[v]
 }
 
-// Total is the number of behaviours counted.
+// Total is the number of behaviors counted.
 func (c Counts) Total() int { return c.Conformant + c.NonConformant + c.Unknown + c.Skipped }
 
-// Group is a named part of the behaviours.
+// Group is a named part of the behaviors.
 type Group struct {
 	Name string `json:"name"`
 	Counts

@@ -1,4 +1,4 @@
-// Package plan computes, before anything runs, which behaviours will run, which are skipped and why, and which have no spec.
+// Package plan computes, before anything runs, which behaviors will run, which are skipped and why, and which have no spec.
 //
 // List, dry run and the run itself use the same plan, so they cannot disagree.
 package plan
@@ -12,10 +12,10 @@ import (
 	"ambient.test/conformance/behaviors"
 )
 
-// Class is a kind of reason to skip a behaviour.
+// Class is a kind of reason to skip a behavior.
 type Class string
 
-// Classes of skips. A behaviour that several would skip gets the first, so that "user" stands only where the user's wish alone kept it from running.
+// Classes of skips. A behavior that several would skip gets the first, so that "user" stands only where the user's wish alone kept it from running.
 const (
 	ClassVersion  Class = "version"  // the promise does not hold for this Istio version
 	ClassTopology Class = "topology" // the fleet has not the shape, or is not ours to change
@@ -62,16 +62,16 @@ type Filters struct {
 	Exclude []string `json:"exclude,omitempty"`
 }
 
-// Entry is a behaviour's place in the plan.
+// Entry is a behavior's place in the plan.
 type Entry struct {
 	Behavior *behaviors.Behavior
 	Class    Class  // empty for those that run or have no spec
 	Reason   string // a sentence; empty for those that run
 }
 
-// Plan says for every behaviour of the catalogue where it stands: in exactly one of the three lists, each in the catalogue's order.
+// Plan says for every behavior of the catalog where it stands: in exactly one of the three lists, each in the catalog's order.
 //
-// NotAutomated holds the behaviours without a spec. They are no skip: nothing could have run, whatever the environment. A report lists their ids apart.
+// NotAutomated holds the behaviors without a spec. They are no skip: nothing could have run, whatever the environment. A report lists their ids apart.
 type Plan struct {
 	Profile      behaviors.Profile
 	Environment  Environment
@@ -88,7 +88,7 @@ func (e UsageError) Error() string { return e.message }
 
 func usage(format string, args ...any) error { return UsageError{fmt.Sprintf(format, args...)} }
 
-// Compute makes the plan for the whole catalogue. All errors are [UsageError]s.
+// Compute makes the plan for the whole catalog. All errors are [UsageError]s.
 func Compute(env Environment, profile behaviors.Profile, filters Filters) (*Plan, error) {
 	return compute(behaviors.All(), env, profile, filters)
 }
@@ -130,7 +130,7 @@ func compute(all []*behaviors.Behavior, env Environment, profile behaviors.Profi
 	return p, nil
 }
 
-// skip says why a behaviour with a spec does not run; an empty class means that it does.
+// skip says why a behavior with a spec does not run; an empty class means that it does.
 func (p *Plan) skip(b *behaviors.Behavior, version behaviors.Version) (Class, string) {
 	if in, err := b.Istio.Contains(version); err != nil || !in {
 		return ClassVersion, fmt.Sprintf("promised for Istio %s, this is %s", b.Istio, version)
@@ -179,7 +179,7 @@ func says(s string) func(Environment) string { return func(Environment) string {
 
 const notOurs = "not ours to change"
 
-// requirements has a line for every need of the catalogue; a test holds that.
+// requirements has a line for every need of the catalog; a test holds that.
 var requirements = map[behaviors.Need]requirement{
 	behaviors.Waypoints:  {ClassFeature, func(e Environment) bool { return e.Waypoints }, says("no waypoint can be deployed")},
 	behaviors.IngressGW:  {ClassFeature, func(e Environment) bool { return e.Ingress }, says("no ingress gateway can be deployed")},
@@ -206,7 +206,7 @@ func real(image string) func(Environment) bool {
 	return func(e Environment) bool { return !slices.Contains(e.StandIns, image) }
 }
 
-// Of finds a behaviour's entry and says whether it runs; it is nil for an id that is not in the catalogue.
+// Of finds a behavior's entry and says whether it runs; it is nil for an id that is not in the catalog.
 func (p *Plan) Of(id string) (e *Entry, runs bool) {
 	for i, list := range [][]Entry{p.Run, p.Skip, p.NotAutomated} {
 		for j := range list {
@@ -241,10 +241,10 @@ func Matches(pattern, id string) bool {
 	return err == nil && ok
 }
 
-// Known refuses a pattern of ids that means no behaviour of the catalogue; the error says which are near.
+// Known refuses a pattern of ids that means no behavior of the catalog; the error says which are near.
 func Known(pattern string) error { return known(behaviors.All(), pattern) }
 
-// known refuses a pattern that means no behaviour: a typing mistake must not run nothing and look green.
+// known refuses a pattern that means no behavior: a typing mistake must not run nothing and look green.
 func known(all []*behaviors.Behavior, pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return usage("%q is not a pattern of ids: %v", pattern, err)
@@ -259,9 +259,9 @@ func known(all []*behaviors.Behavior, pattern string) error {
 		}
 	}
 	if len(near) > 0 {
-		return usage("no behaviour is called %q; there are %s ...: `amc list` names all", pattern, strings.Join(near, ", "))
+		return usage("no behavior is called %q; there are %s ...: `amc list` names all", pattern, strings.Join(near, ", "))
 	}
-	return usage("no behaviour is called %q: `amc list` names all", pattern)
+	return usage("no behavior is called %q: `amc list` names all", pattern)
 }
 
 func join[S ~string](all []S) string {
