@@ -18,9 +18,9 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 )
@@ -53,7 +53,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := eastwest.FromMesh(ctx, c, prove.MeshNamespace, "client")
+	id, err := eastwest.FromMesh(ctx, c, (&fixture.Fixture{Fleet: f}).TrustDomain(), fixture.MeshNamespace, "client")
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	echo, err := workload.Pod(ctx, c, prove.MeshNamespace, prove.EchoApp)
+	echo, err := workload.Pod(ctx, c, fixture.MeshNamespace, fixture.Echo)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	config, err := fill(impostorConfig, map[string]string{"Gateway": gateway, "Istiod": control, "Echo": echo.Status.PodIP,
-		"Single": "gw-08-echo." + prove.MeshNamespace + ".svc.cluster.local:80"})
+		"Single": "gw-08-echo." + fixture.MeshNamespace + ".svc.cluster.local:80"})
 	if err != nil {
 		return nil, err
 	}

@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
@@ -238,7 +238,7 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 // leaveMesh takes the standing echo of cluster2 out of the mesh: what the gateway sends it is plaintext.
 func leaveMesh(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	d := &appsv1.Deployment{}
-	d.Namespace, d.Name = prove.MeshNamespace, prove.EchoApp
+	d.Namespace, d.Name = fixture.MeshNamespace, fixture.Echo
 	return template(ctx, f.Clusters[1], d, func(t *corev1.PodTemplateSpec) error {
 		t.Labels[workload.LabelDataplane] = "none"
 		return nil

@@ -16,9 +16,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -32,7 +32,7 @@ const (
 )
 
 // ofSpecs are the objects in the namespace of the specs.
-const ofSpecs = client.InNamespace(prove.MeshNamespace)
+const ofSpecs = client.InNamespace(fixture.MeshNamespace)
 
 // spoil watches objects of one type in a cluster, and spoils each as soon as it appears or changes. Undo ends that; what specs made, they remove.
 func spoil[T client.Object](c *mesh.Cluster, list client.ObjectList, which client.ListOption, judge func(T) verdict) (Undo, error) {
@@ -101,7 +101,7 @@ func spoilServices(cluster int, judge func(*corev1.Service) verdict) func(contex
 // globalWaypoint gives the standing waypoint's Service its label back, where there is one.
 func globalWaypoint(ctx context.Context, c *mesh.Cluster) error {
 	s := &corev1.Service{}
-	s.Namespace, s.Name = prove.MeshNamespace, prove.StandingWaypoint
+	s.Namespace, s.Name = fixture.MeshNamespace, fixture.Waypoint
 	return client.IgnoreNotFound(patch(ctx, c, s, map[string]any{"metadata": map[string]any{"labels": map[string]any{workload.LabelGlobal: "true"}}}))
 }
 

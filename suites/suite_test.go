@@ -1,62 +1,70 @@
-package suites
+package suites_test
 
 import (
 	"context"
 	"flag"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
-	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports"
+	"ambient.test/conformance/run"
+	_ "ambient.test/conformance/suites"
 )
 
 var (
-	fleetFile = flag.String("fleet", "", "fleet file; without it no spec runs and only the authoring is checked")
-	settle    = flag.Duration("settle", prove.DefaultTimes.Settle, "how long a change may take to show in traffic")
-	hold      = flag.Duration("hold", prove.DefaultTimes.Hold, "how long it must then stay")
-	only      = flag.String("only", "", "ids to run, separated by commas; default all")
-	parallel  = flag.Int("side-by-side", 1, "how many specs may be under way at once")
+	fleet     = flag.String("fleet", "", "fleet file; without it no spec runs and only the authoring is checked")
+	artifacts = flag.String("artifacts", "", "folder of the bundle; default a temporary one that is removed")
+	profile   = flag.String("profile", string(behaviors.ProfileCore), "what to prove: smoke, core, extended, limits or all")
+	include   = flag.String("include", "", "only these: ids, globs (GW-*) or chapters (LB), separated by commas")
+	settle    = flag.Duration("settle", spec.DefaultTimes.Convergence, "convergence timeout: how long a change may take to show in traffic")
+	hold      = flag.Duration("hold", spec.DefaultTimes.Hold, "hold time: how long the effect must then stay")
+	parallel  = flag.Int("side-by-side", 0, "how many specs may run at the same time; default 8 divided by the clusters")
 )
 
 // TestAuthoring needs no cluster: the catalog and the specs agree.
 func TestAuthoring(t *testing.T) {
-	if err := prove.Check(); err != nil {
+	if err := spec.Check(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestConformance runs the specs against a fleet.
+// TestConformance runs the specs against a fleet and writes the same bundle as `amc run`.
 func TestConformance(t *testing.T) {
-	if *fleetFile == "" {
+	if *fleet == "" {
 		t.Skip("no fleet: give one with -args -fleet FILE")
 	}
-	f, err := mesh.Load(*fleetFile)
-	if err != nil {
-		t.Fatal(err)
+	o := run.Options{
+		Fleet: *fleet, Artifacts: *artifacts, Parallel: *parallel, Times: spec.DefaultTimes, Out: os.Stdout, Verbose: true, T: t,
+		Selection: run.Selection{Profile: behaviors.Profile(*profile)},
 	}
-	release, err := filelock.Dir(filepath.Dir(f.Path()))
-	if err != nil {
-		t.Fatal(err)
+	o.Times.Convergence, o.Times.Hold = *settle, *hold
+	if o.Artifacts == "" {
+		o.Artifacts = t.TempDir()
 	}
-	defer release()
-	o := Options{Fleet: f, Times: prove.DefaultTimes, Parallel: *parallel, Out: os.Stdout, Verbose: true}
-	o.Times.Settle, o.Times.Hold = *settle, *hold
-	if *only != "" {
-		ids := "," + *only + ","
-		o.Skip = func(id string) (string, bool) { return "not asked for", !strings.Contains(ids, ","+id+",") }
+	if *include != "" {
+		o.Filters = plan.Filters{Include: strings.Split(*include, ",")}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	s, err := Run(ctx, t, o)
+	report, err := run.Run(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, left := range s.Leaks {
-		t.Errorf("left behind: %s", left)
+	if err := reports.Table(os.Stdout, report); err != nil {
+		t.Error(err)
+	}
+	if code := reports.ExitCode(report); code != 0 {
+		t.Errorf("the run is %s (exit code %d): see the table, and the bundle in %s", report.Result, code, o.Artifacts)
+	}
+	if report.Leaks != nil {
+		for _, left := range report.Leaks.Found {
+			t.Errorf("left behind: %s", left)
+		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/reports"
@@ -96,17 +96,17 @@ func compare(ctx context.Context, f *mesh.Fleet, calls, execs int) ([]way, error
 	if err != nil {
 		return nil, err
 	}
-	w, err := prove.Build(ctx, f, prove.DefaultTimes)
+	w, err := fixture.Create(ctx, f)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
-	at := w.Sites[0]
-	server, err := workload.Pod(ctx, at.Cluster, prove.MeshNamespace, prove.EchoApp)
+	at := w.Clusters[0]
+	server, err := workload.Pod(ctx, at.Cluster, fixture.MeshNamespace, fixture.Echo)
 	if err != nil {
 		return nil, err
 	}
-	inMesh, own := fmt.Sprintf("http://%s:%d/", server.Status.PodIP, workload.HTTP), fmt.Sprintf("http://127.0.0.1:%d/", workload.HTTP)
+	inMesh, own := fmt.Sprintf("http://%s:%d/", server.Status.PodIP, traffic.HTTP), fmt.Sprintf("http://127.0.0.1:%d/", traffic.HTTP)
 	ways := []way{{to: "through the mesh", url: inMesh, atOnce: 1}, {to: "through the mesh", url: inMesh, atOnce: traffic.Parallel}, {to: "to its own pod", url: own, atOnce: 1}}
 	for i, x := range ways {
 		one := func() error {
@@ -120,7 +120,7 @@ func compare(ctx context.Context, f *mesh.Fleet, calls, execs int) ([]way, error
 		if at.Context != "" {
 			args = append(args, "--context", at.Context)
 		}
-		args = append(args, "exec", "-n", prove.MeshNamespace, at.Client.Pod.Name, "--", "/usr/local/bin/client", x.url)
+		args = append(args, "exec", "-n", fixture.MeshNamespace, at.Client.Pod.Name, "--", "/usr/local/bin/client", x.url)
 		byExec := func() error {
 			out, err := exec.CommandContext(ctx, kubectl, args...).CombinedOutput()
 			if err == nil && !strings.Contains(string(out), "StatusCode=200") {

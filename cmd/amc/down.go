@@ -28,12 +28,12 @@ func downCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, out := c.Context(), c.OutOrStdout()
-			cache, err := cacheDir()
+			cache, err := engine.CacheDir()
 			if err != nil {
 				return unknown(err)
 			}
 			if _, err := os.Stat(artifacts); err == nil {
-				release, err := hold(artifacts)
+				release, err := lockDirs(artifacts)
 				if err != nil {
 					return err
 				}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -58,36 +57,10 @@ func main() {
 	os.Exit(e.code)
 }
 
-// hold keeps other amc processes away from folders, which are made if need be, until release is called or this process ends.
-func hold(dirs ...string) (release func(), err error) {
-	var all []func()
-	release = func() {
-		for _, r := range all {
-			r()
-		}
-	}
-	seen := map[string]bool{}
-	for _, d := range dirs {
-		d, err := filepath.Abs(d)
-		if err == nil {
-			err = os.MkdirAll(d, 0o755)
-		}
-		if err == nil {
-			d, err = filepath.EvalSymlinks(d)
-		}
-		if seen[d] {
-			continue
-		}
-		seen[d] = true
-		var r func()
-		if err == nil {
-			r, err = filelock.Dir(d)
-		}
-		if err != nil {
-			release()
-			return nil, unknown(err)
-		}
-		all = append(all, r)
+// lockDirs keeps other amc processes away from folders until release is called or this process ends.
+func lockDirs(dirs ...string) (release func(), err error) {
+	if release, err = filelock.Dirs(dirs...); err != nil {
+		return nil, unknown(err)
 	}
 	return release, nil
 }

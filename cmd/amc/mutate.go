@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -19,11 +15,14 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/framework/runner"
+	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/mutants"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/suites"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/run"
 )
 
 type mutateOptions struct {
@@ -61,7 +60,6 @@ Exit codes: 0 all were noticed and the mesh is mended, 1 a spec stayed green on 
 	f.DurationVar(&o.settle, "settle", 15*time.Second, "how long a spec on the broken mesh waits for what will not come; the mended one gets twice the usual time")
 	f.BoolVar(&o.theirs, "allow-mesh-changes", false, "break a mesh that the suite has not made, too")
 	f.BoolVar(&o.list, "list", false, "list the mutants and what must turn red")
-	c.AddCommand(mutatedCommand())
 	return c
 }
 
@@ -106,7 +104,7 @@ func (o mutateOptions) victims(m *mutants.Mutant) []string {
 // finding is what became of one behavior on one mutant.
 type finding struct {
 	mutant, id, message string
-	broken, mended      prove.Verdict
+	broken, mended      v1alpha2.Verdict
 }
 
 func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) error {
@@ -140,12 +138,12 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if f.Provider != mesh.ProviderKind && !o.theirs {
 		return usage("the mesh of %s is not ours to break: --allow-mesh-changes does it nevertheless", o.fleet)
 	}
-	release, err := hold(filepath.Dir(f.Path()))
+	release, err := lockDirs(filepath.Dir(f.Path()))
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, err := healthy(ctx, f); err != nil {
+	if _, err := run.Healthy(ctx, f); err != nil {
 		return unknown(err)
 	}
 	var all []finding
@@ -174,7 +172,7 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 		return nil, unknown(err)
 	}
 	fmt.Fprintf(out, "%s: applied in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
-	broken, err := o.specs(ctx, out, chosen, o.settle)
+	broken, err := o.specs(ctx, out, f, chosen, o.settle)
 	began = time.Now()
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 	defer cancel()
@@ -185,12 +183,12 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 	if err != nil {
 		return nil, unknown(err)
 	}
-	mended, err := o.specs(ctx, out, chosen, 2*prove.DefaultTimes.Settle)
+	mended, err := o.specs(ctx, out, f, chosen, 2*spec.DefaultTimes.Convergence)
 	if err != nil {
 		return nil, unknown(err)
 	}
 	for _, id := range chosen {
-		x := finding{mutant: m.ID, id: id, broken: prove.Unknown, mended: prove.Unknown}
+		x := finding{mutant: m.ID, id: id, broken: v1alpha2.Unknown, mended: v1alpha2.Unknown}
 		if r, ok := broken[id]; ok {
 			x.broken, x.message = r.Verdict, r.Message
 		}
@@ -210,22 +208,22 @@ func tell(out io.Writer, all []finding, failed error) error {
 	for _, x := range all {
 		result := "killed"
 		switch {
-		case x.broken == prove.Conformant:
+		case x.broken == v1alpha2.Conformant:
 			result = "SURVIVED"
 			survived++
-		case x.broken != prove.NonConformant:
+		case x.broken != v1alpha2.NonConformant:
 			result = "unclear"
 			unclear++
 		}
-		if x.mended != prove.Conformant {
+		if x.mended != v1alpha2.Conformant {
 			result += ", not mended"
 			unclear++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, gist(x.message))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, summary(x.message))
 	}
 	_ = w.Flush()
-	if twins := onlyTwins(all); len(twins) > 0 {
-		fmt.Fprintf(out, "\nOnly the twin was seen failing, not the claim itself: %s\n", strings.Join(twins, ", "))
+	if controls := onlyControls(all); len(controls) > 0 {
+		fmt.Fprintf(out, "\nOnly a control was seen failing, not the expectation itself: %s\n", strings.Join(controls, ", "))
 	}
 	switch {
 	case failed != nil:
@@ -238,26 +236,26 @@ func tell(out io.Writer, all []finding, failed error) error {
 	return nil
 }
 
-// onlyTwins are the behaviors that were noticed to be broken, and on no mutant by their claim.
-func onlyTwins(all []finding) []string {
+// onlyControls are the behaviors that were noticed to be broken, and on no mutant by their claim.
+func onlyControls(all []finding) []string {
 	claimed := map[string]bool{}
 	for _, x := range all {
-		if x.broken == prove.NonConformant {
-			claimed[x.id] = claimed[x.id] || !strings.Contains(x.message, prove.TwinMark)
+		if x.broken == v1alpha2.NonConformant {
+			claimed[x.id] = claimed[x.id] || !strings.Contains(x.message, spec.ControlMark)
 		}
 	}
-	var twins []string
+	var controls []string
 	for id, claim := range claimed {
 		if !claim {
-			twins = append(twins, id)
+			controls = append(controls, id)
 		}
 	}
-	slices.Sort(twins)
-	return twins
+	slices.Sort(controls)
+	return controls
 }
 
-// gist is a message's first line with what was seen.
-func gist(message string) string {
+// summary is a message's first line with what was seen.
+func summary(message string) string {
 	lines := strings.Split(message, "\n")
 	short := lines[0]
 	for _, l := range lines[1:] {
@@ -272,80 +270,26 @@ func gist(message string) string {
 	return short
 }
 
-// specs runs behaviors in a process of their own, as Ginkgo runs specs once in a process.
-func (o mutateOptions) specs(ctx context.Context, out io.Writer, chosen []string, settle time.Duration) (map[string]mutated, error) {
-	dir, err := os.MkdirTemp("", "amc-mutate-")
+// specs runs behaviors and returns their results. Unlike `amc run` it neither asks whether the mesh is
+// well nor repairs what looks like an accident.
+func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, chosen []string, convergence time.Duration) (map[string]spec.Result, error) {
+	fx, err := fixture.Create(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	defer fx.Close()
+	times := spec.DefaultTimes
+	times.Convergence, times.Spec = convergence, max(times.Spec, 12*convergence)
+	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { return !slices.Contains(chosen, s.Behavior.ID) })
+	r := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: times, Parallel: 3})
+	for _, left := range r.Wait() {
+		fmt.Fprintf(out, "left behind: %v\n", left)
 	}
-	file := filepath.Join(dir, "results.json")
-	c := exec.CommandContext(ctx, self, "mutate", "specs", "--fleet", o.fleet, "--ids", strings.Join(chosen, ","), "--settle", settle.String(), "--out", file)
-	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) } // it cleans up after its specs
-	c.WaitDelay = time.Minute
-	c.Stdout, c.Stderr = out, out
-	if err := c.Run(); err != nil {
-		return nil, fmt.Errorf("the specs could not be run: %w", err)
+	results := map[string]spec.Result{}
+	for _, id := range chosen {
+		if x, ok := r.Result(id); ok {
+			results[id] = x
+		}
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var got map[string]mutated
-	return got, json.Unmarshal(b, &got)
-}
-
-// mutated is a result as it comes from the process that ran the specs.
-type mutated struct {
-	Verdict prove.Verdict
-	Message string
-}
-
-// mutatedCommand is that process. Unlike `amc run` it asks neither whether the mesh is well, nor mends what looks like an accident.
-func mutatedCommand() *cobra.Command {
-	var fleet, file string
-	var chosen []string
-	times := prove.DefaultTimes
-	c := &cobra.Command{
-		Use:    "specs",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			f, err := mesh.Load(fleet)
-			if err != nil {
-				return usage("%w", err)
-			}
-			f.Provider = mesh.ProviderExisting // of clusters that are not ours, nothing is put right
-			var mu sync.Mutex
-			got := map[string]mutated{}
-			times.Spec = max(times.Spec, 12*times.Settle)
-			var t failing
-			_, err = suites.Run(c.Context(), &t, suites.Options{
-				Fleet: f, Times: times, Parallel: 3, Out: c.OutOrStdout(), Quiet: true,
-				Skip: func(id string) (string, bool) { return "not asked for", !slices.Contains(chosen, id) },
-				Record: func(_ context.Context, r prove.Result) {
-					mu.Lock()
-					defer mu.Unlock()
-					got[r.Behavior.ID] = mutated{r.Verdict, r.Message}
-				},
-			})
-			if err != nil {
-				return unknown(err)
-			}
-			b, err := json.Marshal(got)
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(file, b, 0o600)
-		},
-	}
-	c.Flags().StringVar(&fleet, "fleet", "", "the fleet file")
-	c.Flags().StringVar(&file, "out", "", "file of the results")
-	c.Flags().StringSliceVar(&chosen, "ids", nil, "behaviors to run")
-	c.Flags().DurationVar(&times.Settle, "settle", times.Settle, "how long a change may take to show in traffic")
-	return c
+	return results, ctx.Err()
 }

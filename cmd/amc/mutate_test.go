@@ -6,16 +6,16 @@ import (
 	"strings"
 	"testing"
 
-	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 func TestTellOfMutants(t *testing.T) {
-	found := func(mutant, id string, broken, mended prove.Verdict, message string) finding {
+	found := func(mutant, id string, broken, mended v1alpha2.Verdict, message string) finding {
 		return finding{mutant: mutant, id: id, broken: broken, mended: mended, message: message}
 	}
-	killed := found("M01", "A-01", prove.NonConformant, prove.Conformant, "a.go:1: client -> echo\nexpected 1\nseen     2")
-	byTwin := found("M01", "A-02", prove.NonConformant, prove.Conformant, "a.go:2: twin: client -> echo")
-	again := found("M02", "A-02", prove.NonConformant, prove.Conformant, "a.go:3: client -> echo")
+	killed := found("M01", "A-01", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:1: client -> echo\nexpected 1\nseen     2")
+	byControl := found("M01", "A-02", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:2: control: client -> echo")
+	again := found("M02", "A-02", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:3: client -> echo")
 	for name, c := range map[string]struct {
 		all  []finding
 		err  error
@@ -23,13 +23,13 @@ func TestTellOfMutants(t *testing.T) {
 		says []string
 		not  string
 	}{
-		"all killed":             {[]finding{killed}, nil, 0, []string{"killed", "client -> echo: 2"}, "Only the twin"},
-		"by its twin alone":      {[]finding{killed, byTwin}, nil, 0, []string{"Only the twin was seen failing, not the claim itself: A-02\n"}, "A-01,"},
-		"by its claim elsewhere": {[]finding{byTwin, again}, nil, 0, nil, "Only the twin"},
-		"survivor":               {[]finding{killed, found("M02", "A-03", prove.Conformant, prove.Conformant, "")}, nil, exitNonConformant, []string{"SURVIVED"}, ""},
-		"unknown on the mutant":  {[]finding{found("M02", "A-03", prove.Unknown, prove.Conformant, "")}, nil, exitUnknown, []string{"unclear"}, "killed"},
-		"not mended":             {[]finding{found("M02", "A-03", prove.NonConformant, prove.NonConformant, "")}, nil, exitUnknown, []string{"killed, not mended"}, ""},
-		"could not go on":        {[]finding{killed}, unknown(errors.New("no fleet")), exitUnknown, []string{"killed"}, ""},
+		"all killed":                   {[]finding{killed}, nil, 0, []string{"killed", "client -> echo: 2"}, "Only a control"},
+		"by its control alone":         {[]finding{killed, byControl}, nil, 0, []string{"Only a control was seen failing, not the expectation itself: A-02\n"}, "A-01,"},
+		"by its expectation elsewhere": {[]finding{byControl, again}, nil, 0, nil, "Only a control"},
+		"survivor":                     {[]finding{killed, found("M02", "A-03", v1alpha2.Conformant, v1alpha2.Conformant, "")}, nil, exitNonConformant, []string{"SURVIVED"}, ""},
+		"unknown on the mutant":        {[]finding{found("M02", "A-03", v1alpha2.Unknown, v1alpha2.Conformant, "")}, nil, exitUnknown, []string{"unclear"}, "killed"},
+		"not mended":                   {[]finding{found("M02", "A-03", v1alpha2.NonConformant, v1alpha2.NonConformant, "")}, nil, exitUnknown, []string{"killed, not mended"}, ""},
+		"could not go on":              {[]finding{killed}, unknown(errors.New("no fleet")), exitUnknown, []string{"killed"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

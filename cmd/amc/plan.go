@@ -5,13 +5,13 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/plan"
+	"ambient.test/conformance/run"
 )
 
 // wishes are the user's part of a plan: the same flags for `amc plan` and whatever runs it.
@@ -39,12 +39,16 @@ func (w *wishes) flags(c *cobra.Command) {
 	}
 }
 
-func (w *wishes) plan(env plan.Environment) (*plan.Plan, error) {
+func (w *wishes) selection() run.Selection {
+	s := run.Selection{Profile: behaviors.Profile(w.profile), Filters: w.filters, AllowMeshChanges: w.meshAdmin}
 	for _, f := range w.claims {
-		env.Features = append(env.Features, behaviors.Feature(f))
+		s.Claims = append(s.Claims, behaviors.Feature(f))
 	}
-	env.MeshAdmin = env.MeshAdmin || w.meshAdmin
-	p, err := plan.Compute(env, behaviors.Profile(w.profile), w.filters)
+	return s
+}
+
+func (w *wishes) plan(env plan.Environment) (*plan.Plan, error) {
+	p, err := w.selection().Plan(env)
 	if err != nil {
 		return nil, usage("%w", err)
 	}
@@ -105,7 +109,7 @@ func (d *described) environment() (plan.Environment, error) {
 		}
 		f.Images[s] = mesh.ImageRef{StandIn: "as --stand-in says"}
 	}
-	env := environment(f)
+	env := run.Environment(f)
 	env.Nodes, env.OtherIstio, env.SameAddresses = d.nodes, d.other, true
 	for i, list := range [][]string{d.lack, d.have} {
 		for _, name := range list {
@@ -144,7 +148,7 @@ func planCommand() *cobra.Command {
 				if err != nil {
 					return usage("%w", err)
 				}
-				env = environment(f)
+				env = run.Environment(f)
 			} else if err != nil {
 				return err
 			}
@@ -167,7 +171,7 @@ func writePlan(out io.Writer, p *plan.Plan, format string) error {
 	case formatJSON:
 		return writeJSON(out, planJSON(p))
 	case formatMarkup:
-		fmt.Fprintf(out, "%s\n\n| id | fate | why |\n| --- | --- | --- |\n", planSentence(p))
+		fmt.Fprintf(out, "%s\n\n| id | fate | why |\n| --- | --- | --- |\n", p.Sentence())
 		for _, e := range p.Run {
 			fmt.Fprintf(out, "| %s | runs | %s |\n", e.Behavior.ID, cell(e.Behavior.Promise))
 		}
@@ -196,26 +200,8 @@ func writePlan(out io.Writer, p *plan.Plan, format string) error {
 	if err := table(out, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s\n", planSentence(p))
+	_, err := fmt.Fprintf(out, "\n%s\n", p.Sentence())
 	return err
-}
-
-func planSentence(p *plan.Plan) string {
-	classes := map[plan.Class]int{}
-	for _, e := range p.Skip {
-		classes[e.Class]++
-	}
-	var skipped []string
-	for _, c := range plan.Classes {
-		if classes[c] > 0 {
-			skipped = append(skipped, fmt.Sprintf("%d %s", classes[c], c))
-		}
-	}
-	why := ""
-	if len(skipped) > 0 {
-		why = " (" + strings.Join(skipped, ", ") + ")"
-	}
-	return fmt.Sprintf("profile %s on Istio %s, %d clusters: %d run, %d are skipped%s, %d have no spec", p.Profile, p.Environment.Istio, p.Environment.Clusters, len(p.Run), len(p.Skip), why, len(p.NotAutomated))
 }
 
 type skipped struct {

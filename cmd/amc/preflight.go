@@ -23,7 +23,7 @@ func preflightCommand() *cobra.Command {
 		Short: "look at this machine and say what a fleet would stumble over, with the fix",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cache, err := cacheDir()
+			cache, err := engine.CacheDir()
 			if err != nil {
 				return unknown(err)
 			}

@@ -4,11 +4,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/existing"
-	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/framework/fixture"
 )
 
 func rbacCommand() *cobra.Command {
-	o := existing.Rights{Namespaces: []string{prove.MeshNamespace, prove.PlainNamespace}}
+	o := existing.Rights{Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}}
 	c := &cobra.Command{
 		Use:   "rbac",
 		Short: "print the least rights that the suite needs on clusters that somebody else made",

@@ -2,27 +2,19 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/prove"
-	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
-	"ambient.test/conformance/suites"
 )
 
 // goneFleet is a fleet file of two clusters of which none answers: their port was closed.
@@ -106,159 +98,53 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 			}
 		})
 	}
-	dir := t.TempDir()
-	if out := ok(t, "run", "--fleet", fleet, "--artifacts", dir, "--dry-run"); !strings.Contains(out, "SCOPE-01") || !strings.Contains(out, "not ours to change") {
-		t.Errorf("the plan is not printed:\n%s", out)
-	}
-	if left, _ := os.ReadDir(dir); len(left) > 0 {
-		t.Errorf("a dry run has written %s", left[0].Name())
-	}
-	_, without, _ := amc(t, "run", "--fleet", fleet, "--artifacts", dir, "--dry-run", "--include", "INST-02")
-	out := ok(t, "run", "--fleet", fleet, "--artifacts", dir, "--dry-run", "--include", "INST-02", "--allow-mesh-changes")
+	_, without, _ := amc(t, "plan", "--fleet", fleet, "--include", "INST-02")
+	out := ok(t, "plan", "--fleet", fleet, "--include", "INST-02", "--allow-mesh-changes")
 	if without != 0 || !strings.Contains(out, ": 1 run,") {
 		t.Errorf("allowed changes to the mesh are planned:\n%s", out)
 	}
 }
 
-// planned is a bundle of two planned behaviors.
-func planned(t *testing.T) *reports.Bundle {
-	t.Helper()
-	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Istio: "1.31.0", Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}}
-	p, err := plan.Compute(environment(f), behaviors.ProfileCore, plan.Filters{Include: []string{"SCOPE-01", "LB-01"}})
-	if err != nil || len(p.Run) != 2 {
-		t.Fatalf("%v, %d run", err, len(p.Run))
-	}
-	b, err := reports.Open(t.TempDir(), head(f, p, runOptions{times: prove.DefaultTimes, seed: 1}), p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestExitCodes(t *testing.T) {
-	found := func(id string, v prove.Verdict) v1alpha2.BehaviorResult {
-		return resultOf(prove.Result{Behavior: behaviors.ByID(id), Verdict: v, Claims: 1, Twins: 1, Message: map[bool]string{true: "it broke"}[v != prove.Conformant], Converge: []time.Duration{1500 * time.Millisecond}})
+	report := func(verdicts ...v1alpha2.Verdict) *v1alpha2.ConformanceReport {
+		r := &v1alpha2.ConformanceReport{Result: v1alpha2.Success}
+		for i, v := range verdicts {
+			r.Summary.Add(v)
+			r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: []string{"LB-01", "SCOPE-01"}[i], Verdict: v})
+		}
+		return r
 	}
-	good := []v1alpha2.BehaviorResult{found("SCOPE-01", prove.Conformant), found("LB-01", prove.Conformant)}
-	over, cancel := context.WithCancel(context.Background())
-	cancel()
+	good := report(v1alpha2.Conformant, v1alpha2.Conformant)
+	leaky := report(v1alpha2.Conformant, v1alpha2.Conformant)
+	leaky.Leaks = &v1alpha2.Leaks{Found: []string{"cluster1: Service amc-mesh/x"}}
+	interrupted := errors.New("the run was interrupted")
 	for name, c := range map[string]struct {
-		ctx    context.Context
-		found  []v1alpha2.BehaviorResult
-		leaks  []string
+		report *v1alpha2.ConformanceReport
 		broken error
 		code   int
 		want   string
 	}{
-		"all well":                    {found: good, code: exitConformant},
-		"one broken":                  {found: []v1alpha2.BehaviorResult{good[0], found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "1 promises were seen broken"},
-		"one unknown":                 {found: []v1alpha2.BehaviorResult{good[0], found("LB-01", prove.Unknown)}, code: exitUnknown, want: "of 1 promises nothing was learned"},
-		"one never ran":               {found: good[:1], code: exitUnknown, want: "of 1 promises nothing was learned"},
-		"something left behind":       {found: good, leaks: []string{"cluster1: Service amc-mesh/x"}, code: exitUnknown, want: "1 things were left behind"},
-		"set-up failed":               {broken: errors.New("cluster1: gone, Bearer abcdefghijklmnopqrstuvwxyz"), code: exitUnknown, want: "cluster1: gone"},
-		"interrupted":                 {ctx: over, found: good[:1], code: exitUnknown, want: "interrupted"},
-		"interrupted after violation": {ctx: over, found: []v1alpha2.BehaviorResult{found("LB-01", prove.NonConformant)}, code: exitNonConformant, want: "seen broken"},
+		"all well":                    {report: good, code: exitConformant},
+		"one broken":                  {report: report(v1alpha2.Conformant, v1alpha2.NonConformant), code: exitNonConformant, want: "1 promises were seen broken"},
+		"one unknown":                 {report: report(v1alpha2.Conformant, v1alpha2.Unknown), code: exitUnknown, want: "of 1 promises nothing was learned"},
+		"something left behind":       {report: leaky, code: exitUnknown, want: "1 objects were left behind"},
+		"set-up failed":               {report: report(v1alpha2.Unknown), broken: errors.New("cluster1: gone"), code: exitUnknown, want: "cluster1: gone"},
+		"interrupted":                 {report: report(v1alpha2.Conformant, v1alpha2.Unknown), broken: interrupted, code: exitUnknown, want: "interrupted"},
+		"interrupted after violation": {report: report(v1alpha2.NonConformant, v1alpha2.Unknown), broken: interrupted, code: exitNonConformant, want: "seen broken"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := planned(t)
-			for _, x := range c.found {
-				if err := b.Record(x); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := leaks(b, &suites.Summary{Leaks: c.leaks, LeaksKnown: true}); err != nil {
-				t.Fatal(err)
-			}
-			if c.ctx == nil {
-				c.ctx = t.Context()
-			}
 			var out bytes.Buffer
-			err := finish(c.ctx, &out, b, c.broken)
+			err := conclude(&out, c.report, "bundle", c.broken)
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
 			var e exit
-			if errors.As(err, &e); e.code != c.code || (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("code %d, %v; want %d with %q", e.code, err, c.code, c.want)
+			if errors.As(err, &e); e.code != c.code {
+				t.Errorf("got exit code %d, want %d", e.code, c.code)
 			}
-			r, err := reports.ReadReport(b.Dir())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !r.Finished || (c.broken != nil || c.ctx == over) != (r.Failure != "") || strings.Contains(r.Failure, "abcdefghij") || r.Leaks.Clean != (c.leaks == nil) {
-				t.Errorf("finished %t, failure %q, leaks %+v", r.Finished, r.Failure, r.Leaks)
-			}
-			if c.leaks != nil && !strings.Contains(out.String(), "left behind: "+c.leaks[0]) {
+			if c.report == leaky && !strings.Contains(out.String(), "left behind: cluster1: Service amc-mesh/x") {
 				t.Errorf("what was left behind is not printed:\n%s", &out)
 			}
-			if _, err := os.Stat(filepath.Join(b.Dir(), reports.SumsFile)); err != nil {
-				t.Errorf("the bundle is not closed: %v", err)
-			}
 		})
-	}
-}
-
-func TestSecretInEvidenceKeepsTheBundleOpen(t *testing.T) {
-	b := planned(t)
-	dir, err := b.EvidenceDir("SCOPE-01")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "leak.txt"), []byte("-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err = finish(t.Context(), &bytes.Buffer{}, b, nil)
-	var e exit
-	if !errors.As(err, &e) || e.code != exitUnknown || !strings.Contains(err.Error(), "leak.txt") {
-		t.Errorf("%d %v", e.code, err)
-	}
-}
-
-func TestDescribe(t *testing.T) {
-	f := &mesh.Fleet{Provider: mesh.ProviderExisting, Istio: "1.31.0",
-		Images:   map[string]mesh.ImageRef{"ztunnel": {Ref: "z:1", Digest: "sha256:1", Source: "built", StandIn: "a Go program"}, "app": {Ref: "a:1", Source: "found"}},
-		Clusters: []*mesh.Cluster{{Name: "east", Network: "n1", Region: "r", GatewayAddresses: []string{"10.0.0.1"}}, {Name: "west", Network: "n2"}}}
-	seen := map[string]*install.Info{
-		"east": {Kubernetes: "v1.36.3", Kernel: "6", Arch: "amd64", Nodes: 1, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
-		"west": {Kubernetes: "v1.36.4", Kernel: "6", Arch: "amd64", Nodes: 2, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "west", "A": "1"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
-	}
-	var e v1alpha2.Environment
-	describe(&e, f, seen)
-	if len(e.IstiodFlags) != 4 || e.IstiodFlags[0] != (v1alpha2.Flag{Name: "A", Value: "1"}) || e.IstiodFlags[1] != (v1alpha2.Flag{Name: "CLUSTER_ID", Value: "east", Cluster: "east"}) || e.IstiodFlags[3].Cluster != "east" {
-		t.Errorf("flags %+v", e.IstiodFlags)
-	}
-	if e.Clusters[1].Kubernetes != "v1.36.4" || e.Clusters[1].Istio != "" || e.Clusters[1].Nodes != 2 || e.Clusters[0].Gateways[0] != "10.0.0.1" {
-		t.Errorf("clusters %+v: what differs is said of each, what does not once", e.Clusters)
-	}
-	if len(e.StandIns) != 1 || e.StandIns[0].Name != "ztunnel" {
-		t.Errorf("stand-ins %+v", e.StandIns)
-	}
-	if len(e.Images) != 3 || e.Images[1].Name != "istio-system/istiod/discovery" || e.Images[1].Ref != "reg/pilot" || len(e.Images[1].Digest) != len("sha256:")+64 {
-		t.Errorf("images %+v", e.Images)
-	}
-	if e.Host == nil || e.Host.CPUs == 0 {
-		t.Errorf("host %+v", e.Host)
-	}
-}
-
-func TestSuiteOfBuildInfo(t *testing.T) {
-	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)
-	if s != (v1alpha2.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}) {
-		t.Errorf("%+v", s)
-	}
-	if s := suite(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, true); s != (v1alpha2.Suite{Version: "devel"}) {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestEnvironmentKnowsSameAddresses(t *testing.T) {
-	for _, c := range []struct {
-		ranges []string
-		same   bool
-	}{{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"}, true}, {[]string{"10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"}, false}, {[]string{"", ""}, false}, {[]string{"10.96.0.0/16", ""}, false}} {
-		f := &mesh.Fleet{}
-		for _, r := range c.ranges {
-			f.Clusters = append(f.Clusters, &mesh.Cluster{ServiceCIDR: r})
-		}
-		if got := environment(f).SameAddresses; got != c.same {
-			t.Errorf("%q: %t", c.ranges, got)
-		}
 	}
 }

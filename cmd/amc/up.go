@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,15 +22,6 @@ import (
 )
 
 const artifactsDefault = "_artifacts"
-
-// cacheDir is the suite's own folder in the user's cache: images, a private engine.
-func cacheDir() (string, error) {
-	d, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("the user's cache folder is not known: %w: set HOME or XDG_CACHE_HOME", err)
-	}
-	return filepath.Join(d, "amc"), nil
-}
 
 // making is what the verbs that make something have in common.
 type making struct {
@@ -74,7 +64,7 @@ func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bo
 	if err != nil {
 		return nil, nil, usage("%w", err)
 	}
-	cache, err := cacheDir()
+	cache, err := engine.CacheDir()
 	if err != nil {
 		return nil, nil, unknown(err)
 	}
@@ -165,7 +155,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	release, err := hold(o.artifacts)
+	release, err := lockDirs(o.artifacts)
 	if err != nil {
 		return err
 	}
@@ -208,7 +198,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 		return err
 	}
 	describeEngine(out, e)
-	cache, err := cacheDir()
+	cache, err := engine.CacheDir()
 	if err != nil {
 		return unknown(err)
 	}
@@ -281,7 +271,7 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 
 // findEngine finds the engine of a fleet, and starts it again if it was private and is gone.
 func findEngine(ctx context.Context, show progress.Reporter, o upOptions, fleet *mesh.Fleet) (*engine.Engine, error) {
-	cache, err := cacheDir()
+	cache, err := engine.CacheDir()
 	if err != nil {
 		return nil, unknown(err)
 	}

@@ -63,20 +63,35 @@ func (g *Gateway) Close() { g.pod.Close() }
 // closing is how long a gateway may take to close what it refuses: Envoy sends its alert at once, but delays the close by a second, and more on a busy machine.
 const closing = 10 * time.Second
 
-// Send writes bytes to the gateway's port and returns what comes back until the gateway closes. open is true when it did not close within ten seconds.
-func (g *Gateway) Send(ctx context.Context, payload []byte) (got []byte, open bool, err error) {
+// Reply is what came back for raw bytes.
+type Reply struct {
+	Bytes []byte
+	// LeftOpen says that the gateway did not close the connection within ten seconds.
+	LeftOpen bool
+}
+
+// String is for messages.
+func (r Reply) String() string {
+	if r.LeftOpen {
+		return fmt.Sprintf("%d bytes %x, connection left open", len(r.Bytes), r.Bytes)
+	}
+	return fmt.Sprintf("%d bytes %x, then closed", len(r.Bytes), r.Bytes)
+}
+
+// Send writes bytes to the gateway's port and reads until the gateway closes.
+func (g *Gateway) Send(ctx context.Context, payload []byte) (Reply, error) {
 	c, err := g.pod.Dial(ctx, Port)
 	if err != nil {
-		return nil, false, err
+		return Reply{}, err
 	}
 	defer func() { _ = c.Close() }()
 	if _, err := c.Write(payload); err != nil {
-		return nil, false, err
+		return Reply{}, err
 	}
 	_ = c.SetDeadline(time.Now().Add(closing))
-	got, err = io.ReadAll(c)
-	var to net.Error
-	return got, errors.As(err, &to) && to.Timeout(), nil
+	got, err := io.ReadAll(c)
+	var timeout net.Error
+	return Reply{got, errors.As(err, &timeout) && timeout.Timeout()}, nil
 }
 
 // Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The error is what the gateway said; nil means that it served.
@@ -274,6 +289,75 @@ func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error)
 	return resp.StatusCode, string(b), nil, err
 }
 
+// Answer is what became of one request through a gateway.
+type Answer struct {
+	// Refusal says that no tunnel was opened; then nothing else is set.
+	Refusal *Refusal
+	// Peer is the identity at the tunnel's other end.
+	Peer string
+	// Code and Body are the HTTP answer; Raw is what came instead of one, Err why there is none.
+	Code int
+	Body string
+	Raw  []byte
+	Err  error
+}
+
+// String is for messages.
+func (a Answer) String() string {
+	switch {
+	case a.Refusal != nil:
+		return a.Refusal.Error()
+	case a.Code == 0:
+		return fmt.Sprintf("tunnel to %s, then no HTTP answer but %d bytes %x: %v", a.Peer, len(a.Raw), a.Raw, a.Err)
+	}
+	return fmt.Sprintf("tunnel to %s, then status %d, body %.120q", a.Peer, a.Code, a.Body)
+}
+
+// CallDouble makes one HTTP request to host's port 80 by double HBONE, as a ztunnel of another network
+// does. A refusal is an answer; the error means that nothing was learned.
+func (g *Gateway) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
+	t, err := g.Double(ctx, id, id, host+":80")
+	return get(t, err, host)
+}
+
+// CallSingle makes one HTTP request to host's port 80 by single HBONE, as a ztunnel of the gateway's
+// own network would.
+func (g *Gateway) CallSingle(ctx context.Context, id *Identity, host string) (Answer, error) {
+	t, err := g.Single(ctx, id, host+":80", nil)
+	return get(t, err, host)
+}
+
+func get(t *Tunnel, err error, host string) (Answer, error) {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return Answer{Refusal: refusal}, nil
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = t.Close() }()
+	a := Answer{Peer: t.Peer}
+	a.Code, a.Body, a.Raw, a.Err = t.Get(host)
+	return a, nil
+}
+
+// ShakeThrough opens a single tunnel to authority (host:port) and tries a TLS handshake in it: Err is
+// nil when something behind the gateway answered with TLS.
+func (g *Gateway) ShakeThrough(ctx context.Context, id *Identity, authority string) (Answer, error) {
+	t, err := g.Single(ctx, id, authority, nil)
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return Answer{Refusal: refusal}, nil
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = t.Close() }()
+	a := Answer{Peer: t.Peer}
+	a.Err = tls.Client(t, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).HandshakeContext(ctx)
+	return a, nil
+}
+
 // Chains are the authorities (host:port) that the gateway's internal listener has a filter chain for: what it serves.
 // The listener's matcher is the truth; the gateway's cluster list keeps withdrawn services for good.
 func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
@@ -337,4 +421,28 @@ func each(v any, f func(map[string]any)) {
 			each(y, f)
 		}
 	}
+}
+
+// HasPod says whether a cluster has a ready pod of its east-west gateway.
+func HasPod(ctx context.Context, c *mesh.Cluster) (bool, error) {
+	g, err := Find(ctx, c)
+	if errors.Is(err, ErrNoPod) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	g.Close()
+	return true, nil
+}
+
+// Handshake is how a TLS handshake with a gateway ended; Err is nil when it served.
+type Handshake struct{ Err error }
+
+// String is for messages.
+func (h Handshake) String() string {
+	if h.Err == nil {
+		return "served"
+	}
+	return h.Err.Error()
 }

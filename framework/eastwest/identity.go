@@ -42,7 +42,7 @@ type Identity struct {
 
 // FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy would: a token of audience istio-ca and a signing request.
 // It needs the right to create tokens for that ServiceAccount, and no CA key.
-func FromMesh(ctx context.Context, c *mesh.Cluster, namespace, account string) (*Identity, error) {
+func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, account string) (*Identity, error) {
 	fault := func(err error) error {
 		return fmt.Errorf("%s: certificate for %s/%s from istiod: %w", c.Name, namespace, account, err)
 	}
@@ -76,7 +76,7 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, namespace, account string) (
 	if err != nil {
 		return nil, fault(err)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{spiffe("cluster.local", namespace, account)}}, key)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{spiffe(trustDomain, namespace, account)}}, key)
 	if err != nil {
 		return nil, fault(err)
 	}

@@ -39,7 +39,7 @@ const MissingFile = "missing.txt"
 type Case struct {
 	Since      time.Time // when the spec began: older log lines are left out
 	Namespaces []string  // that specs work in
-	Finding    string    // verdict, message and observations, for the reader
+	Summary    string    // verdict, message and observations, for the reader
 	Calls      []string  // what was called and what became of it
 }
 
@@ -53,7 +53,7 @@ func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 		readers[cluster.Name] = func(ctx context.Context, a ask) { read(ctx, cluster, c, a) }
 	}
 	s := sink{dir: dir}
-	s.put("finding.txt", []byte(c.Finding+"\n"))
+	s.put("finding.txt", []byte(c.Summary+"\n"))
 	s.put("calls.txt", []byte(strings.Join(c.Calls, "\n")+"\n"))
 	missing := gather(ctx, readers, s.put)
 	if len(missing) > 0 {

@@ -110,7 +110,7 @@ func TestSave(t *testing.T) {
 	f := &mesh.Fleet{Clusters: []*mesh.Cluster{cluster(t, "well", httptest.NewServer(api)), cluster(t, "dead", dead)}}
 	dead.Close()
 	dir := t.TempDir()
-	err := Save(t.Context(), dir, f, Case{Since: time.Now().Add(-time.Minute), Namespaces: []string{"specs"}, Finding: "it broke, Bearer " + token, Calls: []string{"a -> b: reset"}})
+	err := Save(t.Context(), dir, f, Case{Since: time.Now().Add(-time.Minute), Namespaces: []string{"specs"}, Summary: "it broke, Bearer " + token, Calls: []string{"a -> b: reset"}})
 	if err != nil {
 		t.Fatal(err)
 	}

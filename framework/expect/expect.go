@@ -1,92 +1,264 @@
-// Package expect holds gomega matchers over the outcomes of calls. Each says in words what it expects, what it saw, and a hint.
+// Package expect holds gomega matchers over what clients and gateways see. Each says in words what
+// it expects, what it saw, and where to look; each knows how many calls it needs to be sure.
+//
+// They are combined by gomega: the verbs of a spec take several, and [gomega.SatisfyAll] works.
 package expect
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"sort"
 	"strings"
 
+	"github.com/onsi/gomega/matchers"
 	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/framework/traffic"
 )
 
-// Expectation is a matcher over traffic.Outcomes that can say itself.
-type Expectation struct {
-	Says string // what must hold, as the end of "expected ..."
-	Hint string // where to look when it does not; may be empty
-	// Fault finds what is wrong; empty when all is well.
-	Fault func(traffic.Outcomes) string
+// Matcher judges the outcomes of calls. It implements gomega's GomegaMatcher.
+type Matcher struct {
+	says    string // completes "expected ..."
+	hint    string // where to look when it does not hold; may be empty
+	samples int    // calls that one judgment needs; 0 = any number
+	fault   func(traffic.Outcomes) string
 }
 
-var _ types.GomegaMatcher = Expectation{}
+var _ types.GomegaMatcher = Matcher{}
 
 // Match implements gomega's matcher. No calls at all never match.
-func (e Expectation) Match(actual any) (bool, error) {
+func (m Matcher) Match(actual any) (bool, error) {
 	os, ok := actual.(traffic.Outcomes)
 	if !ok {
-		return false, fmt.Errorf("expect: want traffic.Outcomes, got %T", actual)
+		return false, fmt.Errorf("expected %s: want traffic.Outcomes, got %T", m.says, actual)
 	}
-	return len(os) > 0 && e.Fault(os) == "", nil
+	return len(os) > 0 && m.fault(os) == "", nil
 }
 
 // FailureMessage implements gomega's matcher.
-func (e Expectation) FailureMessage(actual any) string {
+func (m Matcher) FailureMessage(actual any) string {
 	os, _ := actual.(traffic.Outcomes)
 	var why string
 	if len(os) > 0 {
-		why = e.Fault(os)
+		why = m.fault(os)
 	}
-	s := fmt.Sprintf("expected %s\nseen     %s\nwrong    %s", e.Says, os, why)
+	s := fmt.Sprintf("expected %s\nseen     %s\nwrong    %s", m.says, os, why)
 	for _, o := range os {
 		if o.Kind != traffic.Reached && o.Detail != "" {
 			s += "\nfor one  " + strings.TrimSpace(firstLine(o.Detail))
 			break
 		}
 	}
-	if e.Hint != "" {
-		s += "\nhint     " + e.Hint
+	if m.hint != "" {
+		s += "\nhint     " + m.hint
 	}
 	return s
 }
 
 // NegatedFailureMessage implements gomega's matcher.
-func (e Expectation) NegatedFailureMessage(actual any) string {
-	return fmt.Sprintf("expected not: %s\nseen     %v", e.Says, actual)
+func (m Matcher) NegatedFailureMessage(actual any) string {
+	return fmt.Sprintf("expected not %s\nseen     %v", m.says, actual)
 }
 
-// And holds when all hold.
-func And(es ...Expectation) Expectation {
-	var says []string
-	for _, e := range es {
-		says = append(says, e.Says)
-	}
-	return Expectation{Says: strings.Join(says, ", and "), Hint: es[0].Hint, Fault: func(os traffic.Outcomes) string {
-		for _, e := range es {
-			if f := e.Fault(os); f != "" {
-				return f
-			}
+// Samples is how many calls one judgment needs.
+func (m Matcher) Samples() int { return m.samples }
+
+// Samples is the largest number of calls that one of the matchers needs, at least 1. It looks into
+// gomega's SatisfyAll and SatisfyAny.
+func Samples(ms ...types.GomegaMatcher) int {
+	n := 1
+	for _, m := range ms {
+		switch m := m.(type) {
+		case interface{ Samples() int }:
+			n = max(n, m.Samples())
+		case *matchers.AndMatcher:
+			n = max(n, Samples(m.Matchers...))
+		case *matchers.OrMatcher:
+			n = max(n, Samples(m.Matchers...))
 		}
-		return ""
-	}}
+	}
+	return n
 }
 
-// ReachAll: every call succeeds, every one of the clusters answers at least once, and no other does.
-// With equal weights, k clusters and n calls one is missed by chance with a probability below k*(1-1/k)^n: two clusters need n >= 40.
-func ReachAll(clusters ...string) Expectation {
-	want := slices.Clone(clusters)
-	sort.Strings(want)
-	return Expectation{
-		Says: fmt.Sprintf("every call to succeed, answered by each of %s and nobody else", strings.Join(want, ", ")),
-		Hint: "who answers is in the echo's Cluster field; a share of resets points at a gateway, only local answers at scope, remote secret or network label",
-		Fault: func(os traffic.Outcomes) string {
+// Sample sizes. With 40 calls the chance to miss one of two clusters of equal weight is 2^-39.
+const (
+	spread  = 40 // who answers: each of two clusters, or only one of them
+	refusal = 10 // every call ends in the same way
+)
+
+// SpreadOver is the sample size for k clusters of equal weight: the smallest n with the same chance
+// to miss one of them as 40 calls have with two, k*(1-1/k)^n <= 2^-39.
+func SpreadOver(k int) int {
+	if k <= 2 {
+		return spread
+	}
+	f := float64(k)
+	return int(math.Ceil(((spread-1)*math.Ln2 + math.Log(f)) / -math.Log1p(-1/f)))
+}
+
+// AnsweredBy expects that every call succeeds, that each of the clusters answers, and nobody else.
+func AnsweredBy[C fmt.Stringer](clusters ...C) Matcher {
+	want := names(clusters)
+	says := "every call to succeed, answered by each of " + strings.Join(want, ", ") + " and nobody else"
+	if len(want) == 1 {
+		says = "every call to succeed, answered in " + want[0]
+	}
+	return Matcher{
+		says: says,
+		hint: "the echo's Cluster field says who answers; a share of resets points at a gateway, only local answers" +
+			" point at scope, remote secret or network label",
+		samples: SpreadOver(len(want)),
+		fault: func(os traffic.Outcomes) string {
 			if f := allOK(os); f != "" {
 				return f
 			}
 			return answered(os, want)
 		},
 	}
+}
+
+// AnsweredOnlyBy expects that each of the clusters answers and nobody else; calls may also fail.
+func AnsweredOnlyBy[C fmt.Stringer](clusters ...C) Matcher {
+	want := names(clusters)
+	return Matcher{
+		says:    "answers from " + strings.Join(want, ", ") + " and from nobody else",
+		samples: SpreadOver(len(want)),
+		fault:   func(os traffic.Outcomes) string { return answered(os, want) },
+	}
+}
+
+// AnsweredUnless expects that the clusters answer, each of them, and that the other calls end as one
+// of the kinds; there must be such ends.
+func AnsweredUnless[C fmt.Stringer](kinds []traffic.Kind, clusters ...C) Matcher {
+	want := names(clusters)
+	return Matcher{
+		says:    fmt.Sprintf("answers from %s only, and the other calls to end as %s", strings.Join(want, ", "), words(kinds)),
+		samples: SpreadOver(len(want) + 1),
+		fault: func(os traffic.Outcomes) string {
+			ended := 0
+			for _, o := range os {
+				switch {
+				case o.Kind == traffic.Reached && slices.Contains(want, o.Cluster):
+				case slices.Contains(kinds, o.Kind):
+					ended++
+				default:
+					return fmt.Sprintf("one call ended as %q", o)
+				}
+			}
+			if ended == 0 {
+				return "no call ended as " + words(kinds)
+			}
+			return answered(os, want)
+		},
+	}
+}
+
+// EndAs expects that every call ends as one of the kinds. Name the refusal: "any error" also holds
+// with a dead gateway.
+func EndAs(kinds ...traffic.Kind) Matcher {
+	return every("call to end as "+words(kinds), "ended", func(o traffic.Outcome) bool { return slices.Contains(kinds, o.Kind) })
+}
+
+// HaveStatus expects that every call gets this HTTP status, from the application or from a proxy.
+func HaveStatus(code int) Matcher {
+	return every(fmt.Sprintf("call to be answered with status %d", code), "ended", func(o traffic.Outcome) bool {
+		return (o.Kind == traffic.Reached || o.Kind == traffic.Status) && o.Code == code
+	})
+}
+
+// EachAnswer expects ok of every outcome; says completes "every answer ...".
+func EachAnswer(says string, ok func(traffic.Outcome) bool) Matcher {
+	return every("answer "+says, "was", ok)
+}
+
+func every(says, verb string, ok func(traffic.Outcome) bool) Matcher {
+	return Matcher{says: "every " + says, samples: refusal, fault: func(os traffic.Outcomes) string {
+		for _, o := range os {
+			if !ok(o) {
+				return fmt.Sprintf("one call %s %q", verb, o)
+			}
+		}
+		return ""
+	}}
+}
+
+// FromPodsOf expects that every answer comes from a pod of the deployment.
+func FromPodsOf(deployment string) Matcher {
+	return EachAnswer("to come from a pod of "+deployment, func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && strings.HasPrefix(o.Workload, deployment+"-")
+	})
+}
+
+// FromOnePod expects that every call succeeds and that one pod answers them all.
+func FromOnePod() Matcher {
+	return Matcher{says: "every call to succeed, answered by one pod", fault: func(os traffic.Outcomes) string {
+		if f := allOK(os); f != "" {
+			return f
+		}
+		if pods := os.Workloads(); len(pods) != 1 {
+			return fmt.Sprintf("%d pods answered: %v", len(pods), pods)
+		}
+		return ""
+	}}
+}
+
+const traceHint = "each waypoint adds its cluster to the response header " + traffic.WaypointHeader +
+	" by an HTTPRoute: no value means that the waypoint was bypassed, two that two were traversed"
+
+// ViaOneWaypoint expects that every answer came through exactly one waypoint, of any cluster.
+func ViaOneWaypoint() Matcher {
+	return Matcher{says: "every answer to come through exactly one waypoint", hint: traceHint, fault: traversed}
+}
+
+// ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the clusters,
+// and that each of these clusters' waypoints was used.
+func ViaWaypointOf[C fmt.Stringer](clusters ...C) Matcher {
+	want := names(clusters)
+	return Matcher{
+		says:    "every answer to come through exactly one waypoint, and between them through those of " + strings.Join(want, " and "),
+		hint:    traceHint,
+		samples: SpreadOver(len(want)),
+		fault: func(os traffic.Outcomes) string {
+			if f := traversed(os); f != "" {
+				return f
+			}
+			used := map[string]int{}
+			for _, o := range os {
+				used[o.Waypoints[0]]++
+			}
+			for _, c := range want {
+				if used[c] == 0 {
+					return "no answer came through the waypoint of " + c
+				}
+				delete(used, c)
+			}
+			for c, n := range used {
+				return fmt.Sprintf("%d answers came through the waypoint of %s", n, c)
+			}
+			return ""
+		},
+	}
+}
+
+// WithoutWaypoint expects that no answer came through a waypoint.
+func WithoutWaypoint() Matcher {
+	return Matcher{says: "no answer to come through a waypoint", samples: spread, fault: func(os traffic.Outcomes) string {
+		for _, o := range os {
+			if len(o.Waypoints) > 0 {
+				return fmt.Sprintf("one answer (%s) came through %d", o, len(o.Waypoints))
+			}
+		}
+		return ""
+	}}
+}
+
+func traversed(os traffic.Outcomes) string {
+	for _, o := range os {
+		if len(o.Waypoints) != 1 {
+			return fmt.Sprintf("one answer (%s) came through %d waypoints", o, len(o.Waypoints))
+		}
+	}
+	return ""
 }
 
 // answered says what is wrong when not each of these clusters answers, or another does.
@@ -105,159 +277,21 @@ func answered(os traffic.Outcomes, want []string) string {
 	return ""
 }
 
-// ReachOnly: every call succeeds and all are answered in one cluster.
-func ReachOnly(cluster string) Expectation {
-	e := ReachAll(cluster)
-	e.Says = fmt.Sprintf("every call to succeed, answered in %s", cluster)
-	return e
-}
-
-// AnswersOnly: each of the clusters answers, and no other does; calls may also fail.
-func AnswersOnly(clusters ...string) Expectation {
-	return Expectation{
-		Says:  fmt.Sprintf("answers from %s and from nobody else", strings.Join(clusters, ", ")),
-		Fault: func(os traffic.Outcomes) string { return answered(os, clusters) },
-	}
-}
-
-// ReachedOr: every call is either answered by one of the clusters or ends in one of the kinds; each cluster answers, and there are such ends.
-func ReachedOr(clusters []string, kinds ...traffic.Kind) Expectation {
-	return Expectation{
-		Says: fmt.Sprintf("answers from %s only, and the other calls to end as %s", strings.Join(clusters, ", "), words(kinds)),
-		Fault: func(os traffic.Outcomes) string {
-			ended := 0
-			for _, o := range os {
-				switch {
-				case o.Kind == traffic.Reached && slices.Contains(clusters, o.Cluster):
-				case slices.Contains(kinds, o.Kind):
-					ended++
-				default:
-					return fmt.Sprintf("one call ended as %q", o)
-				}
-			}
-			if ended == 0 {
-				return fmt.Sprintf("no call ended as %s", words(kinds))
-			}
-			return answered(os, clusters)
-		},
-	}
-}
-
-// Fail: every call ends as one of the kinds. Name the refusal that is expected: "any error" would also hold with a dead gateway.
-func Fail(kinds ...traffic.Kind) Expectation {
-	return Expectation{
-		Says: "every call to end as " + words(kinds),
-		Fault: func(os traffic.Outcomes) string {
-			for _, o := range os {
-				if !slices.Contains(kinds, o.Kind) {
-					return fmt.Sprintf("one call ended as %q", o)
-				}
-			}
-			return ""
-		},
-	}
-}
-
-// Answer: every call gets this HTTP status, from the application or from a proxy.
-func Answer(code int) Expectation {
-	return Expectation{
-		Says: fmt.Sprintf("every call to be answered with status %d", code),
-		Fault: func(os traffic.Outcomes) string {
-			for _, o := range os {
-				if (o.Kind != traffic.Reached && o.Kind != traffic.Status) || o.Code != code {
-					return fmt.Sprintf("one call ended as %q", o)
-				}
-			}
-			return ""
-		},
-	}
-}
-
-// CrossOnce: every answer crossed exactly one waypoint. With clusters given, it was a waypoint of one of them.
-func CrossOnce(clusters ...string) Expectation {
-	says := "every answer to have crossed exactly one waypoint"
-	if len(clusters) > 0 {
-		says += " of " + strings.Join(clusters, " or ")
-	}
-	return Expectation{
-		Says: says,
-		Hint: "the fingerprint is the response header " + traffic.WaypointHeader + ", added by an HTTPRoute in each cluster; none = the waypoint was bypassed, two = crossed twice",
-		Fault: func(os traffic.Outcomes) string {
-			for _, o := range os {
-				if len(o.Crossed) != 1 {
-					return fmt.Sprintf("one answer (%s) crossed %d waypoints", o, len(o.Crossed))
-				}
-				if len(clusters) > 0 && !slices.Contains(clusters, o.Crossed[0]) {
-					return fmt.Sprintf("one answer crossed the waypoint of %s", o.Crossed[0])
-				}
-			}
-			return ""
-		},
-	}
-}
-
-// CrossEach: every answer crossed exactly one waypoint, of one of the clusters, and the waypoint of each of them was crossed.
-func CrossEach(clusters ...string) Expectation {
-	e := CrossOnce(clusters...)
-	once := e.Fault
-	e.Says = "every answer to have crossed exactly one waypoint, and between them those of " + strings.Join(clusters, " and ")
-	e.Fault = func(os traffic.Outcomes) string {
-		if f := once(os); f != "" {
-			return f
-		}
-		for _, c := range clusters {
-			if os.Count(func(o traffic.Outcome) bool { return o.Crossed[0] == c }) == 0 {
-				return "no answer crossed the waypoint of " + c
-			}
-		}
-		return ""
-	}
-	return e
-}
-
-// CrossNone: no answer carries a waypoint's fingerprint.
-func CrossNone() Expectation {
-	return Expectation{Says: "no answer to have crossed a waypoint", Fault: func(os traffic.Outcomes) string {
-		for _, o := range os {
-			if len(o.Crossed) > 0 {
-				return fmt.Sprintf("one answer (%s) crossed %d", o, len(o.Crossed))
-			}
-		}
-		return ""
-	}}
-}
-
-// Each: every outcome satisfies ok; says completes "every answer ...".
-func Each(says string, ok func(traffic.Outcome) bool) Expectation {
-	return Expectation{Says: "every answer " + says, Fault: func(os traffic.Outcomes) string {
-		for _, o := range os {
-			if !ok(o) {
-				return fmt.Sprintf("one was %q", o)
-			}
-		}
-		return ""
-	}}
-}
-
-// OnePod: every call succeeds and one pod answers them all.
-func OnePod() Expectation {
-	return Expectation{Says: "every call to succeed, answered by one pod", Fault: func(os traffic.Outcomes) string {
-		if f := allOK(os); f != "" {
-			return f
-		}
-		if pods := os.Workloads(); len(pods) != 1 {
-			return fmt.Sprintf("%d pods answered: %v", len(pods), pods)
-		}
-		return ""
-	}}
-}
-
 func allOK(os traffic.Outcomes) string {
 	bad := os.Count(func(o traffic.Outcome) bool { return o.Kind != traffic.Reached || (o.Code != 0 && o.Code != 200) })
 	if bad > 0 {
 		return fmt.Sprintf("%d of %d calls failed", bad, len(os))
 	}
 	return ""
+}
+
+func names[C fmt.Stringer](clusters []C) []string {
+	var all []string
+	for _, c := range clusters {
+		all = append(all, c.String())
+	}
+	slices.Sort(all)
+	return all
 }
 
 func words(kinds []traffic.Kind) string {
@@ -275,3 +309,44 @@ func firstLine(s string) string {
 	}
 	return s
 }
+
+// FromPod expects that every answer comes from this pod.
+func FromPod(c fmt.Stringer, pod string) Matcher {
+	return EachAnswer("to come from pod "+pod+" in "+c.String(), func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && o.Workload == pod && o.Cluster == c.String()
+	})
+}
+
+// NotAnsweredBy expects that no answer comes from the cluster. Somebody else may answer: addresses
+// overlap.
+func NotAnsweredBy(c fmt.Stringer) Matcher {
+	return Matcher{says: "no answer from " + c.String(), samples: 1, fault: func(os traffic.Outcomes) string {
+		if n := os.Clusters()[c.String()]; n > 0 {
+			return fmt.Sprintf("%s answered %d calls", c, n)
+		}
+		return ""
+	}}
+}
+
+// SomethingAnswers expects that a call is answered with an HTTP status or a TLS alert, by whatever
+// listens there.
+func SomethingAnswers() Matcher {
+	return Matcher{says: "something to answer", samples: 1, fault: func(os traffic.Outcomes) string {
+		if os.Count(isAnswer) == 0 {
+			return "nothing answered"
+		}
+		return ""
+	}}
+}
+
+// NothingAnswers expects that no call is answered.
+func NothingAnswers() Matcher {
+	return Matcher{says: "nothing to answer", samples: 1, fault: func(os traffic.Outcomes) string {
+		if n := os.Count(isAnswer); n > 0 {
+			return fmt.Sprintf("%d calls were answered", n)
+		}
+		return ""
+	}}
+}
+
+func isAnswer(o traffic.Outcome) bool { return o.Kind == traffic.Status || o.Kind == traffic.TLSAlert }

@@ -1,54 +1,105 @@
 package expect
 
 import (
+	"math"
 	"strings"
 	"testing"
+
+	"github.com/onsi/gomega"
+	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/framework/traffic"
 )
 
-func from(cluster string, crossed ...string) traffic.Outcome {
-	return traffic.Outcome{Kind: traffic.Reached, Cluster: cluster, Workload: "echo-1", Code: 200, Crossed: crossed}
+// name is a cluster.
+type name string
+
+func (n name) String() string { return string(n) }
+
+func from(cluster string, waypoints ...string) traffic.Outcome {
+	return traffic.Outcome{Kind: traffic.Reached, Cluster: cluster, Workload: "echo-1", Code: 200, Waypoints: waypoints}
 }
 
-// Every expectation must be able to fail, and an empty set of outcomes must satisfy none.
-func TestExpectations(t *testing.T) {
+// Every matcher must be able to fail, and an empty set of outcomes must satisfy none.
+func TestMatchers(t *testing.T) {
 	reset, denied := traffic.Outcome{Kind: traffic.Reset}, traffic.Outcome{Kind: traffic.Status, Code: 403}
-	for name, c := range map[string]struct {
-		e         Expectation
-		good, bad []traffic.Outcomes
+	refused := traffic.Outcome{Kind: traffic.Refused}
+	a, b := name("a"), name("b")
+	type sets []traffic.Outcomes
+	for title, c := range map[string]struct {
+		matcher   types.GomegaMatcher
+		good, bad sets
 	}{
-		"all":         {ReachAll("a", "b"), []traffic.Outcomes{{from("a"), from("b")}}, []traffic.Outcomes{{from("a")}, {from("a"), from("b"), from("c")}, {from("a"), from("b"), reset}, {from("a"), from("b"), denied}}},
-		"only":        {ReachOnly("a"), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("b")}, {from("a"), from("b")}, {reset}}},
-		"answers":     {AnswersOnly("a"), []traffic.Outcomes{{from("a")}, {from("a"), reset}}, []traffic.Outcomes{{reset}, {from("a"), from("b")}, {from("b"), reset}}},
-		"answers two": {AnswersOnly("a", "b"), []traffic.Outcomes{{from("a"), from("b"), reset}}, []traffic.Outcomes{{from("a"), reset}, {from("a"), from("b"), from("c")}}},
-		"some of two": {ReachedOr([]string{"a", "b"}, traffic.Reset), []traffic.Outcomes{{from("a"), from("b"), reset}}, []traffic.Outcomes{{from("a"), reset}, {from("a"), from("b")}}},
-		"some":        {ReachedOr([]string{"a"}, traffic.Reset), []traffic.Outcomes{{from("a"), reset}}, []traffic.Outcomes{{from("a")}, {reset}, {from("a"), from("b"), reset}, {from("a"), denied, reset}}},
-		"fail":        {Fail(traffic.Reset), []traffic.Outcomes{{reset}}, []traffic.Outcomes{{reset, from("a")}, {{Kind: traffic.Refused}}}},
-		"status":      {Answer(403), []traffic.Outcomes{{denied}}, []traffic.Outcomes{{denied, from("a")}, {reset}}},
-		"once":        {CrossOnce(), []traffic.Outcomes{{from("a", "a")}}, []traffic.Outcomes{{from("a")}, {from("a", "a", "b")}}},
-		"once, there": {CrossOnce("b"), []traffic.Outcomes{{from("a", "b")}}, []traffic.Outcomes{{from("a", "a")}}},
-		"each once":   {CrossEach("a", "b"), []traffic.Outcomes{{from("a", "b"), from("a", "a")}}, []traffic.Outcomes{{from("a", "a")}, {from("b", "b")}, {from("a", "a"), from("a", "b"), from("a", "c")}, {from("a", "a", "b"), from("a", "b")}, {from("a", "a"), from("b", "b"), reset}}},
-		"none":        {CrossNone(), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("a"), from("a", "a")}}},
-		"one pod":     {OnePod(), []traffic.Outcomes{{from("a"), from("a")}}, []traffic.Outcomes{{from("a"), from("b")}, {from("a"), reset}}},
-		"both":        {And(ReachOnly("a"), CrossNone()), []traffic.Outcomes{{from("a")}}, []traffic.Outcomes{{from("a", "a")}, {from("b")}}},
+		"answered by both": {AnsweredBy(a, b), sets{{from("a"), from("b")}},
+			sets{{from("a")}, {from("a"), from("b"), from("c")}, {from("a"), from("b"), reset}, {from("a"), from("b"), denied}}},
+		"answered by one":        {AnsweredBy(a), sets{{from("a")}}, sets{{from("b")}, {from("a"), from("b")}, {reset}}},
+		"answered only by one":   {AnsweredOnlyBy(a), sets{{from("a")}, {from("a"), reset}}, sets{{reset}, {from("a"), from("b")}, {from("b"), reset}}},
+		"answered only by two":   {AnsweredOnlyBy(a, b), sets{{from("a"), from("b"), reset}}, sets{{from("a"), reset}, {from("a"), from("b"), from("c")}}},
+		"answered unless, two":   {AnsweredUnless([]traffic.Kind{traffic.Reset}, a, b), sets{{from("a"), from("b"), reset}}, sets{{from("a"), reset}, {from("a"), from("b")}}},
+		"answered unless, one":   {AnsweredUnless([]traffic.Kind{traffic.Reset}, a), sets{{from("a"), reset}}, sets{{from("a")}, {reset}, {from("a"), from("b"), reset}, {from("a"), denied, reset}}},
+		"end as":                 {EndAs(traffic.Reset), sets{{reset}}, sets{{reset, from("a")}, {refused}}},
+		"status":                 {HaveStatus(403), sets{{denied}}, sets{{denied, from("a")}, {reset}}},
+		"one waypoint":           {ViaOneWaypoint(), sets{{from("a", "a")}}, sets{{from("a")}, {from("a", "a", "b")}}},
+		"waypoint of one":        {ViaWaypointOf(b), sets{{from("a", "b")}}, sets{{from("a", "a")}, {from("a", "b"), from("a", "a")}}},
+		"waypoints of each":      {ViaWaypointOf(a, b), sets{{from("a", "b"), from("a", "a")}}, sets{{from("a", "a")}, {from("b", "b")}, {from("a", "a"), from("a", "b"), from("a", "c")}, {from("a", "a", "b"), from("a", "b")}, {from("a", "a"), from("b", "b"), reset}}},
+		"without waypoint":       {WithoutWaypoint(), sets{{from("a")}}, sets{{from("a"), from("a", "a")}}},
+		"from one pod":           {FromOnePod(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
+		"from pods of":           {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}}}},
+		"from a pod":             {FromPod(a, "echo-1"), sets{{from("a")}}, sets{{from("b")}, {reset}}},
+		"not answered by":        {NotAnsweredBy(a), sets{{from("b")}, {reset}}, sets{{from("a"), reset}}},
+		"something answers":      {SomethingAnswers(), sets{{denied}, {{Kind: traffic.TLSAlert}}}, sets{{reset}, {refused}}},
+		"nothing answers":        {NothingAnswers(), sets{{reset}, {refused}}, sets{{denied}, {{Kind: traffic.TLSAlert}}}},
+		"both, joined by gomega": {gomega.SatisfyAll(AnsweredBy(a), WithoutWaypoint()), sets{{from("a")}}, sets{{from("a", "a")}, {from("b")}}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(title, func(t *testing.T) {
 			for _, os := range c.good {
-				if ok, err := c.e.Match(os); !ok || err != nil {
-					t.Errorf("%s should do: %s", os, c.e.FailureMessage(os))
+				if ok, err := c.matcher.Match(os); !ok || err != nil {
+					t.Errorf("%s does not match (%v): %s", os, err, c.matcher.FailureMessage(os))
 				}
 			}
 			for _, os := range append(c.bad, traffic.Outcomes{}) {
-				if ok, _ := c.e.Match(os); ok {
-					t.Errorf("%s should not do", os)
-				} else if m := c.e.FailureMessage(os); !strings.Contains(m, "expected") || !strings.Contains(m, "seen") {
-					t.Errorf("message %q", m)
+				if ok, _ := c.matcher.Match(os); ok {
+					t.Errorf("%s matches", os)
+					continue
+				}
+				message := c.matcher.FailureMessage(os)
+				for _, word := range []string{"expected", "seen"} {
+					if !strings.Contains(message, word) {
+						t.Errorf("message without %q: %q", word, message)
+					}
 				}
 			}
 		})
 	}
-	if _, err := ReachOnly("a").Match("no outcomes"); err == nil {
-		t.Error("anything but outcomes is an authoring mistake")
+	if _, err := AnsweredBy(a).Match("no outcomes"); err == nil {
+		t.Error("what is no outcomes was taken for some")
+	}
+}
+
+func TestSamples(t *testing.T) {
+	a, b, c := name("a"), name("b"), name("c")
+	for title, x := range map[string]struct {
+		matchers []types.GomegaMatcher
+		want     int
+	}{
+		"none":          {nil, 1},
+		"gomega's own":  {[]types.GomegaMatcher{gomega.BeTrue()}, 1},
+		"refusal":       {[]types.GomegaMatcher{EndAs(traffic.Reset)}, 10},
+		"one cluster":   {[]types.GomegaMatcher{AnsweredBy(a)}, 40},
+		"two clusters":  {[]types.GomegaMatcher{AnsweredBy(a, b), ViaOneWaypoint()}, 40},
+		"three":         {[]types.GomegaMatcher{AnsweredBy(a, b, c)}, 70},
+		"inside gomega": {[]types.GomegaMatcher{gomega.SatisfyAll(gomega.BeTrue(), AnsweredBy(a))}, 40},
+	} {
+		t.Run(title, func(t *testing.T) {
+			if got := Samples(x.matchers...); got != x.want {
+				t.Errorf("got %d, want %d", got, x.want)
+			}
+		})
+	}
+	for k := 2; k <= 9; k++ {
+		n := SpreadOver(k)
+		if missed := float64(k) * math.Pow(1-1/float64(k), float64(n)); missed > math.Pow(2, -39)*1.0001 {
+			t.Errorf("%d clusters, %d calls: one is missed with probability %g", k, n, missed)
+		}
 	}
 }

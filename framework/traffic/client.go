@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -17,18 +18,25 @@ import (
 	"ambient.test/conformance/framework/portforward"
 )
 
-// ControlPort is the echo application's gRPC port, by which the suite drives it.
-const ControlPort = 7070
+// Ports of the echo application. Services map 80 to HTTP and keep the others.
+const (
+	HTTP        = 8080
+	TCP         = 9090
+	ServerFirst = 9091
+	GRPC        = 7070 // the suite drives the application by it, too
+)
 
-// Parallel is how many calls are under way at once where a Call does not say.
+// CallTimeout is how long one call may take unless it says otherwise.
+const CallTimeout = 5 * time.Second
+
+// Parallel is how many calls of one Do are under way at once.
 const Parallel = 8
 
 // Call describes calls to make; each is on a connection of its own.
 type Call struct {
 	URL         string            // http://, tcp://, grpc://, ws://
 	Times       int               // default 1
-	Parallel    int               // default Parallel; calls under way at once
-	Timeout     time.Duration     // of one call; default 5 s
+	Timeout     time.Duration     // of one call; default [CallTimeout]
 	Headers     map[string]string // of the request
 	Method      string            // default GET
 	Message     string            // body of TCP and gRPC calls
@@ -49,7 +57,7 @@ type Client struct {
 func Dial(pod *portforward.Pod, name string) (*Client, error) {
 	cc, err := grpc.NewClient("passthrough:///"+pod.Name,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, ControlPort) }))
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, GRPC) }))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pod, err)
 	}
@@ -69,19 +77,21 @@ type Record struct {
 	Err      error // the pod could not be driven
 }
 
-type watcher struct{}
+type recorder struct{}
 
-// Watched is a context under which every Do is told to tell when it has ended, from the goroutine that made it.
-func Watched(ctx context.Context, tell func(Record)) context.Context {
-	return context.WithValue(ctx, watcher{}, tell)
+// WithRecorder returns a context under which every Do calls record when it has ended, from the
+// goroutine that made the calls.
+func WithRecorder(ctx context.Context, record func(Record)) context.Context {
+	return context.WithValue(ctx, recorder{}, record)
 }
 
-// Do makes the calls and says what became of each. The error is the suite's own: the pod could not be driven, nothing is known about the mesh.
+// Do makes the calls and returns the outcome of each. An error is never the mesh's: the pod could
+// not be driven, and nothing is known about the mesh.
 func (c *Client) Do(ctx context.Context, call Call) (Outcomes, error) {
 	start := time.Now()
 	out, err := c.do(ctx, call)
-	if tell, ok := ctx.Value(watcher{}).(func(Record)); ok {
-		tell(Record{At: start, Took: time.Since(start), From: c.Name, Call: call, Outcomes: out, Err: err})
+	if record, ok := ctx.Value(recorder{}).(func(Record)); ok {
+		record(Record{At: start, Took: time.Since(start), From: c.Name, Call: call, Outcomes: out, Err: err})
 	}
 	return out, err
 }
@@ -93,7 +103,7 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 		return out, err
 	}
 	outs, errs := make(Outcomes, times), make([]error, times)
-	slots := make(chan struct{}, min(times, defaulted(call.Parallel, Parallel)))
+	slots := make(chan struct{}, min(times, Parallel))
 	var wg sync.WaitGroup
 	for i := range times {
 		wg.Add(1)
@@ -116,7 +126,7 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 }
 
 func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, error) {
-	timeout := defaulted(call.Timeout, 5*time.Second)
+	timeout := cmp.Or(call.Timeout, CallTimeout)
 	req := &proto.ForwardEchoRequest{
 		Url: call.URL, Count: int32(count), TimeoutMicros: timeout.Microseconds(), Method: call.Method, Message: call.Message, Http2: call.HTTP2,
 		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: true,
@@ -144,12 +154,4 @@ func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, e
 		return nil, fmt.Errorf("%s: the echo client answered nothing for %s", c.Name, call.URL)
 	}
 	return out, nil
-}
-
-func defaulted[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }

@@ -33,21 +33,19 @@ const (
 
 // Outcome is what became of one call.
 type Outcome struct {
-	Kind     Kind
-	Cluster  string        // Istio cluster of the echo server that answered
-	Workload string        // its pod
-	Version  string        // its version, as it was deployed
-	Code     int           // HTTP status
-	Seen     string        // client address as the server saw it
-	Protocol string        // HTTP/1.1, HTTP/2.0, TCP, ...
-	Crossed  []string      // clusters of the waypoints the answer crossed, in order; from the fingerprint header
-	Detail   string        // the client's error text, or the answer's raw text
-	Took     time.Duration // seen by the suite, port-forward included
-	Header   http.Header   // response headers
-	Request  http.Header   // request headers as the server saw them
+	Kind      Kind
+	Cluster   string        // Istio cluster of the echo server that answered
+	Workload  string        // its pod
+	Code      int           // HTTP status
+	Protocol  string        // HTTP/1.1, HTTP/2.0, TCP, ...
+	Waypoints []string      // clusters of the waypoints the answer came through, in order; see WaypointHeader
+	Detail    string        // the client's error text, or the answer's raw text
+	Took      time.Duration // seen by the suite, port-forward included
+	Request   http.Header   // request headers as the server saw them
 }
 
-// WaypointHeader is the response header by which a waypoint's HTTPRoute adds its cluster's name: one value per crossing.
+// WaypointHeader is the response header to which an HTTPRoute in each cluster adds that cluster's
+// name: one value for each waypoint that an answer came through.
 const WaypointHeader = "X-Wp"
 
 // String is short: for lists of mixed outcomes.
@@ -58,8 +56,8 @@ func (o Outcome) String() string {
 		if o.Code != 0 && o.Code != http.StatusOK {
 			s += " " + strconv.Itoa(o.Code)
 		}
-		if len(o.Crossed) > 0 {
-			s += " via waypoint of " + strings.Join(o.Crossed, "+")
+		if len(o.Waypoints) > 0 {
+			s += " via waypoint of " + strings.Join(o.Waypoints, "+")
 		}
 		return s
 	case Status:
@@ -135,21 +133,15 @@ func (os Outcomes) String() string {
 // Answers that proxies give in their own name, by the words they put into the body.
 var proxyWords = regexp.MustCompile(`upstream connect error|no healthy upstream|RBAC: access denied|no route|upstream request timeout`)
 
-// seenBy is the client's address in the server's own line; Istio's parser takes the client's line, SourceIP, for it.
-var seenBy = regexp.MustCompile(`(?m)^\[\d+ body\] IP=(.*)$`)
-
 // parse reads the echo client's text of one answer.
 func parse(url, output string, took time.Duration) Outcome {
 	o := Outcome{Kind: Reached, Took: took, Detail: output}
 	r := echo.ParseResponses(&proto.ForwardEchoRequest{Url: url}, &proto.ForwardEchoResponse{Output: []string{output}})[0]
-	o.Cluster, o.Workload, o.Version, o.Protocol = r.Cluster, r.Hostname, r.Version, r.Protocol
-	if m := seenBy.FindStringSubmatch(output); m != nil {
-		o.Seen = m[1]
-	}
+	o.Cluster, o.Workload, o.Protocol = r.Cluster, r.Hostname, r.Protocol
 	o.Code, _ = strconv.Atoi(r.Code)
-	o.Header, o.Request = r.ResponseHeaders, r.RequestHeaders
+	o.Request = r.RequestHeaders
 	for _, v := range r.ResponseHeaders.Values(WaypointHeader) {
-		o.Crossed = append(o.Crossed, strings.Split(strings.ReplaceAll(v, " ", ""), ",")...)
+		o.Waypoints = append(o.Waypoints, strings.Split(strings.ReplaceAll(v, " ", ""), ",")...)
 	}
 	if o.Workload == "" { // an echo server always names itself
 		o.Kind = Status

@@ -28,11 +28,11 @@ const answer = `[0] Url=http://echo:80/
 
 func TestParse(t *testing.T) {
 	o := parse("http://echo:80/", answer, time.Millisecond)
-	if o.Kind != Reached || o.Cluster != "cluster2" || o.Workload != "echo-5d5b-abcde" || o.Code != 200 || o.Seen != "10.10.0.9" || o.Protocol != "HTTP/1.1" {
+	if o.Kind != Reached || o.Cluster != "cluster2" || o.Workload != "echo-5d5b-abcde" || o.Code != 200 || o.Protocol != "HTTP/1.1" {
 		t.Errorf("%+v", o)
 	}
-	if !slices.Equal(o.Crossed, []string{"cluster1", "cluster2"}) {
-		t.Errorf("crossed %v: two waypoints must show as two", o.Crossed)
+	if !slices.Equal(o.Waypoints, []string{"cluster1", "cluster2"}) {
+		t.Errorf("came through %v: two waypoints must show as two", o.Waypoints)
 	}
 	if o.Request.Get("X-Big") != "hhh" {
 		t.Errorf("request headers %v", o.Request)

@@ -15,15 +15,8 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/wait"
-)
-
-// Ports of the echo application. Services map 80 to HTTP and keep the others.
-const (
-	HTTP        = 8080
-	TCP         = 9090
-	ServerFirst = 9091
-	GRPC        = 7070
 )
 
 // Labels of everything the suite makes.
@@ -69,12 +62,12 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 				TerminationGracePeriodSeconds: &grace,
 				Containers: []corev1.Container{{
 					Name: "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
-					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(HTTP), "--grpc", strconv.Itoa(GRPC),
-						"--tcp", strconv.Itoa(TCP), "--tcp", strconv.Itoa(ServerFirst), "--server-first", strconv.Itoa(ServerFirst), "--log_output_level", "all:error"},
+					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
+						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first", strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
 					Env:   []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-					Ports: []corev1.ContainerPort{{ContainerPort: HTTP}, {ContainerPort: GRPC}, {ContainerPort: TCP}, {ContainerPort: ServerFirst}},
+					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP}, {ContainerPort: traffic.ServerFirst}},
 					// The application answers on its TCP port only once all its servers are up.
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(HTTP)}}},
+					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
 					Resources:      corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("24Mi")}},
 				}},
 			}},
@@ -96,10 +89,10 @@ func Service(namespace, name, app, owner string) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{LabelOwner: owner}},
 		Spec: corev1.ServiceSpec{Selector: map[string]string{LabelApp: app}, Ports: []corev1.ServicePort{
-			{Name: "http", AppProtocol: &http, Port: 80, TargetPort: intstr.FromInt32(HTTP)},
-			{Name: "tcp", AppProtocol: &tcp, Port: TCP, TargetPort: intstr.FromInt32(TCP)},
-			{Name: "tcp-first", AppProtocol: &tcp, Port: ServerFirst, TargetPort: intstr.FromInt32(ServerFirst)},
-			{Name: "grpc", AppProtocol: &grpc, Port: GRPC, TargetPort: intstr.FromInt32(GRPC)},
+			{Name: "http", AppProtocol: &http, Port: 80, TargetPort: intstr.FromInt32(traffic.HTTP)},
+			{Name: "tcp", AppProtocol: &tcp, Port: traffic.TCP, TargetPort: intstr.FromInt32(traffic.TCP)},
+			{Name: "tcp-first", AppProtocol: &tcp, Port: traffic.ServerFirst, TargetPort: intstr.FromInt32(traffic.ServerFirst)},
+			{Name: "grpc", AppProtocol: &grpc, Port: traffic.GRPC, TargetPort: intstr.FromInt32(traffic.GRPC)},
 		}},
 	}
 }

@@ -120,3 +120,11 @@ func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample,
 	defer func() { _ = resp.Body.Close() }()
 	return parse(resp.Body, metric)
 }
+
+// Connections is how many connections were opened, and how many of them with mutual TLS.
+type Connections struct{ All, MutualTLS int }
+
+// String says both numbers.
+func (c Connections) String() string {
+	return fmt.Sprintf("%d, %d of them mutual TLS", c.All, c.MutualTLS)
+}

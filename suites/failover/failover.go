@@ -6,78 +6,71 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/expect"
-	"ambient.test/conformance/framework/prove"
+	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/spec"
 )
 
-func init() {
-	prove.Proves(behaviors.WaypointPrefersLocalCluster, func(s *prove.Spec) {
-		echo := s.Service("echo")
-		behind(s, echo)
-		s.Each(func(from *prove.Site) {
-			s.Twin(echo.HTTP(from.Client, 40), expect.And(expect.ReachAll(s.Names()...), expect.CrossOnce(from.Name)))
-		})
-		rule := preferCluster(s, echo)
-		s.Apply(s.Sites, rule)
-		s.Each(func(from *prove.Site) {
-			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
-		})
-		s.Delete(s.Sites, rule(nil))
-		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
-	})
+// FO-01
+var WaypointPrefersLocalCluster = spec.Proves(behaviors.WaypointPrefersLocalCluster, func(t *spec.T) {
+	echo := t.Service("echo", spec.Global, spec.BehindWaypoint)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c)) })
 
-	prove.Proves(behaviors.WaypointFailsOverToRemoteCluster, func(s *prove.Spec) {
-		a, others := s.One()
-		echo := s.Echo("echo")
-		behind(s, echo)
-		s.Apply(s.Sites, preferCluster(s, echo))
-		s.Each(func(from *prove.Site) {
-			s.Twin(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
-		})
-		s.Scale(a, "echo", 0)
-		s.Then(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(others.Names()...), expect.CrossOnce(a.Name)))
-		s.EachOf(others, func(from *prove.Site) {
-			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
-		})
-	})
+	t.ApplyEverywhere(preferCluster(t, echo))
 
-	prove.Proves(behaviors.WaypointFailsBackToLocalCluster, func(s *prove.Spec) {
-		a, others := s.One()
-		echo := s.Echo("echo")
-		behind(s, echo)
-		s.Apply(s.Sites, preferCluster(s, echo))
-		s.Scale(a, "echo", 0)
-		s.Twin(echo.HTTP(a.Client, 40), expect.And(expect.ReachAll(others.Names()...), expect.CrossOnce(a.Name)))
-		s.Scale(a, "echo", 1)
-		s.Each(func(from *prove.Site) {
-			s.Then(echo.HTTP(from.Client, 40), expect.And(expect.ReachOnly(from.Name), expect.CrossOnce(from.Name)))
-		})
-	})
-}
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaWaypointOf(c)) })
 
-// behind is the page's set-up: the service and its waypoint are global, in every cluster, and each waypoint signs its answers.
-func behind(s *prove.Spec, echo *prove.Service) {
-	echo.Behind(s.StandingWaypoints())
-	echo.Fingerprint(s.Sites)
-	echo.Global(s.Sites...)
-}
+	t.DeleteEverywhere(preferCluster(t, echo))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+})
+
+// FO-02
+var WaypointFailsOverToRemoteCluster = spec.Proves(behaviors.WaypointFailsOverToRemoteCluster, func(t *spec.T) {
+	local, remotes := t.Clusters.Split()
+	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint)
+	t.ApplyEverywhere(preferCluster(t, echo))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(c), ViaWaypointOf(c)) })
+
+	t.Scale(local, echo, 0)
+
+	t.Expect(local.Client.HTTP(echo), AnsweredBy(remotes...), ViaWaypointOf(local))
+	t.Each(remotes, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaWaypointOf(c)) })
+})
+
+// FO-03
+var WaypointFailsBackToLocalCluster = spec.Proves(behaviors.WaypointFailsBackToLocalCluster, func(t *spec.T) {
+	local, remotes := t.Clusters.Split()
+	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint)
+	t.ApplyEverywhere(preferCluster(t, echo))
+	t.Scale(local, echo, 0)
+	t.Control(local.Client.HTTP(echo), AnsweredBy(remotes...), ViaWaypointOf(local))
+
+	t.Scale(local, echo, 1)
+
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaWaypointOf(c)) })
+})
 
 // preferCluster is the DestinationRule of the failover page.
-func preferCluster(s *prove.Spec, echo *prove.Service) func(*prove.Site) client.Object {
-	return func(*prove.Site) client.Object {
+func preferCluster(t *spec.T, echo *spec.Service) spec.Object {
+	return func(*spec.Cluster) client.Object {
 		return &istio.DestinationRule{
-			ObjectMeta: metav1.ObjectMeta{Namespace: echo.Namespace, Name: s.Name("prefer-cluster")},
+			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("prefer-cluster")},
 			Spec: networking.DestinationRule{Host: echo.Host(), TrafficPolicy: &networking.TrafficPolicy{
-				OutlierDetection: &networking.OutlierDetection{Consecutive_5XxErrors: wrapperspb.UInt32(1), Interval: durationpb.New(time.Second), BaseEjectionTime: durationpb.New(time.Minute)},
+				OutlierDetection: &networking.OutlierDetection{
+					Consecutive_5XxErrors: wrapperspb.UInt32(1),
+					Interval:              durationpb.New(time.Second),
+					BaseEjectionTime:      durationpb.New(time.Minute),
+				},
 				LoadBalancer: &networking.LoadBalancerSettings{
 					LbPolicy:          &networking.LoadBalancerSettings_Simple{Simple: networking.LoadBalancerSettings_ROUND_ROBIN},
-					LocalityLbSetting: &networking.LocalityLoadBalancerSetting{FailoverPriority: []string{"topology.istio.io/cluster"}},
+					LocalityLbSetting: &networking.LocalityLoadBalancerSetting{FailoverPriority: []string{label.TopologyCluster.Name}},
 				},
 			}},
 		}

@@ -2,87 +2,89 @@
 package scope
 
 import (
-	"fmt"
-	"strings"
-
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/expect"
-	"ambient.test/conformance/framework/prove"
+	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/spec"
 )
 
-func init() {
-	prove.Proves(behaviors.GlobalLabelJoinsClusters, func(s *prove.Spec) {
-		echo := s.Service("echo")
-		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachOnly(from.Name)) })
-		echo.Global(s.Sites...)
-		s.Each(func(from *prove.Site) { s.Then(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
-	})
+// SCOPE-01
+var GlobalLabelJoinsClusters = spec.Proves(behaviors.GlobalLabelJoinsClusters, func(t *spec.T) {
+	echo := t.Service("echo")
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(c)) })
 
-	prove.Proves(behaviors.ServicesAreLocalByDefault, func(s *prove.Spec) {
-		local, global := s.Service("local"), s.Service("global")
-		global.Global(s.Sites...)
-		// The control goes first: once the global neighbor is joined, the local one has had its chance to be, too.
-		s.Each(func(from *prove.Site) { s.Twin(global.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
-		s.Each(func(from *prove.Site) { s.Then(local.HTTP(from.Client, 40), expect.ReachOnly(from.Name)) })
-	})
+	echo.SetGlobal(t.Clusters...)
 
-	prove.Proves(behaviors.UnlabelingWithdrawsService, func(s *prove.Spec) {
-		echo := s.Service("echo")
-		echo.Global(s.Sites...)
-		s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
-		stop := s.Meanwhile(func(from *prove.Site) prove.Calls { return echo.HTTP(from.Client, 4) })
-		echo.Local(s.Sites...)
-		s.Each(func(from *prove.Site) { s.Then(echo.HTTP(from.Client, 40), expect.ReachOnly(from.Name)) })
-		// Two control planes withdraw it, in no promised order: a call that one still sends may find the other's gateway closed. Recorded, not claimed.
-		lost, made := stop()
-		s.Note("%d of %d calls failed while the label was taken away", lost, made)
-	})
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+})
 
-	prove.Proves(behaviors.LocalScopeIsSourceOfTruth, func(s *prove.Spec) {
-		echo := s.Service("echo")
-		a, others := s.One()
-		// The symmetric row between the others is the control: it shows that each asymmetry is what parts them.
-		for _, row := range []struct{ inA, inOthers bool }{{true, true}, {true, false}, {true, true}, {false, true}, {true, true}, {false, false}} {
-			scope(echo, row.inA, a)
-			scope(echo, row.inOthers, others...)
-			s.Note("label in %s: %t, in %s: %t", a.Name, row.inA, strings.Join(others.Names(), " and "), row.inOthers)
-			if row.inA && row.inOthers {
-				s.Each(func(from *prove.Site) { s.Twin(echo.HTTP(from.Client, 40), expect.ReachAll(s.Names()...)) })
-				continue
-			}
-			s.Each(func(from *prove.Site) {
-				joined := []string{from.Name}
-				if row.inOthers && from != a {
-					joined = others.Names() // among themselves; one by itself in a fleet of two
-				}
-				s.Then(echo.HTTP(from.Client, 40), expect.ReachAll(joined...))
-			})
-		}
-	})
+// SCOPE-02
+var ServicesAreLocalByDefault = spec.Proves(behaviors.ServicesAreLocalByDefault, func(t *spec.T) {
+	local, global := t.Service("local"), t.Service("global", spec.Global)
 
-	prove.Proves(behaviors.GatewayServesExactlyGlobalServices, func(s *prove.Spec) {
-		global, local := s.Service("global"), s.Service("local")
-		global.Global(s.Sites...)
-		s.Each(func(at *prove.Site) {
-			g := s.Gateway(at)
-			s.TwinEventually(fmt.Sprintf("the gateway of %s to have a chain for %s", at.Name, global.Host()), g.Lists(global.Host(), true))
-			s.Eventually(fmt.Sprintf("the gateway of %s to have no chain for %s", at.Name, local.Host()), g.Lists(local.Host(), false))
-			s.TwinEventually("a double HBONE call to the global service to be answered", g.Answers(global.Host(), true))
-			s.Eventually("a double HBONE call to the local service to be refused by the gateway", g.Answers(local.Host(), false))
-		})
-		global.Local(s.Sites...)
-		s.Each(func(at *prove.Site) {
-			g := s.Gateway(at)
-			s.Eventually(fmt.Sprintf("the chain for %s to go with the label", global.Host()), g.Lists(global.Host(), false))
-			s.Eventually("a double HBONE call to it to be refused by the gateway", g.Answers(global.Host(), false))
-		})
-	})
-}
+	// The control goes first: once the global neighbor is joined, the local one has had its chance, too.
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...)) })
 
-func scope(v *prove.Service, global bool, at ...*prove.Site) {
-	if global {
-		v.Global(at...)
-	} else {
-		v.Local(at...)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(local), AnsweredBy(c)) })
+})
+
+// SCOPE-03
+var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsService, func(t *spec.T) {
+	echo := t.Service("echo", spec.Global)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+
+	lost := t.While(func() {
+		echo.SetLocal(t.Clusters...)
+		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+	}, t.CallsFromEach(echo)...)
+
+	// Two control planes withdraw the service in no promised order: a call that one of them still sends
+	// may find the other's gateway closed. So losses are recorded and not judged.
+	t.Observe("while the label was removed: %s", lost)
+})
+
+// SCOPE-07
+var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	echo := t.Service("echo")
+	all := func(*spec.Cluster) spec.Clusters { return t.Clusters }
+	them := func(*spec.Cluster) spec.Clusters { return others }
+	self := func(c *spec.Cluster) spec.Clusters { return spec.Clusters{c} }
+
+	for _, row := range []struct {
+		globalInA, globalInOthers bool
+		answersA, answersOthers   func(client *spec.Cluster) spec.Clusters
+		judge                     spec.Judge
+	}{
+		{true, true, all, all, t.Control},   // joined
+		{true, false, self, self, t.Expect}, // only a's label
+		{true, true, all, all, t.Control},   // joined again, so that the next row is a change
+		{false, true, self, them, t.Expect}, // the others stay joined among themselves
+		{true, true, all, all, t.Control},
+		{false, false, self, self, t.Expect}, // no label at all
+	} {
+		echo.SetScope(row.globalInA, a)
+		echo.SetScope(row.globalInOthers, others...)
+		row.judge(a.Client.HTTP(echo), AnsweredBy(row.answersA(a)...))
+		t.Each(others, func(c *spec.Cluster) { row.judge(c.Client.HTTP(echo), AnsweredBy(row.answersOthers(c)...)) })
 	}
-}
+})
+
+// SCOPE-09
+var GatewayServesExactlyGlobalServices = spec.Proves(behaviors.GatewayServesExactlyGlobalServices, func(t *spec.T) {
+	global, local := t.Service("global", spec.Global), t.Service("local")
+	t.EachCluster(func(c *spec.Cluster) {
+		gateway := t.Gateway(c)
+		t.Control(gateway.Chains(), ChainFor(global.Host()))
+		t.Control(gateway.Calls(global.Host()), ServedIn(c))
+		t.Expect(gateway.Chains(), NoChainFor(local.Host()))
+		t.Expect(gateway.Calls(local.Host()), RefusedByGateway())
+	})
+
+	global.SetLocal(t.Clusters...)
+
+	t.EachCluster(func(c *spec.Cluster) {
+		gateway := t.Gateway(c)
+		t.Expect(gateway.Chains(), NoChainFor(global.Host()))
+		t.Expect(gateway.Calls(global.Host()), RefusedByGateway())
+	})
+})

@@ -1,24 +1,24 @@
-package main
+package run
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/existing"
+	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
@@ -28,16 +28,17 @@ import (
 )
 
 // head is what a report says before anything was asked of the clusters.
-func head(f *mesh.Fleet, p *plan.Plan, o runOptions) v1alpha2.ConformanceReport {
-	r := v1alpha2.ConformanceReport{
-		RunID: f.RunID, Mode: mode(p.Profile), Seed: o.seed, Suite: suite(debug.ReadBuildInfo()), Isolation: isolation(f.Isolation),
+func (r *run) head() v1alpha2.ConformanceReport {
+	f, o := r.fleet, r.Options
+	x := v1alpha2.ConformanceReport{
+		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()), Isolation: isolation(f.Isolation),
 		Timeouts: []v1alpha2.Timeout{
-			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.times.Hold.Seconds()},
-			{Name: "settle", Seconds: o.times.Settle.Seconds()}, {Name: "spec", Seconds: o.times.Spec.Seconds()},
+			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.Times.Hold.Seconds()},
+			{Name: "settle", Seconds: o.Times.Convergence.Seconds()}, {Name: "spec", Seconds: o.Times.Spec.Seconds()},
 		},
 	}
-	describe(&r.Environment, f, nil)
-	return r
+	describe(&x.Environment, f, nil)
+	return x
 }
 
 // suite is the version of this program as the Go toolchain knows it.
@@ -210,7 +211,7 @@ func host(known *v1alpha2.Host, f *mesh.Fleet) *v1alpha2.Host {
 	if known != nil {
 		return known
 	}
-	h := &v1alpha2.Host{CPUs: runtime.NumCPU(), MemoryMB: memoryMB()}
+	h := &v1alpha2.Host{CPUs: runtime.NumCPU(), MemoryMB: engine.MemoryMB()}
 	if f.Kind != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
@@ -219,22 +220,6 @@ func host(known *v1alpha2.Host, f *mesh.Fleet) *v1alpha2.Host {
 		}
 	}
 	return h
-}
-
-// memoryMB is this machine's memory, 0 where it cannot be known.
-func memoryMB() int64 {
-	info, err := os.Open("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	defer info.Close()
-	for s := bufio.NewScanner(info); s.Scan(); {
-		if w := strings.Fields(s.Text()); len(w) >= 2 && w[0] == "MemTotal:" {
-			kb, _ := strconv.ParseInt(w[1], 10, 64)
-			return kb >> 10
-		}
-	}
-	return 0
 }
 
 // machine looks at the machine that carries a fleet of ours.
@@ -247,7 +232,7 @@ func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
 		return []v1alpha2.Check{{Name: "engine", Status: "fail", Detail: fmt.Sprintf("the container engine does not answer: %v", err), Fix: "run `amc up`, which starts it again"}}
 	}
 	e.DataRoot = strings.TrimSpace(root)
-	cache, err := cacheDir()
+	cache, err := engine.CacheDir()
 	if err != nil {
 		return []v1alpha2.Check{{Name: "cache", Status: "fail", Detail: err.Error()}}
 	}
@@ -255,4 +240,69 @@ func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
 		checks = append(checks, v1alpha2.Check{Name: c.Name, Status: string(c.Status), Detail: c.Detail, Fix: c.Fix})
 	}
 	return checks
+}
+
+// hidden finds stand-ins that the fleet file does not name: a plan and a report that rest on it would take them for Istio's own.
+func hidden(ctx context.Context, f *mesh.Fleet) error {
+	found, err := existing.StandIns(ctx, f)
+	if err != nil {
+		return err
+	}
+	for name, what := range found {
+		named := func(key string) bool { return key == name || strings.HasPrefix(key, name+"@") }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(f.Images)), func(key string) bool { return named(key) && f.Images[key].StandIn != "" }) {
+			return fmt.Errorf("%s is a stand-in (%s), and the fleet file %s does not say so: write it anew with `amc up` or `amc fleet init`", name, what, f.Path())
+		}
+	}
+	return nil
+}
+
+// Healthy says whether the fleet can be used, and what was looked at. The error is one sentence for each cluster that cannot.
+func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
+	var checks []v1alpha2.Check
+	health := existing.Health
+	if f.Provider == mesh.ProviderKind {
+		health = kind.Health
+		checks = append(checks, machine(ctx, f)...)
+	}
+	if err := health(ctx, f); err != nil {
+		return append(checks, v1alpha2.Check{Name: "fleet", Status: "fail", Detail: err.Error()}), err
+	}
+	return append(checks, v1alpha2.Check{Name: "fleet", Status: "ok", Detail: fmt.Sprintf("all %d clusters answer and are what the fleet file says", len(f.Clusters))}), nil
+}
+
+// Environment is what the plan is told about a fleet. What is not known stays false, and what needs
+// it is skipped.
+func Environment(f *mesh.Fleet) plan.Environment {
+	networks, ranges, nodes := map[string]bool{}, map[string]bool{}, 1
+	for _, c := range f.Clusters {
+		networks[c.Network], ranges[c.ServiceCIDR] = true, true
+		if c.Kind != nil {
+			nodes = max(nodes, len(c.Kind.Nodes))
+		}
+	}
+	owned := f.Provider == mesh.ProviderKind
+	env := plan.Environment{
+		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
+		Owned: owned, MeshAdmin: owned || f.MeshAdmin, NodeAccess: owned,
+		MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
+		Waypoints: true, SameAddresses: len(ranges) == 1 && !ranges[""],
+	}
+	for name, i := range f.Images {
+		if i.StandIn != "" {
+			env.StandIns = append(env.StandIns, name)
+		}
+	}
+	return env
+}
+
+// mode is the set of rules that the run keeps.
+func (r *run) mode() v1alpha2.Mode {
+	switch {
+	case r.Certified:
+		return v1alpha2.ModeCertified
+	case r.plan.Profile == behaviors.ProfileSmoke:
+		return v1alpha2.ModeSmoke
+	}
+	return v1alpha2.ModeConformance
 }

@@ -1,0 +1,46 @@
+package expect
+
+import (
+	"fmt"
+
+	"github.com/onsi/gomega/types"
+)
+
+// Value is a matcher for a value of any type: wrong says what is wrong with it, empty if nothing is.
+func Value[V any](says string, wrong func(V) string) types.GomegaMatcher {
+	return value[V]{says, wrong}
+}
+
+type value[V any] struct {
+	says  string
+	wrong func(V) string
+}
+
+func (m value[V]) Match(actual any) (bool, error) {
+	v, ok := actual.(V)
+	if !ok {
+		return false, fmt.Errorf("expected %s: want %T, got %T", m.says, *new(V), actual)
+	}
+	return m.wrong(v) == "", nil
+}
+
+func (m value[V]) FailureMessage(actual any) string {
+	v, _ := actual.(V)
+	s := fmt.Sprintf("expected %s\nseen     %v", m.says, v)
+	if w := m.wrong(v); w != "" {
+		s += "\nwrong    " + w
+	}
+	return s
+}
+
+func (m value[V]) NegatedFailureMessage(actual any) string {
+	return fmt.Sprintf("expected not %s\nseen     %v", m.says, actual)
+}
+
+// IsTrue expects true; the subject says what is true then.
+var IsTrue = Value("it to be so", func(b bool) string {
+	if !b {
+		return "it is not"
+	}
+	return ""
+})

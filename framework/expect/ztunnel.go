@@ -1,0 +1,29 @@
+package expect
+
+import (
+	"fmt"
+
+	"github.com/onsi/gomega/types"
+
+	"ambient.test/conformance/framework/ztunnel"
+)
+
+// AllMutualTLS expects exactly n connections, all of them with mutual TLS.
+func AllMutualTLS(n int) types.GomegaMatcher {
+	return Value(fmt.Sprintf("%d connections, all mutual TLS", n), func(c ztunnel.Connections) string {
+		if c.MutualTLS != n || c.All != n {
+			return c.String()
+		}
+		return ""
+	})
+}
+
+// NotMutualTLS expects at least n connections without mutual TLS.
+func NotMutualTLS(n int) types.GomegaMatcher {
+	return Value(fmt.Sprintf("at least %d connections without mutual TLS", n), func(c ztunnel.Connections) string {
+		if c.All-c.MutualTLS < n {
+			return c.String()
+		}
+		return ""
+	})
+}

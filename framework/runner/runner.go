@@ -1,0 +1,134 @@
+// Package runner runs declared specs against a fixture: side by side where they leave alone what they
+// share, then one at a time. It knows Ginkgo only at its rim, in ginkgo.go.
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/reports/api/v1alpha2"
+)
+
+// Options of a run.
+type Options struct {
+	Fixture *fixture.Fixture
+	Times   spec.Times
+	// Parallel is how many specs may run at the same time; default 1.
+	Parallel int
+	// Done is called at the end of each attempt, before anything is cleaned up, so that evidence can
+	// be saved. Specs that run side by side call it at the same time.
+	Done func(ctx context.Context, r spec.Result)
+}
+
+// Run is a run under way.
+type Run struct {
+	o       Options
+	pending map[string]*pending
+	ended   chan struct{}
+
+	mu     sync.Mutex
+	leaked []error
+}
+
+// pending is a spec that has run when done is closed. result stays nil when it had no turn.
+type pending struct {
+	done   chan struct{}
+	result *spec.Result
+}
+
+// Start starts the specs in three passes: (1) parallel specs, (2) specs that were flaky in pass 1, one
+// at a time, (3) serial specs, one at a time. After ctx is canceled no new spec starts, and those that
+// run end soon.
+func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
+	r := &Run{o: o, pending: map[string]*pending{}, ended: make(chan struct{})}
+	var parallel, serial []*spec.Spec
+	for _, s := range specs {
+		r.pending[s.Behavior.ID] = &pending{done: make(chan struct{})}
+		if s.Serial {
+			serial = append(serial, s)
+		} else {
+			parallel = append(parallel, s)
+		}
+	}
+	go func() {
+		defer close(r.ended)
+		flaky := r.pass(ctx, parallel, max(o.Parallel, 1))
+		r.pass(ctx, append(flaky, serial...), 1)
+	}()
+	return r
+}
+
+// pass runs specs and returns those that must run again, alone.
+func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
+	queue := make(chan *spec.Spec, len(specs))
+	for _, s := range specs {
+		queue <- s
+	}
+	close(queue)
+	parallel = min(parallel, len(specs))
+	var workers sync.WaitGroup
+	for range parallel {
+		workers.Go(func() {
+			for s := range queue {
+				p := r.pending[s.Behavior.ID]
+				if ctx.Err() == nil && r.attempt(ctx, s, p, parallel > 1) {
+					r.mu.Lock()
+					again = append(again, s)
+					r.mu.Unlock()
+					continue
+				}
+				close(p.done)
+			}
+		})
+	}
+	workers.Wait()
+	return again
+}
+
+// attempt runs a spec once and says whether it must run again.
+func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, parallel bool) (again bool) {
+	a := spec.Attempt{Fixture: r.o.Fixture, Times: r.o.Times, Parallel: parallel}
+	if p.result != nil {
+		a.Previous = p.result.Message
+	}
+	result, cleanup := s.Run(ctx, a)
+	p.result = &result
+	if r.o.Done != nil {
+		r.o.Done(ctx, result)
+	}
+	patience := 30 * time.Second
+	if ctx.Err() != nil {
+		patience = 8 * time.Second // somebody waits for the prompt
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	left := cleanup(clean)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leaked = append(r.leaked, left...)
+	return result.Retry
+}
+
+// Wait blocks until every spec has finished and cleaned up. It returns the clean-ups that failed: a
+// run that has some is not clean.
+func (r *Run) Wait() (leaked []error) {
+	<-r.ended
+	return r.leaked
+}
+
+// Result waits for a spec and returns what its last attempt found. ok is false when the spec had no
+// turn before the run was interrupted, or is not part of the run.
+func (r *Run) Result(id string) (result spec.Result, ok bool) {
+	p := r.pending[id]
+	if p == nil {
+		return spec.Result{}, false
+	}
+	<-p.done
+	if p.result == nil {
+		return spec.Result{Verdict: v1alpha2.Unknown, Message: "the run was interrupted before the spec had its turn"}, false
+	}
+	return *p.result, true
+}

@@ -1,0 +1,239 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/reports/api/v1alpha2"
+)
+
+// log collects how attempts ended, in their order.
+type log struct {
+	mu      sync.Mutex
+	results []spec.Result
+}
+
+func (l *log) done(_ context.Context, r spec.Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.results = append(l.results, r)
+}
+
+// of are the attempts of one spec.
+func (l *log) of(id string) (all []spec.Result) {
+	for _, r := range l.results {
+		if r.Behavior.ID == id {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+func (l *log) ids() (ids []string) {
+	for _, r := range l.results {
+		ids = append(ids, r.Behavior.ID)
+	}
+	return ids
+}
+
+// body is a spec that is not declared anywhere else.
+type body struct {
+	id   string
+	run  func(*spec.T)
+	opts []spec.Option
+}
+
+func start(ctx context.Context, parallel int, bodies ...body) (*Run, *log) {
+	l := &log{}
+	var specs []*spec.Spec
+	for _, b := range bodies {
+		specs = append(specs, spec.Proves(behaviors.ByID(b.id), b.run, b.opts...))
+	}
+	return Start(ctx, specs, Options{
+		Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Parallel: parallel, Done: l.done,
+		Times: spec.Times{Convergence: time.Second, Hold: 200 * time.Millisecond, Spec: time.Minute},
+	}), l
+}
+
+func fine(t *spec.T) {
+	t.Control(spec.Seen("the control", true), expect.IsTrue)
+	t.Expect(spec.Seen("the promise", true), expect.IsTrue)
+}
+
+// flaky is as expected once, and then not.
+func flaky(t *spec.T) {
+	looks := 0
+	t.Expect(spec.Probe("the promise", func(context.Context) (any, error) { looks++; return looks == 1, nil }), expect.IsTrue)
+}
+
+func TestParallelThenSerial(t *testing.T) {
+	const serial = "INST-02" // changes istio-system
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		counted := func(id string, d time.Duration, opts ...spec.Option) body {
+			return body{id, func(s *spec.T) {
+				n := running.Add(1)
+				defer running.Add(-1)
+				if alone := id == serial || len(opts) > 0; alone && n != 1 {
+					t.Errorf("%s began beside %d others", id, n-1)
+				}
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(d)
+				fine(s)
+			}, opts}
+		}
+		began := time.Now()
+		r, l := start(t.Context(), 2, counted(serial, time.Second), counted("SCOPE-01", 2*time.Second), counted("TRF-04", time.Second, spec.Serial),
+			counted("SCOPE-02", time.Second), counted("LB-01", time.Second))
+		if leaked := r.Wait(); len(leaked) != 0 {
+			t.Errorf("leaked: %v", leaked)
+		}
+		if got, want := time.Since(began), 4*time.Second; got != want {
+			t.Errorf("2 s beside 1 s and 1 s, then twice 1 s alone: got %s, want %s", got, want)
+		}
+		if got := most.Load(); got != 2 {
+			t.Errorf("at most %d at once, want 2", got)
+		}
+		if ids := l.ids(); len(ids) != 5 || ids[3] != serial {
+			t.Errorf("got the order %v, want five with %s in fourth place", ids, serial)
+		}
+		for _, x := range l.results {
+			if x.Verdict != v1alpha2.Conformant {
+				t.Errorf("%s: got %s %s", x.Behavior.ID, x.Verdict, x.Message)
+			}
+		}
+	})
+}
+
+func TestInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var cleaned atomic.Bool
+		r, l := start(ctx, 1,
+			body{"SCOPE-01", func(s *spec.T) {
+				s.Cleanup(func(ctx context.Context) error {
+					if ctx.Err() != nil {
+						t.Error("the clean-up was interrupted, too")
+					}
+					cleaned.Store(true)
+					return nil
+				})
+				cancel()
+				s.Expect(spec.Seen("the promise", false), expect.IsTrue) // what breaks now may be our own doing
+			}, nil},
+			body{"SCOPE-02", fine, nil})
+		r.Wait()
+		if !cleaned.Load() {
+			t.Error("the interrupted spec was not cleaned up")
+		}
+		if x, ok := r.Result("SCOPE-01"); !ok || x.Verdict != v1alpha2.Unknown {
+			t.Errorf("the interrupted spec: got %s, want unknown", x.Verdict)
+		}
+		if x, ok := r.Result("SCOPE-02"); ok || x.Verdict != v1alpha2.Unknown {
+			t.Errorf("the spec that had no turn: got %s (had a turn: %t), want unknown and none", x.Verdict, ok)
+		}
+		if ids := l.ids(); len(ids) != 1 {
+			t.Errorf("got %v, want one attempt", ids)
+		}
+	})
+}
+
+func TestLeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, l := start(t.Context(), 1, body{"SCOPE-01", func(s *spec.T) {
+			s.Cleanup(func(context.Context) error { return errors.New("it is stuck") })
+			fine(s)
+		}, nil})
+		leaked := r.Wait()
+		if want := "cleaning up after SCOPE-01: it is stuck"; len(leaked) != 1 || leaked[0].Error() != want {
+			t.Errorf("got %v, want %q", leaked, want)
+		}
+		if v := l.results[0].Verdict; v != v1alpha2.Conformant {
+			t.Errorf("a failed clean-up changed the verdict to %s", v)
+		}
+	})
+}
+
+// A call that fails while a neighbor changes the shared gateways may be the suite's own doing. The
+// verdict is that of the spec alone, and the result says that there was a first attempt.
+func TestFlakyBesideOthersRunsAgainAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Int32
+		first := true
+		slow := func(s *spec.T) {
+			running.Add(1)
+			defer running.Add(-1)
+			time.Sleep(5 * time.Second)
+			fine(s)
+		}
+		r, l := start(t.Context(), 4,
+			body{"SCOPE-01", func(s *spec.T) {
+				fine(s)
+				if first {
+					first = false
+					flaky(s)
+				}
+				if running.Load() != 0 {
+					t.Error("it ran again beside others")
+				}
+			}, nil},
+			body{"SCOPE-02", flaky, nil},
+			body{"SCOPE-03", func(s *spec.T) { fine(s); s.Expect(spec.Seen("the promise", false), expect.IsTrue) }, nil},
+			body{"LB-01", slow, nil},
+			body{"TRF-04", flaky, []spec.Option{spec.Serial}})
+		r.Wait()
+		for id, want := range map[string]struct {
+			verdict  v1alpha2.Verdict
+			attempts int
+		}{
+			"SCOPE-01": {v1alpha2.Conformant, 2},    // only beside others
+			"SCOPE-02": {v1alpha2.NonConformant, 2}, // alone, too
+			"SCOPE-03": {v1alpha2.NonConformant, 1}, // wrong from the first look
+			"LB-01":    {v1alpha2.Conformant, 1},
+			"TRF-04":   {v1alpha2.NonConformant, 1}, // was alone
+		} {
+			x, _ := r.Result(id)
+			if x.Verdict != want.verdict {
+				t.Errorf("%s: got %s (%s), want %s", id, x.Verdict, x.Message, want.verdict)
+			}
+			if got := len(l.of(id)); got != want.attempts {
+				t.Errorf("%s: got %d attempts, want %d", id, got, want.attempts)
+			}
+		}
+		x, _ := r.Result("SCOPE-01")
+		if o := fmt.Sprint(x.Observations); !strings.Contains(o, "a first attempt, beside other specs, did not count") {
+			t.Errorf("the first attempt is not told: %s", o)
+		}
+	})
+}
+
+func TestInterruptedBeforeItsSecondAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, _ := start(ctx, 2,
+			body{"SCOPE-01", func(s *spec.T) { fine(s); flaky(s) }, nil},
+			body{"SCOPE-02", func(s *spec.T) {
+				time.Sleep(5 * time.Second)
+				fine(s)
+				s.Cleanup(func(context.Context) error { cancel(); return nil })
+			}, nil})
+		r.Wait()
+		x, _ := r.Result("SCOPE-01")
+		if x.Verdict != v1alpha2.Unknown || !strings.Contains(x.Message, "it runs again, alone") {
+			t.Errorf("got %s %q, want unknown and that it was to run again", x.Verdict, x.Message)
+		}
+	})
+}

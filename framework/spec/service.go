@@ -1,0 +1,188 @@
+package spec
+
+import (
+	"context"
+	"fmt"
+
+	"istio.io/api/label"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/workload"
+)
+
+// Object makes an object for one cluster.
+type Object func(c *Cluster) client.Object
+
+// Apply writes an object of the spec's own to the clusters and deletes it after the spec.
+func (t *T) Apply(clusters Clusters, object Object) {
+	for _, c := range clusters {
+		o := object(c)
+		labels := o.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[workload.LabelOwner] = t.owner()
+		o.SetLabels(labels)
+		t.NoError(apply.Objects(t.ctx, c.Cluster, o))
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })
+	}
+	t.Changed()
+}
+
+// ApplyEverywhere is [T.Apply] to all clusters.
+func (t *T) ApplyEverywhere(object Object) { t.Apply(t.Clusters, object) }
+
+// Delete removes an object from the clusters before the spec ends.
+func (t *T) Delete(clusters Clusters, object Object) {
+	for _, c := range clusters {
+		t.NoError(deleted(t.ctx, c, object(c)))
+	}
+	t.Changed()
+}
+
+// DeleteEverywhere is [T.Delete] from all clusters.
+func (t *T) DeleteEverywhere(object Object) { t.Delete(t.Clusters, object) }
+
+func deleted(ctx context.Context, c *Cluster, o client.Object) error {
+	if err := c.Cluster.Client().Delete(ctx, o); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("%s: delete %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
+	}
+	return nil
+}
+
+// SetLabel sets a label of an object in the clusters; an empty value removes it.
+func (t *T) SetLabel(clusters Clusters, o client.Object, key, value string) {
+	for _, c := range clusters {
+		t.NoError(apply.Label(t.ctx, c.Cluster, o, key, value))
+	}
+	t.Changed()
+}
+
+// SetLabelTemporarily is [T.SetLabel] in one cluster; after the spec the label has its old value.
+func (t *T) SetLabelTemporarily(c *Cluster, o client.Object, key, value string) {
+	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(o), o))
+	before := o.GetLabels()[key]
+	t.Cleanup(func(ctx context.Context) error { return apply.Label(ctx, c.Cluster, o, key, before) })
+	t.SetLabel(Clusters{c}, o, key, value)
+}
+
+// Service is a Service of the spec's own: an object of the same name in every cluster.
+type Service struct {
+	Name string
+	// App is the app label that it selects.
+	App string
+
+	t      *T
+	labels map[string]map[string]string // by key and cluster, see answers.go
+}
+
+// ServiceOption changes a Service, or what it selects.
+type ServiceOption func(*serviceOptions)
+
+type serviceOptions struct {
+	global, waypoint bool
+	in               Clusters // clusters with pods; nil = all
+}
+
+// Global makes the Service global in every cluster from the start.
+func Global(o *serviceOptions) { o.global = true }
+
+// BehindWaypoint puts the Service behind the fixture's waypoint, with a trace of the waypoints that
+// an answer came through.
+func BehindWaypoint(o *serviceOptions) { o.waypoint = true }
+
+// OnlyIn deploys pods in these clusters only. The Service is in every cluster all the same.
+func OnlyIn(clusters ...*Cluster) ServiceOption {
+	return func(o *serviceOptions) { o.in = clusters }
+}
+
+func resolve(options []ServiceOption) (o serviceOptions) {
+	for _, f := range options {
+		f(&o)
+	}
+	return o
+}
+
+// Service creates a Service that selects the fixture's echo in every cluster; its scope is local
+// unless an option says otherwise.
+func (t *T) Service(word string, options ...ServiceOption) *Service {
+	return t.service(word, fixture.Echo, resolve(options))
+}
+
+func (t *T) service(word, app string, o serviceOptions) *Service {
+	s := &Service{Name: t.Name(word), App: app, t: t}
+	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
+	t.ApplyEverywhere(s.Object)
+	if o.waypoint {
+		s.UseWaypoint(t.SharedWaypoint())
+		s.TraceWaypoints()
+	}
+	if o.global {
+		s.SetGlobal(t.Clusters...)
+	}
+	return s
+}
+
+// DeployEcho deploys an echo server of the spec's own with its Service, and waits for its pods.
+func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
+	o := resolve(options)
+	if o.in == nil {
+		o.in = t.Clusters
+	}
+	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Replicas: 1}
+	for _, c := range o.in {
+		for _, object := range e.Objects(c.Cluster) {
+			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
+		}
+	}
+	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
+	return t.service(word, e.Name, o)
+}
+
+// Object is the Service as it is made, for one cluster.
+func (s *Service) Object(*Cluster) client.Object {
+	return workload.Service(fixture.MeshNamespace, s.Name, s.App, s.t.owner())
+}
+
+// Host is the Service's full name.
+func (s *Service) Host() string { return s.t.Host(s.Name) }
+
+// SetLabel sets a label of the Service in the clusters; an empty value removes it.
+func (s *Service) SetLabel(clusters Clusters, key, value string) {
+	s.noteLabel(clusters, key, value)
+	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: s.Name}}
+	s.t.SetLabel(clusters, o, key, value)
+}
+
+// SetGlobal makes the Service global in the clusters.
+func (s *Service) SetGlobal(clusters ...*Cluster) { s.SetLabel(clusters, workload.LabelGlobal, "true") }
+
+// SetLocal removes the global label in the clusters.
+func (s *Service) SetLocal(clusters ...*Cluster) { s.SetLabel(clusters, workload.LabelGlobal, "") }
+
+// SetScope makes the Service global or local in the clusters.
+func (s *Service) SetScope(global bool, clusters ...*Cluster) {
+	if global {
+		s.SetGlobal(clusters...)
+	} else {
+		s.SetLocal(clusters...)
+	}
+}
+
+// UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name it
+// takes it from behind one.
+func (s *Service) UseWaypoint(name string) {
+	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypoint.Name, name)
+}
+
+// Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone. The
+// Service must come from DeployEcho.
+func (t *T) Scale(c *Cluster, s *Service, replicas int32) {
+	t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, s.App, replicas))
+	t.Changed()
+}

@@ -1,0 +1,71 @@
+package spec
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
+)
+
+// SharedWaypoint makes sure that the fixture's waypoint serves in every cluster and returns its name.
+// Its Service is global. No spec may change it.
+func (t *T) SharedWaypoint() string {
+	name, err := t.Fixture.SharedWaypoint(t.ctx)
+	t.NoError(err)
+	t.Changed()
+	return name
+}
+
+// DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service global.
+func (t *T) DeployWaypoint() string {
+	name := t.Name("waypoint")
+	for _, c := range t.Clusters {
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(name, "")) })
+	}
+	t.NoError(fixture.CreateWaypoint(t.ctx, t.Clusters, name, t.owner(), true))
+	t.Changed()
+	return name
+}
+
+// SetWaypointLocal removes the global label of a waypoint's Service in every cluster.
+func (t *T) SetWaypointLocal(name string) {
+	t.SetLabel(t.Clusters, fixture.WaypointService(name), workload.LabelGlobal, "")
+}
+
+// ScaleWaypoint sets the replicas of a waypoint of the spec's own in one cluster and waits. istiod
+// owns the Deployment but not its replicas, so they stay as set.
+func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
+	t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas))
+	t.Changed()
+}
+
+// TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every cluster
+// adds the cluster's name to each answer, see [traffic.WaypointHeader].
+func (s *Service) TraceWaypoints() {
+	kind, group, port := gateway.Kind("Service"), gateway.Group(""), gateway.PortNumber(80)
+	self := gateway.BackendObjectReference{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port}
+	s.t.ApplyEverywhere(func(c *Cluster) client.Object {
+		mark := gateway.HTTPHeader{Name: gateway.HTTPHeaderName(traffic.WaypointHeader), Value: c.Name}
+		return &gateway.HTTPRoute{
+			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: s.Name},
+			Spec: gateway.HTTPRouteSpec{
+				CommonRouteSpec: gateway.CommonRouteSpec{ParentRefs: []gateway.ParentReference{
+					{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port},
+				}},
+				Rules: []gateway.HTTPRouteRule{{
+					Filters: []gateway.HTTPRouteFilter{{
+						Type:                   gateway.HTTPRouteFilterResponseHeaderModifier,
+						ResponseHeaderModifier: &gateway.HTTPHeaderFilter{Add: []gateway.HTTPHeader{mark}},
+					}},
+					BackendRefs: []gateway.HTTPBackendRef{{BackendRef: gateway.BackendRef{BackendObjectReference: self}}},
+				}},
+			},
+		}
+	})
+}

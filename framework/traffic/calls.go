@@ -1,0 +1,89 @@
+package traffic
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Target is what clients call by name.
+type Target interface {
+	// Host is the full DNS name.
+	Host() string
+}
+
+// Calls are calls of one client to one target. They can be made again and again: each call is on a
+// connection of its own, unless OnOneConnection says otherwise.
+type Calls struct {
+	From *Client
+	// Host is the target's; empty for a URL given by hand.
+	Host string
+	Call Call
+}
+
+// HTTP are HTTP/1.1 GETs of the target.
+func (c *Client) HTTP(to Target) Calls {
+	return Calls{c, to.Host(), Call{URL: "http://" + to.Host() + ":80/"}}
+}
+
+// TCP are raw TCP calls: the client speaks first, the server echoes.
+func (c *Client) TCP(to Target) Calls { return c.raw(to, TCP) }
+
+// ServerFirst are raw TCP calls to the port whose server speaks first.
+func (c *Client) ServerFirst(to Target) Calls { return c.raw(to, ServerFirst).AwaitBanner() }
+
+// GRPC are unary gRPC calls.
+func (c *Client) GRPC(to Target) Calls {
+	return Calls{c, to.Host(), Call{URL: "grpc://" + to.Host() + ":" + strconv.Itoa(GRPC), Message: "amc"}}
+}
+
+// Get are GETs of a URL, which may name an address.
+func (c *Client) Get(url string) Calls { return Calls{From: c, Call: Call{URL: url}} }
+
+func (c *Client) raw(to Target, port int) Calls {
+	return Calls{c, to.Host(), Call{URL: "tcp://" + to.Host() + ":" + strconv.Itoa(port)}}
+}
+
+// Times fixes how many calls each look makes, whatever a matcher asks for.
+func (c Calls) Times(n int) Calls { c.Call.Times = n; return c }
+
+// Within is the time each call may take.
+func (c Calls) Within(d time.Duration) Calls { c.Call.Timeout = d; return c }
+
+// Post makes the requests POSTs.
+func (c Calls) Post() Calls { c.Call.Method = http.MethodPost; return c }
+
+// Header adds a request header.
+func (c Calls) Header(name, value string) Calls {
+	c.Call.Headers = map[string]string{name: value}
+	return c
+}
+
+// Query asks the echo application for a special answer, such as delay=300ms or codes=418.
+func (c Calls) Query(q string) Calls { c.Call.URL += "?" + q; return c }
+
+// HTTP2 makes the calls HTTP/2 with prior knowledge.
+func (c Calls) HTTP2() Calls { c.Call.HTTP2 = true; return c }
+
+// AwaitBanner makes TCP clients wait for the server to speak first.
+func (c Calls) AwaitBanner() Calls { c.Call.ServerFirst = true; return c }
+
+// OnOneConnection makes a look n requests on one connection. Only HTTP/2 and gRPC clients keep one.
+func (c Calls) OnOneConnection(n int) Calls {
+	c.Call.Reuse, c.Call.Timeout = n, 20*time.Second
+	return c
+}
+
+// Look makes the calls, n of them unless Times fixed a number. See [Client.Do] for the error.
+func (c Calls) Look(ctx context.Context, n int) (any, error) {
+	call := c.Call
+	if call.Times == 0 {
+		call.Times = n
+	}
+	return c.From.Do(ctx, call)
+}
+
+// String names client and URL.
+func (c Calls) String() string { return fmt.Sprintf("%s -> %s", c.From.Name, c.Call.URL) }

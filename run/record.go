@@ -1,0 +1,142 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/evidence"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/reports/api/v1alpha2"
+)
+
+// record keeps a result, and evidence for what is not conformant.
+func (r *run) record(ctx context.Context, x spec.Result) {
+	err := r.bundle.Record(resultOf(x))
+	if x.Verdict != v1alpha2.Conformant && ctx.Err() == nil {
+		dir, derr := r.bundle.EvidenceDir(x.Behavior.ID)
+		if derr == nil {
+			derr = evidence.Save(ctx, dir, r.fleet, evidence.Case{
+				Since: x.Started, Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}, Calls: x.Calls,
+				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message, strings.Join(x.Observations, "\n")),
+			})
+		}
+		err = errors.Join(err, derr)
+	}
+	if err != nil {
+		fmt.Fprintf(r.Out, "%s: %v\n", x.Behavior.ID, err)
+	}
+	_ = r.bundle.Update(func(report *v1alpha2.ConformanceReport) { // it holds the bundle's lock: one after the other
+		r.table = spec.AddAnswers(r.table, x.Answers...)
+		report.Traffic = traffic(r.table)
+	})
+}
+
+func resultOf(r spec.Result) v1alpha2.BehaviorResult {
+	x := v1alpha2.BehaviorResult{
+		ID: r.Behavior.ID, Verdict: r.Verdict, Outcome: r.Outcome, Seconds: r.Took.Seconds(),
+		Claims: r.Expectations, Twins: r.Controls,
+		Observations: slices.Clone(r.Observations), Message: r.Message,
+	}
+	for _, d := range r.Convergence {
+		x.ConvergeSeconds = append(x.ConvergeSeconds, d.Seconds())
+	}
+	return x
+}
+
+// traffic is the report's table of who answered whom.
+func traffic(table []spec.Answers) (all []v1alpha2.Traffic) {
+	for _, x := range table {
+		t := v1alpha2.Traffic{From: x.From, Scope: x.Scope, Service: x.Service, Answered: []v1alpha2.Answered{}, Failed: x.Failed}
+		for _, cluster := range slices.Sorted(maps.Keys(x.ByCluster)) {
+			t.Answered = append(t.Answered, v1alpha2.Answered{Cluster: cluster, Calls: x.ByCluster[cluster]})
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// leaks reports what specs left behind. The report has no leak check if it could not be made.
+func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
+	defer cancel()
+	var found []string
+	for _, err := range failed {
+		found = append(found, err.Error())
+	}
+	left, err := fixture.Leaks(ctx, r.fleet, ids)
+	if err != nil {
+		fmt.Fprintf(r.Out, "it is not known whether specs left something behind: %v\n", err)
+		if len(found) == 0 {
+			return nil
+		}
+	}
+	found = append(found, left...)
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+		x.Leaks = &v1alpha2.Leaks{Clean: len(found) == 0, Found: found}
+	})
+}
+
+// firewallDrops adds how many packets of pods the nodes' firewalls have kept inside the fleet by now.
+func (r *run) firewallDrops(ctx context.Context) error {
+	if r.fleet.Provider != mesh.ProviderKind {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	counts, err := kind.Rejected(ctx, r.fleet)
+	if err != nil {
+		return err
+	}
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+		if x.Isolation == nil {
+			x.Isolation = &v1alpha2.Isolation{}
+		}
+		x.Isolation.Rejected = rejections(counts)
+		for _, c := range x.Isolation.Rejected {
+			fmt.Fprintf(r.Out, "%s: %d packets that would have left the fleet were dropped since the node began\n", c.Cluster, c.Packets)
+		}
+	})
+}
+
+// progress prints a line for each spec that has ended.
+type progress struct {
+	out     io.Writer
+	verbose bool
+	of      int
+
+	mu sync.Mutex
+	n  int
+}
+
+func (p *progress) ended(r spec.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Retry {
+		fmt.Fprintf(p.out, "%*s  %-9s flaky beside other specs after %s, runs again alone\n",
+			2*len(fmt.Sprint(p.of))+1, "", r.Behavior.ID, seconds(r.Took))
+		return
+	}
+	p.n++
+	var b strings.Builder
+	fmt.Fprintf(&b, "%*d/%d  %-9s %-14s %6s  %s\n",
+		len(fmt.Sprint(p.of)), p.n, p.of, r.Behavior.ID, r.Verdict, seconds(r.Took), r.Behavior.Promise)
+	if p.verbose {
+		for _, o := range r.Observations {
+			fmt.Fprintf(&b, "          %s\n", o)
+		}
+	}
+	if r.Message != "" {
+		fmt.Fprintf(&b, "          %s\n", strings.ReplaceAll(r.Message, "\n", "\n          "))
+	}
+	_, _ = io.WriteString(p.out, b.String())
+}

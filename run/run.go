@@ -1,0 +1,302 @@
+// Package run is a whole run as a library: plan, preflight, fixture, specs, leak check, bundle and
+// verdict. `amc run`, `go test ./suites` and a vendor's own test call [Run] and write the same bundle.
+package run
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/onsi/ginkgo/v2"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/runner"
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/api/v1alpha2"
+
+	_ "ambient.test/conformance/suites" // declares the specs
+)
+
+// Options say what a run proves, on what, and where the bundle goes. Only Fleet and Artifacts are
+// required.
+type Options struct {
+	// Fleet is the path of the fleet file.
+	Fleet string
+	// Artifacts is the folder of the bundle; an older bundle in it is replaced.
+	Artifacts string
+	Selection
+	// Certified keeps the rules of a certificate; what breaks one is refused before anything runs.
+	Certified bool
+	// Implementation says whose mesh is tested; required of a certified run.
+	Implementation v1alpha2.Implementation
+	// Times are the limits in force; default [spec.DefaultTimes].
+	Times spec.Times
+	// Parallel is how many specs may run at the same time; default 8 divided by the clusters, 1 in a
+	// certified run.
+	Parallel int
+	// Seed of the specs' order; default from the clock.
+	Seed int64
+	// Out is where progress goes, one line per spec; default nowhere.
+	Out io.Writer
+	// Verbose adds what each spec saw to the progress.
+	Verbose bool
+	// T, if set, gets Ginkgo's own output and verdict, as in a Go test.
+	T ginkgo.GinkgoTestingT
+}
+
+// Selection is the user's part of a plan.
+type Selection struct {
+	// Profile is what the run proves; default core.
+	Profile behaviors.Profile
+	Filters plan.Filters
+	// Claims are features that the implementation claims.
+	Claims []behaviors.Feature
+	// AllowMeshChanges lets specs change istio-system in clusters that the suite has not made, for
+	// this run. A fleet file may allow it for good.
+	AllowMeshChanges bool
+}
+
+// Plan computes what a run of the selection in the environment would do.
+func (s Selection) Plan(env plan.Environment) (*plan.Plan, error) {
+	env.Features = append(env.Features, s.Claims...)
+	env.MeshAdmin = env.MeshAdmin || s.AllowMeshChanges
+	p, err := plan.Compute(env, cmp.Or(s.Profile, behaviors.ProfileCore), s.Filters)
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	return p, nil
+}
+
+// UsageError says that the options cannot be used; nothing was created.
+type UsageError struct{ error }
+
+// Unwrap returns the cause.
+func (e UsageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
+
+// Run does what the plan says and writes the bundle. The report is nil if the run could not begin.
+// The error says why the run as a whole could not go on; verdicts are in the report alone. When ctx
+// is canceled, the specs under way end as unknown and clean up, and the bundle is closed.
+func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
+	r, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	release, err := filelock.Dirs(r.Artifacts, filepath.Dir(r.fleet.Path()))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if r.bundle, err = reports.Open(r.Artifacts, r.head(), r.plan); err != nil {
+		return nil, UsageError{err}
+	}
+	broken := r.execute(ctx)
+	return r.finish(ctx, broken)
+}
+
+// run is one run under way.
+type run struct {
+	Options
+	fleet  *mesh.Fleet
+	plan   *plan.Plan
+	bundle *reports.Bundle
+	table  []spec.Answers
+	failed bool // what Ginkgo thinks of it
+}
+
+// Fail lets Ginkgo say that the suite failed; the verdicts say why.
+func (r *run) Fail() { r.failed = true }
+
+// prepare checks the options and fills in the defaults. It creates nothing.
+func prepare(o Options) (*run, error) {
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Times == (spec.Times{}) {
+		o.Times = spec.DefaultTimes
+	}
+	for _, x := range []struct {
+		name string
+		bad  bool
+	}{
+		{"the convergence timeout (--settle)", o.Times.Convergence <= 0},
+		{"the spec timeout (--spec-timeout)", o.Times.Spec <= 0},
+	} {
+		if x.bad {
+			return nil, usage("%s must be greater than 0", x.name)
+		}
+	}
+	if o.Times.Hold < 0 || o.Parallel < 0 {
+		return nil, usage("neither the hold time (--hold) nor --parallel can be less than 0")
+	}
+	f, err := mesh.Load(o.Fleet)
+	if err != nil {
+		return nil, UsageError{err}
+	}
+	p, err := o.Plan(Environment(f))
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.Parallel == 0 && o.Certified:
+		o.Parallel = 1 // nothing may have to run again
+	case o.Parallel == 0:
+		// Every spec changes the gateways of all clusters and calls from each to all: what specs side
+		// by side take from each other grows with the number of clusters.
+		o.Parallel = max(1, 8/max(1, len(f.Clusters)))
+	}
+	if o.Seed == 0 {
+		o.Seed = time.Now().Unix()
+	}
+	r := &run{Options: o, fleet: f, plan: p}
+	if o.Certified {
+		head := r.head()
+		if err := certifiable(&head); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// execute does what the plan says and records it. The error is why the run could not go on.
+func (r *run) execute(ctx context.Context) error {
+	fmt.Fprintf(r.Out, "plan: %s\n", r.plan.Sentence())
+	began := time.Now()
+	if err := r.preflight(ctx); err != nil {
+		return err
+	}
+	r.phase("preflight", time.Since(began))
+	if len(r.plan.Run) == 0 {
+		return nil
+	}
+	if err := spec.Check(); err != nil {
+		return fmt.Errorf("authoring mistakes:\n%w", err)
+	}
+	skip := func(id string) (string, bool) {
+		e, runs := r.plan.Of(id)
+		return fmt.Sprintf("%s: %s", e.Class, e.Reason), !runs
+	}
+	tree, hasGinkgo := runner.NewGinkgo(r.Seed, skip)
+	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { _, skipped := skip(s.Behavior.ID); return skipped })
+	if hasGinkgo {
+		selected := tree.Selected()
+		specs = slices.DeleteFunc(specs, func(s *spec.Spec) bool { return !selected[s.Behavior.ID] })
+	}
+	rand.New(rand.NewPCG(uint64(r.Seed), 0)).Shuffle(len(specs), func(i, j int) { specs[i], specs[j] = specs[j], specs[i] })
+	var ids []string
+	for _, s := range specs {
+		ids = append(ids, s.Behavior.ID)
+	}
+	swept, err := fixture.Sweep(ctx, r.fleet, ids)
+	if len(swept) > 0 {
+		fmt.Fprintf(r.Out, "an earlier run was cut off and left something behind, which is removed now: %s\n", strings.Join(swept, "; "))
+	}
+	if err != nil {
+		return fmt.Errorf("what an earlier run left behind cannot be removed: %w", err)
+	}
+	began = time.Now()
+	fx, err := fixture.Create(ctx, r.fleet)
+	if err != nil {
+		return err
+	}
+	defer fx.Close()
+	r.phase("fixture", time.Since(began))
+	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
+
+	began = time.Now()
+	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
+	under := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel, Done: func(ctx context.Context, x spec.Result) {
+		r.record(ctx, x)
+		show.ended(x)
+	}})
+	if hasGinkgo {
+		err = r.ginkgo(tree, under)
+	}
+	leaked := under.Wait()
+	r.phase("specs", time.Since(began))
+	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
+}
+
+// ginkgo lets Ginkgo report the run, and keeps its report in the bundle.
+func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
+	scratch, err := os.MkdirTemp("", "amc-run-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	file := filepath.Join(scratch, reports.GinkgoFile)
+	var t ginkgo.GinkgoTestingT = r
+	if r.T != nil {
+		t = r.T
+	}
+	tree.Report(t, under, file, r.T == nil)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil // Ginkgo wrote none: interrupted before its suite began
+	}
+	return r.bundle.Attach(reports.GinkgoFile, reports.Redact(data))
+}
+
+// phase records how long a part of the run took.
+func (r *run) phase(name string, took time.Duration) {
+	_ = r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+		x.Phases = append(x.Phases, v1alpha2.Phase{Name: name, Seconds: took.Round(time.Millisecond).Seconds()})
+	})
+}
+
+// preflight looks at machine, clusters and mesh before anything is created.
+func (r *run) preflight(ctx context.Context) error {
+	checks, err := Healthy(ctx, r.fleet)
+	if data, merr := json.MarshalIndent(checks, "", "  "); merr == nil {
+		err = errors.Join(err, r.bundle.Attach(reports.PreflightFile, append(data, '\n')))
+	}
+	err = errors.Join(err, r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Preflight = checks }))
+	if err != nil {
+		return err
+	}
+	seen, err := survey(ctx, r.fleet)
+	if err != nil {
+		return err
+	}
+	if err := hidden(ctx, r.fleet); err != nil {
+		return err
+	}
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) { describe(&x.Environment, r.fleet, seen) })
+}
+
+// finish closes the bundle, whatever happened.
+func (r *run) finish(ctx context.Context, broken error) (*v1alpha2.ConformanceReport, error) {
+	switch {
+	case ctx.Err() != nil:
+		broken = errors.New("the run was interrupted: run it again")
+	case broken != nil:
+		broken = fmt.Errorf("%s", reports.Redact([]byte(broken.Error())))
+	}
+	if broken != nil {
+		if err := r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Failure = broken.Error() }); err != nil {
+			broken = errors.Join(broken, err)
+		}
+	}
+	if _, err := r.bundle.Close(context.WithoutCancel(ctx)); err != nil {
+		broken = errors.Join(broken, err)
+	}
+	report := r.bundle.Report()
+	return &report, broken
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
