@@ -140,7 +140,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if f.Provider != mesh.ProviderKind && !o.theirs {
 		return usage("the mesh of %s is not ours to break: --allow-mesh-changes does it nevertheless", o.fleet)
 	}
-	release, err := hold(filepath.Dir(f.Path()))
+	release, err := lockDirs(filepath.Dir(f.Path()))
 	if err != nil {
 		return err
 	}

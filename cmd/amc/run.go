@@ -31,13 +31,13 @@ import (
 )
 
 type runOptions struct {
-	wishes
+	planFlags
 	vendor
 	fleet, artifacts string
 	times            prove.Times
 	parallel         int
 	seed             int64
-	verbose, dry     bool
+	verbose          bool
 }
 
 func runCommand() *cobra.Command {
@@ -57,7 +57,7 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), c.OutOrStdout(), o) },
 	}
-	o.wishes.flags(c)
+	o.planFlags.flags(c)
 	o.vendor.flags(c)
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
@@ -68,7 +68,6 @@ Ctrl-C ends the specs under way, cleans up after them and closes the bundle; a s
 	f.IntVar(&o.parallel, "parallel", 0, "how many specs may be under way at once (default: 8 divided by the clusters); those that change what others stand on always run alone")
 	f.Int64Var(&o.seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print what each spec saw")
-	f.BoolVar(&o.dry, "dry-run", false, "print the plan and end")
 	return c
 }
 
@@ -86,9 +85,6 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.dry {
-		return writePlan(out, p, formatTable)
-	}
 	switch {
 	case o.parallel == 0 && o.vendor.certified:
 		o.parallel = 1 // nothing may have to be run again
@@ -104,7 +100,7 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 	if err := o.vendor.apply(&about); err != nil {
 		return err
 	}
-	release, err := hold(o.artifacts, filepath.Dir(f.Path()))
+	release, err := lockDirs(o.artifacts, filepath.Dir(f.Path()))
 	if err != nil {
 		return err
 	}
@@ -371,9 +367,11 @@ func environment(f *mesh.Fleet) plan.Environment {
 	owned := f.Provider == mesh.ProviderKind
 	env := plan.Environment{
 		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
-		Owned: owned, MeshAdmin: owned || f.MeshAdmin, NodeAccess: owned,
-		MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
-		Waypoints: true, SameAddresses: len(ranges) == 1 && !ranges[""],
+		Has: map[behaviors.Need]bool{
+			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
+			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
+			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
+		},
 	}
 	for name, i := range f.Images {
 		if i.StandIn != "" {

@@ -165,7 +165,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	release, err := hold(o.artifacts)
+	release, err := lockDirs(o.artifacts)
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func TestUpTellsAnotherFleet(t *testing.T) {
 func TestOneAtATime(t *testing.T) {
 	fleet := goneFleet(t)
 	dir := filepath.Dir(fleet)
-	release, err := hold(dir, dir+"/.")
+	release, err := lockDirs(dir, dir+"/.")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestOneAtATime(t *testing.T) {
 		}
 	}
 	release()
-	if release, err = hold(dir); err != nil {
+	if release, err = lockDirs(dir); err != nil {
 		t.Fatal(err)
 	}
 	release()

@@ -46,7 +46,7 @@ func TestVendor(t *testing.T) {
 		"a branch":         {vendor{certified: true, file: file("branch.yaml", "organization: a\nproject: b\nversion: main\nurl: https://a.example\ncontact: ['@a']\n")}, func(*v1alpha2.ConformanceReport) {}, []string{`"main" is not a release`}},
 		"several at once":  {vendor{certified: true, file: whole}, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"}; r.Suite.Dirty = true }, []string{"(rule C01)", "(rule C06)"}},
 		"stand-ins":        {vendor{certified: true, file: whole}, func(r *v1alpha2.ConformanceReport) { r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel"}} }, []string{"something stands in for ztunnel"}},
-		"an unknown field": {vendor{file: file("odd.yaml", "organization: a\n")}, func(*v1alpha2.ConformanceReport) {}, []string{"organization", "it holds organization"}},
+		"an unknown field": {vendor{file: file("odd.yaml", "company: a\n")}, func(*v1alpha2.ConformanceReport) {}, []string{"company", "it holds organization"}},
 		"no file":          {vendor{file: filepath.Join(dir, "none")}, func(*v1alpha2.ConformanceReport) {}, []string{"no such file"}},
 		"a large file":     {vendor{file: file("large.yaml", strings.Repeat("# x\n", 20<<10))}, func(*v1alpha2.ConformanceReport) {}, []string{"larger than 64 KiB"}},
 	} {
