@@ -121,7 +121,7 @@ func (r *registry) check() error {
 			say("%v", err)
 		}
 		for _, n := range b.Needs {
-			if NeedMeaning[n] == "" {
+			if n.Info().Meaning == "" {
 				say("need %q is unknown", n)
 			}
 		}

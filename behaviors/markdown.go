@@ -92,7 +92,7 @@ func writeBehavior(b *strings.Builder, x *Behavior) {
 	line("feature", string(x.Feature))
 	var needs []string
 	for _, n := range x.Needs {
-		needs = append(needs, NeedMeaning[n])
+		needs = append(needs, n.Info().Meaning)
 	}
 	line("needs", strings.Join(needs, "; "))
 	line("proof", x.Proof)

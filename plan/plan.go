@@ -15,45 +15,51 @@ import (
 // Class is a kind of reason to skip a behavior.
 type Class string
 
-// Classes of skips. A behavior that several would skip gets the first, so that "user" stands only where the user's wish alone kept it from running.
+// Classes of skips. A behavior that several reasons would skip gets the first of them, so that "user" stands only where
+// nothing but the user's choice kept it from running.
 const (
 	ClassVersion  Class = "version"  // the promise does not hold for this Istio version
-	ClassTopology Class = "topology" // the fleet has not the shape, or is not ours to change
-	ClassFeature  Class = "feature"  // an optional capability that is not there or not claimed
+	ClassTopology Class = "topology" // the fleet has another shape, or the suite may not change it
+	ClassFeature  Class = "feature"  // an optional capability is missing or not claimed
 	ClassStandIn  Class = "stand-in" // a stand-in cannot show it
-	ClassProfile  Class = "profile"  // not part of the chosen profile
-	ClassUser     Class = "user"     // taken out by the user
+	ClassProfile  Class = "profile"  // the chosen profile does not run it
+	ClassUser     Class = "user"     // the user excluded it
 )
 
-// Classes of skips, in the order in which they are tried.
+// Classes are all classes of skips, in the order in which they are tried.
 var Classes = []Class{ClassVersion, ClassTopology, ClassFeature, ClassStandIn, ClassProfile, ClassUser}
 
-// Environment is what is known of the fleet before the run. Facts that are not known are false, zero or empty: what needs them is skipped.
+// Environment is what is known of the fleet before the run. An unknown fact is zero, empty or missing from Has, and what
+// needs it is skipped.
 type Environment struct {
-	Provider   string `json:"provider,omitempty"` // who made the clusters: kind or existing
-	Istio      string `json:"istio"`              // version of the control planes; see behaviors.ParseVersion
-	Kubernetes string `json:"kubernetes,omitempty"`
-	Clusters   int    `json:"clusters"`
-	Networks   int    `json:"networks"`
-	Nodes      int    `json:"nodes,omitempty"` // of the cluster that has most
-	// Owned: the suite made the clusters and may break them. MeshAdmin: it may change istio-system. NodeAccess: it can run commands on the nodes.
-	Owned      bool `json:"owned,omitempty"`
-	MeshAdmin  bool `json:"meshAdmin,omitempty"`
-	NodeAccess bool `json:"nodeAccess,omitempty"`
-	// MeshCA: certificates of the mesh's CA can be minted. Waypoints, Ingress, Sidecars: these proxies can be deployed.
-	MeshCA    bool `json:"meshCA,omitempty"`
-	Waypoints bool `json:"waypoints,omitempty"`
-	Ingress   bool `json:"ingress,omitempty"`
-	Sidecars  bool `json:"sidecars,omitempty"`
-	IPv6      bool `json:"ipv6,omitempty"`
-	// SameAddresses: the clusters give their services addresses from one and the same range, so that one address can be two services'.
-	SameAddresses bool `json:"sameAddresses,omitempty"`
-	// OtherIstio is a second Istio version at hand for version skew.
-	OtherIstio string `json:"otherIstio,omitempty"`
+	Provider string `json:"provider,omitempty"` // who made the clusters: kind or existing
+	Istio    string `json:"istio"`              // version of the control planes; see behaviors.ParseVersion
+	Clusters int    `json:"clusters"`
+	Networks int    `json:"networks"`
+	Nodes    int    `json:"nodes,omitempty"` // of the cluster that has most
+	// Has holds the needs that the fleet meets. Needs that follow from the numbers above or from StandIns are not in it.
+	Has map[behaviors.Need]bool `json:"has,omitempty"`
 	// Features are the optional capabilities that the implementation claims.
 	Features []behaviors.Feature `json:"features,omitempty"`
-	// StandIns are the image names (ztunnel, proxyv2) that something stands in for.
+	// StandIns are the names of images (ztunnel, proxyv2) in whose place a stand-in runs.
 	StandIns []string `json:"standIns,omitempty"`
+}
+
+// Meets reports whether the fleet has what the need asks for.
+func (e Environment) Meets(n behaviors.Need) bool {
+	switch n {
+	case behaviors.SecondNode:
+		return e.Nodes >= 2
+	case behaviors.ThirdCluster:
+		return e.Clusters >= 3
+	case behaviors.SharedNetwork:
+		return e.Clusters > e.Networks && e.Networks > 0
+	case behaviors.RealZtunnel:
+		return !slices.Contains(e.StandIns, "ztunnel")
+	case behaviors.RealEnvoy:
+		return !slices.Contains(e.StandIns, "proxyv2")
+	}
+	return e.Has[n]
 }
 
 // Filters are the user's wishes: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id that Include names exactly runs also outside the profile.
@@ -137,8 +143,8 @@ func (p *Plan) skip(b *behaviors.Behavior, version behaviors.Version) (Class, st
 	}
 	for _, class := range []Class{ClassTopology, ClassFeature, ClassStandIn} {
 		for _, n := range b.Needs {
-			if r := requirements[n]; r.class == class && !r.met(p.Environment) {
-				return class, r.reason(p.Environment)
+			if Class(n.Info().Kind) == class && !p.Environment.Meets(n) {
+				return class, p.Environment.lacking(n)
 			}
 		}
 		if class == ClassFeature && b.Feature != "" && !slices.Contains(p.Environment.Features, b.Feature) {
@@ -168,42 +174,12 @@ func firstProfile(b *behaviors.Behavior) behaviors.Profile {
 	return behaviors.ProfileAll
 }
 
-// requirement says when a need is met.
-type requirement struct {
-	class  Class
-	met    func(Environment) bool
-	reason func(Environment) string
-}
-
-func says(s string) func(Environment) string { return func(Environment) string { return s } }
-
-const notOurs = "not ours to change"
-
-// requirements has a line for every need of the catalog; a test holds that.
-var requirements = map[behaviors.Need]requirement{
-	behaviors.Waypoints:  {ClassFeature, func(e Environment) bool { return e.Waypoints }, says("no waypoint can be deployed")},
-	behaviors.IngressGW:  {ClassFeature, func(e Environment) bool { return e.Ingress }, says("no ingress gateway can be deployed")},
-	behaviors.Sidecars:   {ClassFeature, func(e Environment) bool { return e.Sidecars }, says("no sidecar can be injected")},
-	behaviors.MeshCA:     {ClassTopology, func(e Environment) bool { return e.MeshCA }, says("the mesh's CA is not at hand to mint certificates")},
-	behaviors.MeshAdmin:  {ClassTopology, func(e Environment) bool { return e.MeshAdmin }, says("it changes istio-system, which is " + notOurs)},
-	behaviors.Disruptive: {ClassTopology, func(e Environment) bool { return e.Owned }, says("it breaks the mesh or its nodes, which are " + notOurs)},
-	behaviors.NodeAccess: {ClassTopology, func(e Environment) bool { return e.NodeAccess }, says("it runs commands on the nodes, which cannot be done here")},
-	behaviors.SecondNode: {ClassTopology, func(e Environment) bool { return e.Nodes >= 2 }, says("it needs a cluster with two nodes")},
-	behaviors.ThirdCluster: {ClassTopology, func(e Environment) bool { return e.Clusters >= 3 }, func(e Environment) string {
-		return fmt.Sprintf("it needs three clusters, the fleet has %d", e.Clusters)
-	}},
-	behaviors.SharedNetwork: {ClassTopology, func(e Environment) bool { return e.Clusters > e.Networks && e.Networks > 0 },
-		says("it needs two clusters on one network, here each has its own")},
-	behaviors.SameAddresses: {ClassTopology, func(e Environment) bool { return e.SameAddresses },
-		says("it needs clusters that give their services addresses from the same range, and these are not known to")},
-	behaviors.IPv6:         {ClassTopology, func(e Environment) bool { return e.IPv6 }, says("the clusters have no IPv6 addresses")},
-	behaviors.OtherVersion: {ClassFeature, func(e Environment) bool { return e.OtherIstio != "" }, says("no second Istio version is at hand")},
-	behaviors.RealZtunnel:  {ClassStandIn, real("ztunnel"), says("a stand-in for ztunnel cannot show it")},
-	behaviors.RealEnvoy:    {ClassStandIn, real("proxyv2"), says("upstream Envoy in place of Istio's build cannot show it")},
-}
-
-func real(image string) func(Environment) bool {
-	return func(e Environment) bool { return !slices.Contains(e.StandIns, image) }
+// lacking says why a behavior with the need is skipped.
+func (e Environment) lacking(n behaviors.Need) string {
+	if n == behaviors.ThirdCluster {
+		return fmt.Sprintf("%s, the fleet has %d", n.Info().Lacking, e.Clusters)
+	}
+	return n.Info().Lacking
 }
 
 // Of finds a behavior's entry and says whether it runs; it is nil for an id that is not in the catalog.

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os/exec"
 	"slices"
@@ -13,7 +14,26 @@ import (
 )
 
 // lab is the fleet that `make conformance` makes on a machine without images.
-var lab = Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, Owned: true, MeshAdmin: true, NodeAccess: true, MeshCA: true, Waypoints: true, SameAddresses: true, StandIns: []string{"ztunnel", "proxyv2"}}
+var lab = Environment{
+	Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel", "proxyv2"},
+	Has: map[behaviors.Need]bool{
+		behaviors.Waypoints: true, behaviors.MeshCA: true, behaviors.MeshAdmin: true, behaviors.Disruptive: true,
+		behaviors.NodeAccess: true, behaviors.SameAddresses: true,
+	},
+}
+
+// labWith is the lab with a change.
+func labWith(change func(*Environment)) Environment {
+	e := lab
+	e.Has = maps.Clone(lab.Has)
+	change(&e)
+	return e
+}
+
+// labWithout is the lab that does not meet a need.
+func labWithout(n behaviors.Need) Environment {
+	return labWith(func(e *Environment) { delete(e.Has, n) })
+}
 
 func TestCoreProfileRunsTheMainJob(t *testing.T) {
 	p, err := Compute(lab, behaviors.ProfileCore, Filters{})
@@ -28,28 +48,61 @@ func TestCoreProfileRunsTheMainJob(t *testing.T) {
 	}
 }
 
-func TestEveryNeedHasARequirement(t *testing.T) {
-	for n := range behaviors.NeedMeaning {
-		r, ok := requirements[n]
-		if !ok || r.reason(Environment{}) == "" {
-			t.Errorf("need %s cannot be decided", n)
-			continue
-		}
-		if !slices.Contains([]Class{ClassTopology, ClassFeature, ClassStandIn}, r.class) {
-			t.Errorf("need %s skips with class %s", n, r.class)
-		}
-		// What nothing is known of is not met, but for stand-ins, of which the bare environment has none.
-		if r.met(Environment{StandIns: []string{"ztunnel", "proxyv2"}}) {
-			t.Errorf("need %s is met by an environment that has nothing", n)
-		}
+func TestEveryNeedCanBeDecided(t *testing.T) {
+	nothing := Environment{StandIns: []string{"ztunnel", "proxyv2"}}
+	everything := Environment{Clusters: 3, Networks: 2, Nodes: 2, Has: map[behaviors.Need]bool{}}
+	for _, n := range behaviors.Needs() {
+		everything.Has[n] = true
 	}
-	if len(requirements) != len(behaviors.NeedMeaning) {
-		t.Error("a requirement is for no need")
+	for _, n := range behaviors.Needs() {
+		t.Run(string(n), func(t *testing.T) {
+			if n.Info().Meaning == "" {
+				t.Error("the need says nothing of what it asks for")
+			}
+			if nothing.lacking(n) == "" {
+				t.Error("a skip for it has no reason")
+			}
+			if c := Class(n.Info().Kind); !slices.Contains([]Class{ClassTopology, ClassFeature, ClassStandIn}, c) {
+				t.Errorf("a skip for it has class %q", c)
+			}
+			if nothing.Meets(n) {
+				t.Error("an environment that has nothing meets it")
+			}
+			if !everything.Meets(n) {
+				t.Error("an environment that has everything does not meet it")
+			}
+		})
+	}
+}
+
+func TestNeedsThatFollowFromNumbers(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  Environment
+		need behaviors.Need
+		want bool
+	}{
+		{"one node", Environment{Nodes: 1}, behaviors.SecondNode, false},
+		{"two nodes", Environment{Nodes: 2}, behaviors.SecondNode, true},
+		{"two clusters", Environment{Clusters: 2}, behaviors.ThirdCluster, false},
+		{"three clusters", Environment{Clusters: 3}, behaviors.ThirdCluster, true},
+		{"a network each", Environment{Clusters: 2, Networks: 2}, behaviors.SharedNetwork, false},
+		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SharedNetwork, true},
+		{"networks are unknown", Environment{Clusters: 2}, behaviors.SharedNetwork, false},
+		{"another stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealZtunnel, true},
+		{"a stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealEnvoy, false},
+		// What follows from numbers cannot be claimed.
+		{"a number and a claim", Environment{Nodes: 1, Has: map[behaviors.Need]bool{behaviors.SecondNode: true}}, behaviors.SecondNode, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.env.Meets(c.need); got != c.want {
+				t.Errorf("%s is met: got %t, want %t", c.need, got, c.want)
+			}
+		})
 	}
 }
 
 func TestSkips(t *testing.T) {
-	env := func(change func(*Environment)) Environment { e := lab; change(&e); return e }
 	for _, c := range []struct {
 		name    string
 		env     Environment
@@ -59,16 +112,16 @@ func TestSkips(t *testing.T) {
 		class   Class
 		reason  string
 	}{
-		{"version", env(func(e *Environment) { e.Istio = "1.27.3" }), behaviors.ProfileCore, Filters{}, "FO-01", ClassVersion, "promised for Istio >=1.28, this is 1.27.3"},
-		{"mesh admin", env(func(e *Environment) { e.MeshAdmin = false }), behaviors.ProfileCore, Filters{}, "INST-02", ClassTopology, "it changes istio-system, which is not ours to change"},
-		{"waypoints", env(func(e *Environment) { e.Waypoints = false }), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
+		{"version", labWith(func(e *Environment) { e.Istio = "1.27.3" }), behaviors.ProfileCore, Filters{}, "FO-01", ClassVersion, "promised for Istio >=1.28, this is 1.27.3"},
+		{"mesh admin", labWithout(behaviors.MeshAdmin), behaviors.ProfileCore, Filters{}, "INST-02", ClassTopology, "it changes istio-system, which is not ours to change"},
+		{"waypoints", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
 		{"excluded", lab, behaviors.ProfileCore, Filters{Exclude: []string{"GW-*"}}, "GW-01", ClassUser, "taken out by the user: GW-*"},
 		{"not included", lab, behaviors.ProfileCore, Filters{Include: []string{"LB"}}, "GW-01", ClassUser, "not among those the user asked for: LB"},
 		{"included by chapter", lab, behaviors.ProfileCore, Filters{Include: []string{"GW"}}, "GW-01", "", ""},
 		{"a named id runs outside the profile", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-03"}}, "LB-03", "", ""},
 		{"a glob does not", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-0?"}}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
-		{"the user's wish comes last", env(func(e *Environment) { e.Waypoints = false }), behaviors.ProfileCore, Filters{Exclude: []string{"WP"}}, "WP-01", ClassFeature, "no waypoint can be deployed"},
+		{"the user's wish comes last", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{Exclude: []string{"WP"}}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := Compute(c.env, c.profile, c.filters)
@@ -111,11 +164,7 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 	// A catalog of its own, in which every combination of level, needs and state occurs.
 	r := rand.New(rand.NewPCG(1, 2))
 	flip := func() bool { return r.IntN(2) == 0 }
-	var needs []behaviors.Need
-	for n := range behaviors.NeedMeaning {
-		needs = append(needs, n)
-	}
-	slices.Sort(needs)
+	needs := behaviors.Needs()
 	features := behaviors.Features()
 	var claimable []behaviors.Feature
 	all := slices.Clone(behaviors.All())
@@ -139,15 +188,15 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 	for range 500 {
 		env := Environment{
 			Istio: fmt.Sprintf("1.%d.%d", 26+r.IntN(7), r.IntN(4)), Clusters: 1 + r.IntN(3), Networks: 1 + r.IntN(3), Nodes: r.IntN(3),
-			Owned: flip(), MeshAdmin: flip(), NodeAccess: flip(), MeshCA: flip(), Waypoints: flip(), Ingress: flip(), Sidecars: flip(), IPv6: flip(), SameAddresses: flip(),
+			Has: map[behaviors.Need]bool{},
+		}
+		for _, n := range needs {
+			env.Has[n] = flip()
 		}
 		for _, f := range claimable {
 			if flip() {
 				env.Features = append(env.Features, f)
 			}
-		}
-		if flip() {
-			env.OtherIstio = "1.30"
 		}
 		for _, s := range []string{"ztunnel", "proxyv2"} {
 			if flip() {

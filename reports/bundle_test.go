@@ -19,7 +19,9 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-var testEnvironment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Owned: true, MeshAdmin: true, MeshCA: true, Waypoints: true, SameAddresses: true}
+var testEnvironment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{
+	behaviors.Disruptive: true, behaviors.MeshAdmin: true, behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
+}}
 
 func testPlan(t testing.TB, profile behaviors.Profile, f plan.Filters) *plan.Plan {
 	t.Helper()

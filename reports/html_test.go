@@ -3,6 +3,7 @@ package reports
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -24,7 +25,8 @@ func richReport(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
 	env := testEnvironment
 	env.StandIns = []string{"ztunnel"}
-	env.MeshAdmin, env.Owned = false, false
+	env.Has = maps.Clone(env.Has)
+	env.Has[behaviors.MeshAdmin], env.Has[behaviors.Disruptive] = false, false
 	p, err := plan.Compute(env, behaviors.ProfileCore, plan.Filters{Exclude: []string{"DNS"}})
 	if err != nil {
 		t.Fatal(err)

@@ -284,9 +284,11 @@ func Environment(f *mesh.Fleet) plan.Environment {
 	owned := f.Provider == mesh.ProviderKind
 	env := plan.Environment{
 		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
-		Owned: owned, MeshAdmin: owned || f.MeshAdmin, NodeAccess: owned,
-		MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
-		Waypoints: true, SameAddresses: len(ranges) == 1 && !ranges[""],
+		Has: map[behaviors.Need]bool{
+			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
+			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
+			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
+		},
 	}
 	for name, i := range f.Images {
 		if i.StandIn != "" {

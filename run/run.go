@@ -73,7 +73,9 @@ type Selection struct {
 // Plan computes what a run of the selection in the environment would do.
 func (s Selection) Plan(env plan.Environment) (*plan.Plan, error) {
 	env.Features = append(env.Features, s.Claims...)
-	env.MeshAdmin = env.MeshAdmin || s.AllowMeshChanges
+	if s.AllowMeshChanges {
+		env.Has[behaviors.MeshAdmin] = true
+	}
 	p, err := plan.Compute(env, cmp.Or(s.Profile, behaviors.ProfileCore), s.Filters)
 	if err != nil {
 		return nil, UsageError{err}

@@ -136,7 +136,7 @@ func TestEnvironmentKnowsSameAddresses(t *testing.T) {
 		for _, r := range c.ranges {
 			f.Clusters = append(f.Clusters, &mesh.Cluster{ServiceCIDR: r})
 		}
-		if got := Environment(f).SameAddresses; got != c.same {
+		if got := Environment(f).Has[behaviors.SameAddresses]; got != c.same {
 			t.Errorf("%q: %t", c.ranges, got)
 		}
 	}

@@ -125,7 +125,7 @@ func (l layout) giveBackHost(ctx context.Context) error {
 	}
 	var before filterState
 	if err := json.Unmarshal(raw, &before); err != nil {
-		return fmt.Errorf("%s is malformed: %w: remove it and run `amc down --engine` again", l.found(), err)
+		return fmt.Errorf("%s is malformed: %w: remove it and run `amc down --stop-engine` again", l.found(), err)
 	}
 	now, err := hostState(ctx)
 	if err != nil {

@@ -59,7 +59,7 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 			ctx, cancel := context.WithTimeout(ctx, readyWithin)
 			defer cancel()
 			if err := answer(ctx, l.socket()); err != nil {
-				return fmt.Errorf("the private dockerd (process %d) does not answer: %w: run `amc down --engine` and try again; its log is %s", p.pid, err, l.log())
+				return fmt.Errorf("the private dockerd (process %d) does not answer: %w: run `amc down --stop-engine` and try again; its log is %s", p.pid, err, l.log())
 			}
 			return nil
 		}
@@ -216,7 +216,7 @@ func Stop(ctx context.Context, cacheDir string) error {
 		return nil
 	}
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("the private engine in %s was started by root: run `amc down --engine` as root", l.dir)
+		return fmt.Errorf("the private engine in %s was started by root: run `amc down --stop-engine` as root", l.dir)
 	}
 	unlock, err := filelock.Wait(ctx, l.lock(), nil)
 	if err != nil {
@@ -272,7 +272,7 @@ func (l layout) endLeftovers(ctx context.Context) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --engine` again", l.dir)
+	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --stop-engine` again", l.dir)
 }
 
 // end signals a process and waits until it is gone; after the time it is killed.

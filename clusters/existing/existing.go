@@ -92,7 +92,7 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	}
 	path := filepath.Join(dir, "fleet.yaml")
 	if _, err := os.Lstat(path); err == nil {
-		return nil, misuse("%s exists already: use that fleet, or delete the file to describe another, or name another folder with --dir", path)
+		return nil, misuse("%s exists already: use that fleet, or delete the file to describe another, or name another folder with --artifacts", path)
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig

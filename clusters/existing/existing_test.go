@@ -412,7 +412,7 @@ func TestRBACIsNarrow(t *testing.T) {
 		return false
 	}
 	if changesIstioSystem(Rights{Namespaces: []string{"amc-mesh"}}) || !changesIstioSystem(Rights{MeshAdmin: true}) {
-		t.Error("istio-system may be changed with --allow-mesh-admin, and only then")
+		t.Error("istio-system may be changed with --allow-mesh-changes, and only then")
 	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))

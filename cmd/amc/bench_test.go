@@ -19,7 +19,7 @@ import (
 
 // bigBundle is a closed bundle of n behaviors and some MiB of evidence, in files of 100 KiB. Its catalog is none of ours: ours is not so large.
 func bigBundle(b *testing.B, n, mib int) string {
-	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true, SameAddresses: true}, behaviors.ProfileSmoke, plan.Filters{})
+	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}}, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -120,16 +120,17 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		want string
 	}{
 		{[]string{"list", "GW-99"}, "there are GW-01"},
-		{[]string{"list", "--level", "hard"}, "choose of core, extended, limitation"},
+		{[]string{"list", "--level", "hard"}, "must be one of: core, extended, limitation"},
 		{[]string{"list", "--need", "luck"}, "--need"},
 		{[]string{"list", "--istio", "latest"}, "not an Istio version"},
-		{[]string{"list", "-o", "xml"}, "choose of table, json, markdown"},
+		{[]string{"list", "-o", "xml"}, "must be one of: table, json, markdown"},
 		{[]string{"explain"}, "arg"},
 		{[]string{"explain", "LB"}, "`amc list LB`"},
 		{[]string{"explain", "nothing"}, "no behavior"},
 		{[]string{"plan", "--profile", "quick"}, "smoke, core"},
-		{[]string{"plan", "--clusters", "2", "--networks", "3"}, "cannot be"},
-		{[]string{"plan", "--have", "luck"}, "waypoints"},
+		{[]string{"plan", "--clusters", "0"}, "at least one"},
+		{[]string{"plan", "--lack", "luck"}, "waypoints"},
+		{[]string{"plan", "--lack", "third-cluster"}, "must be one of"},
 		{[]string{"plan", "--claim", "magic"}, "`amc list --features`"},
 		{[]string{"plan", "--stand-in", "istiod"}, "ztunnel, proxyv2"},
 		{[]string{"plan", "--fleet", "x", "--clusters", "3"}, "leave one of them out"},
@@ -200,23 +201,32 @@ images:
 		return d
 	}
 	d := read("--fleet", fleet)
-	if d.Environment.Clusters != 2 || d.Environment.Owned || !slices.Equal(d.Environment.StandIns, []string{"ztunnel"}) || len(d.Run) == 0 || len(d.Skip) == 0 {
+	if d.Environment.Clusters != 2 || d.Environment.Meets(behaviors.Disruptive) || !slices.Equal(d.Environment.StandIns, []string{"ztunnel"}) || len(d.Run) == 0 || len(d.Skip) == 0 {
 		t.Errorf("%+v", d)
 	}
 	allowed := read("--fleet", fleet, "--allow-mesh-changes")
+	if out := ok(t, "plan", "--fleet", fleet, "--include", "INST-02"); !strings.Contains(out, ": 0 run,") || !strings.Contains(out, "not ours to change") {
+		t.Errorf("a change of the mesh that nobody allows is planned:\n%s", out)
+	}
+	if out := ok(t, "plan", "--fleet", fleet, "--include", "INST-02", "--allow-mesh-changes"); !strings.Contains(out, ": 1 run,") {
+		t.Errorf("a change of the mesh that is allowed is not planned:\n%s", out)
+	}
 	if data, err := os.ReadFile(fleet); err != nil || os.WriteFile(fleet, append(data, "meshAdmin: true\n"...), 0o600) != nil {
 		t.Fatal(err)
 	}
 	if forGood := read("--fleet", fleet); len(allowed.Run) <= len(d.Run) || len(forGood.Run) != len(allowed.Run) {
 		t.Errorf("%d run, %d with --allow-mesh-changes, %d when the fleet file allows it", len(d.Run), len(allowed.Run), len(forGood.Run))
 	}
-	described := read("--lack", "disruptive,mesh-admin,node-access,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	described := read("--lack", "mesh-admin,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) || len(described.Skip) != len(d.Skip) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
 	}
 	all, few := read(), read("--lack", "waypoints")
 	if len(few.Run) >= len(all.Run) {
 		t.Error("without waypoints as much runs as with them")
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("amc plan has written something: %v, %v", files, err)
 	}
 	if out := ok(t, "plan", "--exclude", "GW", "--profile", "smoke"); !strings.Contains(out, "GW-20") || !strings.Contains(out, "skip: user") || !strings.Contains(out, "taken out by the user: GW") {
 		t.Errorf("the table does not say what the user took out:\n%s", out)
@@ -242,7 +252,7 @@ func TestMatrix(t *testing.T) {
 // madeBundle is a closed bundle of a run in which everything held.
 func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 	t.Helper()
-	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, MeshCA: true, Waypoints: true, SameAddresses: true}
+	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		t.Fatal(err)

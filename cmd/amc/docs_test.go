@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -42,23 +44,28 @@ func fields(line string) (all []string) {
 	return all
 }
 
-// understood says why a command line would be refused before it does anything: an unknown verb or flag, a wrong number of arguments.
-func understood(args []string) error {
+// known says why a command line is not one of amc: an unknown verb or flag. It parses the flags into the command.
+func known(args []string) (*cobra.Command, error) {
 	c, rest, err := root().Find(args)
 	if err != nil {
-		return err
+		return c, err
 	}
 	c.InitDefaultHelpFlag()
-	// A flag whose value is a variable of the shell is not looked into.
 	for i, a := range rest {
-		if strings.Contains(a, "$CLUSTERS") {
+		if strings.Contains(a, "$CLUSTERS") { // a variable of the shell stands for a number
 			rest[i] = "2"
 		}
 	}
-	if err := c.ParseFlags(rest); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return nil
-		}
+	if err := c.ParseFlags(rest); !errors.Is(err, pflag.ErrHelp) {
+		return c, err
+	}
+	return c, nil
+}
+
+// understood says why a command line would be refused before it does anything: an unknown verb or flag, a wrong number of arguments.
+func understood(args []string) error {
+	c, err := known(args)
+	if err != nil {
 		return err
 	}
 	return c.ValidateArgs(c.Flags().Args())
@@ -100,6 +107,45 @@ func TestCommandsInDocs(t *testing.T) {
 		if understood(fields(wrong)) == nil {
 			t.Errorf("amc %s is understood", wrong)
 		}
+	}
+}
+
+// quotedCommand finds commands that messages, help texts and comments tell the reader to type.
+var quotedCommand = regexp.MustCompile("`amc ([a-z][^`]*)`")
+
+// Every command that the program tells its user to type is one that amc understands.
+func TestCommandsInMessages(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir("../..", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == ".git"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for i, line := range strings.Split(string(data), "\n") {
+			for _, m := range quotedCommand.FindAllStringSubmatch(line, -1) {
+				seen++
+				// Prose names a verb or a flag without its argument.
+				var bare *pflag.ValueRequiredError
+				if _, err := known(fields(m[1])); err != nil && !errors.As(err, &bare) {
+					t.Errorf("%s:%d: amc %s: %v", name, i+1, m[1], err)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 20 {
+		t.Errorf("only %d commands were found: the expression above is wrong", seen)
 	}
 }
 

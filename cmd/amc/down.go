@@ -83,8 +83,8 @@ func downCommand() *cobra.Command {
 	c.Flags().StringVar(&run, "run", "", "remove this run instead of the one of the fleet file")
 	c.Flags().BoolVar(&all, "all", false, "also remove runs whose fleet file is gone")
 	c.Flags().BoolVar(&justMesh, "mesh", false, "take the mesh away and leave the clusters; fails when anything of it is left in them")
-	c.Flags().BoolVar(&stop, "engine", false, "also stop the private container engine")
-	for _, other := range []string{"run", "all", "engine"} {
+	c.Flags().BoolVar(&stop, "stop-engine", false, "also stop the private container engine")
+	for _, other := range []string{"run", "all", "stop-engine"} {
 		c.MarkFlagsMutuallyExclusive("mesh", other)
 	}
 	return c

@@ -71,7 +71,7 @@ func explain(out io.Writer, b *behaviors.Behavior) error {
 		part("feature", string(b.Feature)+", which an implementation claims")
 	}
 	for i, n := range b.Needs {
-		part(first(i, "needs"), string(n)+": "+behaviors.NeedMeaning[n])
+		part(first(i, "needs"), string(n)+": "+n.Info().Meaning)
 	}
 	if b.State.Automated {
 		part("state", "proven by a spec in suites/"+ch.Suite)

@@ -36,14 +36,14 @@ func fleetInitCommand() *cobra.Command {
 		Short: "describe clusters that somebody else made in a fleet file, by what their API servers say",
 		Long: `Init asks the API servers of a mesh that is installed already for networks, gateways, versions, flags and images, and writes the fleet file and a private
 copy of each context (0600). Nothing is changed, neither in the clusters nor in your kubeconfig. Specs that would change istio-system are skipped ("not ours to
-change") unless --allow-mesh-admin is given; they put back what they change.
+change") unless --allow-mesh-changes is given; they put back what they change.
 
 The rights it needs are those of ` + "`amc rbac`" + `.
 
 The suite calls with Istio's echo application and is called by it. Unless --app-image names one that your nodes can pull, it is the one that Istio itself
 publishes for the version of your istiod: docker.io/istio/app:VERSION for releases, gcr.io/istio-testing/app:VERSION for development builds.`,
 		Example: `  amc fleet init --contexts east,west
-  amc fleet init --contexts east,west --kubeconfig clusters.yaml --dir _artifacts --app-image registry.example/istio/app:1.31.2`,
+  amc fleet init --contexts east,west --kubeconfig clusters.yaml --artifacts _artifacts --app-image registry.example/istio/app:1.31.2`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			f, err := existing.Discover(c.Context(), o)
@@ -60,9 +60,9 @@ publishes for the version of your istiod: docker.io/istio/app:VERSION for releas
 	}
 	c.Flags().StringSliceVar(&o.Contexts, "contexts", nil, "contexts of the kubeconfig, one for each cluster of the mesh")
 	c.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: as kubectl finds it)")
-	c.Flags().StringVar(&o.Dir, "dir", artifactsDefault, "folder of the fleet file")
+	c.Flags().StringVar(&o.Dir, "artifacts", artifactsDefault, "folder of the fleet file")
 	c.Flags().StringVar(&o.AppImage, "app-image", "", "reference of Istio's echo application (default: the one that Istio publishes for the version found)")
-	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-admin", false, "let specs change istio-system, and put it back")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "let specs change istio-system, and put it back")
 	return c
 }
 
@@ -91,7 +91,7 @@ func describeFleet(out io.Writer, f *mesh.Fleet) {
 		fmt.Fprintln(out, "The echo application's image is the one that Istio publishes; name another with --app-image if the nodes cannot pull it.")
 	}
 	if !f.MeshAdmin {
-		fmt.Fprintln(out, "Specs that change istio-system will be skipped: it is not ours to change. --allow-mesh-admin lets them.")
+		fmt.Fprintln(out, "Specs that change istio-system will be skipped: it is not ours to change. --allow-mesh-changes lets them.")
 	}
 	fmt.Fprintf(out, "Wrote %s. Next: `amc run --fleet %s`\n", f.Path(), shown(f.Path()))
 }

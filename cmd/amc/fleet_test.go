@@ -53,12 +53,12 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		"the same twice":        {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
 		"no kubeconfig":         {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
 		"malformed kubeconfig":  {[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"}, exitUsage, "--kubeconfig"},
-		"a fleet file is there": {[]string{"--kubeconfig", good, "--contexts", "east", "--dir", taken}, exitUsage, "exists already"},
+		"a fleet file is there": {[]string{"--kubeconfig", good, "--contexts", "east", "--artifacts", taken}, exitUsage, "exists already"},
 		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "--context east version"},
 		"an argument":           {[]string{"east"}, exitUsage, "east"},
 	} {
 		out := filepath.Join(dir, "out")
-		args := append([]string{"fleet", "init", "--dir", out}, c.args...)
+		args := append([]string{"fleet", "init", "--artifacts", out}, c.args...)
 		printed, code, err := amc(t, args...)
 		if code != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: exit code %d, %v; expected %d and %q", what, code, err, c.code, c.want)
@@ -133,7 +133,7 @@ func TestRBACPrintsReasons(t *testing.T) {
 	if strings.Contains(out, "namespace: gateways") || !strings.Contains(ok(t, "rbac", "--gateway-namespace", "gateways"), "namespace: gateways") {
 		t.Error("--gateway-namespace makes no difference")
 	}
-	if out == ok(t, "rbac", "--allow-mesh-admin") {
-		t.Error("--allow-mesh-admin makes no difference")
+	if out == ok(t, "rbac", "--allow-mesh-changes") {
+		t.Error("--allow-mesh-changes makes no difference")
 	}
 }

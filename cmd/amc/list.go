@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -69,7 +68,7 @@ func listCommand() *cobra.Command {
 	f.StringSliceVar(&s.levels, "level", nil, fmt.Sprintf("only of these levels: %s", words(behaviors.Levels)))
 	f.StringVar(&s.profile, "profile", "", fmt.Sprintf("only what this profile runs: %s", words(behaviors.Profiles)))
 	f.StringVar(&s.istio, "istio", "", "only what is promised for this Istio version, for example 1.31")
-	f.StringSliceVar(&s.needs, "need", nil, fmt.Sprintf("only what has one of these needs: %s", words(needs())))
+	f.StringSliceVar(&s.needs, "need", nil, fmt.Sprintf("only what has one of these needs: %s", words(behaviors.Needs())))
 	f.StringSliceVar(&s.features, "feature", nil, "only what belongs to one of these features (see --features)")
 	f.StringVar(&s.state, "state", "", fmt.Sprintf("only these: %s (a spec proves it), %s (its spec is disputed and does not run) or %s", stateProven, stateOpen, stateNotYet))
 	f.BoolVar(&features, "features", false, "list the features that can be claimed instead")
@@ -77,7 +76,7 @@ func listCommand() *cobra.Command {
 	complete(c, "chapter", chapterWords())
 	complete(c, "level", strs(behaviors.Levels))
 	complete(c, "profile", strs(behaviors.Profiles))
-	complete(c, "need", strs(needs()))
+	complete(c, "need", strs(behaviors.Needs()))
 	complete(c, "state", states)
 	complete(c, "feature", featureWords())
 	return c
@@ -95,12 +94,12 @@ func (s selection) find() ([]*behaviors.Behavior, error) {
 		got   []string
 		known []string
 	}{
-		{"chapter", s.chapters, chapterWords()}, {"level", s.levels, strs(behaviors.Levels)}, {"need", s.needs, strs(needs())},
+		{"chapter", s.chapters, chapterWords()}, {"level", s.levels, strs(behaviors.Levels)}, {"need", s.needs, strs(behaviors.Needs())},
 		{"profile", nonEmpty(s.profile), strs(behaviors.Profiles)}, {"state", nonEmpty(s.state), states}, {"feature", s.features, featureWords()},
 	} {
 		for _, g := range set.got {
 			if !slices.Contains(set.known, g) {
-				return nil, usage("--%s %q is unknown: choose of %s", set.flag, g, strings.Join(set.known, ", "))
+				return nil, usage("--%s %q must be one of: %s", set.flag, g, strings.Join(set.known, ", "))
 			}
 		}
 	}
@@ -319,7 +318,7 @@ func outputFlag(c *cobra.Command, format *string, known ...string) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.Contains(known, *format) {
-			return usage("--output %q is unknown: choose of %s", *format, strings.Join(known, ", "))
+			return usage("--output %q must be one of: %s", *format, strings.Join(known, ", "))
 		}
 		return run(c, args)
 	}
@@ -342,8 +341,6 @@ func completeIDs(_ *cobra.Command, args []string, begun string) ([]string, cobra
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
-
-func needs() []behaviors.Need { return slices.Sorted(maps.Keys(behaviors.NeedMeaning)) }
 
 func chapterWords() []string {
 	var all []string

@@ -19,7 +19,7 @@ import (
 const (
 	exitConformant    = 0
 	exitNonConformant = 1 // a promise was seen broken
-	exitUnknown       = 2 // the world broke, nothing was learned of the mesh
+	exitUnknown       = 2 // the environment broke, nothing was learned of the mesh
 	exitUsage         = 3
 )
 
@@ -72,6 +72,25 @@ func root() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	c.AddCommand(upCommand(), downCommand(), benchCommand(), fleetCommand(), rbacCommand(), imagesCommand(), runCommand(), mutateCommand(), preflightCommand(), listCommand(), explainCommand(), planCommand(), renderCommand(), verifyCommand(), signCommand(), diffCommand(), matrixCommand())
+	for _, g := range []struct {
+		id, title string
+		verbs     []*cobra.Command
+	}{
+		{"fleet", "Fleet: clusters that form a mesh", []*cobra.Command{upCommand(), downCommand(), fleetCommand(), rbacCommand(), imagesCommand(), preflightCommand()}},
+		{"catalog", "Catalog: what is promised, and what a run would prove", []*cobra.Command{listCommand(), explainCommand(), planCommand()}},
+		{"run", "Run: the specs", []*cobra.Command{runCommand(), mutateCommand()}},
+		{"report", "Report: the bundle of a run", []*cobra.Command{renderCommand(), verifyCommand(), signCommand(), diffCommand()}},
+	} {
+		c.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, v := range g.verbs {
+			v.GroupID = g.id
+			c.AddCommand(v)
+		}
+	}
+	// These are for the project itself: figures of a run, and the jobs of its CI.
+	for _, v := range []*cobra.Command{benchCommand(), matrixCommand()} {
+		v.Hidden = true
+		c.AddCommand(v)
+	}
 	return c
 }

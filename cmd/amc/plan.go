@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -14,22 +13,23 @@ import (
 	"ambient.test/conformance/run"
 )
 
-// wishes are the user's part of a plan: the same flags for `amc plan` and whatever runs it.
-type wishes struct {
+// planFlags are the user's part of a plan. Every verb that makes a plan has the same flags for it.
+type planFlags struct {
 	profile string
 	filters plan.Filters
 	claims  []string
-	// meshAdmin lets specs change istio-system in clusters that are not ours, for this once; the fleet file may allow it for good.
-	meshAdmin bool
+	// meshChanges lets specs change istio-system in clusters that the suite has not made, in this run only. The fleet
+	// file can allow it for every run.
+	meshChanges bool
 }
 
-func (w *wishes) flags(c *cobra.Command) {
+func (p *planFlags) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&w.profile, "profile", string(behaviors.ProfileCore), fmt.Sprintf("one of %s", words(behaviors.Profiles)))
-	f.StringSliceVar(&w.filters.Include, "include", nil, "only these: ids, globs (GW-*) or chapters (LB)")
-	f.StringSliceVar(&w.filters.Exclude, "exclude", nil, "all but these")
-	f.StringSliceVar(&w.claims, "claim", nil, "features that the implementation claims (`amc list --features` names them)")
-	f.BoolVar(&w.meshAdmin, "allow-mesh-changes", false, "let specs change istio-system in clusters that the suite has not made, and put it back")
+	f.StringVar(&p.profile, "profile", string(behaviors.ProfileCore), "one of "+words(behaviors.Profiles))
+	f.StringSliceVar(&p.filters.Include, "include", nil, "run only these behaviors: ids, globs (GW-*) or chapters (LB)")
+	f.StringSliceVar(&p.filters.Exclude, "exclude", nil, "run all behaviors but these: ids, globs or chapters")
+	f.StringSliceVar(&p.claims, "claim", nil, "features that the implementation claims; `amc list --features` names them")
+	f.BoolVar(&p.meshChanges, "allow-mesh-changes", false, "let specs change istio-system in clusters that the suite has not made; they undo their changes")
 	complete(c, "profile", strs(behaviors.Profiles))
 	complete(c, "claim", featureWords())
 	for _, flag := range []string{"include", "exclude"} {
@@ -39,109 +39,98 @@ func (w *wishes) flags(c *cobra.Command) {
 	}
 }
 
-func (w *wishes) selection() run.Selection {
-	s := run.Selection{Profile: behaviors.Profile(w.profile), Filters: w.filters, AllowMeshChanges: w.meshAdmin}
-	for _, f := range w.claims {
+func (p *planFlags) selection() run.Selection {
+	s := run.Selection{Profile: behaviors.Profile(p.profile), Filters: p.filters, AllowMeshChanges: p.meshChanges}
+	for _, f := range p.claims {
 		s.Claims = append(s.Claims, behaviors.Feature(f))
 	}
 	return s
 }
 
-func (w *wishes) plan(env plan.Environment) (*plan.Plan, error) {
-	p, err := w.selection().Plan(env)
+func (p *planFlags) plan(env plan.Environment) (*plan.Plan, error) {
+	computed, err := p.selection().Plan(env)
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	return p, nil
+	return computed, nil
 }
 
-// facts are what --have and --lack may say of an environment, in the words of needs.
-var facts = map[behaviors.Need]func(*plan.Environment) *bool{
-	behaviors.Waypoints:     func(e *plan.Environment) *bool { return &e.Waypoints },
-	behaviors.MeshCA:        func(e *plan.Environment) *bool { return &e.MeshCA },
-	behaviors.MeshAdmin:     func(e *plan.Environment) *bool { return &e.MeshAdmin },
-	behaviors.Disruptive:    func(e *plan.Environment) *bool { return &e.Owned },
-	behaviors.NodeAccess:    func(e *plan.Environment) *bool { return &e.NodeAccess },
-	behaviors.Sidecars:      func(e *plan.Environment) *bool { return &e.Sidecars },
-	behaviors.IngressGW:     func(e *plan.Environment) *bool { return &e.Ingress },
-	behaviors.IPv6:          func(e *plan.Environment) *bool { return &e.IPv6 },
-	behaviors.SameAddresses: func(e *plan.Environment) *bool { return &e.SameAddresses },
+// standInImages are the images that may be stand-ins.
+var standInImages = []string{"ztunnel", "proxyv2"}
+
+// imagined is a fleet that exists only as flags. Without flags it is the fleet that `amc up` creates.
+type imagined struct {
+	istio          string
+	clusters       int
+	lack, standIns []string
 }
 
-// described is an environment told by flags; untouched, they tell of the fleet that `amc up` makes.
-type described struct {
-	istio, other              string
-	clusters, networks, nodes int
-	have, lack, standIns      []string
-}
-
-func (d *described) flags(c *cobra.Command) []string {
-	known := words(slices.Sorted(maps.Keys(facts)))
+// flags declares the flags and returns their names.
+func (i *imagined) flags(c *cobra.Command) []string {
 	f := c.Flags()
-	f.StringVar(&d.istio, "istio", plan.Supported[0].Istio, "Istio's version")
-	f.StringVar(&d.other, "other-istio", "", "a second Istio version that is at hand")
-	f.IntVar(&d.clusters, "clusters", 2, "how many clusters")
-	f.IntVar(&d.networks, "networks", 0, "how many networks (default: one for each cluster)")
-	f.IntVar(&d.nodes, "nodes", 1, "nodes of the largest cluster")
-	f.StringSliceVar(&d.have, "have", nil, "what the fleet has beyond one of our own: "+known)
-	f.StringSliceVar(&d.lack, "lack", nil, "what it lacks, in the same words")
-	f.StringSliceVar(&d.standIns, "stand-in", nil, "images that something stands in for: ztunnel, proxyv2")
-	complete(c, "have", strs(slices.Sorted(maps.Keys(facts))))
-	complete(c, "lack", strs(slices.Sorted(maps.Keys(facts))))
-	complete(c, "stand-in", []string{"ztunnel", "proxyv2"})
-	return []string{"istio", "other-istio", "clusters", "networks", "nodes", "have", "lack", "stand-in"}
+	f.StringVar(&i.istio, "istio", plan.Supported[0].Istio, "version of Istio")
+	f.IntVar(&i.clusters, "clusters", 2, "number of clusters")
+	f.StringSliceVar(&i.lack, "lack", nil, "what the fleet lacks: "+words(lackable()))
+	f.StringSliceVar(&i.standIns, "stand-in", nil, "images that are stand-ins: "+words(standInImages))
+	complete(c, "lack", strs(lackable()))
+	complete(c, "stand-in", standInImages)
+	return []string{"istio", "clusters", "lack", "stand-in"}
 }
 
-func (d *described) environment() (plan.Environment, error) {
-	if d.clusters < 1 || d.networks < 0 || d.networks > d.clusters || d.nodes < 1 {
-		return plan.Environment{}, usage("%d clusters on %d networks with %d nodes cannot be: at least one cluster and node, and no more networks than clusters", d.clusters, d.networks, d.nodes)
+// lackable are the needs whose absence changes a plan: a spec has them, and the fleet that `amc up` creates meets them.
+func lackable() []behaviors.Need {
+	has := run.Environment(&mesh.Fleet{Provider: mesh.ProviderKind}).Has
+	return slices.DeleteFunc(behaviors.Needs(), func(n behaviors.Need) bool {
+		_, met := has[n]
+		return !met || !slices.ContainsFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool { return slices.Contains(b.Needs, n) })
+	})
+}
+
+func (i *imagined) environment() (plan.Environment, error) {
+	if i.clusters < 1 {
+		return plan.Environment{}, usage("--clusters %d: a fleet has at least one", i.clusters)
 	}
-	if d.networks == 0 {
-		d.networks = d.clusters
+	f := &mesh.Fleet{Provider: mesh.ProviderKind, Istio: i.istio, Images: map[string]mesh.ImageRef{}}
+	for n := range i.clusters {
+		// All clusters of `amc up` give their services addresses from the same range.
+		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", n+1), Network: fmt.Sprintf("network%d", n+1), ServiceCIDR: "any"})
 	}
-	f := &mesh.Fleet{Provider: mesh.ProviderKind, Istio: d.istio, Images: map[string]mesh.ImageRef{}}
-	for i := range d.clusters {
-		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", i+1), Network: fmt.Sprintf("network%d", i%d.networks+1)})
-	}
-	for _, s := range d.standIns {
-		if s != "ztunnel" && s != "proxyv2" {
-			return plan.Environment{}, usage("--stand-in %q is unknown: choose of ztunnel, proxyv2", s)
+	for _, s := range i.standIns {
+		if !slices.Contains(standInImages, s) {
+			return plan.Environment{}, usage("--stand-in %q must be one of: %s", s, words(standInImages))
 		}
 		f.Images[s] = mesh.ImageRef{StandIn: "as --stand-in says"}
 	}
 	env := run.Environment(f)
-	env.Nodes, env.OtherIstio, env.SameAddresses = d.nodes, d.other, true
-	for i, list := range [][]string{d.lack, d.have} {
-		for _, name := range list {
-			fact := facts[behaviors.Need(name)]
-			if fact == nil {
-				return env, usage("%q is nothing that a fleet has or lacks by a flag: choose of %s", name, words(slices.Sorted(maps.Keys(facts))))
-			}
-			*fact(&env) = i == 1
+	for _, name := range i.lack {
+		if !slices.Contains(lackable(), behaviors.Need(name)) {
+			return env, usage("--lack %q must be one of: %s", name, words(lackable()))
 		}
+		env.Has[behaviors.Need(name)] = false
 	}
 	return env, nil
 }
 
 func planCommand() *cobra.Command {
 	var fleet, format string
-	var w wishes
-	var d described
+	var chosen planFlags
+	var without imagined
 	var describing []string
 	c := &cobra.Command{
 		Use:   "plan",
-		Short: "say what a run would prove and what it would skip, and why, before anything runs",
-		Long:  "Plan computes what a run with the same fleet and flags would do. Without a fleet file, flags describe the environment; by themselves they describe the fleet that `amc up` makes.",
+		Short: "print what a run would prove, what it would skip, and why",
+		Long: `Plan prints what a run with the same fleet and flags would do. It is the dry run of ` + "`amc run`" + `: it asks no cluster and writes no file.
+Without a fleet file, flags describe the fleet; without these flags it is the fleet that ` + "`amc up`" + ` creates.`,
 		Example: `  amc plan --fleet _artifacts/fleet.yaml
-  amc plan --profile smoke --clusters 3 --lack mesh-admin,node-access
+  amc plan --profile smoke --clusters 3 --lack mesh-admin,mesh-ca
   amc plan --istio 1.28 --stand-in ztunnel -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			env, err := d.environment()
+			env, err := without.environment()
 			if fleet != "" {
 				for _, name := range describing {
 					if c.Flags().Changed(name) {
-						return usage("--%s describes an environment, but --fleet names a real one: leave one of them out", name)
+						return usage("--%s describes a fleet, but --fleet names a real one: leave one of them out", name)
 					}
 				}
 				f, err := mesh.Load(fleet)
@@ -152,16 +141,16 @@ func planCommand() *cobra.Command {
 			} else if err != nil {
 				return err
 			}
-			p, err := w.plan(env)
+			p, err := chosen.plan(env)
 			if err != nil {
 				return err
 			}
 			return writePlan(c.OutOrStdout(), p, format)
 		},
 	}
-	c.Flags().StringVar(&fleet, "fleet", "", "the fleet file of the fleet that would be tested")
-	w.flags(c)
-	describing = d.flags(c)
+	c.Flags().StringVar(&fleet, "fleet", "", "fleet file of the fleet that would be tested")
+	chosen.flags(c)
+	describing = without.flags(c)
 	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)
 	return c
 }
@@ -171,7 +160,7 @@ func writePlan(out io.Writer, p *plan.Plan, format string) error {
 	case formatJSON:
 		return writeJSON(out, planJSON(p))
 	case formatMarkup:
-		fmt.Fprintf(out, "%s\n\n| id | fate | why |\n| --- | --- | --- |\n", p.Sentence())
+		fmt.Fprintf(out, "%s\n\n| id | status | why |\n| --- | --- | --- |\n", p.Sentence())
 		for _, e := range p.Run {
 			fmt.Fprintf(out, "| %s | runs | %s |\n", e.Behavior.ID, cell(e.Behavior.Promise))
 		}
@@ -183,7 +172,7 @@ func writePlan(out io.Writer, p *plan.Plan, format string) error {
 		}
 		return nil
 	}
-	rows := [][]string{{"ID", "LEVEL", "FATE", "WHY"}}
+	rows := [][]string{{"ID", "LEVEL", "STATUS", "WHY"}}
 	for _, e := range p.Run {
 		rows = append(rows, []string{e.Behavior.ID, string(e.Behavior.Level), "runs", e.Behavior.Promise})
 	}

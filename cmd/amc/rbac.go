@@ -27,6 +27,6 @@ and hands out tokens of the account; deleting it takes everything away again. Th
 		},
 	}
 	c.Flags().StringVar(&o.GatewayNamespace, "gateway-namespace", "istio-system", "namespace of the east-west gateways")
-	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-admin", false, "add the rights to change istio-system that `amc fleet init --allow-mesh-admin` makes use of")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "add the rights to change istio-system that `amc fleet init --allow-mesh-changes` makes use of")
 	return c
 }

@@ -22,7 +22,7 @@ import (
 
 func runCommand() *cobra.Command {
 	o := run.Options{Times: spec.DefaultTimes}
-	var w wishes
+	var p planFlags
 	var implementation string
 	c := &cobra.Command{
 		Use:   "run",
@@ -45,7 +45,7 @@ one ends at once and leaves everything as it is.`,
 					return usage("--implementation %w", err)
 				}
 			}
-			o.Selection, o.Out = w.selection(), c.OutOrStdout()
+			o.Selection, o.Out = p.selection(), c.OutOrStdout()
 			ctx, undo := endAtOnceOnSecond(c.Context(), o.Out)
 			defer undo()
 			r, err := run.Run(ctx, o)
@@ -59,7 +59,7 @@ one ends at once and leaves everything as it is.`,
 			return conclude(o.Out, r, o.Artifacts, err)
 		},
 	}
-	w.flags(c)
+	p.flags(c)
 	f := c.Flags()
 	f.StringVar(&implementation, "implementation", "", "YAML file that says whose mesh is tested: organization, project, version, url, contact")
 	f.BoolVar(&o.Certified, "certified", false, "keep the rules of a certificate (docs/certify.md); what breaks one is refused before anything runs")

@@ -1,0 +1,89 @@
+package behaviors
+
+import (
+	"maps"
+	"slices"
+)
+
+// Need is something a fleet must have before a behavior can be shown. Package plan decides whether the fleet has it.
+type Need string
+
+// NeedKind says what is lacking when a need is not met. A skip has the class of the same name.
+type NeedKind string
+
+// Kinds of needs.
+const (
+	NeedTopology NeedKind = "topology" // the fleet has another shape, or the suite may not change it
+	NeedFeature  NeedKind = "feature"  // an optional capability is missing
+	NeedReal     NeedKind = "stand-in" // a stand-in runs in place of the real component
+)
+
+// NeedInfo is all the catalog says of a need.
+type NeedInfo struct {
+	Need    Need
+	Kind    NeedKind
+	Meaning string // what a fleet that meets it has, as a clause
+	Lacking string // why a behavior is skipped without it, as a clause
+}
+
+// Needs that behaviors name.
+var (
+	Waypoints = need("waypoints", NeedFeature,
+		"waypoints can be deployed",
+		"no waypoint can be deployed")
+	MeshCA = need("mesh-ca", NeedTopology,
+		"the suite can mint certificates of the mesh's CA",
+		"the mesh's CA is not at hand to mint certificates")
+	MeshAdmin = need("mesh-admin", NeedTopology,
+		"the suite may change istio-system and the mesh's configuration",
+		"it changes istio-system, which is not ours to change")
+	Disruptive = need("disruptive", NeedTopology,
+		"the suite may break the mesh or its nodes, which it does only to a fleet of its own",
+		"it breaks the mesh or its nodes, which are not ours to change")
+	NodeAccess = need("node-access", NeedTopology,
+		"the suite can run commands on the nodes",
+		"it runs commands on the nodes, which cannot be done here")
+	SecondNode = need("second-node", NeedTopology,
+		"a cluster has two nodes",
+		"it needs a cluster with two nodes")
+	ThirdCluster = need("third-cluster", NeedTopology,
+		"the fleet has three clusters",
+		"it needs three clusters")
+	SharedNetwork = need("shared-network", NeedTopology,
+		"two clusters share a network with routed pods",
+		"it needs two clusters on one network, here each has its own")
+	SameAddresses = need("same-addresses", NeedTopology,
+		"the clusters give their services addresses from one and the same range",
+		"it needs clusters that give their services addresses from the same range, and these are not known to")
+	Sidecars = need("sidecars", NeedFeature,
+		"sidecars can be injected",
+		"no sidecar can be injected")
+	IngressGW = need("ingress", NeedFeature,
+		"an ingress gateway can be deployed",
+		"no ingress gateway can be deployed")
+	IPv6 = need("ipv6", NeedTopology,
+		"the clusters have IPv6 addresses",
+		"the clusters have no IPv6 addresses")
+	OtherVersion = need("other-version", NeedFeature,
+		"a second Istio version is at hand",
+		"no second Istio version is at hand")
+	RealZtunnel = need("real-ztunnel", NeedReal,
+		"ztunnel itself runs, not a stand-in",
+		"a stand-in for ztunnel cannot show it")
+	RealEnvoy = need("real-envoy", NeedReal,
+		"Istio's build of Envoy runs, not a stand-in",
+		"upstream Envoy in place of Istio's build cannot show it")
+)
+
+var needInfo = map[Need]NeedInfo{}
+
+func need(n Need, kind NeedKind, meaning, lacking string) Need {
+	needInfo[n] = NeedInfo{n, kind, meaning, lacking}
+	return n
+}
+
+// Info returns what the catalog says of the need; the zero value for a need it does not know.
+func (n Need) Info() NeedInfo { return needInfo[n] }
+
+// Needs returns all needs by name.
+func Needs() []Need { return slices.Sorted(maps.Keys(needInfo)) }
