@@ -24,9 +24,12 @@ import (
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/prove"
+	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/suites"
 )
 
@@ -45,8 +48,8 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "run the specs of a profile against a fleet and write the bundle: report, JUnit, evidence",
-		Long: `Run proves what the profile promises against the fleet of a fleet file and writes a bundle into the artifacts folder: ` + reports.ReportFile + `,
-` + reports.JUnitFile + `, ` + reports.HTMLFile + `, and for each failure a folder of evidence. The bundle is valid at every moment; after a run that was killed,
+		Long: `Run proves what the profile promises against the fleet of a fleet file and writes a bundle into the artifacts folder: ` + layout.ReportFile + `,
+` + layout.JUnitFile + `, ` + layout.HTMLFile + `, and for each failure a folder of evidence. The bundle is valid at every moment; after a run that was killed,
 what never ran is unknown in it, and ` + "`amc render`" + ` closes it.
 
 Exit codes: 0 conformant, 1 a promise was seen broken, 2 something is unknown because the environment broke, 3 usage.
@@ -109,7 +112,7 @@ func run(ctx context.Context, out io.Writer, o runOptions) error {
 		return err
 	}
 	defer release()
-	b, err := reports.Open(o.artifacts, about, p)
+	b, err := bundle.Open(o.artifacts, about, p)
 	if err != nil {
 		return usage("%w", err)
 	}
@@ -137,7 +140,7 @@ func endAtOnceOnSecond(ctx context.Context, out io.Writer) (context.Context, fun
 }
 
 // conduct does what the plan says and records it. The error is why the run as a whole could not go on.
-func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b *reports.Bundle, o runOptions) error {
+func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b *bundle.Bundle, o runOptions) error {
 	began := time.Now()
 	phase := func(name string, took time.Duration) {
 		_ = b.Update(func(r *v1alpha2.ConformanceReport) {
@@ -146,7 +149,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	}
 	checks, err := healthy(ctx, f)
 	if data, merr := json.MarshalIndent(checks, "", "  "); merr == nil {
-		err = errors.Join(err, b.Attach(reports.PreflightFile, append(data, '\n')))
+		err = errors.Join(err, b.Attach(layout.PreflightFile, append(data, '\n')))
 	}
 	err = errors.Join(err, b.Update(func(r *v1alpha2.ConformanceReport) { r.Preflight = checks }))
 	if err != nil {
@@ -171,7 +174,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	ginkgoReport := filepath.Join(scratch, reports.GinkgoFile)
+	ginkgoReport := filepath.Join(scratch, layout.GinkgoFile)
 	var t failing
 	var table []prove.Seen
 	s, err := suites.Run(ctx, &t, suites.Options{
@@ -197,7 +200,7 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	phase("standing workloads", s.Standing)
 	phase("specs", s.Ran)
 	if data, err := os.ReadFile(ginkgoReport); err == nil {
-		if err := b.Attach(reports.GinkgoFile, reports.Redact(data)); err != nil {
+		if err := b.Attach(layout.GinkgoFile, redact.Bytes(data)); err != nil {
 			return err
 		}
 	}
@@ -220,7 +223,7 @@ func hidden(ctx context.Context, f *mesh.Fleet) error {
 }
 
 // record keeps a result, and for what is not conformant the evidence.
-func record(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet, r prove.Result) {
+func record(ctx context.Context, out io.Writer, b *bundle.Bundle, f *mesh.Fleet, r prove.Result) {
 	err := b.Record(resultOf(r))
 	if r.Verdict != prove.Conformant && ctx.Err() == nil {
 		dir, derr := b.EvidenceDir(r.Behavior.ID)
@@ -239,7 +242,7 @@ func record(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet
 
 func resultOf(r prove.Result) v1alpha2.BehaviorResult {
 	x := v1alpha2.BehaviorResult{
-		ID: r.Behavior.ID, Verdict: v1alpha2.Verdict(r.Verdict), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Claims: r.Claims, Twins: r.Twins,
+		ID: r.Behavior.ID, Verdict: v1alpha2.Verdict(r.Verdict), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Expectations: r.Claims, Controls: r.Twins,
 		Observations: append([]string(nil), r.Observations...), Message: r.Message,
 	}
 	for _, d := range r.Converge {
@@ -261,7 +264,7 @@ func answers(table []prove.Seen) (all []v1alpha2.Traffic) {
 }
 
 // leaks reports what specs left behind.
-func leaks(b *reports.Bundle, s *suites.Summary) error {
+func leaks(b *bundle.Bundle, s *suites.Summary) error {
 	if !s.LeaksKnown && len(s.Leaks) == 0 {
 		return nil // the check did not run: the report has none
 	}
@@ -271,34 +274,36 @@ func leaks(b *reports.Bundle, s *suites.Summary) error {
 }
 
 // rejected adds how many packets of pods the nodes' firewalls have kept in by now.
-func rejected(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fleet) error {
+func rejected(ctx context.Context, out io.Writer, b *bundle.Bundle, f *mesh.Fleet) error {
 	if f.Provider != mesh.ProviderKind {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	counts, err := kind.Rejected(ctx, f)
+	counts, err := kind.FirewallDrops(ctx, f)
 	if err != nil {
 		return err
 	}
 	return b.Update(func(r *v1alpha2.ConformanceReport) {
-		if r.Isolation == nil {
-			r.Isolation = &v1alpha2.Isolation{}
+		var now v1alpha2.Isolation // a copy: the report shares the proof with the fleet
+		if r.Isolation != nil {
+			now = *r.Isolation
 		}
-		r.Isolation.Rejected = rejections(counts)
-		for _, c := range r.Isolation.Rejected {
+		now.FirewallDrops = counts
+		r.Isolation = &now
+		for _, c := range counts {
 			fmt.Fprintf(out, "%s: %d packets that would have left the fleet were rejected since the node began\n", c.Cluster, c.Packets)
 		}
 	})
 }
 
 // finish closes the bundle, whatever happened, and turns it into the exit code.
-func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error) error {
+func finish(ctx context.Context, out io.Writer, b *bundle.Bundle, broken error) error {
 	switch {
 	case ctx.Err() != nil:
 		broken = errors.New("it was interrupted: `amc run` with the same flags begins anew")
 	case broken != nil:
-		broken = fmt.Errorf("%s", reports.Redact([]byte(broken.Error())))
+		broken = fmt.Errorf("%s", redact.Bytes([]byte(broken.Error())))
 	}
 	if broken != nil {
 		if err := b.Update(func(r *v1alpha2.ConformanceReport) { r.Failure = broken.Error() }); err != nil {
@@ -308,7 +313,7 @@ func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error)
 	_, closing := b.Close(context.WithoutCancel(ctx))
 	r := b.Report()
 	fmt.Fprintln(out)
-	if err := reports.Table(out, &r); err != nil {
+	if err := summary.Table(out, &r); err != nil {
 		return unknown(err)
 	}
 	found := 0
@@ -322,12 +327,12 @@ func finish(ctx context.Context, out io.Writer, b *reports.Bundle, broken error)
 		fmt.Fprintf(out, "stand-in for %s: %s\n", s.Name, s.What)
 	}
 	fmt.Fprintf(out, "\nbundle: %s\n", b.Dir())
-	code := reports.ExitCode(&r)
+	code := summary.ExitCode(&r)
 	switch {
 	case closing != nil:
 		return exit{max(code, exitUnknown), closing}
 	case code == exitNonConformant:
-		return exit{code, fmt.Errorf("%d promises were seen broken: see above, and the evidence in %s", r.Summary.NonConformant, filepath.Join(b.Dir(), reports.EvidenceDir))}
+		return exit{code, fmt.Errorf("%d promises were seen broken: see above, and the evidence in %s", r.Summary.NonConformant, filepath.Join(b.Dir(), layout.EvidenceDir))}
 	case broken != nil:
 		return unknown(broken)
 	case code != 0:

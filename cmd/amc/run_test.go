@@ -20,8 +20,10 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/verify"
 	"ambient.test/conformance/suites"
 )
 
@@ -59,7 +61,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "cluster1: ") || !strings.Contains(err.Error(), "kubectl --kubeconfig") {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)
 	}
-	r, err := reports.ReadReport(dir)
+	r, err := bundle.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 	if !strings.Contains(out, "the run could not go on") || !strings.Contains(out, "Service scope") {
 		t.Errorf("no last table:\n%s", out)
 	}
-	v, err := reports.Verify(t.Context(), dir, reports.VerifyOptions{})
+	v, err := verify.Bundle(t.Context(), dir, verify.Options{})
 	if err != nil || !v.OK() {
 		t.Errorf("the bundle does not verify: %v %+v", err, v)
 	}
@@ -81,7 +83,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 func TestRunRefusesBeforeItWrites(t *testing.T) {
 	fleet := goneFleet(t)
 	foreign := t.TempDir()
-	if err := os.WriteFile(filepath.Join(foreign, reports.ReportFile), []byte("mine: true\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(foreign, layout.ReportFile), []byte("mine: true\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -121,14 +123,14 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 }
 
 // planned is a bundle of two planned behaviors.
-func planned(t *testing.T) *reports.Bundle {
+func planned(t *testing.T) *bundle.Bundle {
 	t.Helper()
 	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Istio: "1.31.0", Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}}
 	p, err := plan.Compute(environment(f), behaviors.ProfileCore, plan.Filters{Include: []string{"SCOPE-01", "LB-01"}})
 	if err != nil || len(p.Run) != 2 {
 		t.Fatalf("%v, %d run", err, len(p.Run))
 	}
-	b, err := reports.Open(t.TempDir(), head(f, p, runOptions{times: prove.DefaultTimes, seed: 1}), p)
+	b, err := bundle.Open(t.TempDir(), head(f, p, runOptions{times: prove.DefaultTimes, seed: 1}), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +180,7 @@ func TestExitCodes(t *testing.T) {
 			if errors.As(err, &e); e.code != c.code || (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("code %d, %v; want %d with %q", e.code, err, c.code, c.want)
 			}
-			r, err := reports.ReadReport(b.Dir())
+			r, err := bundle.Read(b.Dir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,7 +190,7 @@ func TestExitCodes(t *testing.T) {
 			if c.leaks != nil && !strings.Contains(out.String(), "left behind: "+c.leaks[0]) {
 				t.Errorf("what was left behind is not printed:\n%s", &out)
 			}
-			if _, err := os.Stat(filepath.Join(b.Dir(), reports.SumsFile)); err != nil {
+			if _, err := os.Stat(filepath.Join(b.Dir(), layout.SumsFile)); err != nil {
 				t.Errorf("the bundle is not closed: %v", err)
 			}
 		})

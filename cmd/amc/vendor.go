@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/verify"
 )
 
 // vendor is who runs the suite on what of theirs, and whether they want to be held to the rules of a certificate.
@@ -40,7 +40,7 @@ func (v *vendor) apply(r *v1alpha2.ConformanceReport) error {
 	}
 	r.Mode = v1alpha2.ModeCertified
 	var wrong []string
-	for _, f := range reports.Certifiable(r) {
+	for _, f := range verify.Certifiable(r) {
 		wrong = append(wrong, fmt.Sprintf("%s (rule %s)", f.Message, f.Rule))
 	}
 	if len(wrong) > 0 {
