@@ -22,8 +22,8 @@ import (
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -31,7 +31,7 @@ import (
 func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
-		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()), Isolation: isolation(f.Isolation),
+		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()), Isolation: f.Isolation,
 		Timeouts: []v1alpha2.Timeout{
 			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.Times.Hold.Seconds()},
 			{Name: "settle", Seconds: o.Times.Convergence.Seconds()}, {Name: "spec", Seconds: o.Times.Spec.Seconds()},
@@ -59,24 +59,6 @@ func suite(i *debug.BuildInfo, ok bool) v1alpha2.Suite {
 		}
 	}
 	return s
-}
-
-func isolation(i *mesh.Isolation) *v1alpha2.Isolation {
-	if i == nil {
-		return nil
-	}
-	out := &v1alpha2.Isolation{Proven: i.Proven, At: i.At, Rejected: rejections(i.Rejected)}
-	for _, p := range i.Probes {
-		out.Probes = append(out.Probes, v1alpha2.IsolationProbe{From: p.From, To: p.To, Address: p.Address, Control: p.Control, Reached: p.Reached, Answered: p.Answered, OK: p.OK})
-	}
-	return out
-}
-
-func rejections(counts map[string]int64) (all []v1alpha2.Rejected) {
-	for _, c := range slices.Sorted(maps.Keys(counts)) {
-		all = append(all, v1alpha2.Rejected{Cluster: c, Packets: counts[c]})
-	}
-	return all
 }
 
 // survey reads what the clusters are made of, side by side, by their names.
@@ -132,12 +114,12 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.I
 	e.Facts = append(e.Facts, facet(seen, "container runtime", func(i *install.Info) string { return i.Runtime })...)
 	e.Facts = append(e.Facts, facet(seen, "mesh config", func(i *install.Info) string {
 		b, _ := json.Marshal(i.MeshConfig) // it came from YAML and has no cycles
-		return string(reports.Redact(b))
+		return string(redact.Bytes(b))
 	})...)
 	e.Facts = append(e.Facts, facet(seen, "trust domain", func(i *install.Info) string { return i.TrustDomain })...)
 	slices.SortStableFunc(e.Facts, func(a, b v1alpha2.NamedValue) int { return strings.Compare(a.Name, b.Name) })
 	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.IstiodEnv }) {
-		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(reports.Redact([]byte(x.value))), Cluster: x.cluster})
+		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(redact.Bytes([]byte(x.value))), Cluster: x.cluster})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
 		i := f.Images[name]
@@ -237,7 +219,7 @@ func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
 		return []v1alpha2.Check{{Name: "cache", Status: "fail", Detail: err.Error()}}
 	}
 	for _, c := range engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache}) {
-		checks = append(checks, v1alpha2.Check{Name: c.Name, Status: string(c.Status), Detail: c.Detail, Fix: c.Fix})
+		checks = append(checks, v1alpha2.Check{Name: c.Name, Status: v1alpha2.CheckStatus(c.Status), Detail: c.Detail, Fix: c.Fix})
 	}
 	return checks
 }

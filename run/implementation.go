@@ -10,8 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/verify"
 )
 
 const maxImplementation = 64 << 10
@@ -44,7 +44,7 @@ func ReadImplementation(name string) (v1alpha2.Implementation, error) {
 // certifiable says what in the head of a report no certificate allows, all of it together.
 func certifiable(head *v1alpha2.ConformanceReport) error {
 	var wrong []string
-	for _, v := range reports.Certifiable(head) {
+	for _, v := range verify.Certifiable(head) {
 		wrong = append(wrong, fmt.Sprintf("%s (rule %s)", v.Message, v.Rule))
 	}
 	if len(wrong) > 0 {

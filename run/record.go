@@ -44,7 +44,7 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 func resultOf(r spec.Result) v1alpha2.BehaviorResult {
 	x := v1alpha2.BehaviorResult{
 		ID: r.Behavior.ID, Verdict: r.Verdict, Outcome: r.Outcome, Seconds: r.Took.Seconds(),
-		Claims: r.Expectations, Twins: r.Controls,
+		Expectations: r.Expectations, Controls: r.Controls,
 		Observations: slices.Clone(r.Observations), Message: r.Message,
 	}
 	for _, d := range r.Convergence {
@@ -93,16 +93,18 @@ func (r *run) firewallDrops(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	counts, err := kind.Rejected(ctx, r.fleet)
+	counts, err := kind.FirewallDrops(ctx, r.fleet)
 	if err != nil {
 		return err
 	}
 	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
-		if x.Isolation == nil {
-			x.Isolation = &v1alpha2.Isolation{}
+		var now v1alpha2.Isolation // a copy: the report shares the proof with the fleet
+		if x.Isolation != nil {
+			now = *x.Isolation
 		}
-		x.Isolation.Rejected = rejections(counts)
-		for _, c := range x.Isolation.Rejected {
+		now.FirewallDrops = counts
+		x.Isolation = &now
+		for _, c := range counts {
 			fmt.Fprintf(r.Out, "%s: %d packets that would have left the fleet were dropped since the node began\n", c.Cluster, c.Packets)
 		}
 	})

@@ -24,9 +24,11 @@ import (
 	"ambient.test/conformance/framework/runner"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
 
 	_ "ambient.test/conformance/suites" // declares the specs
 )
@@ -104,7 +106,7 @@ func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 		return nil, err
 	}
 	defer release()
-	if r.bundle, err = reports.Open(r.Artifacts, r.head(), r.plan); err != nil {
+	if r.bundle, err = bundle.Open(r.Artifacts, r.head(), r.plan); err != nil {
 		return nil, UsageError{err}
 	}
 	broken := r.execute(ctx)
@@ -116,7 +118,7 @@ type run struct {
 	Options
 	fleet  *mesh.Fleet
 	plan   *plan.Plan
-	bundle *reports.Bundle
+	bundle *bundle.Bundle
 	table  []spec.Answers
 	failed bool // what Ginkgo thinks of it
 }
@@ -241,7 +243,7 @@ func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	file := filepath.Join(scratch, reports.GinkgoFile)
+	file := filepath.Join(scratch, layout.GinkgoFile)
 	var t ginkgo.GinkgoTestingT = r
 	if r.T != nil {
 		t = r.T
@@ -251,7 +253,7 @@ func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
 	if err != nil {
 		return nil // Ginkgo wrote none: interrupted before its suite began
 	}
-	return r.bundle.Attach(reports.GinkgoFile, reports.Redact(data))
+	return r.bundle.Attach(layout.GinkgoFile, redact.Bytes(data))
 }
 
 // phase records how long a part of the run took.
@@ -265,7 +267,7 @@ func (r *run) phase(name string, took time.Duration) {
 func (r *run) preflight(ctx context.Context) error {
 	checks, err := Healthy(ctx, r.fleet)
 	if data, merr := json.MarshalIndent(checks, "", "  "); merr == nil {
-		err = errors.Join(err, r.bundle.Attach(reports.PreflightFile, append(data, '\n')))
+		err = errors.Join(err, r.bundle.Attach(layout.PreflightFile, append(data, '\n')))
 	}
 	err = errors.Join(err, r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Preflight = checks }))
 	if err != nil {
@@ -287,7 +289,7 @@ func (r *run) finish(ctx context.Context, broken error) (*v1alpha2.ConformanceRe
 	case ctx.Err() != nil:
 		broken = errors.New("the run was interrupted: run it again")
 	case broken != nil:
-		broken = fmt.Errorf("%s", reports.Redact([]byte(broken.Error())))
+		broken = fmt.Errorf("%s", redact.Bytes([]byte(broken.Error())))
 	}
 	if broken != nil {
 		if err := r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Failure = broken.Error() }); err != nil {

@@ -14,8 +14,9 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
 )
 
 // planned is a run of two planned behaviors, with an open bundle.
@@ -31,7 +32,7 @@ func planned(t *testing.T) *run {
 		t.Fatalf("%d behaviors are planned, want 2", len(p.Run))
 	}
 	r := &run{Options: Options{Times: spec.DefaultTimes, Seed: 1}, fleet: f, plan: p}
-	if r.bundle, err = reports.Open(t.TempDir(), r.head(), p); err != nil {
+	if r.bundle, err = bundle.Open(t.TempDir(), r.head(), p); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -68,7 +69,7 @@ func TestFinish(t *testing.T) {
 			if strings.Contains(report.Failure, "abcdefghij") {
 				t.Errorf("a token is in the failure: %q", report.Failure)
 			}
-			if _, err := os.Stat(filepath.Join(r.bundle.Dir(), reports.SumsFile)); err != nil {
+			if _, err := os.Stat(filepath.Join(r.bundle.Dir(), layout.SumsFile)); err != nil {
 				t.Errorf("the bundle is not closed: %v", err)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/run"
 	_ "ambient.test/conformance/suites"
 )
@@ -56,10 +56,10 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := reports.Table(os.Stdout, report); err != nil {
+	if err := summary.Table(os.Stdout, report); err != nil {
 		t.Error(err)
 	}
-	if code := reports.ExitCode(report); code != 0 {
+	if code := summary.ExitCode(report); code != 0 {
 		t.Errorf("the run is %s (exit code %d): see the table, and the bundle in %s", report.Result, code, o.Artifacts)
 	}
 	if report.Leaks != nil {

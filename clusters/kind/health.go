@@ -18,6 +18,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // Health makes sure that a fleet can be used: every node's container runs (a stopped one is started) on both of its networks, its API server answers, it is
@@ -193,19 +194,22 @@ func parseCounters(listing []byte) (c counters, err error) {
 	return c, nil
 }
 
-// Rejected counts, per cluster, the packets by which pods tried to reach an address outside the fleet, the engine's resolver included, since the node booted.
-// It fails when a node's firewall is not in force.
-func Rejected(ctx context.Context, f *mesh.Fleet) (map[string]int64, error) {
+// FirewallDrops counts, per cluster, the packets by which pods tried to reach an address outside the
+// fleet, the engine's resolver included, since the node booted. It fails when a node's firewall is
+// not in force.
+func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops, error) {
 	e := of(f)
-	all := map[string]int64{}
+	var all []v1alpha2.FirewallDrops
 	for _, c := range f.Clusters {
+		drops := v1alpha2.FirewallDrops{Cluster: c.Name}
 		for _, name := range c.Kind.Nodes {
 			n, err := count(ctx, e, name)
 			if err != nil {
 				return nil, fmt.Errorf("%s: firewall of node %s: %w: run `amc up`, which checks the fleet", c.Name, name, err)
 			}
-			all[c.Name] += n.Out + n.Resolver
+			drops.Packets += n.Out + n.Resolver
 		}
+		all = append(all, drops)
 	}
 	return all, nil
 }

@@ -22,6 +22,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 //go:embed prove.sh
@@ -43,8 +44,8 @@ const (
 // addresses that only one cluster has.
 //
 // The error is not nil when something answered that must not, or when the proof could not be carried out; in the former case the result is there too.
-// Isolation.Rejected has the firewalls' counters after the proof: what [Rejected] shows beyond them later, pods did.
-func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) {
+// Isolation.FirewallDrops has the counters after the proof: what [FirewallDrops] shows beyond them later, pods did.
+func Prove(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
 	ctx, cancel := context.WithTimeout(ctx, provePatience)
 	defer cancel()
 	e := of(f)
@@ -80,7 +81,7 @@ func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) {
 	}
 	after, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer done()
-	if iso.Rejected, err = Rejected(after, f); err != nil {
+	if iso.FirewallDrops, err = FirewallDrops(after, f); err != nil {
 		return nil, fmt.Errorf("isolation proof: %w", err)
 	}
 	return iso, verdict(iso)
@@ -88,7 +89,7 @@ func Prove(ctx context.Context, f *mesh.Fleet) (*mesh.Isolation, error) {
 
 // batches asks until the controls of one batch succeed, and judges that batch. A control that fails says that the cluster, or this machine, is not ready to
 // be judged; a wrong answer is final at once.
-func batches(ctx context.Context, ask func() (map[string]map[string]string, error), probes []probe) (iso *mesh.Isolation, err error) {
+func batches(ctx context.Context, ask func() (map[string]map[string]string, error), probes []probe) (iso *v1alpha2.Isolation, err error) {
 	for {
 		answers, err := ask()
 		if err != nil && ctx.Err() != nil && iso != nil {
@@ -98,7 +99,7 @@ func batches(ctx context.Context, ask func() (map[string]map[string]string, erro
 			return nil, err
 		}
 		iso = judge(probes, answers)
-		if bad := failing(iso); ctx.Err() == nil && len(bad) > 0 && !slices.ContainsFunc(bad, func(p mesh.IsolationProbe) bool { return !p.Control }) {
+		if bad := failing(iso); ctx.Err() == nil && len(bad) > 0 && !slices.ContainsFunc(bad, func(p v1alpha2.IsolationProbe) bool { return !p.Control }) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -286,9 +287,9 @@ func ask(ctx context.Context, e *engine.Engine, sites []*site, probes []probe) (
 }
 
 // judge turns answers into results. An answer is "+" and the token, if one was said; nothing is empty; a probe that was not carried out has no answer.
-func judge(probes []probe, answers map[string]map[string]string) *mesh.Isolation {
-	iso := &mesh.Isolation{Proven: true, At: time.Now().UTC().Truncate(time.Second)}
-	add := func(p mesh.IsolationProbe) {
+func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isolation {
+	iso := &v1alpha2.Isolation{Proven: true, At: time.Now().UTC().Truncate(time.Second)}
+	add := func(p v1alpha2.IsolationProbe) {
 		iso.Proven = iso.Proven && p.OK
 		iso.Probes = append(iso.Probes, p)
 	}
@@ -299,7 +300,7 @@ func judge(probes []probe, answers map[string]map[string]string) *mesh.Isolation
 		}
 		answer, asked := answers[p.from.Name][p.id]
 		token, reached := strings.CutPrefix(answer, "+")
-		r := mesh.IsolationProbe{From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port), Control: p.control, Reached: reached, Answered: token}
+		r := v1alpha2.IsolationProbe{From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port), Control: p.control, Reached: reached, Answered: token}
 		switch {
 		case !asked:
 		case p.control:
@@ -316,7 +317,7 @@ func judge(probes []probe, answers map[string]map[string]string) *mesh.Isolation
 		for _, proto := range []struct{ name, port string }{{"tcp", ":443/tcp"}, {"udp", ":53/udp"}, {"icmp", " icmp"}} {
 			counted, err := strconv.Atoi(answers[s.Name]["counted-"+proto.name])
 			_, reached := strings.CutPrefix(answers[s.Name]["outside-"+proto.name], "+")
-			r := mesh.IsolationProbe{From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port, Reached: reached || err != nil || counted == 0}
+			r := v1alpha2.IsolationProbe{From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port, Reached: reached || err != nil || counted == 0}
 			if r.OK = !r.Reached; r.OK {
 				r.Answered = "refused and counted by the node's firewall"
 			}
@@ -326,14 +327,14 @@ func judge(probes []probe, answers map[string]map[string]string) *mesh.Isolation
 	return iso
 }
 
-func failing(iso *mesh.Isolation) []mesh.IsolationProbe {
-	var bad []mesh.IsolationProbe
+func failing(iso *v1alpha2.Isolation) []v1alpha2.IsolationProbe {
+	var bad []v1alpha2.IsolationProbe
 	for _, p := range iso.Probes {
 		if !p.OK {
 			bad = append(bad, p)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b mesh.IsolationProbe) int { // what must not answer first
+	slices.SortStableFunc(bad, func(a, b v1alpha2.IsolationProbe) int { // what must not answer first
 		return cmp.Compare(btoi(a.Control), btoi(b.Control))
 	})
 	return bad
@@ -347,7 +348,7 @@ func btoi(b bool) int {
 }
 
 // verdict is nil when all went as it should, and else says what did not.
-func verdict(iso *mesh.Isolation) error {
+func verdict(iso *v1alpha2.Isolation) error {
 	bad := failing(iso)
 	if len(bad) == 0 {
 		return nil

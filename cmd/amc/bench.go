@@ -19,8 +19,9 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
 )
 
 func benchCommand() *cobra.Command {
@@ -43,12 +44,12 @@ func benchCommand() *cobra.Command {
 					fmt.Fprintf(w, "%s\t%.1f s\n", step, s)
 				}
 			}
-			if r, err := reports.ReadReport(filepath.Join(artifacts, reports.ReportFile)); err == nil {
+			if r, err := bundle.Read(filepath.Join(artifacts, layout.ReportFile)); err == nil {
 				ran, facts, sum := 0, 0, 0.0
 				for _, b := range r.Behaviors {
 					if b.Verdict != v1alpha2.Skipped && b.Seconds > 0 {
 						ran++
-						facts += b.Claims + b.Twins
+						facts += b.Expectations + b.Controls
 						sum += b.Seconds
 					}
 				}

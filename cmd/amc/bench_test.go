@@ -13,8 +13,9 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
 )
 
 // bigBundle is a closed bundle of n behaviors and some MiB of evidence, in files of 100 KiB. Its catalog is none of ours: ours is not so large.
@@ -23,7 +24,7 @@ func bigBundle(b *testing.B, n, mib int) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	open, err := reports.Open(b.TempDir(), v1alpha2.ConformanceReport{RunID: "bench", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"}, Environment: v1alpha2.Environment{Istio: "1.31.0"}}, p)
+	open, err := bundle.Open(b.TempDir(), v1alpha2.ConformanceReport{RunID: "bench", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"}, Environment: v1alpha2.Environment{Istio: "1.31.0"}}, p)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -34,16 +35,16 @@ func bigBundle(b *testing.B, n, mib int) string {
 		c := behaviors.Chapters[i*len(behaviors.Chapters)/n]
 		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{
 			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalog that is forty times as large as ours.", Verdict: v1alpha2.Conformant,
-			Attempts: 1, Seconds: 1.5, Claims: 2, Twins: 1, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
+			Attempts: 1, Seconds: 1.5, Expectations: 2, Controls: 1, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
 		})
 	}
 	r.Catalog = v1alpha2.Catalog{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}
 	r.NotAutomated = nil
-	data, err := reports.Encode(&r)
+	data, err := bundle.Encode(&r)
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, reports.ReportFile), data, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, layout.ReportFile), data, 0o644); err != nil {
 		b.Fatal(err)
 	}
 	// Lines as logs have them: letters, digits and what the scan for secrets stumbles over most often.
@@ -55,7 +56,7 @@ func bigBundle(b *testing.B, n, mib int) string {
 		line.WriteByte(" \n"[random.IntN(10)/9])
 	}
 	for i := range mib * 1024 / 100 {
-		folder := filepath.Join(dir, reports.EvidenceDir, r.Behaviors[i%n].ID)
+		folder := filepath.Join(dir, layout.EvidenceDir, r.Behaviors[i%n].ID)
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			b.Fatal(err)
 		}
@@ -63,7 +64,7 @@ func bigBundle(b *testing.B, n, mib int) string {
 			b.Fatal(err)
 		}
 	}
-	if _, err := reports.Finish(b.Context(), dir); err != nil {
+	if _, err := bundle.Finish(b.Context(), dir); err != nil {
 		b.Fatal(err)
 	}
 	return dir
@@ -116,7 +117,7 @@ func BenchmarkVerify(b *testing.B) {
 		}
 		peak = max(peak, c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss>>10)
 		begin = time.Now()
-		s := exec.Command("sha256sum", "--check", "--quiet", reports.SumsFile)
+		s := exec.Command("sha256sum", "--check", "--quiet", layout.SumsFile)
 		s.Dir = dir
 		if out, err := s.CombinedOutput(); err != nil {
 			b.Fatalf("%v %s", err, out)

@@ -13,8 +13,10 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/verify"
 )
 
 // amc runs the command in this process and returns what it printed and its exit code.
@@ -250,7 +252,7 @@ func TestMatrix(t *testing.T) {
 }
 
 // madeBundle is a closed bundle of a run in which everything held.
-func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
+func madeBundle(t testing.TB, change func(*bundle.Bundle)) string {
 	t.Helper()
 	env := plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
@@ -261,12 +263,12 @@ func madeBundle(t testing.TB, change func(*reports.Bundle)) string {
 		RunID: "abc", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"},
 		Environment: v1alpha2.Environment{Istio: "1.31.0", Clusters: []v1alpha2.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}},
 	}
-	b, err := reports.Open(t.TempDir(), head, p)
+	b, err := bundle.Open(t.TempDir(), head, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range p.Run {
-		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1, Claims: 1, Twins: 1}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1, Expectations: 1, Controls: 1}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}
@@ -319,9 +321,9 @@ func TestSignVerifyRender(t *testing.T) {
 	}
 	var v struct {
 		OK       bool
-		Findings []reports.Finding
+		Findings []verify.Finding
 	}
-	if err := json.Unmarshal([]byte(ok(t, "verify", dir, "-o", "json")), &v); err != nil || !v.OK || len(v.Findings) != len(reports.Rules) {
+	if err := json.Unmarshal([]byte(ok(t, "verify", dir, "-o", "json")), &v); err != nil || !v.OK || len(v.Findings) != len(verify.Rules) {
 		t.Errorf("%v %+v", err, v)
 	}
 	// Rendered again, the sums are the same and the signature stays.
@@ -331,8 +333,8 @@ func TestSignVerifyRender(t *testing.T) {
 	ok(t, "verify", dir, "--key", public)
 	// From the report alone, elsewhere.
 	to := filepath.Join(t.TempDir(), "site")
-	ok(t, "render", filepath.Join(dir, reports.ReportFile), "--to", to)
-	for _, name := range []string{reports.HTMLFile, reports.JUnitFile, reports.MarkdownFile} {
+	ok(t, "render", filepath.Join(dir, layout.ReportFile), "--to", to)
+	for _, name := range []string{layout.HTMLFile, layout.JUnitFile, layout.MarkdownFile} {
 		a, _ := os.ReadFile(filepath.Join(dir, name))
 		b, err := os.ReadFile(filepath.Join(to, name))
 		if err != nil || !bytes.Equal(a, b) {
@@ -340,7 +342,7 @@ func TestSignVerifyRender(t *testing.T) {
 		}
 	}
 	// Changed, it is neither verified nor signed nor rendered into good order.
-	if err := os.WriteFile(filepath.Join(dir, reports.HTMLFile), []byte("<h1>all well</h1>"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, layout.HTMLFile), []byte("<h1>all well</h1>"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out, code, err := amc(t, "verify", dir)
@@ -357,7 +359,7 @@ func TestSignVerifyRender(t *testing.T) {
 
 func TestRenderFinishesAKilledRun(t *testing.T) {
 	dir := madeBundle(t, nil)
-	if err := os.Remove(filepath.Join(dir, reports.SumsFile)); err != nil { // what a kill during the closing leaves
+	if err := os.Remove(filepath.Join(dir, layout.SumsFile)); err != nil { // what a kill during the closing leaves
 		t.Fatal(err)
 	}
 	ok(t, "render", dir)
@@ -366,7 +368,7 @@ func TestRenderFinishesAKilledRun(t *testing.T) {
 
 func TestDiff(t *testing.T) {
 	a := madeBundle(t, nil)
-	b := madeBundle(t, func(b *reports.Bundle) {
+	b := madeBundle(t, func(b *bundle.Bundle) {
 		if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: "seen: cluster1 40 of 40"}); err != nil {
 			t.Fatal(err)
 		}

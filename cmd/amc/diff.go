@@ -5,7 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/diff"
 )
 
 func diffCommand() *cobra.Command {
@@ -17,15 +18,15 @@ func diffCommand() *cobra.Command {
   amc diff main.yaml branch.yaml -o markdown`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			a, err := reports.ReadReport(args[0])
+			a, err := bundle.Read(args[0])
 			if err != nil {
 				return usage("%w", err)
 			}
-			b, err := reports.ReadReport(args[1])
+			b, err := bundle.Read(args[1])
 			if err != nil {
 				return usage("%w", err)
 			}
-			d := reports.Compare(a, b)
+			d := diff.Compare(a, b)
 			switch format {
 			case formatJSON:
 				err = writeJSON(c.OutOrStdout(), d)

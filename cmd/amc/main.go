@@ -13,14 +13,15 @@ import (
 
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/internal/filelock"
+	"ambient.test/conformance/reports/summary"
 )
 
 // Exit codes.
 const (
-	exitConformant    = 0
-	exitNonConformant = 1 // a promise was seen broken
-	exitUnknown       = 2 // the environment broke, nothing was learned of the mesh
-	exitUsage         = 3
+	exitConformant    = summary.ExitConformant
+	exitNonConformant = summary.ExitNonConformant
+	exitUnknown       = summary.ExitUnknown
+	exitUsage         = summary.ExitUsage
 )
 
 // exit is an error that knows its exit code.

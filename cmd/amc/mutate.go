@@ -219,7 +219,7 @@ func tell(out io.Writer, all []finding, failed error) error {
 			result += ", not mended"
 			unclear++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, summary(x.message))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, inBrief(x.message))
 	}
 	_ = w.Flush()
 	if controls := onlyControls(all); len(controls) > 0 {
@@ -254,8 +254,8 @@ func onlyControls(all []finding) []string {
 	return controls
 }
 
-// summary is a message's first line with what was seen.
-func summary(message string) string {
+// inBrief is a message's first line with what was seen.
+func inBrief(message string) string {
 	lines := strings.Split(message, "\n")
 	short := lines[0]
 	for _, l := range lines[1:] {

@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/verify"
 )
 
 func renderCommand() *cobra.Command {
@@ -13,7 +15,7 @@ func renderCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "render BUNDLE|report.yaml",
 		Short: "make JUnit, HTML and Markdown again from report.yaml",
-		Long: `Render makes ` + reports.JUnitFile + `, ` + reports.HTMLFile + ` and ` + reports.MarkdownFile + ` from report.yaml alone.
+		Long: `Render makes ` + layout.JUnitFile + `, ` + layout.HTMLFile + ` and ` + layout.MarkdownFile + ` from report.yaml alone.
 
 Without --to it does so inside the bundle and closes it again: after a run that was killed, or after a secret was taken out of the evidence. A closed bundle
 whose files were changed is refused. A signature stays only when the sums come out the same.`,
@@ -21,18 +23,18 @@ whose files were changed is refused. A signature stays only when the sums come o
   amc render report.yaml --to public/`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := reports.ReadReport(args[0])
+			r, err := bundle.Read(args[0])
 			if err != nil {
 				return usage("%w", err)
 			}
 			if to != "" {
-				if err := reports.Render(to, r); err != nil {
+				if err := bundle.Render(to, r); err != nil {
 					return unknown(err)
 				}
-				_, err := fmt.Fprintf(c.OutOrStdout(), "rendered into %s: %s, %s, %s\n", to, reports.JUnitFile, reports.HTMLFile, reports.MarkdownFile)
+				_, err := fmt.Fprintf(c.OutOrStdout(), "rendered into %s: %s, %s, %s\n", to, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile)
 				return err
 			}
-			unsigned, err := reports.Again(c.Context(), args[0])
+			unsigned, err := verify.Rerender(c.Context(), args[0])
 			if err != nil {
 				return unknown(err)
 			}

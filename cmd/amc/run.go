@@ -15,8 +15,9 @@ import (
 
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/spec"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/run"
 )
 
@@ -28,7 +29,7 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "run the specs of a profile against a fleet and write the bundle: report, JUnit, evidence",
 		Long: `Run proves what the profile promises against the fleet of a fleet file. It writes a bundle into the
-artifacts folder: ` + reports.ReportFile + `, ` + reports.JUnitFile + `, ` + reports.HTMLFile + `, and a folder of evidence for each failure. The
+artifacts folder: ` + layout.ReportFile + `, ` + layout.JUnitFile + `, ` + layout.HTMLFile + `, and a folder of evidence for each failure. The
 bundle is valid at every moment. After a run that was killed, what never ran is unknown in it, and
 ` + "`amc render`" + ` closes it.
 
@@ -96,7 +97,7 @@ func endAtOnceOnSecond(ctx context.Context, out io.Writer) (context.Context, fun
 // whole could not go on.
 func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broken error) error {
 	fmt.Fprintln(out)
-	if err := reports.Table(out, r); err != nil {
+	if err := summary.Table(out, r); err != nil {
 		return unknown(err)
 	}
 	left := 0
@@ -110,11 +111,11 @@ func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broke
 		fmt.Fprintf(out, "stand-in for %s: %s\n", s.Name, s.What)
 	}
 	fmt.Fprintf(out, "\nbundle: %s\n", bundle)
-	code := reports.ExitCode(r)
+	code := summary.ExitCode(r)
 	switch {
 	case code == exitNonConformant:
 		return exit{code, fmt.Errorf("%d promises were seen broken: see above, and the evidence in %s",
-			r.Summary.NonConformant, filepath.Join(bundle, reports.EvidenceDir))}
+			r.Summary.NonConformant, filepath.Join(bundle, layout.EvidenceDir))}
 	case broken != nil:
 		return unknown(broken)
 	case code != 0:

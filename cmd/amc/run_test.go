@@ -13,8 +13,10 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/verify"
 )
 
 // goneFleet is a fleet file of two clusters of which none answers: their port was closed.
@@ -51,7 +53,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "cluster1: ") || !strings.Contains(err.Error(), "kubectl --kubeconfig") {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)
 	}
-	r, err := reports.ReadReport(dir)
+	r, err := bundle.Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 	if !strings.Contains(out, "the run could not go on") || !strings.Contains(out, "Service scope") {
 		t.Errorf("no last table:\n%s", out)
 	}
-	v, err := reports.Verify(t.Context(), dir, reports.VerifyOptions{})
+	v, err := verify.Bundle(t.Context(), dir, verify.Options{})
 	if err != nil || !v.OK() {
 		t.Errorf("the bundle does not verify: %v %+v", err, v)
 	}
@@ -73,7 +75,7 @@ func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 func TestRunRefusesBeforeItWrites(t *testing.T) {
 	fleet := goneFleet(t)
 	foreign := t.TempDir()
-	if err := os.WriteFile(filepath.Join(foreign, reports.ReportFile), []byte("mine: true\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(foreign, layout.ReportFile), []byte("mine: true\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {

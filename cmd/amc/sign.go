@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/verify"
 )
 
 func signCommand() *cobra.Command {
@@ -14,7 +15,7 @@ func signCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "sign BUNDLE --key KEY",
 		Short: "vouch for a closed bundle: an in-toto test-result attestation in a DSSE envelope",
-		Long: `Sign writes ` + reports.SignatureFile + ` into the bundle. A bundle that breaks a rule for every bundle is not signed.
+		Long: `Sign writes ` + layout.SignatureFile + ` into the bundle. A bundle that breaks a rule for every bundle is not signed.
 
 The signature says who vouches for the bundle; it does not show that the run happened.`,
 		Example: `  openssl genpkey -algorithm ed25519 -out vendor.key && chmod 600 vendor.key
@@ -26,14 +27,14 @@ The signature says who vouches for the bundle; it does not show that the run hap
 			if key == "" {
 				return usage("sign needs --key with the PEM file of a private key: `openssl genpkey -algorithm ed25519 -out KEY` makes one")
 			}
-			k, err := reports.PrivateKey(key)
+			k, err := verify.PrivateKey(key)
 			if err != nil {
 				return usage("%w", err)
 			}
-			if err := reports.Sign(c.Context(), args[0], k); err != nil {
+			if err := verify.Sign(c.Context(), args[0], k); err != nil {
 				return exit{exitNonConformant, err}
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "signed: %s\n", filepath.Join(args[0], reports.SignatureFile))
+			_, err = fmt.Fprintf(c.OutOrStdout(), "signed: %s\n", filepath.Join(args[0], layout.SignatureFile))
 			return err
 		},
 	}

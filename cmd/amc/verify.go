@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ambient.test/conformance/reports"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/verify"
 )
 
 func verifyCommand() *cobra.Command {
@@ -37,18 +37,18 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 			if rules {
 				return writeRules(out, format)
 			}
-			o := reports.VerifyOptions{MaxAge: time.Duration(days) * 24 * time.Hour}
+			o := verify.Options{MaxAge: time.Duration(days) * 24 * time.Hour}
 			if days == 0 {
 				return usage("--max-age 0 allows no report at all: give days, or -1 for any age")
 			}
 			if key != "" {
-				k, err := reports.PublicKey(key)
+				k, err := verify.PublicKey(key)
 				if err != nil {
 					return usage("%w", err)
 				}
 				o.Key = k
 			}
-			v, err := reports.Verify(c.Context(), args[0], o)
+			v, err := verify.Bundle(c.Context(), args[0], o)
 			if err != nil {
 				return usage("%w", err)
 			}
@@ -57,7 +57,7 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 			}
 			broken := 0
 			for _, f := range v.Findings {
-				if f.Status == reports.Broken {
+				if f.Status == verify.Broken {
 					broken++
 				}
 			}
@@ -75,7 +75,7 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 		},
 	}
 	c.Flags().StringVar(&key, "key", "", "PEM file with the public key (ed25519 or ECDSA P-256) that must have signed the bundle")
-	c.Flags().IntVar(&days, "max-age", int(reports.DefaultMaxAge.Hours()/24), "how many days old the report may be; -1 for any age")
+	c.Flags().IntVar(&days, "max-age", int(verify.DefaultMaxAge.Hours()/24), "how many days old the report may be; -1 for any age")
 	c.Flags().BoolVar(&certified, "certified", false, "ask also that the run was in mode certified and a success")
 	c.Flags().BoolVar(&rules, "rules", false, "print the table of rules and check nothing")
 	outputFlag(c, &format, formatTable, formatJSON)
@@ -85,34 +85,34 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 func writeRules(out io.Writer, format string) error {
 	if format == formatJSON {
 		type rule struct {
-			ID   string        `json:"id"`
-			For  reports.Scope `json:"askedOf"`
-			Says string        `json:"says"`
+			ID   string       `json:"id"`
+			For  verify.Scope `json:"askedOf"`
+			Says string       `json:"says"`
 		}
 		var all []rule
-		for _, r := range reports.Rules {
+		for _, r := range verify.Rules {
 			all = append(all, rule{r.ID, r.For, r.Says})
 		}
 		return writeJSON(out, all)
 	}
 	rows := [][]string{{"RULE", "ASKED OF", "WHAT MUST HOLD"}}
-	for _, r := range reports.Rules {
+	for _, r := range verify.Rules {
 		rows = append(rows, []string{r.ID, string(r.For), r.Says})
 	}
 	return table(out, rows)
 }
 
-func writeVerification(out io.Writer, v *reports.Verification, format string) error {
+func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	if format == formatJSON {
 		return writeJSON(out, struct {
 			OK bool `json:"ok"`
-			*reports.Verification
+			*verify.Result
 		}{v.OK(), v})
 	}
 	rows := [][]string{{"RULE", "FOUND", "WHAT MUST HOLD, OR WHY NOT"}}
 	for _, f := range v.Findings {
 		says := f.Says
-		if f.Status != reports.Holds {
+		if f.Status != verify.Holds {
 			says = f.Message
 		}
 		rows = append(rows, []string{f.Rule, string(f.Status), says})

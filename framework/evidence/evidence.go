@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/internal/redact"
 )
 
 // Patience is how long saving the evidence of one spec may take.
@@ -145,7 +145,7 @@ type sink struct {
 }
 
 func (s *sink) put(file string, data []byte) {
-	data = bound(reports.Redact(data), min(maxFile, max(maxCase-s.used, 1<<10)), strings.HasSuffix(file, ".log"))
+	data = bound(redact.Bytes(data), min(maxFile, max(maxCase-s.used, 1<<10)), strings.HasSuffix(file, ".log"))
 	s.used += len(data)
 	name := filepath.Join(s.dir, filepath.FromSlash(file))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -14,10 +14,13 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"ambient.test/conformance/reports/api"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // FleetVersion is the newest fleet file version this code reads and writes.
-const FleetVersion = "amc.ambient.test/v1alpha1"
+const FleetVersion = api.Group + "/v1alpha1"
 
 // Providers of clusters.
 const (
@@ -46,7 +49,7 @@ type Fleet struct {
 	// CADir holds the root and intermediate CAs of a mesh that we made (files are 0600); empty when the CA is not ours.
 	CADir string `json:"caDir,omitempty"`
 	// Isolation is the result of the isolation proof; nil until it ran.
-	Isolation *Isolation `json:"isolation,omitempty"`
+	Isolation *v1alpha2.Isolation `json:"isolation,omitempty"`
 
 	// MeshAdmin is set when the owner of clusters that are not ours lets specs change istio-system (they put back what they change).
 	MeshAdmin bool `json:"meshAdmin,omitempty"`
@@ -111,24 +114,6 @@ type KindCluster struct {
 	Nodes       []string `json:"nodes"`       // container names
 	TransitIP   string   `json:"transitIP"`
 	GatewayPool string   `json:"gatewayPool"` // first-last, for MetalLB
-}
-
-// Isolation is the result of the isolation proof (design section 3): nothing answers across networks but through gateways.
-type Isolation struct {
-	Proven bool             `json:"proven"`
-	At     time.Time        `json:"at"`
-	Probes []IsolationProbe `json:"probes"`
-	// Rejected counts, per cluster, the packets of pods that the node's firewall refused to let out of the fleet.
-	Rejected map[string]int64 `json:"rejected,omitempty"`
-}
-
-// IsolationProbe is one attempt to reach an address across networks, or its control inside the cluster.
-type IsolationProbe struct {
-	From, To, Address string
-	Control           bool   // true: must be reached
-	Reached           bool   // what happened
-	Answered          string `json:",omitempty"` // identity of what answered
-	OK                bool
 }
 
 // Errors of Load that a caller can tell apart.

@@ -14,7 +14,7 @@ import (
 	"github.com/rhysd/actionlint"
 	"go.yaml.in/yaml/v3"
 
-	"ambient.test/conformance/reports"
+	"ambient.test/conformance/reports/layout"
 )
 
 const root = "../.."
@@ -126,7 +126,7 @@ func TestAction(t *testing.T) {
 
 // What is uploaded is the bundle and nothing else: the folder it lies in also holds the fleet's credentials.
 func TestUploads(t *testing.T) {
-	want := []string{reports.ReportFile, reports.JUnitFile, reports.HTMLFile, reports.MarkdownFile, reports.GinkgoFile, reports.PreflightFile, reports.EvidenceDir, reports.SumsFile}
+	want := []string{layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.GinkgoFile, layout.PreflightFile, layout.EvidenceDir, layout.SumsFile}
 	slices.Sort(want)
 	files, _ := filepath.Glob(root + "/.github/workflows/*.yaml")
 	uploads := 0

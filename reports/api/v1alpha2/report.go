@@ -1,71 +1,77 @@
-// Package v1alpha2 holds the types of the conformance report, an API with a version: report.yaml in a bundle is one [ConformanceReport].
+// Package v1alpha2 holds the types of the conformance report. It is a versioned API: report.yaml of a
+// bundle is one [ConformanceReport].
 //
-// Fields are written in the order of the structs, lists in a stated order, so that the same report is the same bytes.
+// Fields are written in the order of the structs and lists in a stated order. The same report is
+// always the same bytes.
 package v1alpha2
 
-import "time"
+import (
+	"time"
 
-// APIVersion and Kind head every report of this version.
+	"ambient.test/conformance/reports/api"
+)
+
+// APIVersion and Kind are in the first lines of every report of this version.
 const (
-	APIVersion = "amc.ambient.test/v1alpha2"
+	APIVersion = api.Group + "/v1alpha2"
 	Kind       = "ConformanceReport"
 )
 
 // ConformanceReport is what one run found.
 type ConformanceReport struct {
-	// APIVersion is amc.ambient.test/v1alpha2.
-	APIVersion string `json:"apiVersion" jsonschema:"enum=amc.ambient.test/v1alpha2"`
+	// APIVersion is the API group of the suite and the version of these types.
+	APIVersion string `json:"apiVersion"`
 	// Kind is ConformanceReport.
 	Kind string `json:"kind" jsonschema:"enum=ConformanceReport"`
-	// Result sums the verdicts up.
+	// Result is the result of the run as a whole.
 	Result Result `json:"result"`
-	// Finished is false while the run goes on, and stays false when it was killed.
+	// Finished is false while the run goes on. It stays false when the run is killed.
 	Finished bool `json:"finished"`
-	// Date is when the run began, in UTC, to the second.
+	// Date is the start of the run, in UTC, to the second.
 	Date time.Time `json:"date"`
-	// RunID is part of the name of everything the run created.
+	// RunID is part of the name of everything that the run created.
 	RunID string `json:"runID"`
 	// Suite is the suite that ran.
 	Suite Suite `json:"suite"`
-	// Catalog is the catalog the run was planned from.
+	// Catalog is the catalog that the run was planned from.
 	Catalog Catalog `json:"catalog"`
-	// Mode is the rules the run kept.
+	// Mode is the set of rules that the run kept.
 	Mode Mode `json:"mode"`
 	// Profile is the selection of behaviors: smoke, core, extended, limits or all.
 	Profile string `json:"profile"`
-	// Filters are the user's wishes; both lists are empty in a certified run.
+	// Filters are the ids that the user chose or took out; both lists are empty in a certified run.
 	Filters Filters `json:"filters"`
-	// Implementation is whose mesh was tested; required of a certified run.
+	// Implementation names whose mesh was tested; a certified run requires it.
 	Implementation Implementation `json:"implementation"`
 	// Environment is what was tested.
 	Environment Environment `json:"environment"`
 	// Preflight holds the checks that ran before anything was created, in their order.
 	Preflight []Check `json:"preflight,omitempty"`
-	// Isolation is the proof that networks are apart; absent when it did not run.
+	// Isolation is the proof that the networks are isolated; absent when it did not run.
 	Isolation *Isolation `json:"isolation,omitempty"`
 	// Timeouts are the limits in force, by name.
 	Timeouts []Timeout `json:"timeouts,omitempty"`
-	// Seed is the seed of the specs' order.
+	// Seed is the seed that ordered the specs.
 	Seed int64 `json:"seed"`
-	// WallSeconds is the time from the run's begin to its end.
+	// WallSeconds is the time from the start of the run to its end.
 	WallSeconds float64 `json:"wallSeconds"`
-	// Phases are the run's parts and how long they took, in their order.
+	// Phases are the parts of the run and how long they took, in their order.
 	Phases []Phase `json:"phases,omitempty"`
-	// Failure says why the run as a whole could not go on, such as a failed set-up; empty otherwise.
+	// Failure says why the run as a whole could not go on, for example because a set-up failed; empty otherwise.
 	Failure string `json:"failure,omitempty"`
-	// Behaviors has an entry for every planned behavior, run or skipped, once each, in the catalog's order.
+	// Behaviors has one entry for every planned behavior, run or skipped, in the order of the catalog.
 	Behaviors []BehaviorResult `json:"behaviors"`
-	// NotAutomated are the ids of the catalog's behaviors that have no spec. With Behaviors they are the whole catalog.
+	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are the whole catalog.
 	NotAutomated []string `json:"notAutomated,omitempty"`
-	// Summary counts Behaviors by verdict; Levels and Chapters do so apart.
+	// Summary counts Behaviors by verdict.
 	Summary Counts `json:"summary"`
 	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are left out.
 	Levels []Group `json:"levels,omitempty"`
-	// Chapters counts by chapter, in the catalog's order; chapters without behaviors are left out.
+	// Chapters counts by chapter, in the order of the catalog; chapters without behaviors are left out.
 	Chapters []Group `json:"chapters,omitempty"`
-	// Features are the claimed optional capabilities, by name, with the behaviors that show them.
+	// Features are the claimed optional capabilities, sorted by name, with the behaviors that show them.
 	Features []Feature `json:"features,omitempty"`
-	// Convergence says how long the mesh took to follow changes; absent when nothing was measured.
+	// Convergence says how long the mesh took to apply changes; absent when nothing was measured.
 	Convergence *Convergence `json:"convergence,omitempty"`
 	// Traffic is who answered whom, sorted by From, Scope, Service.
 	Traffic []Traffic `json:"traffic,omitempty"`
@@ -73,13 +79,15 @@ type ConformanceReport struct {
 	Leaks *Leaks `json:"leaks,omitempty"`
 }
 
-// Result is the sum of a report.
+// Result is the result of a run as a whole.
 type Result string
 
 const (
-	// Success: every behavior that ran is conformant, at least one ran, none is unknown, and the user took no core behavior out.
+	// Success: at least one behavior ran, all that ran are conformant, and the user took no core
+	// behavior out.
 	Success Result = "success"
-	// Partial: nothing was seen violated, but something is unknown or was taken out by the user, or nothing ran.
+	// Partial: nothing is non-conformant, but something is unknown, the user took a core behavior out,
+	// or nothing ran.
 	Partial Result = "partial"
 	// Failure: at least one behavior is non-conformant.
 	Failure Result = "failure"
@@ -89,18 +97,19 @@ const (
 type Mode string
 
 const (
-	ModeSmoke       Mode = "smoke"       // quick look; proves little
+	ModeSmoke       Mode = "smoke"       // a quick check; proves little
 	ModeConformance Mode = "conformance" // the chosen profile
-	ModeCertified   Mode = "certified"   // no focus, no skip by the user, no retries, no stand-in, clean leak check, complete metadata
+	// ModeCertified allows no filters, no retries, no stand-ins and no leaks, and requires metadata.
+	ModeCertified Mode = "certified"
 )
 
-// Verdict is what a run found of one behavior.
+// Verdict is what a run found out about one behavior.
 type Verdict string
 
 const (
 	Conformant    Verdict = "conformant"     // seen to hold
 	NonConformant Verdict = "non-conformant" // seen to be violated
-	Unknown       Verdict = "unknown"        // the world broke, not the mesh; or it was planned and never ran
+	Unknown       Verdict = "unknown"        // the environment broke, a control failed, or it never ran
 	Skipped       Verdict = "skipped"        // planned not to run; see Skip
 )
 
@@ -111,7 +120,7 @@ var Verdicts = []Verdict{Conformant, NonConformant, Unknown, Skipped}
 type Suite struct {
 	Version string `json:"version"`          // released version, or devel
 	Commit  string `json:"commit,omitempty"` // of the source tree
-	Dirty   bool   `json:"dirty,omitempty"`  // the tree had changes that are not in the commit
+	Dirty   bool   `json:"dirty,omitempty"`  // the tree had uncommitted changes
 }
 
 // Catalog identifies a catalog.
@@ -120,13 +129,13 @@ type Catalog struct {
 	Behaviors int    `json:"behaviors"` // how many it holds
 }
 
-// Filters are patterns of ids that the user asked for or took out.
+// Filters are the patterns of ids that the user chose or took out.
 type Filters struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
 }
 
-// Implementation says whose mesh was tested, in the words of who tested it.
+// Implementation names whose mesh was tested, as the tester wrote it.
 type Implementation struct {
 	Organization string   `json:"organization,omitempty"`
 	Project      string   `json:"project,omitempty"`
@@ -137,19 +146,18 @@ type Implementation struct {
 
 // Environment is what was tested.
 type Environment struct {
-	Provider    string       `json:"provider,omitempty"` // who made the clusters: kind or existing
+	Provider    string       `json:"provider,omitempty"` // of the clusters: kind or existing
 	Kubernetes  string       `json:"kubernetes,omitempty"`
 	Istio       string       `json:"istio,omitempty"`
 	GatewayAPI  string       `json:"gatewayAPI,omitempty"` // version and channel of its CRDs
-	CNI         string       `json:"cni,omitempty"`
 	Kernel      string       `json:"kernel,omitempty"`
 	Arch        string       `json:"arch,omitempty"`
 	Clusters    []Cluster    `json:"clusters,omitempty"`
 	Images      []Image      `json:"images,omitempty"`      // by name
-	IstiodFlags []Flag       `json:"istiodFlags,omitempty"` // by name; environment of istiod and what it enables
+	IstiodFlags []Flag       `json:"istiodFlags,omitempty"` // by name; environment variables of istiod
 	StandIns    []StandIn    `json:"standIns,omitempty"`    // by name; empty when only real components ran
 	Host        *Host        `json:"host,omitempty"`
-	Facts       []NamedValue `json:"facts,omitempty"` // anything else worth keeping, by name
+	Facts       []NamedValue `json:"facts,omitempty"` // other facts about the clusters, by name
 }
 
 // Cluster is one cluster of the fleet.
@@ -166,7 +174,7 @@ type Cluster struct {
 	Gateways    []string `json:"gateways,omitempty"` // addresses of its east-west gateway
 }
 
-// Image is one container image and what ran of it.
+// Image is one container image that ran.
 type Image struct {
 	Name   string `json:"name"`
 	Ref    string `json:"ref,omitempty"`
@@ -174,7 +182,7 @@ type Image struct {
 	Source string `json:"source,omitempty"` // pulled, built or override
 }
 
-// Flag is one setting of istiod; clusters that differ have an entry each.
+// Flag is one setting of istiod. A setting on which clusters differ has an entry for each.
 type Flag struct {
 	Name    string `json:"name"`
 	Value   string `json:"value"`
@@ -183,53 +191,66 @@ type Flag struct {
 
 // StandIn is something that ran in place of an Istio component.
 type StandIn struct {
-	Name string `json:"name"` // of the image it stands in for: ztunnel, proxyv2
-	What string `json:"what"` // in one sentence
+	Name string `json:"name"` // of the image that it replaces: ztunnel, proxyv2
+	What string `json:"what"` // what it is, in one sentence
 }
 
-// Host is the machine the run was driven from.
+// Host is the machine that ran the suite.
 type Host struct {
 	CPUs     int    `json:"cpus,omitempty"`
 	MemoryMB int64  `json:"memoryMB,omitempty"`
 	Engine   string `json:"engine,omitempty"` // container engine and version
 }
 
-// NamedValue is a fact.
+// NamedValue is a fact and its name.
 type NamedValue struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-// Check is one check of the preflight.
+// CheckStatus is the result of a check.
+type CheckStatus string
+
+// The statuses of a check. Only [CheckFail] keeps a run from going on.
+const (
+	CheckOK    CheckStatus = "ok"
+	CheckFixed CheckStatus = "fixed" // it was wrong and has been corrected
+	CheckWarn  CheckStatus = "warn"  // it may become a problem, or cannot be determined from here
+	CheckFail  CheckStatus = "fail"
+)
+
+// Check is one check of the machine, the clusters or the mesh before anything is created.
 type Check struct {
-	Name   string `json:"name"`
-	Status string `json:"status" jsonschema:"enum=ok,enum=fixed,enum=warn,enum=fail"`
-	Detail string `json:"detail,omitempty"`
-	Fix    string `json:"fix,omitempty"`
+	Name   string      `json:"name"`
+	Status CheckStatus `json:"status" jsonschema:"enum=ok,enum=fixed,enum=warn,enum=fail"`
+	Detail string      `json:"detail,omitempty"` // what was found, in one sentence
+	Fix    string      `json:"fix,omitempty"`    // the command or step that helps; empty when ok
 }
 
-// Isolation is the proof that nothing crosses networks but through gateways.
+// Isolation is the proof that clusters reach one another through gateways only.
 type Isolation struct {
 	Proven bool             `json:"proven"`
 	At     time.Time        `json:"at"`
 	Probes []IsolationProbe `json:"probes,omitempty"`
-	// Rejected counts, by cluster, the packets of pods that the nodes refused to let out of the fleet.
-	Rejected []Rejected `json:"rejected,omitempty"`
+	// FirewallDrops counts, by cluster, the packets by which pods tried to leave the fleet and which
+	// the firewalls of the nodes dropped.
+	FirewallDrops []FirewallDrops `json:"firewallDrops,omitempty"`
 }
 
-// IsolationProbe is one attempt to reach an address across networks, or its control inside the cluster.
+// IsolationProbe is one attempt to reach an address in another network, or its control inside the
+// cluster.
 type IsolationProbe struct {
 	From     string `json:"from"`
 	To       string `json:"to"`
 	Address  string `json:"address"`
-	Control  bool   `json:"control,omitempty"` // true: it must be reached
+	Control  bool   `json:"control,omitempty"` // the address must be reached
 	Reached  bool   `json:"reached"`
 	Answered string `json:"answered,omitempty"` // identity of what answered
 	OK       bool   `json:"ok"`
 }
 
-// Rejected is a cluster's count of packets that tried to leave the fleet.
-type Rejected struct {
+// FirewallDrops is how many packets the firewalls of one cluster's nodes dropped since they booted.
+type FirewallDrops struct {
 	Cluster string `json:"cluster"`
 	Packets int64  `json:"packets"`
 }
@@ -246,31 +267,32 @@ type Phase struct {
 	Seconds float64 `json:"seconds"`
 }
 
-// BehaviorResult is what the run found of one behavior.
+// BehaviorResult is what the run found out about one behavior.
 type BehaviorResult struct {
 	ID      string  `json:"id"`
 	Chapter string  `json:"chapter,omitempty"` // prefix of the id, filled in by the bundle
 	Level   string  `json:"level" jsonschema:"enum=core,enum=extended,enum=limitation"`
-	Promise string  `json:"promise,omitempty"` // as the catalog had it, filled in by the bundle
+	Promise string  `json:"promise,omitempty"` // as in the catalog, filled in by the bundle
 	Verdict Verdict `json:"verdict" jsonschema:"enum=conformant,enum=non-conformant,enum=unknown,enum=skipped"`
 	// Skip says why; present exactly when the verdict is skipped.
 	Skip *Skip `json:"skip,omitempty"`
-	// Outcome is, for a limitation, the name of what happened.
+	// Outcome is the name of what happened; limitations have one.
 	Outcome string `json:"outcome,omitempty"`
-	// Attempts counts how often the spec ran; 0 when it did not, at most 1 in a certified run.
+	// Attempts counts how often the spec ran: 0 when it did not, at most 1 in a certified run.
 	Attempts int `json:"attempts,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Claims counts what the spec claimed and saw, Twins their opposites and controls; a conformant behavior has at least one of each.
-	Claims int `json:"claims,omitempty"`
-	Twins  int `json:"twins,omitempty"`
-	// ConvergeSeconds are the times from a change to the first call that showed it, in the order they were measured.
+	// Expectations counts what the spec expected of the mesh and saw. A conformant behavior has at least one.
+	Expectations int `json:"expectations,omitempty"`
+	// Controls counts the checks that would have failed if an expectation could not. A conformant behavior has at least one.
+	Controls int `json:"controls,omitempty"`
+	// ConvergeSeconds are the times from a change to the first call that showed it, in the order of measurement.
 	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string `json:"observations,omitempty"`
-	// Message says, when the behavior is not conformant, who called whom, what was expected and what was seen.
+	// Message says who called whom, what was expected and what was seen; empty when the behavior is conformant.
 	Message string `json:"message,omitempty"`
-	// Evidence are files of the bundle, by path, sorted.
+	// Evidence are the paths of files in the bundle, sorted.
 	Evidence []string `json:"evidence,omitempty"`
 }
 
@@ -319,9 +341,9 @@ type Group struct {
 // Feature is a claimed optional capability.
 type Feature struct {
 	Name string `json:"name"`
-	// Behaviors are the ids that show it and ran; a claim with none, or with one that is not conformant, does not stand.
+	// Behaviors are the ids of the behaviors that show it and ran.
 	Behaviors []string `json:"behaviors,omitempty"`
-	// Supported is true when at least one ran and all that ran are conformant.
+	// Supported is true when at least one behavior ran and all that ran are conformant.
 	Supported bool `json:"supported"`
 }
 
@@ -334,13 +356,14 @@ type Convergence struct {
 	Max     float64 `json:"max"`
 }
 
-// Traffic is one cell of the traffic matrix: calls from a cluster to services of a scope, and who answered.
+// Traffic is one cell of the traffic table: calls from a cluster to services of a scope, and which
+// clusters answered.
 type Traffic struct {
 	From     string     `json:"from"`              // cluster of the client
 	Scope    string     `json:"scope"`             // local or global
-	Service  string     `json:"service,omitempty"` // kind of service, such as echo or echo behind a waypoint
+	Service  string     `json:"service,omitempty"` // kind of service: echo, echo behind a waypoint
 	Answered []Answered `json:"answered"`          // by cluster
-	Failed   int        `json:"failed,omitempty"`  // calls that nobody answered, as the spec expected of them
+	Failed   int        `json:"failed,omitempty"`  // calls that no server answered, as the spec expected
 }
 
 // Answered counts the calls a cluster answered.

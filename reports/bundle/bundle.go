@@ -1,0 +1,237 @@
+// Package bundle writes and reads bundles. A bundle is the directory that holds what a run found: it is
+// valid at every moment of the run and closed on any exit.
+//
+// The package never talks to a cluster. All files but the evidence are rendered from report.yaml and
+// can be rendered again.
+package bundle
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/internal/redact"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
+)
+
+// Bundle is a bundle that is being written. Its methods may be called from several goroutines.
+//
+// After every change report.yaml and junit.xml are whole and valid on disk. A run that is killed leaves
+// a report in which everything that never ran is unknown.
+type Bundle struct {
+	mu     sync.Mutex
+	dir    string
+	begin  time.Time
+	report *v1alpha2.ConformanceReport
+	index  map[string]int
+	closed bool
+}
+
+// Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites what
+// follows from the plan in head: catalog, profile, filters, features and behaviors.
+func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
+	if err := removeOld(dir); err != nil {
+		return nil, err
+	}
+	b := &Bundle{dir: dir, begin: time.Now(), index: map[string]int{}}
+	r := &head
+	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false
+	if r.Date.IsZero() {
+		r.Date = b.begin
+	}
+	r.Date = r.Date.UTC().Truncate(time.Second)
+	r.Catalog = v1alpha2.Catalog{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
+	r.Profile = string(p.Profile)
+	r.Filters = v1alpha2.Filters{Include: p.Filters.Include, Exclude: p.Filters.Exclude}
+	r.Behaviors, r.NotAutomated, r.Features = []v1alpha2.BehaviorResult{}, nil, nil
+	for _, e := range p.Run {
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Unknown, Message: summary.NeverRan})
+	}
+	for _, e := range p.Skip {
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}})
+	}
+	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
+	for i := range r.Behaviors {
+		fillFromCatalog(&r.Behaviors[i])
+		b.index[r.Behaviors[i].ID] = i
+	}
+	for _, e := range p.NotAutomated {
+		r.NotAutomated = append(r.NotAutomated, e.Behavior.ID)
+	}
+	for f, ids := range p.Claims() {
+		r.Features = append(r.Features, v1alpha2.Feature{Name: string(f), Behaviors: ids})
+	}
+	slices.SortFunc(r.Features, func(a, b v1alpha2.Feature) int { return strings.Compare(a.Name, b.Name) })
+	b.report = r
+	return b, b.save()
+}
+
+// fillFromCatalog sets chapter, level and promise.
+func fillFromCatalog(x *v1alpha2.BehaviorResult) {
+	if k := behaviors.ByID(x.ID); k != nil {
+		x.Chapter, x.Level, x.Promise = k.Chapter().Prefix, string(k.Level), k.Promise
+	} else {
+		x.Chapter, _, _ = strings.Cut(x.ID, "-")
+	}
+}
+
+// removeOld removes an older bundle. It refuses a directory that holds files of these names but no report.
+func removeOld(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("the bundle's directory cannot be created: %w", err)
+	}
+	var there []string
+	for _, n := range append(slices.Clone(layout.Files), layout.EvidenceDir, layout.SumsFile, layout.SignatureFile) {
+		if _, err := os.Lstat(filepath.Join(dir, n)); err == nil {
+			there = append(there, n)
+		}
+	}
+	if len(there) == 0 {
+		return nil
+	}
+	if !isReport(filepath.Join(dir, layout.ReportFile)) {
+		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory", dir, strings.Join(there, ", "))
+	}
+	// The report is removed last. Until then the directory is recognized as a bundle.
+	slices.Reverse(there)
+	for _, n := range there {
+		if err := os.RemoveAll(filepath.Join(dir, n)); err != nil {
+			return fmt.Errorf("the bundle of an earlier run cannot be removed: %w", err)
+		}
+	}
+	return nil
+}
+
+// isReport reports whether a file begins like a report of any version.
+func isReport(name string) bool {
+	f, err := os.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head, err := bufio.NewReader(io.LimitReader(f, 200)).ReadString(0)
+	return (err == nil || errors.Is(err, io.EOF)) && strings.Contains(head, "apiVersion: "+api.Group+"/") && strings.Contains(head, "kind: "+v1alpha2.Kind)
+}
+
+// Dir is the bundle's directory.
+func (b *Bundle) Dir() string { return b.dir }
+
+// Record stores the result of one behavior. The last record of an id counts. Attempts add up unless the
+// record says how many there were.
+func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i, ok := b.index[x.ID]
+	switch {
+	case !ok:
+		return fmt.Errorf("%s was not planned and cannot be recorded", x.ID)
+	case b.closed:
+		return fmt.Errorf("%s cannot be recorded: the bundle is closed", x.ID)
+	case !slices.Contains(v1alpha2.Verdicts, x.Verdict):
+		return fmt.Errorf("%s: %q is not a verdict", x.ID, x.Verdict)
+	case (x.Verdict == v1alpha2.Skipped) != (x.Skip != nil):
+		return fmt.Errorf("%s: exactly the verdict skipped has a class and a reason", x.ID)
+	case x.Skip != nil && (!slices.Contains(plan.Classes, plan.Class(x.Skip.Class)) || x.Skip.Reason == ""):
+		return fmt.Errorf("%s: a skip needs one of the classes %v and a reason, not %q %q", x.ID, plan.Classes, x.Skip.Class, x.Skip.Reason)
+	}
+	if k := behaviors.ByID(x.ID); x.Verdict == v1alpha2.Conformant && (x.Outcome != "" || k.Outcomes != nil) {
+		if _, acceptable, known := k.Outcome(x.Outcome); !known || !acceptable {
+			return fmt.Errorf("%s: it cannot be conformant with the outcome %q, which is not acceptable", x.ID, x.Outcome)
+		}
+	}
+	if x.Attempts == 0 && x.Verdict != v1alpha2.Skipped {
+		x.Attempts = b.report.Behaviors[i].Attempts + 1
+	}
+	fillFromCatalog(&x)
+	x.Message, x.Outcome = clean(x.Message), clean(x.Outcome)
+	for j := range x.Observations {
+		x.Observations[j] = clean(x.Observations[j])
+	}
+	x.Seconds = milli(x.Seconds)
+	for j := range x.ConvergeSeconds {
+		x.ConvergeSeconds[j] = milli(x.ConvergeSeconds[j])
+	}
+	x.Evidence = nil // listed from the directory when the bundle is closed
+	b.report.Behaviors[i] = x
+	return b.save()
+}
+
+const maxText = 16 << 10
+
+// clean redacts text from outside the suite, makes it valid UTF-8 and bounds its length.
+func clean(s string) string {
+	s = strings.TrimSpace(strings.ToValidUTF8(string(redact.Bytes([]byte(s))), "\ufffd"))
+	s = strings.ReplaceAll(s, "\x00", "\ufffd")
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "\n… cut; the whole text is in the evidence"
+	}
+	return s
+}
+
+func milli(seconds float64) float64 {
+	if math.IsNaN(seconds) || math.IsInf(seconds, 0) {
+		return 0
+	}
+	return math.Round(seconds*1000) / 1000
+}
+
+// Update changes the other fields of the report. It keeps the recorded behaviors and recomputes what
+// follows from them.
+func (b *Bundle) Update(change func(*v1alpha2.ConformanceReport)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return errors.New("the report cannot be changed: the bundle is closed")
+	}
+	results := b.report.Behaviors
+	change(b.report)
+	b.report.Behaviors = results
+	return b.save()
+}
+
+// Report is a copy of the current report. Its lists must not be changed.
+func (b *Bundle) Report() v1alpha2.ConformanceReport {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := *b.report
+	r.Behaviors = slices.Clone(r.Behaviors)
+	return r
+}
+
+// EvidenceDir creates and returns the folder for the evidence of one behavior.
+func (b *Bundle) EvidenceDir(id string) (string, error) {
+	if behaviors.ByID(id) == nil {
+		return "", fmt.Errorf("evidence of %q: there is no behavior with this id", id)
+	}
+	dir := filepath.Join(b.dir, layout.EvidenceDir, id)
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// Attach writes ginkgo.json or preflight.json.
+func (b *Bundle) Attach(name string, data []byte) error {
+	if name != layout.GinkgoFile && name != layout.PreflightFile {
+		return fmt.Errorf("%q cannot be attached: attach %s or %s, or write it into the evidence of a behavior",
+			name, layout.GinkgoFile, layout.PreflightFile)
+	}
+	return WriteFile(b.dir, name, data)
+}
+
+// save writes report.yaml and junit.xml. The caller holds the lock.
+func (b *Bundle) save() error {
+	b.report.WallSeconds = milli(time.Since(b.begin).Seconds())
+	summary.Fill(b.report)
+	return writeReport(b.dir, b.report)
+}

@@ -1,0 +1,333 @@
+package bundle_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/internal/redact"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/internal/example"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
+)
+
+func TestKilledRunLeavesUnknowns(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{Exclude: []string{"GW"}})
+	b := example.Open(t, p)
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Conformant, Seconds: 2, Expectations: 1, Controls: 1}); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is closed: this is what a SIGKILL leaves.
+	r := example.Read(t, b.Dir())
+	if r.Finished || r.Summary.Conformant != 1 || r.Summary.Unknown != len(p.Run)-1 || r.Summary.Skipped != len(p.Skip) {
+		t.Fatalf("finished %v, %+v for %d to run and %d skipped", r.Finished, r.Summary, len(p.Run), len(p.Skip))
+	}
+	for _, x := range r.Behaviors {
+		if x.Verdict == v1alpha2.Unknown && x.Message != summary.NeverRan {
+			t.Errorf("%s is unknown without saying why: %q", x.ID, x.Message)
+		}
+	}
+	if r.Result != v1alpha2.Partial || summary.ExitCode(r) != summary.ExitUnknown {
+		t.Errorf("result %s, exit code %d", r.Result, summary.ExitCode(r))
+	}
+	if _, err := os.Stat(filepath.Join(b.Dir(), layout.JUnitFile)); err != nil {
+		t.Error(err)
+	}
+	// Finishing it afterwards closes the bundle but does not pretend that the run was finished.
+	r, err := bundle.Finish(context.Background(), b.Dir())
+	if err != nil || r.Finished {
+		t.Fatalf("finished %v, %v", r.Finished, err)
+	}
+	if _, err := os.Stat(filepath.Join(b.Dir(), layout.SumsFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClosedBundleIsWhole(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	dir, err := b.EvidenceDir("LB-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "calls.txt"), []byte("cluster1 21, cluster2 19\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Attach(layout.PreflightFile, []byte("[]\n")); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
+		t.Fatal(result, err)
+	}
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
+		t.Fatal("closing twice:", result, err)
+	}
+	// sha256sum, which we did not write, agrees with every sum.
+	c := exec.Command("sha256sum", "--check", "--strict", "--quiet", layout.SumsFile)
+	c.Dir = b.Dir()
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sums, _ := os.ReadFile(filepath.Join(b.Dir(), layout.SumsFile))
+	for _, n := range []string{layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.PreflightFile, "evidence/LB-01/calls.txt"} {
+		if !strings.Contains(string(sums), "  "+n+"\n") {
+			t.Errorf("%s is not in the sums", n)
+		}
+	}
+	r := example.Read(t, b.Dir())
+	i := slices.IndexFunc(r.Behaviors, func(x v1alpha2.BehaviorResult) bool { return x.ID == "LB-01" })
+	if got := r.Behaviors[i]; !slices.Equal(got.Evidence, []string{"evidence/LB-01/calls.txt"}) || got.Attempts != 1 || got.Promise == "" || got.Chapter != "LB" || got.Level != "core" {
+		t.Errorf("%+v", got)
+	}
+	if !r.Finished || r.Convergence == nil || r.Convergence.P50 != 0.25 || r.Convergence.Samples != len(p.Run) {
+		t.Errorf("finished %v, convergence %+v", r.Finished, r.Convergence)
+	}
+	ids := len(r.Behaviors) + len(r.NotAutomated)
+	if ids != len(behaviors.All()) || r.Catalog.Behaviors != ids || r.Catalog.Digest != behaviors.Digest() {
+		t.Errorf("%d ids for %d behaviors, catalog %+v", ids, len(behaviors.All()), r.Catalog)
+	}
+}
+
+// The report's bytes are stable, and reading what was written gives the same report.
+func TestReportRoundTrip(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileAll, plan.Filters{})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	nasty := "true\n'quoted' \"twice\" # no comment: {a: [b]} \t\x01 <b>&amp;</b> \u2028 \U0001f600 \xff end\x7f"
+	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty, Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"}}); err != nil {
+		t.Fatal(err)
+	}
+	r := b.Report()
+	one, err := bundle.Encode(&r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := bundle.Decode(one)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, one)
+	}
+	if !reflect.DeepEqual(&r, back) {
+		t.Fatalf("what was read is not what was written:\n%+v\n%+v", r, back)
+	}
+	two, err := bundle.Encode(back)
+	if err != nil || !bytes.Equal(one, two) {
+		t.Fatal("written twice, the bytes differ", err)
+	}
+	if head := "apiVersion: " + v1alpha2.APIVersion + "\nkind: ConformanceReport\nresult: failure\n"; !strings.HasPrefix(string(one), head) {
+		t.Errorf("it begins with %.100s", one)
+	}
+	if !strings.Contains(string(one), "behaviors:\n  - id: INST-01\n    chapter: INST\n    level: core\n") {
+		t.Error("the list of behaviors does not have the promised form")
+	}
+}
+
+func TestRecordRefusesNonsense(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
+	b := example.Open(t, p)
+	for name, x := range map[string]v1alpha2.BehaviorResult{
+		"not planned":            {ID: "XX-01", Verdict: v1alpha2.Conformant},
+		"no verdict":             {ID: "LB-01", Verdict: "fine"},
+		"skip without why":       {ID: "LB-01", Verdict: v1alpha2.Skipped},
+		"why without skip":       {ID: "LB-01", Verdict: v1alpha2.Conformant, Skip: &v1alpha2.Skip{Class: "user", Reason: "r"}},
+		"skip of no class":       {ID: "LB-01", Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "mood", Reason: "r"}},
+		"skip without a reason":  {ID: "LB-01", Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "user"}},
+		"unsafe outcome is fine": {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "served-remotely"},
+		"outcome outside set":    {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "shrug"},
+	} {
+		if err := b.Record(x); err == nil {
+			t.Errorf("%s: recorded", name)
+		}
+	}
+	if err := b.Attach("../x", nil); err == nil {
+		t.Error("attached a file outside the bundle")
+	}
+	if _, err := b.EvidenceDir("../x"); err == nil {
+		t.Error("evidence outside the bundle")
+	}
+}
+
+func TestAttemptsAndConcurrency(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
+	b := example.Open(t, p)
+	var wg sync.WaitGroup
+	for _, e := range p.Run[:8] {
+		wg.Go(func() {
+			for _, v := range []v1alpha2.Verdict{v1alpha2.Unknown, v1alpha2.NonConformant} {
+				if err := b.Record(v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v, Message: "m"}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r := example.Read(t, b.Dir())
+	if r.Summary.NonConformant != 8 || r.Behaviors[0].Attempts != 2 || summary.ExitCode(r) != summary.ExitNonConformant || r.Result != v1alpha2.Failure {
+		t.Fatalf("%+v, %d attempts", r.Summary, r.Behaviors[0].Attempts)
+	}
+}
+
+func TestFailedSetUpIsAReportToo(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+	b := example.Open(t, p)
+	if err := b.Update(func(r *v1alpha2.ConformanceReport) { r.Failure = "cluster2: no address for the gateway" }); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
+		t.Fatal(result, err)
+	}
+	r := example.Read(t, b.Dir())
+	if summary.ExitCode(r) != summary.ExitUnknown || r.Summary.Unknown != len(p.Run) || !strings.Contains(r.Behaviors[0].Message, "cluster2: no address") {
+		t.Fatalf("%d, %+v, %q", summary.ExitCode(r), r.Summary, r.Behaviors[0].Message)
+	}
+}
+
+// Every secret form is tried in internal/redact. This is what a secret does to a bundle.
+func TestSecretKeepsABundleOpen(t *testing.T) {
+	// Put together at run time, so that no scanner takes this file for a leak.
+	secret := "Authorization: Bearer " + strings.Repeat("b", 24)
+	b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	dir, err := b.EvidenceDir("LB-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump := filepath.Join(dir, "dump.txt")
+	text := strings.Repeat("x\n", 1<<19) + secret + strings.Repeat("\ny", 1<<19)
+	if err := os.WriteFile(dump, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Close(t.Context())
+	var found *bundle.SecretError
+	if !errors.As(err, &found) {
+		t.Fatalf("got %v, want a SecretError", err)
+	}
+	if diff := cmp.Diff([]string{"evidence/LB-01/dump.txt (a bearer token)"}, found.Places); diff != "" {
+		t.Errorf("places (-want +got):\n%s", diff)
+	}
+	if strings.Contains(err.Error(), secret) {
+		t.Errorf("the error holds the secret: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(b.Dir(), layout.SumsFile)); err == nil {
+		t.Error("the bundle was closed nevertheless")
+	}
+	// Redacted, it can be closed.
+	if err := os.WriteFile(dump, redact.Bytes([]byte(text)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bundle.Finish(t.Context(), b.Dir()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMessagesAreRedacted(t *testing.T) {
+	token := "eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiJrdWJlcm5ldGVz.c2lnbmF0dXJlLXNpZw"
+	b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	err := b.Record(v1alpha2.BehaviorResult{
+		ID: "LB-01", Verdict: v1alpha2.Unknown, Message: "got 401 for " + token, Observations: []string{"sent " + token},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range b.Report().Behaviors {
+		if strings.Contains(x.Message, token) {
+			t.Errorf("the message of %s is %q", x.ID, x.Message)
+		}
+		if strings.Contains(strings.Join(x.Observations, "\n"), token) {
+			t.Errorf("the observations of %s are %q", x.ID, x.Observations)
+		}
+	}
+}
+
+func TestOpenRemovesOnlyBundles(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "fleet.yaml")
+	if err := os.WriteFile(mine, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second removes the first
+		b, err := bundle.Open(dir, example.Head(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, _ := b.EvidenceDir("LB-01")
+		if entries, _ := os.ReadDir(d); len(entries) != 0 {
+			t.Fatal("evidence of the earlier run is still there")
+		}
+		if err := os.WriteFile(filepath.Join(d, "a.txt"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(mine); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "report.html"), []byte("my thesis"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bundle.Open(other, example.Head(), p); err == nil || !strings.Contains(err.Error(), "choose another directory") {
+		t.Fatalf("somebody else's file: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(other, "report.html"), []byte("my thesis"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEvidenceHoldsPlainFilesOnly(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"link": func(dir string) error { return os.Symlink("/etc/hostname", filepath.Join(dir, "out")) },
+		"name": func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o644) },
+	} {
+		b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+		dir, _ := b.EvidenceDir("LB-01")
+		if err := spoil(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Close(context.Background()); err == nil {
+			t.Errorf("%s: closed", name)
+		}
+	}
+}
+
+func TestTakingCoreOutIsPartial(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{Include: []string{"LB"}})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
+		t.Fatal(result, err)
+	}
+	if r := b.Report(); summary.ExitCode(&r) != summary.ExitConformant {
+		t.Error("what was asked for holds: that is exit code 0")
+	}
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".", "ambient.test/conformance/plan", "ambient.test/conformance/behaviors").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, banned := range []string{"github.com/onsi/", "k8s.io/", "sigs.k8s.io/", "istio.io/", "ambient.test/conformance/framework/mesh", "github.com/spf13/cobra"} {
+		for dep := range strings.Lines(string(out)) {
+			if strings.HasPrefix(dep, banned) {
+				t.Errorf("the core imports %s", strings.TrimSpace(dep))
+			}
+		}
+	}
+}

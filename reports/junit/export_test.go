@@ -1,0 +1,4 @@
+package junit
+
+// MaxText is for the tests.
+const MaxText = maxText

@@ -1,0 +1,350 @@
+package page_test
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/internal/example"
+	"ambient.test/conformance/reports/page"
+	"ambient.test/conformance/reports/summary"
+)
+
+func render(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := page.Write(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func TestPageSaysEverything(t *testing.T) {
+	r := example.Rich(t)
+	html := string(render(t, r))
+	text := strings.NewReplacer("&#39;", "'", "&#34;", `"`, "&gt;", ">", "&lt;", "<", "&amp;", "&", "&#43;", "+").Replace(html)
+	for _, want := range []string{
+		"Not conformant, 1 of", "Not a certificate:", "the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
+		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
+		"212 cluster1", "– 3 nobody", "global: echo behind a waypoint", // the matrix
+		"expected: answers of cluster1 and cluster2",                                                                             // what was seen
+		"mark the helloworld service in cluster1 as global", "https://istio.io/latest/docs/ambient/install/multicluster/verify/", // quote and link
+		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
+		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
+		"it changes istio-system, which is not ours to change", "taken out by the user: DNS", // skips
+		"AMBIENT_ENABLE_MULTI_NETWORK", "sha256:1111", "Docker 20.10.24", "insufficient cpu", "firewall drops: 12 packets that tried to leave",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	for _, b := range r.Behaviors {
+		if n := strings.Count(html, fmt.Sprintf(`<details id="%s"`, b.ID)); n != 1 {
+			t.Errorf("%s has %d sections", b.ID, n)
+		}
+	}
+	// Self-contained: what is loaded on its own would be one of these.
+	if m := regexp.MustCompile(`(?i)<(link|img|iframe|object|embed|base)\b|\bsrc=|@import|url\(|srcset=`).FindString(html); m != "" {
+		t.Errorf("the page loads something: %q", m)
+	}
+}
+
+func TestPageOfALittleReport(t *testing.T) {
+	for name, r := range map[string]*v1alpha2.ConformanceReport{
+		"nothing":  {},
+		"a zero":   {Convergence: &v1alpha2.Convergence{Samples: 1}, Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Chapter: "LB", Verdict: v1alpha2.Conformant, ConvergeSeconds: []float64{0}}}},
+		"negative": {Traffic: []v1alpha2.Traffic{{Answered: []v1alpha2.Answered{{Calls: -3}}, Failed: -1}}, Convergence: &v1alpha2.Convergence{Samples: 1}},
+	} {
+		html := string(render(t, r))
+		if strings.Contains(html, "NaN") || strings.Contains(html, "Inf") || !strings.Contains(html, "</html>") {
+			t.Errorf("%s: the page is broken", name)
+		}
+	}
+}
+
+// fill puts a hostile string into every string of a value, lists of one element where there is none.
+func fill(v reflect.Value, hostile func() string) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(hostile())
+	case reflect.Pointer:
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		fill(v.Elem(), hostile)
+	case reflect.Slice:
+		if v.Len() == 0 {
+			v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		}
+		for i := range v.Len() {
+			fill(v.Index(i), hostile)
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), hostile)
+		}
+	case reflect.Float64:
+		v.SetFloat(1.5)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(2)
+	}
+}
+
+// attacks break out of the places values stand in, if anything does.
+var attacks = []string{
+	`<script>window.pwned=1</script>`, `"><script>window.pwned=1</script>`, `'><img src=x onerror="window.pwned=1">`, `</title><script>window.pwned=1</script>`, `</style><script>window.pwned=1</script>`,
+	`</script><script>window.pwned=1</script>`, `javascript:window.pwned=1`, `" onmouseover="window.pwned=1" autofocus onfocus="window.pwned=1`, `<svg onload="window.pwned=1">`, `{{.}}<!--`, "\u2028\u202e<b>x", `]]><script>window.pwned=1</script>`,
+	`<details open ontoggle="window.pwned=1">`, `&lt;script&gt;window.pwned=1&lt;/script&gt;`, `https://evil.example/"onclick="window.pwned=1`,
+}
+
+func hostileReports() []*v1alpha2.ConformanceReport {
+	var all []*v1alpha2.ConformanceReport
+	for i := range attacks {
+		n := i
+		r := &v1alpha2.ConformanceReport{}
+		fill(reflect.ValueOf(r).Elem(), func() string { n++; return attacks[n%len(attacks)] })
+		// Verdicts and results take the page's several ways; ids of the catalog bring its text in.
+		r.Finished = i%2 == 0
+		if i%3 == 0 {
+			r.Behaviors[0].Verdict, r.Behaviors[1].Verdict = v1alpha2.NonConformant, v1alpha2.Skipped
+			r.Behaviors[0].ID, r.Behaviors[0].Promise = "LB-01", behaviors.ByID("LB-01").Promise
+			r.Result = v1alpha2.Failure
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestPageInChromium(t *testing.T) {
+	b := openBrowser(t)
+	html := render(t, example.Rich(t))
+
+	t.Run("works", func(t *testing.T) {
+		b.t = t
+		b.view(1280, 900, "light", "screen")
+		b.open(html)
+		for _, e := range b.seen().errors { // the policy refuses nothing of the page's own, nothing is loaded, nothing is thrown
+			t.Errorf("%.400s", e)
+		}
+		if n := b.seen().requests; n != 1 {
+			t.Errorf("%d requests, one is the page", n)
+		}
+		var shown string
+		b.eval(`document.querySelector(".filters output").textContent`, &shown)
+		if !strings.HasPrefix(shown, "all ") {
+			t.Errorf("the filters say %q", shown)
+		}
+		b.eval(`(() => { const f = document.querySelector(".filters"); f.elements.text.value = "plaintext"; f.dispatchEvent(new Event("input")); return document.querySelectorAll("details:not([hidden])").length })()`, new(int))
+		var left []string
+		b.eval(`[...document.querySelectorAll("details:not([hidden])")].map(d => d.id)`, &left)
+		if len(left) == 0 || len(left) > 6 || left[0] != "GW-01" {
+			t.Errorf("searching for plaintext leaves %v", left)
+		}
+		// A link to a behavior that the filters hide shows it, open.
+		var open bool
+		b.eval(`(async () => { location.hash = "#LB-01"; await new Promise(r => setTimeout(r, 100)); const d = document.getElementById("LB-01"); return d.open && !d.hidden })()`, &open)
+		if !open {
+			t.Error("the section a link points at stays closed or hidden")
+		}
+	})
+	t.Run("keyboard", func(t *testing.T) {
+		b.t = t
+		b.open(html)
+		b.key("/")
+		var at string
+		b.eval(`document.activeElement.name`, &at)
+		if at != "text" {
+			t.Errorf("/ leads to %q, not to the search", at)
+		}
+		b.eval(`document.querySelector("#GW-01 summary").focus()`, nil)
+		b.key(kb.Enter)
+		var open bool
+		b.eval(`document.getElementById("GW-01").open`, &open)
+		if !open {
+			t.Error("Enter does not open a section")
+		}
+		b.open(html)
+		b.key(kb.Tab)
+		b.eval(`document.activeElement.className`, &at)
+		if at != "skip-link" {
+			t.Errorf("the first stop of the Tab key is %q", at)
+		}
+	})
+	t.Run("screen reader", func(t *testing.T) {
+		b.t = t
+		b.open(html)
+		var wrong []string
+		b.eval(`[
+			...[...document.querySelectorAll("input,select")].filter(e => !e.labels.length).map(e => "no label: " + e.outerHTML),
+			...[...document.querySelectorAll("main section")].filter(s => !document.getElementById(s.getAttribute("aria-labelledby"))).map(s => "no name: " + s.id),
+			...[...document.querySelectorAll("svg")].filter(s => !s.closest("[aria-hidden],[role=img]")).map(s => "a picture without a name or a mark that it says nothing: " + s.outerHTML.slice(0, 80)),
+			...[...document.querySelectorAll("th")].filter(h => !h.scope).map(h => "no scope: " + h.textContent),
+			...[...document.querySelectorAll("h1,h2,h3,h4")].filter((h, i, all) => i && h.tagName[1] > +all[i-1].tagName[1] + 1).map(h => "a level is left out before: " + h.textContent),
+			...[...document.querySelectorAll("[id]")].filter(e => document.querySelectorAll("#" + CSS.escape(e.id)).length > 1).map(e => "an id twice: " + e.id),
+			...[...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.getAttribute("href").slice(1))).map(a => "a link to nothing: " + a.getAttribute("href")),
+		]`, &wrong)
+		for _, w := range wrong {
+			t.Error(w)
+		}
+	})
+	for _, v := range []struct {
+		name          string
+		width, height int64
+		scheme, media string
+	}{{"desktop", 1280, 900, "light", "screen"}, {"dark", 1280, 900, "dark", "screen"}, {"phone", 390, 844, "light", "screen"}, {"phone-dark", 360, 740, "dark", "screen"}} {
+		t.Run(v.name, func(t *testing.T) {
+			b.t = t
+			b.view(v.width, v.height, v.scheme, v.media)
+			b.open(html)
+			// Nothing but what scrolls by itself is wider than the window.
+			var wide []string
+			b.eval(`document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40))`, &wide)
+			if len(wide) > 0 {
+				t.Errorf("wider than the window: %.800q", wide)
+			}
+			var faint []string
+			b.eval(contrast, &faint)
+			if len(faint) > 0 {
+				t.Errorf("hard to read: %.800q", faint)
+			}
+			b.shot(v.name + ".png")
+			var height int64
+			b.eval(`(() => { document.querySelectorAll("#LB-01, #WP-07").forEach(d => d.open = true); return document.documentElement.scrollHeight })()`, &height)
+			b.view(v.width, height+200, v.scheme, v.media) // what is far below the window is not painted
+			b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`, nil)
+			b.shot(v.name + "-whole.png")
+		})
+	}
+	t.Run("paper", func(t *testing.T) {
+		b.t = t
+		b.view(1280, 900, "dark", "print")
+		b.open(html)
+		var background string
+		b.eval(`getComputedStyle(document.body).backgroundColor`, &background)
+		if background != "rgb(255, 255, 255)" {
+			t.Errorf("dark paper: %s", background)
+		}
+		b.print("paper.pdf")
+		var hidden int
+		b.eval(`[...document.querySelectorAll("details dl")].filter(d => !d.getClientRects().length).length`, &hidden)
+		if hidden > 0 {
+			t.Errorf("%d sections are closed on paper", hidden)
+		}
+	})
+}
+
+// contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as backgrounds are plain colors.
+const contrast = `(() => {
+	const lum = c => { const [r, g, b] = c.match(/[\d.]+/g).map(Number).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
+	const back = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c } return "rgb(255,255,255)" };
+	const found = new Set();
+	for (const e of document.querySelectorAll("h1,h2,h3,h4,p,a,td,th,li,span,dt,dd,summary,button,label,small,strong,code")) {
+		if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || !e.getClientRects().length) continue;
+		const a = lum(getComputedStyle(e).color), b = lum(back(e)), ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+		if (ratio < 4.5) found.add(e.tagName + "." + e.className + " " + ratio.toFixed(2));
+	}
+	return [...found];
+})()`
+
+// Whatever a report holds, nothing of it runs: not with the page's policy, and not without it, by escaping alone.
+func TestHostileValuesAreText(t *testing.T) {
+	b := openBrowser(t)
+	b.view(1280, 900, "light", "screen")
+	policyTag := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`)
+	for i, r := range hostileReports() {
+		html := render(t, r)
+		bare := policyTag.ReplaceAll(html, nil)
+		if len(bare) == len(html) {
+			t.Fatal("the page has no policy")
+		}
+		for name, p := range map[string][]byte{"with the policy": html, "without it": bare} {
+			b.open(p)
+			var ran struct {
+				Pwned         bool
+				Scripts, Bold int
+				Links         []string
+			}
+			b.eval(`(async () => {
+				for (const d of document.querySelectorAll("details")) d.open = true;
+				for (const e of document.querySelectorAll("*")) { e.dispatchEvent(new MouseEvent("mouseover")); if (e.focus) e.focus(); }
+				await new Promise(r => setTimeout(r, 20));
+				return {Pwned: "pwned" in window, Scripts: document.scripts.length, Bold: document.querySelectorAll("b,img,[onmouseover],[onload],[onfocus],[onclick],[ontoggle]").length,
+					Links: [...document.querySelectorAll("a")].map(a => a.href).filter(h => !/^(file|https:\/\/(istio\.io|github\.com)\/)/.test(h))};
+			})()`, &ran)
+			if ran.Pwned || ran.Scripts != 1 || ran.Bold > 0 || len(ran.Links) > 0 {
+				t.Errorf("report %d, %s: %+v", i, name, ran)
+			}
+			if n := b.seen().requests; n != 1 {
+				t.Errorf("report %d, %s: %d requests", i, name, n)
+			}
+			if n := b.seen().dialogs; n != 0 {
+				t.Errorf("report %d, %s: a dialog opened", i, name)
+			}
+		}
+	}
+	// The probe can see: what is not escaped does run without the policy, and the policy alone stops it.
+	attack := []byte("<p><script>window.pwned=1</script>")
+	html := render(t, example.Rich(t))
+	for _, c := range []struct {
+		html []byte
+		want bool
+	}{{bytes.Replace(policyTag.ReplaceAll(html, nil), []byte("<main>"), attack, 1), true}, {bytes.Replace(html, []byte("<main>"), attack, 1), false}} {
+		b.open(c.html)
+		var pwned bool
+		b.eval(`"pwned" in window`, &pwned)
+		if pwned != c.want {
+			t.Errorf("an unescaped script ran: %v, want %v", pwned, c.want)
+		}
+	}
+}
+
+// bigReport has n behaviors, ten times the catalog of a ninth of it.
+func bigReport(t testing.TB, n int) *v1alpha2.ConformanceReport {
+	t.Helper()
+	r := example.Rich(t)
+	some := r.Behaviors
+	r.Behaviors = nil
+	for i := range n {
+		b := some[i%len(some)]
+		if i >= len(some) {
+			b.ID = fmt.Sprintf("%s-%d", b.Chapter, 100+i)
+		}
+		r.Behaviors = append(r.Behaviors, b)
+	}
+	summary.Fill(r)
+	return r
+}
+
+// BenchmarkPage opens a page of 1,000 behaviors: from the start of the navigation to the first frame after loading, and as often as long as an empty page.
+func BenchmarkPage(b *testing.B) {
+	chrome := openBrowser(b)
+	chrome.view(1280, 900, "light", "screen")
+	opened := func(html []byte) (ms float64) {
+		chrome.open(html)
+		chrome.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(performance.now()))))`, &ms)
+		return ms
+	}
+	html := render(b, bigReport(b, 1000))
+	var full, empty, filtered float64
+	for b.Loop() {
+		empty = opened([]byte("<!doctype html><title>empty</title>"))
+		full = opened(html)
+		chrome.eval(`(() => { const f = document.querySelector(".filters"), t = performance.now(); f.elements.text.value = "gateway"; f.dispatchEvent(new Event("input")); document.body.offsetHeight; return performance.now() - t })()`, &filtered)
+	}
+	b.ReportMetric(float64(len(html)>>10), "KiB")
+	b.ReportMetric(full, "ms/open")
+	b.ReportMetric(full/empty, "x-empty-page")
+	b.ReportMetric(filtered, "ms/filter")
+	b.ReportMetric(0, "ns/op")
+}

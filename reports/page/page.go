@@ -1,0 +1,169 @@
+// Package page renders a report as one self-contained HTML page for people.
+package page
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
+)
+
+//go:embed page.tmpl
+var source string
+
+//go:embed page.css
+var css string
+
+//go:embed page.js
+var js string
+
+// policy allows the page's own style and script and nothing else: no network, and no script that came
+// with a value, even if escaping failed.
+var policy = fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; script-src 'sha256-%s'; base-uri 'none'; form-action 'none'",
+	sourceHash(css), sourceHash(js))
+
+func sourceHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+var parsed = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"mark":  func(v v1alpha2.Verdict) string { return marks[v] },
+		"secs":  secs,
+		"brief": func(s string) string { return text.Cut(s, 600) },
+	}).Parse(source))
+})
+
+// marks tell verdicts apart without color.
+var marks = map[v1alpha2.Verdict]string{
+	v1alpha2.Conformant: "✓", v1alpha2.NonConformant: "✗", v1alpha2.Unknown: "?", v1alpha2.Skipped: "–",
+}
+
+// Write renders the report as a page that loads nothing. Every value of the report is text in it, never
+// markup.
+func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
+	return parsed().Execute(w, pageOf(r))
+}
+
+// page is what the template shows, in the order of the page.
+type page struct {
+	R                *v1alpha2.ConformanceReport
+	Policy           string
+	CSS              template.CSS
+	JS               template.JS
+	Title, Sentence  string
+	Tone             string
+	Facts            []string
+	Bar              []segment
+	Counts           []count
+	Notices          []notice
+	Parts            []part
+	Attention        []card
+	More             int // behaviors that need attention and are not in Attention
+	TopologySentence string
+	Wide, Narrow     drawing
+	Traffic          trafficTable
+	Plot             *plot
+	Verdicts         []v1alpha2.Verdict
+	Chapters         []chapter
+	Skips            []skipClass
+	Tables           []factTable
+	Known            bool // the report's catalog is this release's
+}
+
+type (
+	count struct {
+		Verdict v1alpha2.Verdict
+		N       int
+	}
+	notice struct {
+		Head, Text string
+		Bad        bool
+	}
+	part struct{ ID, Name string }
+)
+
+func pageOf(r *v1alpha2.ConformanceReport) *page {
+	p := &page{
+		R: r, Policy: policy, CSS: template.CSS(css), JS: template.JS(js),
+		Sentence: capital(summary.Headline(r)), Tone: toneOf(r), Facts: factsOf(r),
+		Verdicts: v1alpha2.Verdicts, Known: r.Catalog.Digest == behaviors.Digest(),
+		Bar: verdictBar(r.Summary), Notices: noticesOf(r), Chapters: chaptersOf(r),
+		Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
+	}
+	p.Title = p.Sentence + " – " + summary.Implementation(r)
+	for _, v := range v1alpha2.Verdicts {
+		p.Counts = append(p.Counts, count{v, r.Summary.Of(v)})
+	}
+	p.Attention, p.More = attentionOf(r)
+	p.Wide, p.Narrow, p.TopologySentence = topologyOf(r)
+	p.Parts = p.parts()
+	return p
+}
+
+// toneOf is the color of the page's head.
+func toneOf(r *v1alpha2.ConformanceReport) string {
+	if r.Finished && (r.Result == v1alpha2.Success || r.Result == v1alpha2.Failure) {
+		return string(r.Result)
+	}
+	return string(v1alpha2.Partial)
+}
+
+// factsOf is the line below the headline.
+func factsOf(r *v1alpha2.ConformanceReport) []string {
+	return []string{
+		summary.Implementation(r),
+		fmt.Sprintf("Istio %s on Kubernetes %s", istioName(r.Environment.Istio), summary.OrUnknown(r.Environment.Kubernetes)),
+		number(len(r.Environment.Clusters), "cluster", "clusters"),
+		fmt.Sprintf("profile %s, mode %s", r.Profile, r.Mode),
+		r.Date.UTC().Format("2 January 2006, 15:04 MST"),
+		"took " + secs(r.WallSeconds),
+		"run " + summary.OrUnknown(r.RunID),
+	}
+}
+
+// parts are the sections that the navigation links to. Sections without content are left out.
+func (p *page) parts() []part {
+	all := []part{
+		{"attention", "Attention"}, {"topology", "What was tested"}, {"traffic", "Traffic"}, {"convergence", "Convergence"},
+		{"chapters", "Chapters"}, {"behaviors", "Behaviors"}, {"skips", "Skips"}, {"environment", "Environment"},
+	}
+	return slices.DeleteFunc(all, func(x part) bool {
+		return x.ID == "attention" && len(p.Attention) == 0 || x.ID == "skips" && len(p.Skips) == 0
+	})
+}
+
+// noticesOf are the sentences without which the headline would mislead.
+func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
+	say := func(bad bool, head, text string) { all = append(all, notice{head, text, bad}) }
+	if r.Failure != "" {
+		say(true, "The run could not go on:", text.Cut(r.Failure, 2000))
+	}
+	if !r.Finished {
+		say(true, "The run was not finished.", "What never ran is unknown.")
+	}
+	if len(r.Environment.StandIns) > 0 {
+		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+". What a stand-in cannot show was skipped.")
+	}
+	if f := summary.Filters(r); f != "" {
+		say(false, "The user chose what ran:", f)
+	}
+	if i := r.Isolation; i != nil && !i.Proven {
+		say(true, "The networks are not proven isolated:", "a request may have taken another way than through a gateway.")
+	}
+	if l := r.Leaks; l != nil && !l.Clean {
+		say(false, "The run left objects behind:", text.Cut(strings.Join(l.Found, ", "), 2000))
+	}
+	return all
+}

@@ -1,0 +1,109 @@
+// Package summary computes what follows from a report's behaviors and says it in words: counts,
+// result and exit code, the table for the terminal and the Markdown for a CI job's page.
+package summary
+
+import (
+	"math"
+	"slices"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/reports/api/v1alpha2"
+)
+
+// Exit codes of the command. Those of a run are what [ExitCode] returns.
+const (
+	ExitConformant    = 0
+	ExitNonConformant = 1 // a promise was seen broken
+	ExitUnknown       = 2 // the environment broke, nothing was learned about the mesh
+	ExitUsage         = 3
+)
+
+// NeverRan is the message of a behavior that was planned and has not had its turn.
+const NeverRan = "it was planned and never ran"
+
+// ExitCode is the exit code of a run with this report.
+func ExitCode(r *v1alpha2.ConformanceReport) int {
+	switch {
+	case r.Summary.NonConformant > 0:
+		return ExitNonConformant
+	case r.Summary.Unknown > 0, r.Summary.Conformant == 0, r.Failure != "":
+		return ExitUnknown
+	}
+	return ExitConformant
+}
+
+// Fill sets every field of a report that follows from its other fields: counts, features,
+// percentiles and result. Verify compares a report with it.
+func Fill(r *v1alpha2.ConformanceReport) {
+	fillCounts(r)
+	fillFeatures(r)
+	r.Convergence = convergenceOf(r)
+	r.Result = resultOf(r)
+}
+
+func fillCounts(r *v1alpha2.ConformanceReport) {
+	r.Summary, r.Levels, r.Chapters = v1alpha2.Counts{}, nil, nil
+	levels, chapters := map[string]*v1alpha2.Counts{}, map[string]*v1alpha2.Counts{}
+	count := func(m map[string]*v1alpha2.Counts, name string, v v1alpha2.Verdict) {
+		if m[name] == nil {
+			m[name] = &v1alpha2.Counts{}
+		}
+		m[name].Add(v)
+	}
+	for _, b := range r.Behaviors {
+		r.Summary.Add(b.Verdict)
+		count(levels, b.Level, b.Verdict)
+		count(chapters, b.Chapter, b.Verdict)
+	}
+	for _, l := range behaviors.Levels {
+		if c := levels[string(l)]; c != nil {
+			r.Levels = append(r.Levels, v1alpha2.Group{Name: string(l), Counts: *c})
+		}
+	}
+	for _, c := range behaviors.Chapters {
+		if n := chapters[c.Prefix]; n != nil {
+			r.Chapters = append(r.Chapters, v1alpha2.Group{Name: c.Prefix, Counts: *n})
+		}
+	}
+}
+
+func fillFeatures(r *v1alpha2.ConformanceReport) {
+	verdicts := make(map[string]v1alpha2.Verdict, len(r.Behaviors))
+	for _, b := range r.Behaviors {
+		verdicts[b.ID] = b.Verdict
+	}
+	for i := range r.Features {
+		f := &r.Features[i]
+		f.Supported = len(f.Behaviors) > 0
+		for _, id := range f.Behaviors {
+			f.Supported = f.Supported && verdicts[id] == v1alpha2.Conformant
+		}
+	}
+}
+
+// convergenceOf is nil when nothing was measured.
+func convergenceOf(r *v1alpha2.ConformanceReport) *v1alpha2.Convergence {
+	var times []float64
+	for _, b := range r.Behaviors {
+		times = append(times, b.ConvergeSeconds...)
+	}
+	if len(times) == 0 {
+		return nil
+	}
+	slices.Sort(times)
+	at := func(p float64) float64 { return times[int(math.Ceil(p*float64(len(times))))-1] }
+	return &v1alpha2.Convergence{Samples: len(times), P50: at(.50), P90: at(.90), P99: at(.99), Max: times[len(times)-1]}
+}
+
+func resultOf(r *v1alpha2.ConformanceReport) v1alpha2.Result {
+	userTookCore := slices.ContainsFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool {
+		return b.Skip != nil && b.Skip.Class == "user" && b.Level == string(behaviors.Core)
+	})
+	switch {
+	case r.Summary.NonConformant > 0:
+		return v1alpha2.Failure
+	case r.Summary.Unknown > 0 || r.Summary.Conformant == 0 || userTookCore || r.Failure != "":
+		return v1alpha2.Partial
+	}
+	return v1alpha2.Success
+}

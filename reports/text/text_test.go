@@ -1,0 +1,26 @@
+package text
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestText(t *testing.T) {
+	for name, c := range map[string]struct{ got, want string }{
+		"a line":              {Line(" a\n\tb  c ", 80), "a b c"},
+		"a terminal sequence": {Line("red \x1b[31m and \u009b1m", 80), "red [31m and 1m"},
+		"not UTF-8":           {Line("a\xffb", 80), "a?b"},
+		"a long line":         {Line("äöüß", 3), "äö…"},
+		"short enough":        {Cut("ab\ncd", 5), "ab\ncd"},
+		"cut in a character":  {Cut("aä"+strings.Repeat("b", 9), 2), "a\n… cut; the whole text is in report.yaml"},
+		"markup":              {Markdown("a|*b* <b> @all `c`"), "a\\|\\*b\\* &lt;b&gt; @\u200ball \\`c\\`"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, c.got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

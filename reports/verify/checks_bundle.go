@@ -1,0 +1,70 @@
+package verify
+
+import (
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/layout"
+)
+
+func (in *inspection) sumsForm() []string   { return in.sumsWrong }
+func (in *inspection) plainFiles() []string { return in.treeWrong }
+
+func (in *inspection) complete() (wrong []string) {
+	there := map[string]bool{}
+	for _, n := range in.names {
+		there[n] = true
+		if in.sums[n] == "" && len(in.sums) > 0 {
+			wrong = append(wrong, n+" is not listed")
+		}
+	}
+	for _, n := range in.sumsOrder {
+		if !there[n] {
+			wrong = append(wrong, n+" is listed and missing")
+		}
+	}
+	for _, n := range layout.Required {
+		if !there[n] && in.sums[n] == "" {
+			wrong = append(wrong, n+" is missing")
+		}
+	}
+	if in.report != nil && in.report.Mode == v1alpha2.ModeCertified {
+		for _, n := range in.foreign {
+			if n != "README.md" {
+				wrong = append(wrong, n+" does not belong in a certified bundle")
+			}
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) sumsMatch() (wrong []string) {
+	for _, n := range in.names {
+		f, read := in.files[n]
+		switch want := in.sums[n]; {
+		case !read || want == "":
+		case f.err != nil:
+			wrong = append(wrong, n+" cannot be read")
+		case f.sum != want:
+			wrong = append(wrong, n+" was changed after the bundle was closed")
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) noSecrets() (wrong []string) {
+	for _, n := range in.names {
+		if s := in.files[n].secret; s != "" {
+			wrong = append(wrong, n+" holds "+s)
+		}
+	}
+	return wrong
+}
+
+func one(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
+
+func (in *inspection) strictYAML() []string { return one(in.yamlErr) }
+func (in *inspection) schema() []string     { return one(in.schemaErr) }

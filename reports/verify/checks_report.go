@@ -1,0 +1,218 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/junit"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
+)
+
+func (in *inspection) finishedInTime() (wrong []string) {
+	if !in.report.Finished {
+		wrong = append(wrong, "the run was not finished")
+	}
+	age := in.opts.Now.Sub(in.report.Date)
+	switch {
+	case age < -24*time.Hour: // clocks differ
+		wrong = append(wrong, "the report is dated "+in.report.Date.Format(time.DateOnly)+", in the future")
+	case in.opts.MaxAge > 0 && age > in.opts.MaxAge:
+		wrong = append(wrong, fmt.Sprintf("the report is %d days old, %d are allowed", int(age.Hours()/24), int(in.opts.MaxAge.Hours()/24)))
+	}
+	return wrong
+}
+
+func (in *inspection) ownCatalog() bool { return in.report.Catalog.Digest == behaviors.Digest() }
+
+func (in *inspection) knownCatalog() []string {
+	if in.ownCatalog() && in.report.Catalog.Behaviors == len(behaviors.All()) {
+		return nil
+	}
+	return []string{fmt.Sprintf("the report's catalog %.20q with %d behaviors is not this release's %.20q with %d: verify it with the release of amc that wrote it", in.report.Catalog.Digest,
+		in.report.Catalog.Behaviors, behaviors.Digest(), len(behaviors.All()))}
+}
+
+func (in *inspection) everyID() (wrong []string) {
+	seen := map[string]bool{}
+	take := func(id string) {
+		switch {
+		case seen[id]:
+			wrong = append(wrong, fmt.Sprintf("%.40q appears twice", id))
+		case in.ownCatalog() && behaviors.ByID(id) == nil:
+			wrong = append(wrong, fmt.Sprintf("%.40q is not in the catalog", id))
+		}
+		seen[id] = true
+	}
+	last := ""
+	for _, b := range in.report.Behaviors {
+		take(b.ID)
+		if last != "" && behaviors.CompareIDs(last, b.ID) > 0 {
+			wrong = append(wrong, fmt.Sprintf("%.40q is out of order", b.ID))
+		}
+		last = b.ID
+		if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && (b.Level != string(k.Level) || b.Promise != k.Promise || b.Chapter != k.Chapter().Prefix) {
+			wrong = append(wrong, b.ID+" does not have the level, chapter and promise of the catalog")
+		}
+	}
+	for _, id := range in.report.NotAutomated {
+		take(id)
+	}
+	if in.ownCatalog() {
+		for _, b := range behaviors.All() {
+			if !seen[b.ID] {
+				wrong = append(wrong, b.ID+" is missing")
+			}
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) verdictsFit() (wrong []string) {
+	for _, b := range in.report.Behaviors {
+		say := func(what string) { wrong = append(wrong, text.Line(b.ID, 40)+" "+what) }
+		if (b.Verdict == v1alpha2.Skipped) != (b.Skip != nil) {
+			say("is skipped without a reason, or has a reason and is not skipped")
+		}
+		if b.Skip != nil && strings.TrimSpace(b.Skip.Reason) == "" {
+			say("is skipped without a reason")
+		}
+		switch b.Verdict {
+		case v1alpha2.NonConformant, v1alpha2.Unknown:
+			if strings.TrimSpace(b.Message) == "" {
+				say("is " + string(b.Verdict) + " without a message")
+			}
+		case v1alpha2.Conformant:
+			if b.Attempts < 1 {
+				say("is conformant and never ran")
+			}
+			if b.Expectations < 1 || b.Controls < 1 {
+				say(fmt.Sprintf("is conformant by %d expectations and %d controls: at least one of each is needed", b.Expectations, b.Controls))
+			}
+			if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && k.Outcomes != nil {
+				if _, acceptable, known := k.Outcome(b.Outcome); !known || !acceptable {
+					say(fmt.Sprintf("is conformant with the outcome %.40q, which is not among the acceptable ones", b.Outcome))
+				}
+			}
+		}
+		if b.Attempts < 0 || b.Seconds < 0 || slices.ContainsFunc(b.ConvergeSeconds, func(s float64) bool { return s < 0 }) {
+			say("took a negative time")
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) recomputed() (wrong []string) {
+	again := *in.report
+	again.Features = slices.Clone(in.report.Features)
+	summary.Fill(&again)
+	differ := func(name string, a, b any) {
+		x, _ := json.Marshal(a)
+		y, _ := json.Marshal(b)
+		if !bytes.Equal(x, y) {
+			wrong = append(wrong, fmt.Sprintf("%s says %s, the behaviors give %s", name, text.Line(string(x), 90), text.Line(string(y), 90)))
+		}
+	}
+	differ("result", in.report.Result, again.Result)
+	differ("summary", in.report.Summary, again.Summary)
+	differ("levels", in.report.Levels, again.Levels)
+	differ("chapters", in.report.Chapters, again.Chapters)
+	differ("convergence", in.report.Convergence, again.Convergence)
+	for i, f := range again.Features {
+		differ("feature "+f.Name, in.report.Features[i].Supported, f.Supported)
+	}
+	return wrong
+}
+
+func (in *inspection) claimsHold() (wrong []string) {
+	for _, f := range in.report.Features {
+		info := behaviors.Feature(f.Name)
+		switch {
+		case in.ownCatalog() && !behaviors.IsFeature(info):
+			wrong = append(wrong, fmt.Sprintf("%.40q is not a feature", f.Name))
+		case len(f.Behaviors) == 0:
+			wrong = append(wrong, f.Name+" is claimed and nothing of it ran")
+		}
+		for _, id := range f.Behaviors {
+			i := slices.IndexFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })
+			if i < 0 || in.report.Behaviors[i].Verdict != v1alpha2.Conformant {
+				wrong = append(wrong, fmt.Sprintf("%s is claimed and %.40q is not conformant", f.Name, id))
+			}
+			if k := behaviors.ByID(id); in.ownCatalog() && (k == nil || k.Feature != info) {
+				wrong = append(wrong, fmt.Sprintf("%.40q does not show %s", id, f.Name))
+			}
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) junitAgrees() []string {
+	data, err := in.readLimited(layout.JUnitFile, maxJUnitBytes)
+	if err != nil {
+		return one(err)
+	}
+	got, err := junit.Verdicts(data)
+	if err != nil {
+		return []string{layout.JUnitFile + ": " + err.Error()}
+	}
+	var wrong []string
+	for _, b := range in.report.Behaviors {
+		switch v, ok := got[b.ID]; {
+		case !ok:
+			wrong = append(wrong, text.Line(b.ID, 40)+" is missing in "+layout.JUnitFile)
+		case v != b.Verdict:
+			wrong = append(wrong, fmt.Sprintf("%s is %s in the report and %s in %s", text.Line(b.ID, 40), b.Verdict, v, layout.JUnitFile))
+		}
+		delete(got, b.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(got)) {
+		wrong = append(wrong, fmt.Sprintf("%.40q is in %s only", id, layout.JUnitFile))
+	}
+	return wrong
+}
+
+func (in *inspection) evidenceFits() (wrong []string) {
+	ids := map[string]bool{}
+	for _, b := range in.report.Behaviors {
+		ids[b.ID] = true
+		for _, e := range b.Evidence {
+			_, listed := slices.BinarySearch(in.names, e)
+			if !listed || !strings.HasPrefix(e, layout.EvidenceOf(b.ID)+"/") {
+				wrong = append(wrong, fmt.Sprintf("%s names %.80q, which is not its evidence", text.Line(b.ID, 40), e))
+			}
+		}
+	}
+	for _, n := range in.names {
+		if rest, ok := strings.CutPrefix(n, layout.EvidenceDir+"/"); ok {
+			if id, _, below := strings.Cut(rest, "/"); !below || !ids[id] {
+				wrong = append(wrong, fmt.Sprintf("%.80q is evidence for no behavior", n))
+			}
+		}
+	}
+	return wrong
+}
+
+func (in *inspection) supported() []string {
+	v, err := behaviors.ParseVersion(in.report.Environment.Istio)
+	if err != nil {
+		return one(err)
+	}
+	minor := fmt.Sprintf("%d.%d", v.Major, v.Minor)
+	var window []string
+	for _, c := range plan.Supported {
+		if c.Istio == minor {
+			return nil
+		}
+		window = append(window, c.Istio)
+	}
+	return []string{fmt.Sprintf("Istio %s is none of %s", minor, strings.Join(window, ", "))}
+}

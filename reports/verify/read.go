@@ -1,0 +1,262 @@
+package verify
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"ambient.test/conformance/internal/redact"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/layout"
+)
+
+// Limits of a bundle. They are wide for honest bundles and bound the cost of hostile ones.
+const (
+	maxFiles      = 50_000
+	maxFileBytes  = 256 << 20
+	maxTotalBytes = 2 << 30
+	maxSumsBytes  = 16 << 20
+	maxJUnitBytes = 64 << 20
+	maxDepth      = 8
+)
+
+// file is the result of reading a file.
+type file struct {
+	sum    string
+	size   int64
+	secret string
+	err    error
+}
+
+// inspection is a bundle that has been read, once. Nothing in a bundle makes it read outside the bundle, block,
+// or use more memory than the limits allow.
+type inspection struct {
+	ctx  context.Context
+	root *os.Root
+	opts Options
+
+	sums      map[string]string
+	sumsOrder []string
+	sumsWrong []string
+	sumsRaw   []byte
+
+	names     []string // of the bundle's files, sorted
+	foreign   []string // files in the directory that do not belong to the bundle
+	treeWrong []string
+	files     map[string]file
+
+	yamlErr   error
+	schemaErr error
+	report    *v1alpha2.ConformanceReport
+}
+
+// readLimited reads a whole file of the bundle, if it is small enough.
+func (in *inspection) readLimited(name string, most int64) ([]byte, error) {
+	st, err := in.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is missing", name)
+	case err != nil:
+		return nil, fmt.Errorf("%s cannot be read", name)
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a plain file", name)
+	case st.Size() > most:
+		return nil, fmt.Errorf("%s is larger than %d MiB", name, most>>20)
+	}
+	f, err := in.root.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read", name)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot be read", name)
+	}
+	return data, nil
+}
+
+func (in *inspection) readSums() {
+	in.sums = map[string]string{}
+	raw, err := in.readLimited(layout.SumsFile, maxSumsBytes)
+	if err != nil {
+		in.sumsWrong = []string{err.Error() + ": the run was not finished, or the bundle was changed"}
+		return
+	}
+	in.sumsRaw = raw
+	wrong := func(line int, what string) {
+		if len(in.sumsWrong) < 4 {
+			in.sumsWrong = append(in.sumsWrong, fmt.Sprintf("%s line %d: %s", layout.SumsFile, line, what))
+		}
+	}
+	s := bufio.NewScanner(bytes.NewReader(raw))
+	last, n := "", 0
+	for s.Scan() {
+		n++
+		sum, name, ok := strings.Cut(s.Text(), "  ")
+		switch _, err := hex.DecodeString(sum); {
+		case !ok || len(sum) != 64 || err != nil || sum != strings.ToLower(sum):
+			wrong(n, "it is not a sha256 sum, two spaces and a name")
+			continue
+		case !layout.PlainName(name):
+			wrong(n, fmt.Sprintf("%.80q is not a plain relative name", name))
+			continue
+		case in.sums[name] != "":
+			wrong(n, fmt.Sprintf("%.80q appears twice", name))
+			continue
+		case name < last:
+			wrong(n, fmt.Sprintf("%.80q is out of order", name))
+		case !layout.Listed(name):
+			wrong(n, fmt.Sprintf("%.80q is not a file of a bundle", name))
+			continue
+		}
+		last = name
+		in.sums[name] = sum
+		in.sumsOrder = append(in.sumsOrder, name)
+		if n > maxFiles {
+			wrong(n, fmt.Sprintf("more than %d files", maxFiles))
+			return
+		}
+	}
+	if s.Err() != nil {
+		wrong(n+1, "it is too long")
+	}
+	if n == 0 {
+		wrong(1, "it is empty")
+	}
+}
+
+// walk lists the files of the bundle. It follows no links, opens no devices and lists no more than maxFiles.
+func (in *inspection) walk() {
+	wrong := func(format string, args ...any) {
+		if len(in.treeWrong) < 4 {
+			in.treeWrong = append(in.treeWrong, fmt.Sprintf(format, args...))
+		}
+	}
+	seen := 0
+	var dir func(name string, depth int)
+	dir = func(name string, depth int) {
+		if depth > maxDepth {
+			wrong("%.80q is nested deeper than %d", name, maxDepth)
+			return
+		}
+		f, err := in.root.Open(name)
+		if err != nil {
+			wrong("%.80q cannot be read", name)
+			return
+		}
+		defer f.Close()
+		for {
+			entries, err := f.ReadDir(1000)
+			for _, e := range entries {
+				if seen++; seen > maxFiles {
+					if seen == maxFiles+1 {
+						wrong("it holds more than %d files", maxFiles)
+					}
+					return
+				}
+				full := path.Join(name, e.Name())
+				top := name == "."
+				switch {
+				case top && !layout.TopLevel(e.Name()):
+					in.foreign = append(in.foreign, full)
+				case !layout.PlainName(full):
+					wrong("%.80q is not a plain name", full)
+				case e.IsDir() && (!top || e.Name() == layout.EvidenceDir):
+					dir(full, depth+1)
+				case !e.Type().IsRegular():
+					wrong("%.80q is not a plain file", full)
+				case full != layout.SumsFile && full != layout.SignatureFile:
+					in.names = append(in.names, full)
+				}
+			}
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					wrong("%.80q cannot be read", name)
+				}
+				return
+			}
+		}
+	}
+	dir(".", 0)
+	slices.Sort(in.names)
+	var total int64
+	for _, n := range in.names {
+		st, err := in.root.Lstat(n)
+		if err != nil {
+			wrong("%.80q cannot be read", n)
+			continue
+		}
+		if st.Size() > maxFileBytes {
+			wrong("%.80q is larger than %d MiB", n, maxFileBytes>>20)
+		}
+		total += st.Size()
+	}
+	if total > maxTotalBytes {
+		wrong("its files are larger than %d MiB together", maxTotalBytes>>20)
+	}
+}
+
+// readFiles reads every file once, two at a time, for its sum and for secrets. It reads nothing of a bundle
+// that exceeds a limit.
+func (in *inspection) readFiles() {
+	if len(in.treeWrong) > 0 {
+		return
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	work := make(chan string)
+	for range 2 {
+		wg.Go(func() {
+			for name := range work {
+				f := in.readFile(name)
+				mu.Lock()
+				in.files[name] = f
+				mu.Unlock()
+			}
+		})
+	}
+	for _, n := range in.names {
+		if in.ctx.Err() != nil {
+			break
+		}
+		work <- n
+	}
+	close(work)
+	wg.Wait()
+}
+
+func (in *inspection) readFile(name string) file {
+	f, err := in.root.Open(name)
+	if err != nil {
+		return file{err: err}
+	}
+	defer f.Close()
+	h := sha256.New()
+	counted := &counter{w: h}
+	secret, err := redact.Scan(io.TeeReader(io.LimitReader(f, maxFileBytes+1), counted))
+	if err == nil && secret != "" { // the scan stops at the first secret, the sum is over all
+		_, err = io.Copy(counted, io.LimitReader(f, maxFileBytes+1))
+	}
+	return file{sum: hex.EncodeToString(h.Sum(nil)), size: counted.n, secret: secret, err: err}
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return c.w.Write(p)
+}

@@ -1,0 +1,130 @@
+package verify
+
+// Rule is one rule. docs/verify-rules.md is generated from the table of rules.
+type Rule struct {
+	ID   string
+	Says string // what must hold, in one sentence
+	For  Scope  // which bundles must keep it
+	// FromHead: what breaks the rule is known before the run begins, so such a run is refused.
+	FromHead bool
+	check    func(*inspection) []string // what is wrong
+}
+
+// Scope is the bundles that must keep a rule.
+type Scope string
+
+// The scopes of rules.
+const (
+	Always        Scope = "every bundle"
+	NeedsReport   Scope = "every bundle whose report can be read"
+	CertifiedOnly Scope = "certified bundles"
+	WhenAsked     Scope = "bundles verified with a key"
+)
+
+// Rules are all rules, in the order in which they are checked.
+var Rules = []Rule{
+	{
+		ID: "B01", For: Always, check: (*inspection).sumsForm,
+		Says: "The bundle was closed: SHA256SUMS is there, and each line is a sum and a plain relative name, sorted, no name twice.",
+	},
+	{
+		ID: "B02", For: Always, check: (*inspection).plainFiles,
+		Says: "The bundle holds plain files under plain names, not too many, not too large, and no links.",
+	},
+	{
+		ID: "B03", For: Always, check: (*inspection).complete,
+		Says: "SHA256SUMS lists every file of the bundle, and every file it lists is there.",
+	},
+	{
+		ID: "B04", For: Always, check: (*inspection).sumsMatch,
+		Says: "Every file has the sum that SHA256SUMS gives it.",
+	},
+	{
+		ID: "B05", For: Always, check: (*inspection).noSecrets,
+		Says: "No file holds a private key, a token or another credential.",
+	},
+	{
+		ID: "R01", For: Always, check: (*inspection).strictYAML,
+		Says: "report.yaml is strict YAML: UTF-8, one document, no alias, no key twice, of limited size.",
+	},
+	{
+		ID: "R02", For: Always, check: (*inspection).schema,
+		Says: "report.yaml matches its schema.",
+	},
+	{
+		ID: "R03", For: NeedsReport, check: (*inspection).finishedInTime,
+		Says: "The run was finished and says when: not in the future, and no longer ago than the age allowed.",
+	},
+	{
+		ID: "R04", For: NeedsReport, check: (*inspection).knownCatalog,
+		Says: "The report was planned from a catalog that this release knows.",
+	},
+	{
+		ID: "R05", For: NeedsReport, check: (*inspection).everyID,
+		Says: "Every behavior of the catalog is in the report exactly once, in order, with the catalog's level and promise.",
+	},
+	{
+		ID: "R06", For: NeedsReport, check: (*inspection).verdictsFit,
+		Says: "Every verdict fits its details: a skip has a class and a reason, a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control.",
+	},
+	{
+		ID: "R07", For: NeedsReport, check: (*inspection).recomputed,
+		Says: "Counts, percentiles and result are those that follow from the behaviors.",
+	},
+	{
+		ID: "R08", For: NeedsReport, check: (*inspection).claimsHold,
+		Says: "A claimed feature has at least one behavior that ran, and all its behaviors that ran are conformant.",
+	},
+	{
+		ID: "R09", For: NeedsReport, check: (*inspection).junitAgrees,
+		Says: "junit.xml has the same verdict for the same ids.",
+	},
+	{
+		ID: "R10", For: NeedsReport, check: (*inspection).evidenceFits,
+		Says: "The evidence that the report names is in the bundle, in the folder of its behavior.",
+	},
+	{
+		ID: "R11", For: NeedsReport, check: (*inspection).supported,
+		Says: "The Istio version is within the support window.",
+	},
+	{
+		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, FromHead: true,
+		Says: "The user took nothing out: no filter, no skip by the user.",
+	},
+	{
+		ID: "C02", For: CertifiedOnly, check: (*inspection).noRetries,
+		Says: "Nothing was retried.",
+	},
+	{
+		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, FromHead: true,
+		Says: "No stand-in ran in place of a component of Istio.",
+	},
+	{
+		ID: "C04", For: CertifiedOnly, check: (*inspection).cleanLeaks,
+		Says: "The check for leaks ran and found none.",
+	},
+	{
+		ID: "C05", For: CertifiedOnly, check: (*inspection).metadata, FromHead: true,
+		Says: "The implementation is named: organization, project, a released version, an https address and a contact.",
+	},
+	{
+		ID: "C06", For: CertifiedOnly, check: (*inspection).suiteKnown, FromHead: true,
+		Says: "The suite is known by version and commit, and had no uncommitted changes.",
+	},
+	{
+		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated,
+		Says: "The networks were proven isolated before anything ran, or by INST-14 on clusters that the suite did not create; and no preflight check failed.",
+	},
+	{
+		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, FromHead: true,
+		Says: "The images of the mesh are named by digest.",
+	},
+	{
+		ID: "C09", For: CertifiedOnly, check: (*inspection).coreHolds,
+		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version.",
+	},
+	{
+		ID: "S01", For: WhenAsked, check: (*inspection).signed,
+		Says: "The sums and verdicts of the bundle are signed with the key.",
+	},
+}

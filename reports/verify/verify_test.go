@@ -1,0 +1,586 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/internal/example"
+	"ambient.test/conformance/reports/junit"
+	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
+)
+
+var testNow = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+
+// goodBundle is a certified bundle that breaks no rule.
+func goodBundle(t testing.TB) string {
+	t.Helper()
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
+	head := example.Head()
+	head.Mode = v1alpha2.ModeCertified
+	head.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com", "@example/mesh"}}
+	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}}}
+	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: "ok"}}
+	head.Leaks = &v1alpha2.Leaks{Clean: true}
+	b, err := bundle.Open(t.TempDir(), head, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	example.RecordAll(t, b, p)
+	dir, err := b.EvidenceDir("LB-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "calls.txt"), []byte("cluster1 21, cluster2 19\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Attach(layout.GinkgoFile, []byte("[]\n")); err != nil {
+		t.Fatal(err)
+	}
+	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
+		t.Fatal(result, err)
+	}
+	return b.Dir()
+}
+
+// reseal writes new sums over a changed bundle, as a forger would.
+func reseal(t testing.TB, dir string) {
+	t.Helper()
+	old, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sums strings.Builder
+	for line := range strings.Lines(string(old)) {
+		name := strings.TrimSpace(line[66:])
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sumOf(data), name)
+	}
+	if err := os.WriteFile(filepath.Join(dir, layout.SumsFile), []byte(sums.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the change left them.
+func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
+	t.Helper()
+	r := example.Read(t, dir)
+	change(r)
+	data, err := bundle.Encode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases bytes.Buffer
+	if err := junit.Write(&cases, r); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{layout.ReportFile: data, layout.JUnitFile: cases.Bytes()} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reseal(t, dir)
+}
+
+func replaceIn(t testing.TB, dir, name, old, now string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte(old)) {
+		t.Fatalf("%s does not hold %q", name, old)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), bytes.Replace(data, []byte(old), []byte(now), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
+	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })]
+}
+
+// fixtures break exactly the rule they are named for: each takes the good bundle and does one thing to it.
+var fixtures = map[string]struct {
+	does  string
+	spoil func(t testing.TB, dir string)
+}{
+	"B01": {"two lines of SHA256SUMS change places", func(t testing.TB, dir string) {
+		data, _ := os.ReadFile(filepath.Join(dir, layout.SumsFile))
+		lines := strings.SplitAfter(string(data), "\n")
+		lines[0], lines[1] = lines[1], lines[0]
+		if err := os.WriteFile(filepath.Join(dir, layout.SumsFile), []byte(strings.Join(lines, "")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	"B02": {"a link in the evidence leads out of the bundle", func(t testing.TB, dir string) {
+		if err := os.Symlink("/etc/hostname", filepath.Join(dir, layout.EvidenceDir, "LB-01", "host")); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	"B03": {"a file is added to the evidence afterwards", func(t testing.TB, dir string) {
+		if err := os.WriteFile(filepath.Join(dir, layout.EvidenceDir, "LB-01", "late.txt"), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}},
+	"B04": {"a file is changed afterwards", func(t testing.TB, dir string) { replaceIn(t, dir, layout.GinkgoFile, "[]", "{}") }},
+	"B05": {"the evidence holds a token", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.EvidenceDir+"/LB-01/calls.txt", "cluster1", "Authorization: Bearer "+strings.Repeat("b", 30))
+		reseal(t, dir)
+	}},
+	"R01": {"a key stands twice in report.yaml", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.ReportFile, "kind: ConformanceReport\n", "kind: ConformanceReport\nkind: ConformanceReport\n")
+		reseal(t, dir)
+	}},
+	"R02": {"report.yaml has a field that the schema does not know", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.ReportFile, "kind: ConformanceReport\n", "kind: ConformanceReport\ngrade: A\n")
+		reseal(t, dir)
+	}},
+	"R03": {"the run was not finished", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Finished = false })
+	}},
+	"R04": {"the catalog is another one", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Catalog.Digest = "sha256:" + strings.Repeat("a", 64) })
+	}},
+	"R05": {"a promise is softened", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			result(r, "GW-01").Promise = "An east-west gateway may drop plaintext."
+		})
+	}},
+	"R06": {"a behavior is conformant and never ran", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { result(r, "GW-01").Attempts = 0 })
+	}},
+	"R07": {"a count is one higher", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Summary.Conformant++ })
+	}},
+	"R08": {"a feature is claimed and nothing of it ran", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Features = []v1alpha2.Feature{{Name: string(behaviors.FeatureTracing)}}
+		})
+	}},
+	"R09": {"junit.xml tells of a failure that the report does not", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.JUnitFile, "</testcase>", "<failure message=\"m\"></failure></testcase>")
+		reseal(t, dir)
+	}},
+	"R10": {"the report names evidence of another behavior", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			result(r, "GW-01").Evidence = []string{"evidence/LB-01/calls.txt"}
+		})
+	}},
+	"R11": {"the Istio version is too old", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Istio = "1.20.3" })
+	}},
+	"C01": {"the run was focused", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} })
+	}},
+	"C02": {"a behavior took two attempts", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Attempts = 2 })
+	}},
+	"C03": {"something stands in for ztunnel", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy"}}
+		})
+	}},
+	"C04": {"the check for leftovers did not run", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Leaks = nil })
+	}},
+	"C05": {"the implementation's version is a branch", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = "main" })
+	}},
+	"C06": {"the suite had changes of its own", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Suite.Dirty = true })
+	}},
+	"C07": {"the isolation is not proven", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Isolation.Proven = false })
+	}},
+	"C08": {"an image has no digest", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Images[0].Digest = "latest" })
+	}},
+	"C09": {"a core behavior is skipped for the topology", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			b := result(r, "LB-01")
+			*b = v1alpha2.BehaviorResult{ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: "topology", Reason: "one cluster"}, Evidence: b.Evidence}
+			summary.Fill(r)
+		})
+	}},
+	"S01": {"the bundle is signed by another key", func(t testing.TB, dir string) {
+		_, other, _ := ed25519.GenerateKey(rand.Reader)
+		if err := Sign(context.Background(), dir, other); err != nil {
+			t.Fatal(err)
+		}
+	}},
+}
+
+func verifyTest(t testing.TB, dir string, key crypto.PublicKey) *Result {
+	t.Helper()
+	v, err := Bundle(context.Background(), dir, Options{Now: testNow, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func broken(r *Result) []string {
+	var ids []string
+	for _, f := range r.Broken() {
+		ids = append(ids, f.Rule)
+	}
+	return ids
+}
+
+func TestGoodBundleBreaksNoRule(t *testing.T) {
+	dir := goodBundle(t)
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	if err := Sign(context.Background(), dir, private); err != nil {
+		t.Fatal(err)
+	}
+	v := verifyTest(t, dir, public)
+	for _, f := range v.Findings {
+		if f.Status != Holds {
+			t.Errorf("%s %s: %s", f.Rule, f.Status, f.Message)
+		}
+	}
+	if !v.OK() || v.Files == 0 || v.Bytes == 0 || len(v.Findings) != len(Rules) {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
+	public, _, _ := ed25519.GenerateKey(rand.Reader)
+	seen := map[string]bool{}
+	for _, r := range Rules {
+		if seen[r.ID] || !strings.HasSuffix(r.Says, ".") {
+			t.Errorf("%s: an id of its own and a sentence, please: %q", r.ID, r.Says)
+		}
+		seen[r.ID] = true
+		f, ok := fixtures[r.ID]
+		if !ok {
+			t.Errorf("rule %s has no fixture", r.ID)
+			continue
+		}
+		t.Run(r.ID, func(t *testing.T) {
+			dir := goodBundle(t)
+			f.spoil(t, dir)
+			var key crypto.PublicKey
+			if r.For == WhenAsked {
+				key = public
+			}
+			v := verifyTest(t, dir, key)
+			if got := broken(v); !slices.Equal(got, []string{r.ID}) {
+				t.Errorf("%s: broken %v", f.does, got)
+			}
+			for _, x := range v.Findings {
+				if x.Status == Broken {
+					t.Logf("%s: %s -> %s", x.Rule, f.does, x.Message)
+					if x.Message == "" || strings.ContainsAny(x.Message, "\n\r\t") || len(x.Message) > 900 {
+						t.Errorf("the message is not one sentence: %q", x.Message)
+					}
+				}
+			}
+		})
+	}
+	for id := range fixtures {
+		if !seen[id] {
+			t.Errorf("the fixture %s is for no rule", id)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/verify-rules.md")
+
+// The table of rules with their fixtures is a page of the docs.
+func TestRulesAreDocumented(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Rules of `amc verify`\n\nGenerated by `go test ./reports/verify -update`; do not edit. The tests hold a fixture for each rule: " +
+		"a bundle that breaks this rule and no other.\n\n| rule | applies to | what must hold | its fixture |\n| --- | --- | --- | --- |\n")
+	for _, r := range Rules {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.ID, r.For, r.Says, fixtures[r.ID].does)
+	}
+	const name = "../../docs/verify-rules.md"
+	if *update {
+		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(b.String(), string(got)); diff != "" {
+		t.Errorf("%s is not what it is generated from: run `go test ./reports/verify -update` and have the difference reviewed (-want +got):\n%s",
+			name, diff)
+	}
+}
+
+func TestSignatures(t *testing.T) {
+	dir := goodBundle(t)
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	for name, key := range map[string]crypto.Signer{"ed25519": ed, "ecdsa": p256} {
+		t.Run(name, func(t *testing.T) {
+			// Through key files, as the command does.
+			keys := t.TempDir()
+			der, _ := x509.MarshalPKCS8PrivateKey(key)
+			pub, _ := x509.MarshalPKIXPublicKey(key.Public())
+			private, public := filepath.Join(keys, "key.pem"), filepath.Join(keys, "pub.pem")
+			if err := os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := PrivateKey(private); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+				t.Errorf("a key that others can read: %v", err)
+			}
+			if err := os.Chmod(private, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := PrivateKey(private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k, err := PublicKey(public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Sign(context.Background(), dir, s); err != nil {
+				t.Fatal(err)
+			}
+			if v := verifyTest(t, dir, k); !v.OK() {
+				t.Errorf("%v", broken(v))
+			}
+			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
+			copied := copyBundle(t, dir)
+			forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
+			if got := broken(verifyTest(t, copied, k)); !slices.Equal(got, []string{"S01"}) {
+				t.Errorf("after a change: %v", got)
+			}
+			if _, err := PublicKey(private); err == nil {
+				t.Error("a private key is taken for a public one")
+			}
+		})
+	}
+	big, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err := Sign(context.Background(), dir, big); err == nil {
+		t.Error("a kind of key that verify does not know signed")
+	}
+	unfinished := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	if err := Sign(context.Background(), unfinished.Dir(), ed); err == nil || !strings.Contains(err.Error(), "B01") {
+		t.Errorf("an open bundle: %v", err)
+	}
+}
+
+func copyBundle(t testing.TB, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside it is read.
+func TestHostileBundles(t *testing.T) {
+	put := func(name string, data []byte) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	repeat := func(s string, n int) []byte { return bytes.Repeat([]byte(s), n) }
+	sum := strings.Repeat("0", 64)
+	sums := func(name string) func(testing.TB, string) { return put(layout.SumsFile, []byte(sum+"  "+name+"\n")) }
+	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c < 'j'; c++ {
+		bomb += fmt.Sprintf("%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n", c, c, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1, c-1)
+	}
+	hostile := map[string]struct {
+		rule  string
+		spoil func(testing.TB, string)
+	}{
+		"sums name a parent":        {"B01", sums("../../etc/passwd")},
+		"sums name a parent inside": {"B01", sums("evidence/../../x")},
+		"sums name the root":        {"B01", sums("/etc/passwd")},
+		"sums with a back slash":    {"B01", sums(`..\..\x`)},
+		"sums with a control char":  {"B01", sums("evidence/LB-01/\x1b[2J")},
+		"sums of nothing":           {"B01", put(layout.SumsFile, nil)},
+		"sums of 17 MiB":            {"B01", put(layout.SumsFile, repeat("0", 17<<20))},
+		"sums in one long line":     {"B01", put(layout.SumsFile, repeat("0", 1<<20))},
+		"sums are a link": {"B01", func(t testing.TB, dir string) {
+			os.Remove(filepath.Join(dir, layout.SumsFile))
+			if err := os.Symlink("/etc/hostname", filepath.Join(dir, layout.SumsFile)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"the report is a link out": {"R01", func(t testing.TB, dir string) {
+			os.Remove(filepath.Join(dir, layout.ReportFile))
+			if err := os.Symlink("/etc/hostname", filepath.Join(dir, layout.ReportFile)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"evidence is a link out": {"B02", func(t testing.TB, dir string) {
+			os.RemoveAll(filepath.Join(dir, layout.EvidenceDir))
+			if err := os.Symlink("/etc", filepath.Join(dir, layout.EvidenceDir)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"a file of 1 GiB": {"B02", func(t testing.TB, dir string) {
+			if err := os.Truncate(filepath.Join(dir, layout.EvidenceDir, "LB-01", "calls.txt"), 1<<30); err != nil { // sparse
+				t.Fatal(err)
+			}
+		}},
+		"a pipe": {"B02", func(t testing.TB, dir string) {
+			if err := syscall.Mkfifo(filepath.Join(dir, layout.EvidenceDir, "LB-01", "pipe"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"a deep folder": {"B02", func(t testing.TB, dir string) {
+			if err := os.MkdirAll(filepath.Join(dir, layout.EvidenceDir, strings.Repeat("d/", 40)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"a name with a line break": {"B02", put("evidence/LB-01/a\nb", nil)},
+		"no report":                {"R01", func(t testing.TB, dir string) { os.Remove(filepath.Join(dir, layout.ReportFile)) }},
+		"empty report":             {"R01", put(layout.ReportFile, nil)},
+		"report of 1 GiB": {"R01", func(t testing.TB, dir string) {
+			if err := os.Truncate(filepath.Join(dir, layout.ReportFile), 1<<30); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"aliases":               {"R01", put(layout.ReportFile, []byte(bomb))},
+		"merge key":             {"R01", put(layout.ReportFile, []byte("<<: {a: b}\n"))},
+		"a tag of its own":      {"R01", put(layout.ReportFile, []byte("a: !!python/object x\n"))},
+		"binary":                {"R01", put(layout.ReportFile, []byte("a: !!binary aGk=\n"))},
+		"many brackets":         {"R01", put(layout.ReportFile, repeat("[", 1<<20))},
+		"deep brackets":         {"R01", put(layout.ReportFile, append(repeat("[", 5000), repeat("]", 5000)...))},
+		"millions of parts":     {"R01", put(layout.ReportFile, repeat("- a\n", 3<<20))},
+		"as many as allowed":    {"R02", put(layout.ReportFile, repeat("- a\n", 1<<20))},
+		"UTF-16":                {"R01", put(layout.ReportFile, []byte("\xff\xfea\x00:\x00 \x001\x00"))},
+		"Latin-1":               {"R01", put(layout.ReportFile, []byte("kind: caf\xe9\n"))},
+		"byte order mark":       {"R01", put(layout.ReportFile, []byte("\xef\xbb\xbfkind: x\n"))},
+		"NUL":                   {"R01", put(layout.ReportFile, []byte("kind: \x00\n"))},
+		"two documents":         {"R01", put(layout.ReportFile, []byte("a: b\n---\na: b\n"))},
+		"a number as key":       {"R01", put(layout.ReportFile, []byte("1: b\n"))},
+		"infinity":              {"R01", put(layout.ReportFile, []byte("seed: .inf\n"))},
+		"octal":                 {"R01", put(layout.ReportFile, []byte("seed: 0o17\n"))},
+		"not a mapping":         {"R02", put(layout.ReportFile, []byte("just words\n"))},
+		"another kind":          {"R02", put(layout.ReportFile, []byte("apiVersion: v1\nkind: Pod\n"))},
+		"a field in other case": {"R02", func(t testing.TB, dir string) { replaceIn(t, dir, layout.ReportFile, "runID:", "RunID:") }},
+		"words for a number":    {"R02", func(t testing.TB, dir string) { replaceIn(t, dir, layout.ReportFile, "seed: 7", "seed: seven") }},
+		"a verdict of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "verdict: conformant", "verdict: splendid")
+		}},
+		"junit with entities":    {"R09", put(layout.JUnitFile, []byte(`<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><testsuites>&b;</testsuites>`))},
+		"junit nested":           {"R09", put(layout.JUnitFile, repeat("<a>", 1<<20))},
+		"junit is not XML":       {"R09", put(layout.JUnitFile, []byte("hello"))},
+		"junit with an id twice": {"R09", put(layout.JUnitFile, []byte(`<testsuites><testsuite><testcase name="LB-01 a"/><testcase name="LB-01 b"/></testsuite></testsuites>`))},
+	}
+	for _, name := range slices.Sorted(maps.Keys(hostile)) {
+		h := hostile[name]
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			h.spoil(t, dir)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			begin := time.Now()
+			v := verifyTest(t, dir, nil)
+			took := time.Since(begin)
+			runtime.ReadMemStats(&after)
+			if !slices.Contains(broken(v), h.rule) {
+				t.Errorf("broken %v, want %s", broken(v), h.rule)
+			}
+			for _, f := range v.Findings {
+				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+					t.Errorf("%s: not one clean sentence: %.200q", f.Rule, f.Message)
+				}
+				if f.Status == Broken {
+					t.Logf("%s %s", f.Rule, f.Message)
+				}
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 || took > 20*time.Second {
+				t.Errorf("%d MiB allocated in %s", used>>20, took)
+			}
+		})
+	}
+	for name, dir := range map[string]string{"nothing": filepath.Join(t.TempDir(), "none"), "a file": "/etc/hostname"} {
+		if _, err := Bundle(context.Background(), dir, Options{}); err == nil {
+			t.Errorf("%s is taken for a bundle", name)
+		}
+	}
+}
+
+// On clusters of others there is no proof before the run: the spec that shows the same stands for it, unless a proof says otherwise.
+func TestIsolationOnClustersOfOthers(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*v1alpha2.ConformanceReport)
+		ok     bool
+	}{
+		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, true},
+		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, false},
+		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, false},
+	} {
+		dir := goodBundle(t)
+		forge(t, dir, c.change)
+		if got := broken(verifyTest(t, dir, nil)); c.ok != (len(got) == 0) || !c.ok && !slices.Equal(got, []string{"C07"}) {
+			t.Errorf("%s: broken %v", name, got)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	dir := goodBundle(t)
+	for days, ok := range map[int]bool{0: true, 89: true, 92: false, -3: false} {
+		v, err := Bundle(context.Background(), dir, Options{Now: example.Head().Date.Add(time.Duration(days) * 24 * time.Hour)})
+		if err != nil || v.OK() != ok {
+			t.Errorf("%d days: %v %v", days, err, broken(v))
+		}
+	}
+	if v, _ := Bundle(context.Background(), dir, Options{Now: testNow.AddDate(9, 0, 0), MaxAge: -1}); !v.OK() {
+		t.Error("any age was asked for")
+	}
+}
+
+// A verdict of conformant stands on something that was claimed, and on something that could have shown it wrong.
+func TestConformantNeedsClaimAndTwin(t *testing.T) {
+	for name, spoil := range map[string]func(*v1alpha2.BehaviorResult){
+		"no claim": func(b *v1alpha2.BehaviorResult) { b.Expectations = 0 },
+		"no twin":  func(b *v1alpha2.BehaviorResult) { b.Controls = 0 },
+	} {
+		dir := goodBundle(t)
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { spoil(result(r, "GW-01")) })
+		if got := broken(verifyTest(t, dir, nil)); !slices.Equal(got, []string{"R06"}) {
+			t.Errorf("%s: broken %v, want R06", name, got)
+		}
+	}
+}
