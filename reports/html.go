@@ -458,7 +458,7 @@ func tablesOf(r *v1alpha2.ConformanceReport) []factTable {
 
 	rows = nil
 	for _, c := range r.Preflight {
-		rows = append(rows, text(c.Name, c.Status, c.Detail))
+		rows = append(rows, text(c.Name, string(c.Status), c.Detail))
 	}
 	add("Preflight", []string{"check", "found", "detail"}, rows)
 

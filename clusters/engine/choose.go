@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"ambient.test/conformance/clusters/engine/private"
+	"ambient.test/conformance/clusters/engine/socket"
+	"ambient.test/conformance/internal/command"
 )
 
 // sight is what look saw of the engines of this machine; choose decides from it alone.
@@ -94,7 +97,7 @@ const defaultHost = "unix:///var/run/docker.sock"
 func look(ctx context.Context, o Options) sight {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	s := sight{host: defaultHost, cannot: cannotStart(o.CacheDir)}
+	s := sight{host: defaultHost, cannot: private.CannotStart(o.CacheDir)}
 	_, err := exec.LookPath("docker")
 	s.cli = err == nil
 	switch {
@@ -133,14 +136,14 @@ func probe(ctx context.Context, host string, cli bool) (kind, said string) {
 	e := &Engine{Host: host}
 	out, err := e.Output(ctx, "version", "--format", "{{range .Server.Components}}{{.Name}} {{end}}")
 	if err != nil {
-		return "", lastLines(err.Error(), 1)
+		return "", command.Tail(err.Error(), 1)
 	}
 	return kindOf(out), ""
 }
 
 // probeSocket asks GET /version, which both engines answer and in which they name themselves.
 func probeSocket(ctx context.Context, path string) (kind, said string) {
-	body, err := socketGet(ctx, path, "/version")
+	body, err := socket.Get(ctx, path, "/version")
 	var op *net.OpError
 	switch {
 	case err == nil:
@@ -169,26 +172,4 @@ func podmanSockets() []string {
 		s = append(s, filepath.Join(d, "podman", "podman.sock"))
 	}
 	return s
-}
-
-// cannotStart says why no private engine can be started here, "" if nothing speaks against it.
-func cannotStart(cacheDir string) string {
-	if runtime.GOOS != "linux" {
-		return "it needs Linux, this is " + runtime.GOOS + ": start Docker (Docker Desktop or Colima) and try again"
-	}
-	if os.Geteuid() != 0 {
-		return "it needs root: run as root, or start Docker and try again"
-	}
-	if cacheDir == "" {
-		return "no cache folder is given"
-	}
-	if _, err := exec.LookPath("dockerd"); err != nil {
-		if _, err := exec.LookPath("apt-get"); err != nil {
-			return "neither dockerd nor apt-get is in PATH: install Docker by hand"
-		}
-	}
-	if err := layoutIn(cacheDir).fits(); err != nil {
-		return err.Error()
-	}
-	return ""
 }

@@ -7,7 +7,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"ambient.test/conformance/clusters/engine/private"
+	"ambient.test/conformance/internal/command"
 	"ambient.test/conformance/internal/progress"
 )
 
@@ -63,25 +64,25 @@ func Find(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	var e *Engine
+	e := &Engine{Host: d.host, Private: d.private}
 	if d.private {
-		e, err = startPrivate(ctx, o)
-	} else {
-		e, err = describe(ctx, &Engine{Host: d.host})
+		if e.Host, err = private.Start(ctx, o.CacheDir, o.Progress); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
+	if err := e.describe(ctx); err != nil {
 		return nil, err
 	}
 	e.Note = d.note
-	e.short = boundingIsShort(osHost)
+	e.short = len(private.MissingCapabilities(osHost.read)) > 0
 	return e, nil
 }
 
 // describe fills in what the server says about itself.
-func describe(ctx context.Context, e *Engine) (*Engine, error) {
+func (e *Engine) describe(ctx context.Context) error {
 	out, err := e.Output(ctx, "info", "--format", "{{.ServerVersion}}\n{{.DockerRootDir}}")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.Version, e.DataRoot, _ = strings.Cut(out, "\n")
 	if strings.HasPrefix(e.Host, "unix://") {
@@ -89,10 +90,10 @@ func describe(ctx context.Context, e *Engine) (*Engine, error) {
 		_, err := os.Stat(e.DataRoot)
 		e.Local = err == nil
 	}
-	return e, nil
+	return nil
 }
 
-// NeedsWrapper says whether containers of this engine must start through the OCI runtime wrapper (see BuildWrapper), in the nodes too:
+// NeedsWrapper says whether containers of this engine must start through the OCI runtime wrapper (see private.BuildWrapper), in the nodes too:
 // it is so when this machine's capability bounding set lacks a capability that the kernel knows.
 func (e *Engine) NeedsWrapper() bool { return e.short }
 
@@ -135,7 +136,7 @@ func (e *Engine) Feed(ctx context.Context, stdin io.Reader, args ...string) (str
 		c.Stdin = stdin
 	}
 	if err := c.Run(); err != nil {
-		return "", &CommandError{Args: args, Host: e.Host, Stderr: errs.String(), Err: commandCause(ctx, err)}
+		return "", &CommandError{Args: args, Host: e.Host, Stderr: errs.String(), Err: command.Cause(ctx, err)}
 	}
 	return strings.TrimRight(out.String(), "\n"), nil
 }
@@ -149,7 +150,7 @@ type CommandError struct {
 }
 
 func (e *CommandError) Error() string {
-	said := lastLines(e.Stderr, 3)
+	said := command.Tail(e.Stderr, 3)
 	if said == "" {
 		said = "it said nothing"
 	}
@@ -158,17 +159,6 @@ func (e *CommandError) Error() string {
 
 func (e *CommandError) Unwrap() error { return e.Err }
 
-// commandCause prefers the context's reason: "signal: killed" says nothing about a deadline.
-func commandCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%w: install it", err)
-	}
-	return err
-}
-
 // brief keeps a command line readable in an error: its first words.
 func brief(args []string) []string {
 	const most = 12
@@ -176,12 +166,4 @@ func brief(args []string) []string {
 		return args
 	}
 	return append(append([]string{}, args[:most]...), "...")
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	if len(lines) > n {
-		lines = lines[len(lines)-n:]
-	}
-	return strings.TrimSpace(strings.Join(lines, " | "))
 }

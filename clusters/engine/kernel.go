@@ -10,6 +10,9 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+
+	"ambient.test/conformance/internal/command"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // feature is something that the kernel must bring, and the ways to see that it does.
@@ -44,11 +47,11 @@ var features = []feature{
 }
 
 // kernel checks every feature. Only a try that was made and failed, where the kernel's own configuration does not say otherwise, is a failure.
-func kernel(ctx context.Context, h host) []Check {
+func kernel(ctx context.Context, h host) []v1alpha2.Check {
 	config := kernelConfig(h)
 	modules, _ := h.read("/proc/modules")
 	filesystems, _ := h.read("/proc/filesystems")
-	var checks []Check
+	var checks []v1alpha2.Check
 	for _, f := range features {
 		checks = append(checks, f.verdict(config[f.config], hasModule(modules, f.module) || strings.Contains(filesystems, "\t"+f.module+"\n"), f.try(ctx, h)))
 	}
@@ -78,29 +81,29 @@ func (f feature) try(ctx context.Context, h host) error {
 	case !errors.As(err, &exit):
 		return errNotTried{err.Error()} // no network namespace can be made, or the context ended
 	}
-	return fmt.Errorf("%s: %s", f.program, lastLines(out, 1))
+	return fmt.Errorf("%s: %s", f.program, command.Tail(out, 1))
 }
 
-func (f feature) verdict(config string, loaded bool, tried error) Check {
+func (f feature) verdict(config string, loaded bool, tried error) v1alpha2.Check {
 	var not errNotTried
 	skipped := errors.As(tried, &not)
 	builtin, absent := config == "y", config == "n"
 	fix := fmt.Sprintf("load it with `modprobe %s`, or use a kernel with %s", f.module, f.config)
 	switch {
 	case tried == nil:
-		return Check{f.name, OK, "it works", ""}
+		return passed(f.name, "it works")
 	case skipped && (loaded || builtin):
-		return Check{f.name, OK, "the kernel has it", ""}
+		return passed(f.name, "the kernel has it")
 	case skipped && config == "m":
-		return Check{f.name, OK, "the kernel has it as a module", ""}
+		return passed(f.name, "the kernel has it as a module")
 	case skipped && absent:
-		return Check{f.name, Warn, fmt.Sprintf("the kernel's configuration has no %s: %s", f.config, f.why), fix}
+		return warning(f.name, fmt.Sprintf("the kernel's configuration has no %s: %s", f.config, f.why), fix)
 	case skipped:
-		return Check{f.name, Warn, fmt.Sprintf("not known, %s: %s", not.why, f.why), fix}
+		return warning(f.name, fmt.Sprintf("not known, %s: %s", not.why, f.why), fix)
 	case loaded || builtin:
-		return Check{f.name, Warn, fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why), "see that iptables is the one of this distribution"}
+		return warning(f.name, fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why), "see that iptables is the one of this distribution")
 	}
-	return Check{f.name, Fail, fmt.Sprintf("a try failed (%v): %s", tried, f.why), fix}
+	return failed(f.name, fmt.Sprintf("a try failed (%v): %s", tried, f.why), fix)
 }
 
 func hasModule(modules, name string) bool {

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/engine/private"
 	"ambient.test/conformance/clusters/images/dag"
 )
 
@@ -216,7 +217,7 @@ func nodeFiles(ctx context.Context, w *tree, kindFiles string, needs map[string]
 	for p, from := range map[string]string{
 		"usr/local/bin/containerd": "containerd/containerd", "usr/local/bin/containerd-shim-runc-v2": "containerd/containerd-shim-runc-v2", "usr/local/bin/ctr": "containerd/ctr",
 		"usr/bin/kubelet": "k8s/kubelet", "usr/bin/kubeadm": "k8s/kubeadm", "usr/bin/kubectl": "k8s/kubectl",
-		strings.TrimPrefix(engine.RealRuntimeInNode, "/"): "runc/runc", strings.TrimPrefix(engine.WrapperInNode, "/"): "ociwrap/ociwrap",
+		strings.TrimPrefix(private.RealRuntimeInNode, "/"): "runc/runc", strings.TrimPrefix(private.WrapperInNode, "/"): "ociwrap/ociwrap",
 		"opt/cni/bin/host-local": "cni-plugins/host-local", "opt/cni/bin/loopback": "cni-plugins/loopback", "opt/cni/bin/ptp": "cni-plugins/ptp", "opt/cni/bin/portmap": "cni-plugins/portmap",
 	} {
 		node, file, _ := strings.Cut(from, "/")

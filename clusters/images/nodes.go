@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"ambient.test/conformance/clusters/apt"
-	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/engine/private"
 	"ambient.test/conformance/clusters/images/dag"
 )
 
@@ -63,8 +63,8 @@ func pause() dag.Node {
 
 // ociwrap is the OCI runtime wrapper of clusters/engine.
 func ociwrap(goVersion string) dag.Node {
-	return dag.Node{Name: "ociwrap", Lane: laneGo, Inputs: map[string]string{"source": engine.WrapperKey(), "go": goVersion, "arch": arch()}, Build: func(ctx context.Context, t *dag.Task) error {
-		return engine.BuildWrapper(ctx, filepath.Join(t.Out, "ociwrap"))
+	return dag.Node{Name: "ociwrap", Lane: laneGo, Inputs: map[string]string{"source": private.WrapperKey(), "go": goVersion, "arch": arch()}, Build: func(ctx context.Context, t *dag.Task) error {
+		return private.BuildWrapper(ctx, filepath.Join(t.Out, "ociwrap"))
 	}}
 }
 

@@ -202,11 +202,24 @@ type NamedValue struct {
 
 // Check is one check of the preflight.
 type Check struct {
-	Name   string `json:"name"`
-	Status string `json:"status" jsonschema:"enum=ok,enum=fixed,enum=warn,enum=fail"`
+	Name   string      `json:"name"`
+	Status CheckStatus `json:"status" jsonschema:"enum=ok,enum=fixed,enum=warn,enum=fail"`
+	// Detail is a sentence on what was seen.
 	Detail string `json:"detail,omitempty"`
-	Fix    string `json:"fix,omitempty"`
+	// Fix is the command or the step that helps; empty when the check is ok.
+	Fix string `json:"fix,omitempty"`
 }
+
+// CheckStatus is how a check ended.
+type CheckStatus string
+
+// The statuses of a check. Only CheckFail speaks against going on.
+const (
+	CheckOK    CheckStatus = "ok"
+	CheckFixed CheckStatus = "fixed" // was wrong and has been put right
+	CheckWarn  CheckStatus = "warn"  // may become a problem, or cannot be known from here
+	CheckFail  CheckStatus = "fail"
+)
 
 // Isolation is the proof that nothing crosses networks but through gateways.
 type Isolation struct {

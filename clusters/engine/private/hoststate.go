@@ -1,4 +1,4 @@
-package engine
+package private
 
 import (
 	"regexp"

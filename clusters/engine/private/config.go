@@ -1,8 +1,10 @@
-package engine
+package private
 
 import (
 	"regexp"
 	"strings"
+
+	"ambient.test/conformance/internal/command"
 )
 
 // daemonConfig is dockerd's configuration file. The default bridge is off: kind makes networks of its own, and docker0 may be the user's.
@@ -43,7 +45,7 @@ func failureIn(log string) string {
 	case len(plain) > 0:
 		return plain[len(plain)-1]
 	case len(errs) > 0:
-		return lastLines(strings.Join(errs, "\n"), 2)
+		return command.Tail(strings.Join(errs, "\n"), 2)
 	}
 	return "its log has no error"
 }

@@ -1,4 +1,4 @@
-package engine
+package private
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"ambient.test/conformance/internal/command"
 )
 
 const ipForward = "/proc/sys/net/ipv4/ip_forward"
@@ -48,7 +50,7 @@ func hostState(ctx context.Context) (filterState, error) {
 	for _, table := range filterTables {
 		out, err := exec.CommandContext(ctx, "iptables", "--wait", "-t", table, "-S").CombinedOutput()
 		if err != nil {
-			return s, fmt.Errorf("iptables -t %s -S: %w: %s", table, err, lastLines(string(out), 1))
+			return s, fmt.Errorf("iptables -t %s -S: %w: %s", table, err, command.Tail(string(out), 1))
 		}
 		s.Rules[table] = strings.Split(strings.TrimSpace(string(out)), "\n")
 	}
@@ -138,7 +140,7 @@ func (l layout) giveBackHost(ctx context.Context) error {
 	_, shared := rival(ps, l)
 	for _, args := range undo(before, now, bridges, shared) {
 		if out, err := exec.CommandContext(ctx, "iptables", append([]string{"--wait"}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("iptables %s: %w: %s", strings.Join(args, " "), err, lastLines(string(out), 1))
+			return fmt.Errorf("iptables %s: %w: %s", strings.Join(args, " "), err, command.Tail(string(out), 1))
 		}
 	}
 	if !shared && before.Forwarding == "0" && now.Forwarding != "0" {

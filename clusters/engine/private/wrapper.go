@@ -1,4 +1,4 @@
-package engine
+package private
 
 import (
 	"context"
@@ -13,7 +13,9 @@ import (
 	"strconv"
 	"strings"
 
-	"ambient.test/conformance/clusters/engine/capset"
+	"ambient.test/conformance/clusters/engine/private/capset"
+	"ambient.test/conformance/internal/command"
+	"ambient.test/conformance/internal/module"
 )
 
 // The wrapper's source travels inside this binary, so that it can be built wherever a Go toolchain is, also far from the checkout. It imports nothing but the standard library.
@@ -53,30 +55,30 @@ func BuildWrapper(ctx context.Context, dst string) error {
 		return err
 	}
 	defer os.RemoveAll(src)
-	const module = "ambient.test/conformance"
-	if err := os.CopyFS(filepath.Join(src, "clusters", "engine"), wrapperSource); err != nil {
+	const room = "clusters/engine/private" // the sources import one another by their place in the module
+	if err := os.CopyFS(filepath.Join(src, filepath.FromSlash(room)), wrapperSource); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte("module "+module+"\n\ngo 1.26.0\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(src, "go.mod"), []byte("module "+module.Path+"\n\ngo 1.26.0\n"), 0o644); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", dst+".new", "./clusters/engine/ociwrap")
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", dst+".new", "./"+room+"/ociwrap")
 	c.Dir = src
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOWORK=off", "GOFLAGS=")
 	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("the OCI runtime wrapper cannot be built: go build: %w: %s", commandCause(ctx, err), lastLines(string(out), 5))
+		return fmt.Errorf("the OCI runtime wrapper cannot be built: go build: %w: %s", command.Cause(ctx, err), command.Tail(string(out), 5))
 	}
 	return os.Rename(dst+".new", dst)
 }
 
-// boundingIsShort says whether a container started from here could not get every capability that the kernel knows. Where that cannot be known, it could.
-func boundingIsShort(h host) bool { return len(missingCaps(h)) > 0 }
-
-func missingCaps(h host) []string {
-	status, err := h.read("/proc/self/status")
+// MissingCapabilities names the capabilities that the kernel knows and a container started from here
+// could not get, because the bounding set of this process lacks them. It is empty when that cannot be
+// known. read reads a file of the machine.
+func MissingCapabilities(read func(path string) (string, error)) []string {
+	status, err := read("/proc/self/status")
 	if err != nil {
 		return nil
 	}
@@ -85,10 +87,15 @@ func missingCaps(h host) []string {
 		return nil
 	}
 	last := capset.Last()
-	if s, err := h.read("/proc/sys/kernel/cap_last_cap"); err == nil {
+	if s, err := read("/proc/sys/kernel/cap_last_cap"); err == nil {
 		if n, err := strconv.Atoi(strings.TrimSpace(s)); err == nil {
 			last = n
 		}
 	}
 	return bounding.Missing(last)
+}
+
+func readFile(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	return string(b), err
 }

@@ -1,4 +1,4 @@
-package engine
+package private
 
 import (
 	"archive/tar"
@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -16,8 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"ambient.test/conformance/internal/progress"
 )
 
 func TestMain(m *testing.M) {
@@ -31,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestPrivateEngine starts a real private engine in a network namespace of its own, kills all of it, recovers it and stops it.
-// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 CGO_ENABLED=0 go test -run TestPrivateEngine ./clusters/engine (its own binary is the container, so it must be static)
+// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 CGO_ENABLED=0 go test -run TestPrivateEngine ./clusters/engine/private (its own binary is the container, so it must be static)
 func TestPrivateEngine(t *testing.T) {
 	switch os.Getenv("AMC_TRY_ENGINE") {
 	case "":
@@ -58,34 +62,40 @@ func TestPrivateEngine(t *testing.T) {
 		start = time.Now()
 	}
 
-	e, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: cache})
+	host, err := Start(ctx, cache, progress.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = Stop(context.Background(), cache) })
 	lap("first start")
-	if !e.Private || !e.Local || e.Version == "" || e.DataRoot != l.dataRoot() {
-		t.Fatalf("engine is %+v", e)
-	}
-	if again, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil || again.Host != e.Host {
-		t.Fatalf("Find beside the running engine: %+v, %v", again, err)
-	}
-	if _, err := Find(ctx, Options{Mode: ModePrivate, CacheDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "another dockerd") {
-		t.Fatalf("a second private engine in the same network namespace: expected a refusal, got %v", err)
-	}
-	lap("two more Finds")
-
-	must := func(args ...string) string {
+	feed := func(stdin io.Reader, args ...string) string {
 		t.Helper()
-		out, err := e.Output(ctx, args...)
+		c := exec.CommandContext(ctx, "docker", args...)
+		c.Env, c.Stdin = append(os.Environ(), "DOCKER_HOST="+host), stdin
+		var errs strings.Builder
+		c.Stderr = &errs
+		out, err := c.Output()
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("docker %v: %v: %s", args, err, &errs)
 		}
-		return out
+		return strings.TrimSpace(string(out))
 	}
-	if _, err := e.Feed(ctx, image(t), "import", "-", "trial:1"); err != nil {
-		t.Fatal(err)
+	must := func(args ...string) string { t.Helper(); return feed(nil, args...) }
+	if diff := cmp.Diff(l.dataRoot(), must("info", "--format", "{{.DockerRootDir}}")); diff != "" {
+		t.Fatalf("data root (-want +got):\n%s", diff)
 	}
+	again, err := Start(ctx, cache, progress.Discard)
+	if err != nil {
+		t.Fatalf("Start beside the running engine: %v", err)
+	}
+	if diff := cmp.Diff(host, again); diff != "" {
+		t.Fatalf("Start beside the running engine (-want +got):\n%s", diff)
+	}
+	if _, err := Start(ctx, t.TempDir(), progress.Discard); err == nil || !strings.Contains(err.Error(), "another dockerd") {
+		t.Fatalf("a second private engine in the same network namespace: got %v, want a refusal", err)
+	}
+	lap("two more Starts")
+	feed(image(t), "import", "-", "trial:1")
 	network := must("network", "create", "trial")
 	// A peer that takes a connection and vanishes without a word: when the container is killed, its end waits for an answer, and so does its network namespace.
 	peer, err := net.Listen("tcp", must("network", "inspect", "trial", "-f", "{{(index .IPAM.Config 0).Gateway}}")+":0")
@@ -111,7 +121,7 @@ func TestPrivateEngine(t *testing.T) {
 		t.Fatalf("killed %d processes, expected dockerd, containerd, shim and container", killed)
 	}
 	lap("killed whole")
-	if e, err = Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil {
+	if host, err = Start(ctx, cache, progress.Discard); err != nil {
 		t.Fatal(err)
 	}
 	lap("recovery")
@@ -153,7 +163,7 @@ func TestPrivateEngine(t *testing.T) {
 	if err := Stop(ctx, cache); err != nil {
 		t.Errorf("second Stop: %v", err)
 	}
-	if e, err = Find(ctx, Options{Mode: ModePrivate, CacheDir: cache}); err != nil {
+	if host, err = Start(ctx, cache, progress.Discard); err != nil {
 		t.Fatal(err)
 	}
 	must("image", "inspect", "trial:1") // the data root outlives Stop

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"ambient.test/conformance/clusters/engine/capset"
+	"ambient.test/conformance/clusters/engine/private/capset"
 )
 
 func TestParse(t *testing.T) {

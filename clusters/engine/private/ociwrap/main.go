@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"ambient.test/conformance/clusters/engine/capset"
+	"ambient.test/conformance/clusters/engine/private/capset"
 )
 
 func main() {

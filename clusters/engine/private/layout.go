@@ -1,12 +1,7 @@
-package engine
+package private
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"path/filepath"
 )
 
@@ -57,36 +52,4 @@ func (l layout) fits() error {
 			n-maxSocketPath, l.longestSocket(), n, maxSocketPath)
 	}
 	return nil
-}
-
-// socketGet asks a Unix socket for a page and returns at most 64 KiB of it. It waits until ctx ends: a daemon that is still starting accepts at once and answers later.
-func socketGet(ctx context.Context, socket, page string) (string, error) {
-	c := http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+page, nil)
-	if err != nil {
-		return "", err
-	}
-	res, err := c.Do(req)
-	if err != nil {
-		return "", unwrapURL(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s answered %s", page, res.Status)
-	}
-	return string(b), err
-}
-
-// unwrapURL takes away the invented URL, which would only confuse.
-func unwrapURL(err error) error {
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner
-	}
-	return err
 }

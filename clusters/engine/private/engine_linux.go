@@ -1,4 +1,4 @@
-package engine
+package private
 
 import (
 	"context"
@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ambient.test/conformance/clusters/apt"
+	"ambient.test/conformance/clusters/engine/socket"
+	"ambient.test/conformance/internal/command"
 	"ambient.test/conformance/internal/filelock"
 	"ambient.test/conformance/internal/progress"
 )
@@ -25,27 +27,28 @@ const (
 	stopWithin  = 60 * time.Second // dockerd itself gives its containers 15 s
 )
 
-// startPrivate returns the private engine under the cache folder: the one that runs, or a new dockerd on the same data root.
-func startPrivate(ctx context.Context, o Options) (_ *Engine, err error) {
-	l := layoutIn(o.CacheDir)
+// Start returns the DOCKER_HOST of the private engine under the cache folder: of the one that runs, or of
+// a new dockerd on the same data root.
+func Start(ctx context.Context, cacheDir string, show progress.Reporter) (host string, err error) {
+	l := layoutIn(cacheDir)
 	if err := os.MkdirAll(l.dir, 0o711); err != nil {
-		return nil, err
+		return "", err
 	}
 	unlock, err := filelock.Wait(ctx, l.lock(), nil)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer unlock()
-	phase := o.Progress.Phase("engine", 1)
+	phase := show.Phase("engine", 1)
 	item := phase.Item("private dockerd")
 	defer func() { item.Done(err); phase.Close(err) }()
 
 	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("no private engine within 15 minutes"))
 	defer cancel()
 	if err := l.ensureRunning(ctx, item); err != nil {
-		return nil, err
+		return "", err
 	}
-	return describe(ctx, &Engine{Host: "unix://" + l.socket(), Private: true})
+	return "unix://" + l.socket(), nil
 }
 
 func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
@@ -116,7 +119,7 @@ func (l layout) clearStale(ctx context.Context) error {
 // configure writes dockerd's configuration. All of it is in the file, so that the user's /etc/docker/daemon.json plays no part.
 func (l layout) configure(ctx context.Context, item progress.Item) error {
 	runtime := ""
-	if short := missingCaps(osHost); len(short) > 0 {
+	if short := MissingCapabilities(readFile); len(short) > 0 {
 		runtime = filepath.Join(l.bin(), "ociwrap-"+WrapperKey()[:12])
 		if _, err := os.Stat(runtime); err != nil {
 			item.Note("building the OCI runtime wrapper (the bounding set lacks %s)", strings.Join(short, ", "))
@@ -186,11 +189,11 @@ func failure(log string) string {
 }
 
 // answer returns once the daemon answers on its socket. Nothing tells when a socket that is bound begins to listen, so it is asked again.
-func answer(ctx context.Context, socket string) error {
+func answer(ctx context.Context, path string) error {
 	for {
-		_, err := socketGet(ctx, socket, "/_ping") // accepted early, answered when it is ready
+		_, err := socket.Get(ctx, path, "/_ping") // accepted early, answered when it is ready
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) {
-			return cause(ctx, err)
+			return command.Cause(ctx, err)
 		}
 		select {
 		case <-time.After(25 * time.Millisecond):
@@ -198,14 +201,6 @@ func answer(ctx context.Context, socket string) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// cause prefers the context's reason.
-func cause(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 // Stop ends the private engine under the cache folder with its containers and takes away what they left on the host: processes, mounts, bridges, packet filter

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"syscall"
 
-	"ambient.test/conformance/clusters/engine/capset"
+	"ambient.test/conformance/clusters/engine/private/capset"
 )
 
 // bounds is what the wrapper's own process has and can therefore give.
