@@ -81,7 +81,7 @@ func sysctl(h host, name, key string, want uint64) v1alpha2.Check {
 		return warning(name, fmt.Sprintf("%s, and it cannot be raised: %v", short, err), fix)
 	}
 	if now, err := number(h, path); err != nil || now < want {
-		return warning(name, short + ", and writing it changed nothing", fix)
+		return warning(name, short+", and writing it changed nothing", fix)
 	}
 	return fixed(name, fmt.Sprintf("%s was %d and is %d now, until the next boot", key, have, want))
 }
@@ -108,7 +108,7 @@ func cgroups(h host) v1alpha2.Check {
 		version = "v1"
 		s, err := h.read("/proc/cgroups")
 		if err != nil {
-			return warning(name, "the cgroup controllers cannot be seen: " + err.Error(), "")
+			return warning(name, "the cgroup controllers cannot be seen: "+err.Error(), "")
 		}
 		for line := range strings.Lines(s) {
 			if f := strings.Fields(line); len(f) == 4 && f[3] == "1" {
@@ -143,7 +143,7 @@ func memory(h host, want uint64) v1alpha2.Check {
 	const name = "memory"
 	s, err := h.read("/proc/meminfo")
 	if err != nil {
-		return warning(name, "the available memory cannot be read: " + err.Error(), "")
+		return warning(name, "the available memory cannot be read: "+err.Error(), "")
 	}
 	have, ok := available(s)
 	switch {

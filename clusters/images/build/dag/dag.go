@@ -28,10 +28,8 @@ type Node struct {
 	Needs []string
 	// Inputs is what the result depends on besides Needs: versions, flags, hashes of sources. It must hold all of it, and nothing that differs between two machines for no reason.
 	Inputs map[string]string
-	// Lane names the queue the node waits in; see Store.Lanes.
-	Lane string
-	// Usual is how long it takes, for estimates of how long the rest will; it plays no part in what is built.
-	Usual time.Duration
+	// Pool names what the node competes for with others; see Store.Pools.
+	Pool string
 	// Build fills t.Out.
 	Build func(ctx context.Context, t *Task) error
 }
@@ -115,8 +113,8 @@ func Keys(nodes []Node) (map[string]string, error) {
 type Store struct {
 	// Dir holds NODE/KEY folders, and what is under way in .tmp.
 	Dir string
-	// Lanes says how many nodes of a lane may be built at once; a lane that is not named here has no limit.
-	Lanes map[string]int
+	// Pools says how many nodes of a pool may be built at once. A pool that is not named here has no limit.
+	Pools map[string]int
 	// Keep is how many results of a node are kept; older ones, by last use, are removed. 0 keeps all.
 	Keep int
 	// Phase names the work in the progress display.
@@ -133,7 +131,7 @@ func (s *Store) Has(node, key string) bool {
 	return err == nil
 }
 
-// Run makes sure that the wanted nodes are there and returns their results. Only what is missing is built, with what it needs, side by side as far as the lanes
+// Run makes sure that the wanted nodes are there and returns their results. Only what is missing is built, with what it needs, side by side as far as the pools
 // allow. After the first failure nothing new is started, what runs is canceled, and that failure is returned.
 //
 // Two processes do not build in one store at once: the second waits.
@@ -173,6 +171,15 @@ func (s *Store) Run(ctx context.Context, nodes []Node, want ...string) (map[stri
 		_ = os.Chtimes(s.Path(n.Name, keys[n.Name]), now, now)
 	}
 	return res, s.prune(nodes, keys)
+}
+
+// Missing are the nodes that Run would build now for the wanted ones.
+func (s *Store) Missing(nodes []Node, want ...string) ([]Node, error) {
+	keys, err := Keys(nodes)
+	if err != nil {
+		return nil, err
+	}
+	return s.missing(nodes, keys, want), nil
 }
 
 // missing are the nodes to build, in the order given: the wanted ones that are not there, and what they need and is not there.
@@ -218,11 +225,6 @@ func (s *Store) build(ctx context.Context, todo []Node, keys map[string]string) 
 	}
 	phase := reporter.Phase(s.Phase, len(todo))
 	defer func() { phase.Close(err) }()
-	if e, ok := phase.(progress.Expecter); ok {
-		for _, n := range todo {
-			e.Expect(n.Name, n.Usual)
-		}
-	}
 	waiting := map[string]bool{} // not finished
 	for _, n := range todo {
 		waiting[n.Name] = true
@@ -232,11 +234,11 @@ func (s *Store) build(ctx context.Context, todo []Node, keys map[string]string) 
 	for len(queue) > 0 || running > 0 {
 		if err == nil && ctx.Err() == nil {
 			queue = slices.DeleteFunc(queue, func(n Node) bool {
-				limit, limited := s.Lanes[n.Lane]
-				if slices.ContainsFunc(n.Needs, func(d string) bool { return waiting[d] }) || limited && busy[n.Lane] >= limit {
+				limit, limited := s.Pools[n.Pool]
+				if slices.ContainsFunc(n.Needs, func(d string) bool { return waiting[d] }) || limited && busy[n.Pool] >= limit {
 					return false
 				}
-				busy[n.Lane]++
+				busy[n.Pool]++
 				running++
 				go func() {
 					start := time.Now()
@@ -251,7 +253,7 @@ func (s *Store) build(ctx context.Context, todo []Node, keys map[string]string) 
 		}
 		f := <-done
 		running--
-		busy[f.node.Lane]--
+		busy[f.node.Pool]--
 		delete(waiting, f.node.Name)
 		switch {
 		case f.err == nil:

@@ -1,4 +1,4 @@
-package images
+package build
 
 import (
 	"archive/tar"
@@ -17,7 +17,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"ambient.test/conformance/clusters/apt"
-	"ambient.test/conformance/clusters/images/dag"
+	"ambient.test/conformance/clusters/images/build/dag"
+	"ambient.test/conformance/internal/command"
 )
 
 // Names of the nodes that everything stands on.
@@ -45,7 +46,7 @@ var useless = []string{"usr/share/doc/", "usr/share/man/", "usr/share/locale/", 
 
 func rootfs() dag.Node {
 	return dag.Node{
-		Name: rootfsNode, Lane: laneOther,
+		Name: rootfsNode, Pool: poolOther,
 		Inputs: map[string]string{"debian": debian, "packages": strings.Join(rootfsPackages, " "), "useless": strings.Join(useless, " "), "arch": arch()},
 		Build: func(ctx context.Context, t *dag.Task) error {
 			if os.Geteuid() != 0 {
@@ -59,7 +60,7 @@ func rootfs() dag.Node {
 			c := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", "--include="+strings.Join(rootfsPackages, ","), debian, root)
 			out, err := c.CombinedOutput()
 			if err != nil {
-				return fmt.Errorf("debootstrap: %w: %s", cause(ctx, err), last(string(out), 3))
+				return fmt.Errorf("debootstrap: %w: %s", command.Cause(ctx, err), command.Tail(string(out), 3))
 			}
 			t.Note("packing")
 			status, err := os.ReadFile(filepath.Join(root, statusFile))
@@ -76,7 +77,7 @@ func rootfs() dag.Node {
 			// GNU tar keeps links, owners and devices as they are.
 			pack := exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "--mtime=@0", "-C", root, "-cf", filepath.Join(t.Out, "rootfs.tar"), ".")
 			if out, err := pack.CombinedOutput(); err != nil {
-				return fmt.Errorf("tar: %w: %s", cause(ctx, err), last(string(out), 3))
+				return fmt.Errorf("tar: %w: %s", command.Cause(ctx, err), command.Tail(string(out), 3))
 			}
 			return nil
 		},
@@ -172,12 +173,12 @@ func closure(status []byte, want []string) ([]string, error) {
 var always = []string{"etc/ssl/certs/ca-certificates.crt", "etc/passwd", "etc/group", "etc/nsswitch.conf", "tmp/"}
 
 func certs() dag.Node {
-	return dag.Node{Name: certsNode, Needs: []string{rootfsNode}, Lane: laneImage, Inputs: map[string]string{"files": strings.Join(always, " ")},
+	return dag.Node{Name: certsNode, Needs: []string{rootfsNode}, Pool: poolImage, Inputs: map[string]string{"files": strings.Join(always, " ")},
 		Build: func(ctx context.Context, t *dag.Task) error { return extract(t, nil) }}
 }
 
 func base() dag.Node {
-	return dag.Node{Name: baseNode, Needs: []string{rootfsNode}, Lane: laneImage, Inputs: map[string]string{"files": strings.Join(always, " "), "packages": strings.Join(basePackages, " ")},
+	return dag.Node{Name: baseNode, Needs: []string{rootfsNode}, Pool: poolImage, Inputs: map[string]string{"files": strings.Join(always, " "), "packages": strings.Join(basePackages, " ")},
 		Build: func(ctx context.Context, t *dag.Task) error { return extract(t, basePackages) }}
 }
 

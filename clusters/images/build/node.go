@@ -1,4 +1,4 @@
-package images
+package build
 
 import (
 	"archive/tar"
@@ -16,13 +16,13 @@ import (
 	"strings"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/engine/private"
-	"ambient.test/conformance/clusters/images/dag"
+	"ambient.test/conformance/clusters/images/build/dag"
+	"ambient.test/conformance/internal/command"
 )
 
 // The node image is the root file system, kind's own files, Kubernetes' programs, and a containerd that already holds every image.
@@ -45,7 +45,7 @@ func store(refs map[string]string) dag.Node {
 		inputs[ref] = node
 	}
 	slices.Sort(needs)
-	return dag.Node{Name: storeNode, Needs: needs, Lane: laneImage, Inputs: inputs, Build: func(ctx context.Context, t *dag.Task) error {
+	return dag.Node{Name: storeNode, Needs: needs, Pool: poolImage, Inputs: inputs, Build: func(ctx context.Context, t *dag.Task) error {
 		t.Note("collecting")
 		all := filepath.Join(t.Temp, "images")
 		path, err := layout.Write(all, empty.Index)
@@ -111,7 +111,7 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 	go func() { ended <- daemon.Wait() }()
 	said := func() string {
 		b, _ := os.ReadFile(logFile.Name())
-		return last(string(b), 3)
+		return command.Tail(string(b), 3)
 	}
 	ready := time.NewTicker(20 * time.Millisecond)
 	defer ready.Stop()
@@ -127,7 +127,7 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(programs, "ctr"), "--address", socket, "--namespace", "k8s.io", "images", "import", "--no-unpack", "--all-platforms", archive).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("ctr images import: %w: %s: containerd said: %s", cause(ctx, err), last(string(out), 3), said())
+		return fmt.Errorf("ctr images import: %w: %s: containerd said: %s", command.Cause(ctx, err), command.Tail(string(out), 3), said())
 	}
 	cancel() // it must have closed its database before the folder is taken
 	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
@@ -146,10 +146,10 @@ var unlimited = regexp.MustCompile(`(?m)^(Limit.*=infinity|OOMScoreAdjust.*)\n`)
 // extra is all of the node image beyond the root file system and the images.
 func extra() dag.Node {
 	return dag.Node{
-		Name: extraNode, Needs: []string{"k8s", "containerd", "runc", "cni-plugins", "ociwrap"}, Lane: laneImage,
+		Name: extraNode, Needs: []string{"k8s", "containerd", "runc", "cni-plugins", "ociwrap"}, Pool: poolImage,
 		Inputs: map[string]string{"layout": "1", "kind": kindVersion(), "pause": pauseImage},
 		Build: func(ctx context.Context, t *dag.Task) error {
-			dir, err := linkedDir(ctx, "sigs.k8s.io/kind")
+			dir, err := LinkedDir(ctx, "sigs.k8s.io/kind")
 			if err != nil {
 				return err
 			}
@@ -251,7 +251,7 @@ func setSandbox(config []byte) ([]byte, error) {
 func baseSpec(ctx context.Context, ctr string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, ctr, "oci", "spec").Output()
 	if err != nil {
-		return nil, fmt.Errorf("ctr oci spec: %w", cause(ctx, err))
+		return nil, fmt.Errorf("ctr oci spec: %w", command.Cause(ctx, err))
 	}
 	var spec map[string]any
 	if err := json.Unmarshal(out, &spec); err != nil {
@@ -340,15 +340,4 @@ func load(ctx context.Context, e *engine.Engine, ref, rootfs, files, store strin
 		"--change", `ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]`, "--change", "ENV container=docker",
 		"-", ref)
 	return err
-}
-
-// digestOf is the manifest digest of an image layout.
-func digestOf(dir string) (string, error) {
-	img, err := readLayout(dir)
-	if err != nil {
-		return "", err
-	}
-	var h v1.Hash
-	h, err = img.Digest()
-	return h.String(), err
 }

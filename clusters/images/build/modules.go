@@ -1,4 +1,4 @@
-package images
+package build
 
 import (
 	"context"
@@ -13,7 +13,8 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"ambient.test/conformance/clusters/images/dag"
+	"ambient.test/conformance/clusters/images/build/dag"
+	"ambient.test/conformance/internal/command"
 )
 
 // Build modules: each pins, with checksums, all that its programs are built from. The files are named mod.txt and sum.txt because a folder
@@ -39,38 +40,25 @@ func goCommand(ctx context.Context, dir string, env []string, args ...string) ([
 	c.Stderr = &errs
 	out, err := c.Output()
 	if err != nil {
-		return out, fmt.Errorf("go %s: %w: %s", args[0], cause(ctx, err), last(errs.String(), 5))
+		return out, fmt.Errorf("go %s: %w: %s", args[0], command.Cause(ctx, err), command.Tail(errs.String(), 5))
 	}
 	return out, nil
 }
 
-// cause prefers the context's reason: "signal: killed" says nothing.
-func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
-func last(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], " | ")
-}
-
 // programs is a node that builds the programs of a build module.
 type programs struct {
+	name   string // of the node
 	module string
 	// packages to build; the last part of the path names the program.
 	packages []string
 	ldflags  string
 	tags     string
 	cgo      bool
-	// more fills in what else comes from the modules, and what the compiler needs; may be nil.
-	before func(ctx context.Context, t *dag.Task) error
-	after  func(ctx context.Context, t *dag.Task, dir string) error
+	// before installs what the compiler needs, after adds what else comes from the modules; both may be nil.
+	before, after func(ctx context.Context, t *dag.Task) error
 }
 
-func (p programs) node(name, goVersion string) dag.Node {
+func (p programs) node(goVersion string) dag.Node {
 	inputs := map[string]string{"go": goVersion, "packages": strings.Join(p.packages, " "), "ldflags": p.ldflags, "tags": p.tags, "arch": arch()}
 	for _, f := range []string{"mod.txt", "sum.txt", "main.txt"} {
 		b, err := moduleFile(p.module, f)
@@ -78,7 +66,7 @@ func (p programs) node(name, goVersion string) dag.Node {
 			inputs[f] = digest(b)
 		}
 	}
-	return dag.Node{Name: name, Inputs: inputs, Lane: laneGo, Build: func(ctx context.Context, t *dag.Task) error {
+	return dag.Node{Name: p.name, Inputs: inputs, Pool: poolGo, Build: func(ctx context.Context, t *dag.Task) error {
 		if p.before != nil {
 			if err := p.before(ctx, t); err != nil {
 				return err
@@ -105,7 +93,7 @@ func (p programs) node(name, goVersion string) dag.Node {
 			return err
 		}
 		if p.after != nil {
-			return p.after(ctx, t, dir)
+			return p.after(ctx, t)
 		}
 		return nil
 	}}
@@ -128,8 +116,8 @@ func (p programs) unfold(dir string) (string, error) {
 	return dir, nil
 }
 
-// ModuleDir is the folder of a Go module's sources, downloaded when missing. sum is its checksum as go.sum has it ("h1:..."): the module must have it.
-func ModuleDir(ctx context.Context, module, version, sum string) (string, error) {
+// moduleDir is the folder of a Go module's sources, downloaded when missing. sum is its checksum as go.sum has it ("h1:..."): the module must have it.
+func moduleDir(ctx context.Context, module, version, sum string) (string, error) {
 	c := exec.CommandContext(ctx, "go", "mod", "download", "-json", module+"@"+version)
 	c.Dir = os.TempDir() // outside of any module, whose go.mod would have a say
 	c.Env = goEnv("GOFLAGS=-mod=mod")
@@ -142,38 +130,38 @@ func ModuleDir(ctx context.Context, module, version, sum string) (string, error)
 	case m.Error != "":
 		return "", fmt.Errorf("module %s@%s: %s", module, version, m.Error)
 	case err != nil:
-		return "", fmt.Errorf("module %s@%s cannot be downloaded: %w", module, version, cause(ctx, err))
+		return "", fmt.Errorf("module %s@%s cannot be downloaded: %w", module, version, command.Cause(ctx, err))
 	case m.Sum != sum:
 		return "", fmt.Errorf("module %s@%s has the checksum %s, expected %s: what was downloaded is not what this suite was written for", module, version, m.Sum, sum)
 	}
 	return m.Dir, nil
 }
 
-// linkedDir is the folder of a module that this program is linked with, in that very version.
-func linkedDir(ctx context.Context, module string) (string, error) {
+// LinkedDir is the folder of a module that this program is linked with, in that very version.
+func LinkedDir(ctx context.Context, module string) (string, error) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "", errors.New("this program was built without module information")
 	}
 	for _, d := range info.Deps {
 		if d.Path == module {
-			return ModuleDir(ctx, module, d.Version, d.Sum)
+			return moduleDir(ctx, module, d.Version, d.Sum)
 		}
 	}
 	return "", fmt.Errorf("this program is not linked with module %s", module)
 }
 
-// pinnedDir is the folder of a module in the version that a build module requires.
-func pinnedDir(ctx context.Context, in, module string) (string, error) {
-	version, sum, err := pinned(in, module)
+// PinnedDir is the folder of a module in the version that a build module requires.
+func PinnedDir(ctx context.Context, in, module string) (string, error) {
+	version, sum, err := Pinned(in, module)
 	if err != nil {
 		return "", err
 	}
-	return ModuleDir(ctx, module, version, sum)
+	return moduleDir(ctx, module, version, sum)
 }
 
-// pinned is the version and checksum of a module that a build module directly requires.
-func pinned(in, module string) (version, sum string, err error) {
+// Pinned is the version and checksum of a module that a build module directly requires.
+func Pinned(in, module string) (version, sum string, err error) {
 	b, err := moduleFile(in, "mod.txt")
 	if err != nil {
 		return "", "", err
@@ -195,35 +183,4 @@ func pinned(in, module string) (version, sum string, err error) {
 		}
 	}
 	return "", "", fmt.Errorf("build module %s does not pin %s", in, module)
-}
-
-// Sources are the module folders that the mesh's installation reads.
-type Sources struct {
-	Istio      string // module istio.io/istio; charts in manifests/charts
-	GatewayAPI string // module sigs.k8s.io/gateway-api
-	MetalLB    string // module go.universe.tf/metallb
-}
-
-// FindSources downloads them where they are missing. istio is one of Releases.
-func FindSources(ctx context.Context, istio string) (s Sources, err error) {
-	r, err := releaseOf(istio)
-	if err != nil {
-		return s, err
-	}
-	if s.Istio, err = pinnedDir(ctx, r.Module, "istio.io/istio"); err != nil {
-		return s, err
-	}
-	if s.MetalLB, err = pinnedDir(ctx, "metallb", "go.universe.tf/metallb"); err != nil {
-		return s, err
-	}
-	s.GatewayAPI, err = linkedDir(ctx, "sigs.k8s.io/gateway-api")
-	return s, err
-}
-
-func releaseOf(istio string) (release, error) {
-	r, ok := releases[istio]
-	if !ok {
-		return r, fmt.Errorf("--istio %s: that version cannot be built: known are %s", istio, strings.Join(Releases(), ", "))
-	}
-	return r, nil
 }

@@ -15,7 +15,7 @@ import (
 func graph(built *[]string, fail string) []Node {
 	var mu sync.Mutex
 	node := func(name string, needs ...string) Node {
-		return Node{Name: name, Needs: needs, Inputs: map[string]string{"version": "1"}, Lane: "all", Build: func(_ context.Context, t *Task) error {
+		return Node{Name: name, Needs: needs, Inputs: map[string]string{"version": "1"}, Pool: "all", Build: func(_ context.Context, t *Task) error {
 			if name == fail {
 				_ = os.WriteFile(filepath.Join(t.Out, "half"), nil, 0o644)
 				return errors.New("out of paint")
@@ -36,7 +36,7 @@ func graph(built *[]string, fail string) []Node {
 
 func TestBuildsOnceInOrder(t *testing.T) {
 	var built []string
-	s := &Store{Dir: t.TempDir(), Lanes: map[string]int{"all": 2}, Phase: "images"}
+	s := &Store{Dir: t.TempDir(), Pools: map[string]int{"all": 2}, Phase: "images"}
 	nodes := graph(&built, "")
 	if _, err := s.Run(t.Context(), nodes, "top"); err != nil {
 		t.Fatal(err)

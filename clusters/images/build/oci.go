@@ -1,8 +1,9 @@
-package images
+package build
 
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -21,7 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"ambient.test/conformance/clusters/images/dag"
+	"ambient.test/conformance/clusters/images/build/dag"
 )
 
 // An image node's result is an OCI image layout with one image. Layers are zstd: a node unpacks them about as fast as it could copy them, and each
@@ -29,8 +30,8 @@ import (
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// imageNode is the node that puts an image together.
-func imageNode(name string, r *recipe) dag.Node {
+// assembled is the node that puts an image together.
+func assembled(name string, r *Recipe) dag.Node {
 	var needs []string
 	add := func(n string) {
 		if !slices.Contains(needs, n) {
@@ -46,12 +47,12 @@ func imageNode(name string, r *recipe) dag.Node {
 	} else {
 		add(certsNode)
 	}
-	return dag.Node{Name: name, Needs: needs, Lane: laneImage, Inputs: map[string]string{"recipe": fmt.Sprintf("%+v", *r), "arch": arch()},
+	return dag.Node{Name: name, Needs: needs, Pool: poolImage, Inputs: map[string]string{"recipe": fmt.Sprintf("%+v", *r), "arch": arch()},
 		Build: func(_ context.Context, t *dag.Task) error { return assemble(t, r) }}
 }
 
 // assemble writes the image layout.
-func assemble(t *dag.Task, r *recipe) error {
+func assemble(t *dag.Task, r *Recipe) error {
 	parent := t.Needs[certsNode]
 	if r.Base {
 		parent = t.Needs[baseNode]
@@ -85,14 +86,7 @@ func assemble(t *dag.Task, r *recipe) error {
 		return err
 	}
 	return writeLayout(t.Out, img, archive, v1.Config{Entrypoint: r.Entrypoint, Cmd: r.Command, User: r.User, WorkingDir: r.WorkDir,
-		Env: []string{"PATH=" + either(r.Path, defaultPath)}})
-}
-
-func either(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
+		Env: []string{"PATH=" + cmp.Or(r.Path, defaultPath)}})
 }
 
 // writeLayout adds a layer to an image and writes the result to dir. Nothing in it depends on when or where.
@@ -140,6 +134,30 @@ func readLayout(dir string) (v1.Image, error) {
 		return nil, fmt.Errorf("image layout %s holds %d images, expected 1: delete the folder and build again", dir, len(m.Manifests))
 	}
 	return index.Image(m.Manifests[0].Digest)
+}
+
+// Gzipped is an image with its layers compressed by gzip instead of zstd, which a Docker before 23 cannot
+// read.
+func Gzipped(img v1.Image) (v1.Image, error) {
+	layers, err := img.Layers()
+	if err != nil {
+		return nil, err
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	out := newImage()
+	for _, l := range layers {
+		again, err := tarball.LayerFromOpener(l.Uncompressed, tarball.WithCompression(compression.GZip), tarball.WithMediaType(types.OCILayer))
+		if err != nil {
+			return nil, err
+		}
+		if out, err = mutate.Append(out, mutate.Addendum{Layer: again, MediaType: types.OCILayer}); err != nil {
+			return nil, err
+		}
+	}
+	return mutate.ConfigFile(out, config)
 }
 
 // tree writes a tar archive in which every entry is root's and of no particular time, and every folder comes before what is in it.
