@@ -1,7 +1,8 @@
-// Package engine finds the container engine that clusters and images are made with.
+// Package engine finds the container engine that clusters and images are made with, and checks the
+// machine it runs on.
 //
-// A Docker that answers is used as it is. On a Linux host that has none, a private dockerd is started under the cache folder: own data root, state, socket and
-// log, so that nothing of the user's is touched and Stop can take all of it away again.
+// A Docker that answers is used as it is. On a Linux host that has none, a private one is started;
+// see package private.
 package engine
 
 import (
@@ -36,7 +37,8 @@ type Engine struct {
 	Version string
 	// DataRoot is the server's data folder; it is a path of this machine only when Local.
 	DataRoot string
-	// Local says that the server runs on this machine: its socket is a Unix socket and its data root is here.
+	// Local says that the server runs on this machine: its socket is a Unix socket and its data
+	// root is here.
 	Local bool
 	// Note is a sentence about what was seen and not used, empty if there is nothing to say.
 	Note string
@@ -48,19 +50,20 @@ type Engine struct {
 type Options struct {
 	// Mode is auto (also ""), docker or private.
 	Mode string
-	// CacheDir is where a private engine lives, in its subfolder engine. Needed for auto and private.
+	// CacheDir is where a private engine lives, in its subfolder engine. Needed for auto and
+	// private.
 	CacheDir string
 	// Progress may be nil.
 	Progress progress.Reporter
 }
 
-// Find returns an engine that answers, starting or recovering the private one if the mode says so and no other is there.
-// It never changes a Docker that it did not start.
+// Find returns an engine that answers. Where the mode allows it and no other answers, it starts the
+// private one, or recovers it. It never changes a Docker that it did not start.
 func Find(ctx context.Context, o Options) (*Engine, error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
 	}
-	d, err := choose(o.Mode, look(ctx, o))
+	d, err := choose(o.Mode, inspect(ctx, o))
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +89,21 @@ func (e *Engine) describe(ctx context.Context) error {
 	}
 	e.Version, e.DataRoot, _ = strings.Cut(out, "\n")
 	if strings.HasPrefix(e.Host, "unix://") {
-		// A socket of this machine may still lead into a virtual machine (Docker Desktop): then the data root is not here.
+		// A socket of this machine may still lead into a virtual machine (Docker Desktop): then the
+		// data root is not here.
 		_, err := os.Stat(e.DataRoot)
 		e.Local = err == nil
 	}
 	return nil
 }
 
-// NeedsWrapper says whether containers of this engine must start through the OCI runtime wrapper (see private.BuildWrapper), in the nodes too:
-// it is so when this machine's capability bounding set lacks a capability that the kernel knows.
+// NeedsWrapper reports whether containers of this engine, and those inside the nodes, must start
+// through the OCI runtime wrapper (see private.BuildWrapper). They must where this machine's
+// capability bounding set lacks a capability that the kernel knows.
 func (e *Engine) NeedsWrapper() bool { return e.short }
 
-// Docker is the docker CLI bound to this engine. The caller sets its streams and runs it; it ends with ctx.
+// Docker returns the docker CLI bound to this engine. The caller sets its streams and runs it; it
+// ends with ctx.
 func (e *Engine) Docker(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "docker", args...)
 	c.Env = e.Env()
@@ -105,7 +111,8 @@ func (e *Engine) Docker(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
-// Env is the environment of this process with the variables that select an engine set to this one. It is what libraries that call the docker CLI themselves need.
+// Env returns the environment of this process, with the variables that select an engine set to this
+// one. Libraries that call the docker CLI themselves need it.
 func (e *Engine) Env() []string {
 	env := make([]string, 0, len(os.Environ())+1)
 	for _, v := range os.Environ() {
@@ -116,12 +123,13 @@ func (e *Engine) Env() []string {
 	return append(env, "DOCKER_HOST="+e.Host)
 }
 
-// Output runs the docker CLI and returns its standard output without the last line break. The error holds what docker said.
+// Output runs the docker CLI and returns its standard output without the last line break. The error
+// holds what docker said.
 func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 	return e.Feed(ctx, nil, args...)
 }
 
-// Run is Output for commands whose output nobody needs.
+// Run is Output without the output.
 func (e *Engine) Run(ctx context.Context, args ...string) error {
 	_, err := e.Output(ctx, args...)
 	return err

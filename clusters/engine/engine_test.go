@@ -59,21 +59,69 @@ func TestPreflight(t *testing.T) {
 		status v1alpha2.CheckStatus
 		says   string
 	}{
-		"few inotify instances":               {files: map[string]string{"/proc/sys/fs/inotify/max_user_instances": "128\n"}, check: "inotify instances", status: v1alpha2.CheckFixed, says: "was 128 and is 1024 now"},
-		"few inotify instances, not root":     {files: map[string]string{"/proc/sys/fs/inotify/max_user_instances": "128\n"}, change: func(h *host) { h.admin = false }, check: "inotify instances", status: v1alpha2.CheckWarn, says: "too many open files"},
-		"inotify cannot be read":              {files: map[string]string{"/proc/sys/fs/inotify/max_user_watches": ""}, check: "inotify watches", status: v1alpha2.CheckWarn, says: "cannot be read"},
-		"cgroup v1":                           {files: map[string]string{"/sys/fs/cgroup/cgroup.controllers": "", "/proc/cgroups": "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t1\npids\t3\t1\t1\n"}, check: "cgroups", status: v1alpha2.CheckOK, says: "failCgroupV1: false"},
-		"cgroup v1 without memory":            {files: map[string]string{"/sys/fs/cgroup/cgroup.controllers": "", "/proc/cgroups": "cpu\t1\t1\t1\nmemory\t2\t1\t0\npids\t3\t1\t1\n"}, check: "cgroups", status: v1alpha2.CheckFail, says: "without the controllers memory"},
-		"short of CAP_SYS_RESOURCE":           {files: map[string]string{"/proc/self/status": "CapBnd:\t000001fffeffffff\n"}, check: "capabilities", status: v1alpha2.CheckOK, says: "lacks CAP_SYS_RESOURCE"},
-		"too little memory":                   {files: map[string]string{"/proc/meminfo": "MemAvailable: 1048576 kB\n"}, check: "memory", status: v1alpha2.CheckFail, says: "1.0 GiB of memory are available, 4.0 GiB are needed"},
-		"memory unknown":                      {files: map[string]string{"/proc/meminfo": "MemTotal: 1 kB\n"}, check: "memory", status: v1alpha2.CheckWarn, says: "no MemAvailable"},
-		"too little disk":                     {change: func(h *host) { h.space = func(string) (uint64, string, error) { return 2 << 30, "", nil } }, check: "disk", status: v1alpha2.CheckFail, says: "2.0 GiB are free"},
-		"disk unknown":                        {change: func(h *host) { h.space = func(string) (uint64, string, error) { return 0, "", errors.New("no") } }, check: "disk", status: v1alpha2.CheckWarn, says: "cannot be read"},
-		"data root on overlay":                {change: func(h *host) { h.space = func(string) (uint64, string, error) { return 100 << 30, "overlay", nil } }, check: "data root", status: v1alpha2.CheckFail, says: "overlay2 does not work"},
-		"kernel without TPROXY":               {change: func(h *host) { h.isolated = refused }, check: "TPROXY", status: v1alpha2.CheckFail, says: "keeps its source address"},
-		"TPROXY loaded, but a try fails":      {files: map[string]string{"/proc/modules": "xt_TPROXY 16384 0 - Live 0x0\n"}, change: func(h *host) { h.isolated = refused }, check: "TPROXY", status: v1alpha2.CheckWarn, says: "a try failed"},
-		"nobody may try, the kernel has it":   {files: map[string]string{"/proc/sys/kernel/osrelease": "6.1\n", "/boot/config-6.1": "CONFIG_NETFILTER_XT_TARGET_TPROXY=m\n"}, change: func(h *host) { h.admin = false }, check: "TPROXY", status: v1alpha2.CheckOK, says: "as a module"},
-		"nobody may try, the kernel lacks it": {files: map[string]string{"/proc/sys/kernel/osrelease": "6.1\n", "/boot/config-6.1": "CONFIG_X=y\n"}, change: func(h *host) { h.admin = false }, check: "TPROXY", status: v1alpha2.CheckWarn, says: "has no CONFIG_NETFILTER_XT_TARGET_TPROXY"},
+		"few inotify instances": {
+			files: map[string]string{"/proc/sys/fs/inotify/max_user_instances": "128\n"}, check: "inotify instances",
+			status: v1alpha2.CheckFixed, says: "was 128 and is 1024 now",
+		},
+		"few inotify instances, not root": {
+			files: map[string]string{"/proc/sys/fs/inotify/max_user_instances": "128\n"}, change: func(h *host) { h.admin = false },
+			check: "inotify instances", status: v1alpha2.CheckWarn, says: "too many open files",
+		},
+		"inotify cannot be read": {
+			files: map[string]string{"/proc/sys/fs/inotify/max_user_watches": ""}, check: "inotify watches", status: v1alpha2.CheckWarn,
+			says: "cannot be read",
+		},
+		"cgroup v1": {
+			files: map[string]string{
+				"/sys/fs/cgroup/cgroup.controllers": "",
+				"/proc/cgroups":                     "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t1\npids\t3\t1\t1\n",
+			},
+			check: "cgroups", status: v1alpha2.CheckOK, says: "failCgroupV1: false",
+		},
+		"cgroup v1 without memory": {
+			files: map[string]string{"/sys/fs/cgroup/cgroup.controllers": "", "/proc/cgroups": "cpu\t1\t1\t1\nmemory\t2\t1\t0\npids\t3\t1\t1\n"},
+			check: "cgroups", status: v1alpha2.CheckFail, says: "without the controllers memory",
+		},
+		"short of CAP_SYS_RESOURCE": {
+			files: map[string]string{"/proc/self/status": "CapBnd:\t000001fffeffffff\n"}, check: "capabilities", status: v1alpha2.CheckOK,
+			says: "lacks CAP_SYS_RESOURCE",
+		},
+		"too little memory": {
+			files: map[string]string{"/proc/meminfo": "MemAvailable: 1048576 kB\n"}, check: "memory", status: v1alpha2.CheckFail,
+			says: "1.0 GiB of memory are available, 4.0 GiB are needed",
+		},
+		"memory unknown": {
+			files: map[string]string{"/proc/meminfo": "MemTotal: 1 kB\n"}, check: "memory", status: v1alpha2.CheckWarn,
+			says: "no MemAvailable",
+		},
+		"too little disk": {
+			change: func(h *host) { h.space = func(string) (uint64, string, error) { return 2 << 30, "", nil } }, check: "disk",
+			status: v1alpha2.CheckFail, says: "2.0 GiB are free",
+		},
+		"disk unknown": {
+			change: func(h *host) { h.space = func(string) (uint64, string, error) { return 0, "", errors.New("no") } }, check: "disk",
+			status: v1alpha2.CheckWarn, says: "cannot be read",
+		},
+		"data root on overlay": {
+			change: func(h *host) { h.space = func(string) (uint64, string, error) { return 100 << 30, "overlay", nil } },
+			check:  "data root", status: v1alpha2.CheckFail, says: "overlay2 does not work",
+		},
+		"kernel without TPROXY": {
+			change: func(h *host) { h.isolated = refused }, check: "TPROXY", status: v1alpha2.CheckFail, says: "keeps its source address",
+		},
+		"TPROXY loaded, but a try fails": {
+			files: map[string]string{"/proc/modules": "xt_TPROXY 16384 0 - Live 0x0\n"}, change: func(h *host) { h.isolated = refused },
+			check: "TPROXY", status: v1alpha2.CheckWarn, says: "a try failed",
+		},
+		"nobody may try, the kernel has it": {
+			files:  map[string]string{"/proc/sys/kernel/osrelease": "6.1\n", "/boot/config-6.1": "CONFIG_NETFILTER_XT_TARGET_TPROXY=m\n"},
+			change: func(h *host) { h.admin = false }, check: "TPROXY", status: v1alpha2.CheckOK, says: "as a module",
+		},
+		"nobody may try, the kernel lacks it": {
+			files:  map[string]string{"/proc/sys/kernel/osrelease": "6.1\n", "/boot/config-6.1": "CONFIG_X=y\n"},
+			change: func(h *host) { h.admin = false }, check: "TPROXY", status: v1alpha2.CheckWarn,
+			says: "has no CONFIG_NETFILTER_XT_TARGET_TPROXY",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := machine(t, c.files)
@@ -95,7 +143,12 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("on a good machine: %+v", k)
 		}
 	}
-	if far := preflight(t.Context(), machine(t, nil), Requirements{Engine: &Engine{Host: "tcp://far"}}); len(far) != 1 || far[0].Status != v1alpha2.CheckWarn {
+	if far := preflight(
+		t.Context(),
+		machine(t, nil),
+		Requirements{Engine: &Engine{Host: "tcp://far"}},
+	); len(far) != 1 ||
+		far[0].Status != v1alpha2.CheckWarn {
 		t.Errorf("of a remote engine's machine nothing is known: %+v", far)
 	}
 }
@@ -103,27 +156,31 @@ func TestPreflight(t *testing.T) {
 func TestChoose(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode    string
-		sight   sight
+		probe   probe
 		private bool
 		host    string
 		fails   string
 		note    string
 	}{
-		"Docker answers":                     {ModeAuto, sight{cli: true, host: "h", answers: docker}, false, "h", "", ""},
-		"Docker answers, no CLI":             {ModeAuto, sight{host: "h", answers: docker}, false, "", "docker CLI is not in PATH", ""},
-		"none answers":                       {ModeAuto, sight{host: "h", said: "no such socket"}, true, "", "", ""},
-		"none answers, none can be started":  {ModeAuto, sight{host: "h", said: "no such socket", cannot: "it needs root"}, false, "", "it needs root", ""},
-		"DOCKER_HOST is dead":                {ModeAuto, sight{host: "h", named: "DOCKER_HOST", said: "refused"}, false, "", "unset DOCKER_HOST", ""},
-		"only Podman":                        {ModeAuto, sight{host: "h", podman: "unix:///p"}, true, "", "", "has not been tried"},
-		"Podman as Docker":                   {ModeDocker, sight{cli: true, host: "h", answers: podman}, false, "", "no Docker answers", ""},
-		"docker wanted, none":                {ModeDocker, sight{host: "h", said: "x"}, false, "", "--engine auto", ""},
-		"private wanted, Docker answers":     {ModePrivate, sight{cli: true, host: "h", answers: docker}, true, "", "", ""},
-		"private wanted, cannot":             {ModePrivate, sight{cannot: "it needs Linux"}, false, "", "it needs Linux", ""},
-		"another word":                       {"podman", sight{}, false, "", "auto, docker or private", ""},
-		"DOCKER_HOST is dead, private asked": {ModePrivate, sight{host: "h", named: "DOCKER_HOST"}, true, "", "", ""},
+		"Docker answers":         {ModeAuto, probe{cli: true, host: "h", answers: docker}, false, "h", "", ""},
+		"Docker answers, no CLI": {ModeAuto, probe{host: "h", answers: docker}, false, "", "docker CLI is not in PATH", ""},
+		"none answers":           {ModeAuto, probe{host: "h", said: "no such socket"}, true, "", "", ""},
+		"none answers, none can be started": {
+			ModeAuto, probe{host: "h", said: "no such socket", cannot: "it needs root"}, false, "", "it needs root", "",
+		},
+		"DOCKER_HOST is dead": {
+			ModeAuto, probe{host: "h", named: "DOCKER_HOST", said: "refused"}, false, "", "unset DOCKER_HOST", "",
+		},
+		"only Podman":                        {ModeAuto, probe{host: "h", podman: "unix:///p"}, true, "", "", "has not been tried"},
+		"Podman as Docker":                   {ModeDocker, probe{cli: true, host: "h", answers: podman}, false, "", "no Docker answers", ""},
+		"docker wanted, none":                {ModeDocker, probe{host: "h", said: "x"}, false, "", "--engine auto", ""},
+		"private wanted, Docker answers":     {ModePrivate, probe{cli: true, host: "h", answers: docker}, true, "", "", ""},
+		"private wanted, cannot":             {ModePrivate, probe{cannot: "it needs Linux"}, false, "", "it needs Linux", ""},
+		"another word":                       {"podman", probe{}, false, "", "auto, docker or private", ""},
+		"DOCKER_HOST is dead, private asked": {ModePrivate, probe{host: "h", named: "DOCKER_HOST"}, true, "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := choose(c.mode, c.sight)
+			d, err := choose(c.mode, c.probe)
 			if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Fatalf("%v, want %q", err, c.fails)
 			}

@@ -12,20 +12,23 @@ import (
 
 // Requirements of Preflight.
 type Requirements struct {
-	// Engine that will be used; nil when none was found yet, then the private one under CacheDir is taken for it.
+	// Engine that will be used; nil when none was found yet, then the private one under CacheDir is
+	// taken for it.
 	Engine   *Engine
 	CacheDir string
-	// Memory is how many bytes must be available, Disk how many bytes must be free where the engine keeps its data. 0 = not checked.
+	// Memory is how many bytes must be available, Disk how many bytes must be free where the engine
+	// keeps its data. 0 = not checked.
 	Memory, Disk uint64
 }
 
-// Limits that several nodes with a kubelet, containerd and systemd each use up; the kernel's defaults are 128 and, depending on memory, about 65536.
+// Several nodes, each with a kubelet, containerd and systemd, exceed the kernel's defaults, which
+// are 128 instances and, depending on memory, about 65536 watches.
 const (
 	inotifyInstances = 1024
 	inotifyWatches   = 524288
 )
 
-// Preflight looks at this machine and says what a fleet would stumble over, raising the inotify limits when it may.
+// Preflight checks whether this machine can carry a fleet. It raises the inotify limits if it may.
 // What cannot be known, for example about a remote engine's machine, is a warning at most.
 func Preflight(ctx context.Context, r Requirements) []v1alpha2.Check {
 	return preflight(ctx, osHost, r)
@@ -33,8 +36,10 @@ func Preflight(ctx context.Context, r Requirements) []v1alpha2.Check {
 
 func preflight(ctx context.Context, h host, r Requirements) []v1alpha2.Check {
 	if h.goos != "linux" || (r.Engine != nil && !r.Engine.Local) {
-		return []v1alpha2.Check{warning("machine", "the engine's machine is not this one: its limits, memory, disk and kernel cannot be seen from here",
-			fmt.Sprintf("see there that fs.inotify.max_user_instances >= %d and that %s of memory are free", inotifyInstances, size(r.Memory)))}
+		return []v1alpha2.Check{
+			warning("machine", "the engine's machine is not this one: its limits, memory, disk and kernel cannot be seen from here",
+				fmt.Sprintf("see there that fs.inotify.max_user_instances >= %d and that %s of memory are free", inotifyInstances, size(r.Memory))),
+		}
 	}
 	checks := []v1alpha2.Check{
 		sysctl(h, "inotify instances", "fs.inotify.max_user_instances", inotifyInstances),
@@ -124,7 +129,11 @@ func cgroups(h host) v1alpha2.Check {
 	}
 	switch {
 	case len(missing) > 0:
-		return failed(name, fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")), "enable them on the kernel command line (cgroup_enable=memory) or in the container that this runs in")
+		return failed(
+			name,
+			fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")),
+			"enable them on the kernel command line (cgroup_enable=memory) or in the container that this runs in",
+		)
 	case version == "v1":
 		return passed(name, "cgroup v1: nodes run kubelet with failCgroupV1: false")
 	}
@@ -150,7 +159,11 @@ func memory(h host, want uint64) v1alpha2.Check {
 	case !ok:
 		return warning(name, "/proc/meminfo has no MemAvailable", "")
 	case have < want:
-		return failed(name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)), "end other programs, or ask for fewer clusters (--clusters)")
+		return failed(
+			name,
+			fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)),
+			"end other programs, or ask for fewer clusters (--clusters)",
+		)
 	}
 	return passed(name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)))
 }
@@ -177,12 +190,26 @@ func disk(h host, r Requirements) []v1alpha2.Check {
 	case err != nil:
 		checks = append(checks, warning("disk", fmt.Sprintf("the free space of %s cannot be read: %v", root, err), ""))
 	case free < r.Disk:
-		checks = append(checks, failed("disk", fmt.Sprintf("%s are free where the engine keeps its data (%s), %s are needed", size(free), root, size(r.Disk)), "make room there (`docker system prune` removes what no container uses)"))
+		checks = append(
+			checks,
+			failed(
+				"disk",
+				fmt.Sprintf("%s are free where the engine keeps its data (%s), %s are needed", size(free), root, size(r.Disk)),
+				"make room there (`docker system prune` removes what no container uses)",
+			),
+		)
 	default:
 		checks = append(checks, passed("disk", fmt.Sprintf("%s are free in %s, %s are needed", size(free), root, size(r.Disk))))
 	}
 	if ours && (fsType == "overlay" || fsType == "nfs") {
-		checks = append(checks, failed("data root", fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType), "choose a cache folder on a disk of its own, for example a volume with ext4 or xfs"))
+		checks = append(
+			checks,
+			failed(
+				"data root",
+				fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType),
+				"choose a cache folder on a disk of its own, for example a volume with ext4 or xfs",
+			),
+		)
 	}
 	return checks
 }

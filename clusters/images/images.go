@@ -1,5 +1,5 @@
-// Package images knows every image that the suite runs, once. An image is pulled from its own registry, or
-// built where no registry can be reached; see package build.
+// Package images knows every image that the suite runs, once. An image is pulled from its own
+// registry, or built where no registry can be reached; see package build.
 package images
 
 import (
@@ -42,7 +42,8 @@ type Options struct {
 	Mode string
 	// Istio is one of Releases; default DefaultIstio.
 	Istio string
-	// Overrides are references by image name, see ParseOverrides. They are pulled unless the engine has them.
+	// Overrides are references by image name, see ParseOverrides. They are pulled unless the engine
+	// has them.
 	Overrides map[string]string
 	// CacheDir is the suite's cache folder.
 	CacheDir string
@@ -51,7 +52,7 @@ type Options struct {
 	Progress progress.Reporter
 }
 
-// Set is a decided set of images. Nothing was made yet.
+// Set says for every image where it comes from. Making one builds and pulls nothing.
 type Set struct {
 	o     Options
 	mode  string
@@ -71,7 +72,7 @@ func (o *Options) defaults() {
 	}
 }
 
-// Check refuses options that can never work; it asks nobody.
+// Check refuses options that can never work, without asking anybody.
 func Check(o Options) error {
 	o.defaults()
 	r, err := releaseOf(o.Istio)
@@ -116,7 +117,9 @@ func Plan(ctx context.Context, o Options) (*Set, error) {
 			return nil, err
 		}
 	case o.Mode == Pull && o.Engine != nil && o.Engine.NeedsWrapper():
-		return nil, errors.New("--images pull: the container engine lacks CAP_SYS_RESOURCE and a pulled node image has no way around it: use --images build")
+		return nil, errors.New(
+			"--images pull: the container engine lacks CAP_SYS_RESOURCE and a pulled node image has no way around it: use --images build",
+		)
 	}
 	if s.mode == Pull {
 		for _, i := range table {
@@ -132,7 +135,10 @@ func Plan(ctx context.Context, o Options) (*Set, error) {
 				recipes[i.Name] = i.recipe
 			}
 		}
-		s.graph, err = build.New(ctx, build.Options{Module: r.Module, Version: r.Version, Recipes: recipes, CacheDir: o.CacheDir, Progress: o.Progress})
+		s.graph, err = build.New(
+			ctx,
+			build.Options{Module: r.Module, Version: r.Version, Recipes: recipes, CacheDir: o.CacheDir, Progress: o.Progress},
+		)
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +150,7 @@ func Plan(ctx context.Context, o Options) (*Set, error) {
 	return s, nil
 }
 
-// decide answers for Auto: a registry that answers within 3 s decides for pulling.
+// decide picks the mode for Auto: Pull if the registry answers within 3 s.
 func decide(ctx context.Context, r release, e *engine.Engine) (string, error) {
 	if r.Tag == "" || e != nil && e.NeedsWrapper() {
 		return Build, nil
@@ -159,7 +165,10 @@ func decide(ctx context.Context, r release, e *engine.Engine) (string, error) {
 		return Pull, nil
 	}
 	if runtime.GOOS != "linux" {
-		return "", fmt.Errorf("the image registry of %s does not answer, and images can be built on Linux only: run `amc images build` there", ref)
+		return "", fmt.Errorf(
+			"the image registry of %s does not answer, and images can be built on Linux only: run `amc images build` there",
+			ref,
+		)
 	}
 	return Build, nil
 }
@@ -167,7 +176,8 @@ func decide(ctx context.Context, r release, e *engine.Engine) (string, error) {
 // Mode is Pull or Build.
 func (s *Set) Mode() string { return s.mode }
 
-// Realize makes sure that the engine has the node image, and returns every image as the fleet will run it.
+// Realize makes sure that the engine has the node image, and returns every image as the fleet will
+// run it.
 func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {
 	out := map[string]mesh.ImageRef{}
 	if s.mode == Build && !s.ready(ctx) {
@@ -209,7 +219,7 @@ func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {
 	return out, nil
 }
 
-// ready says whether everything was built before and the engine has it.
+// ready reports whether everything is built already and the engine has it.
 func (s *Set) ready(ctx context.Context) bool {
 	for _, i := range table {
 		if i.recipe != nil && !s.graph.Has(i.Name) {
@@ -245,7 +255,7 @@ type Row struct {
 	StandIn string `json:"standIn,omitempty"`
 }
 
-// List is the table as it stands for these options.
+// List returns the table as it is for these options.
 func (s *Set) List() []Row {
 	var rows []Row
 	for _, i := range table {

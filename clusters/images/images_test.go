@@ -47,8 +47,8 @@ func TestTableAgreesWithBuildModules(t *testing.T) {
 	}
 }
 
-// Every file of every image comes from a node that the graph has, and the graph has no circle. Planning
-// reads no sources: it works from any folder.
+// Every file of every image comes from a node that the graph has, and the graph has no circle.
+// Planning reads no sources: it works from any folder.
 func TestPlanToBuild(t *testing.T) {
 	t.Chdir(t.TempDir())
 	plan := func(istio string) *Set {
@@ -147,7 +147,8 @@ func TestCheckRefusesBeforeAnythingIsMade(t *testing.T) {
 	}
 }
 
-// An image that the nodes were not built with goes from the engine into each of them whole; what fails on either side is told.
+// An image that the nodes were not built with goes from the engine into each of them whole; what
+// fails on either side is told.
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))

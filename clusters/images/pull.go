@@ -71,7 +71,8 @@ func inspect(ctx context.Context, e *engine.Engine, ref string) (string, error) 
 	return words[0], nil
 }
 
-// Load copies images from the engine into the containerd of nodes; those that nodes were built with need it not.
+// Load copies images from the engine into the containerd of nodes. It skips images that are already
+// part of the node image.
 func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef, nodes []string) error {
 	var refs []string
 	for _, n := range Names() {
@@ -97,7 +98,7 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 			go func() {
 				err := save.Wait()
 				if imported.Load() {
-					err = nil // it could not write any more: what became of the import says why
+					err = nil // it could not write any more: the import's own error says why
 				}
 				if err != nil {
 					err = fmt.Errorf("docker save: %w: %s", err, command.Tail(errs.String(), 2))
@@ -105,7 +106,21 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 				_ = w.CloseWithError(err) // nil ends the stream
 				saved <- err
 			}()
-			_, err := e.Feed(ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests", "-")
+			_, err := e.Feed(
+				ctx,
+				r,
+				"exec",
+				"--interactive",
+				node,
+				"ctr",
+				"--namespace",
+				"k8s.io",
+				"images",
+				"import",
+				"--no-unpack",
+				"--digests",
+				"-",
+			)
 			imported.Store(true)
 			_ = r.Close()
 			if failed := <-saved; failed != nil {
@@ -117,7 +132,8 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 	return all.Wait()
 }
 
-// Push copies the built images of the mesh to a registry, below a prefix such as registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
+// Push copies the built images of the mesh to a registry, below a prefix such as
+// registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
 func (s *Set) Push(ctx context.Context, prefix string) (refs []string, err error) {
 	if s.mode != Build {
 		return nil, errors.New("only built images are pushed; these are pulled from their own registries")

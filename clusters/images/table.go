@@ -16,8 +16,9 @@ const DefaultIstio = "v0.0.0-20260827124520-eed52ebb66ad"
 type release struct {
 	Module  string // folder of modules/
 	Version string // what its binaries say of themselves: the name of Istio's own development builds
-	// Tag is the one of Istio's published images nearest to it; empty when none is known. They are named by tag, as no registry could be asked for
-	// digests where this was written: what was pulled is named by digest in the fleet file and the report.
+	// Tag is the one of Istio's published images nearest to it; empty when none is known. They are
+	// named by tag, because no registry could be asked for digests where this was written. The
+	// fleet file and the report name what was pulled by digest.
 	Tag string
 }
 
@@ -58,9 +59,14 @@ const (
 	MetalLBSpeaker    = "metallb-speaker"
 )
 
-// table is the one list of images: the build graph, the loader, `amc images list` and the report read it.
+// table is the one list of images: the build graph, the loader, `amc images list` and the report
+// read it.
 var table = []Image{
-	{Name: Node, What: "Kubernetes " + build.Kubernetes + " node of kind, with every other image in its containerd", Pull: "docker.io/kindest/node:" + build.Kubernetes},
+	{
+		Name: Node,
+		What: "Kubernetes " + build.Kubernetes + " node of kind, with every other image in its containerd",
+		Pull: "docker.io/kindest/node:" + build.Kubernetes,
+	},
 	{Name: Pilot, What: "istiod", Pull: "docker.io/istio/pilot:%s-distroless", recipe: &build.Recipe{
 		Files:      map[string]string{"usr/local/bin/pilot-discovery": "istio/pilot-discovery"},
 		Entrypoint: []string{"/usr/local/bin/pilot-discovery"}, User: "1337:1337"}},
@@ -72,17 +78,31 @@ var table = []Image{
 		StandIn: "standins/nodeproxy, our implementation of ztunnel's protocols", recipe: &build.Recipe{
 			Files:      map[string]string{"usr/local/bin/ztunnel": "nodeproxy/nodeproxy"},
 			Entrypoint: []string{"/usr/local/bin/ztunnel"}}},
-	{Name: Proxy, What: "east-west gateways and waypoints", Pull: "docker.io/istio/proxyv2:%s-distroless",
-		StandIn: "Istio's pilot-agent with upstream Envoy " + build.Envoy + " behind standins/envoyrelay, which takes out the extensions that only Istio's Envoy has", recipe: &build.Recipe{Base: true,
+	{
+		Name: Proxy,
+		What: "east-west gateways and waypoints",
+		Pull: "docker.io/istio/proxyv2:%s-distroless",
+		StandIn: "Istio's pilot-agent with upstream Envoy " + build.Envoy + " behind standins/envoyrelay, " +
+			"which takes out the extensions that only Istio's Envoy has",
+		recipe: &build.Recipe{Base: true,
 			Files: map[string]string{
-				"usr/local/bin/pilot-agent": "istio/pilot-agent", "usr/local/bin/envoy": "envoyrelay/envoyrelay", "usr/local/bin/envoy.real": "envoy/envoy",
-				"var/lib/istio/envoy/envoy_bootstrap_tmpl.json": "istio/envoy_bootstrap_tmpl.json"},
-			Entrypoint: []string{"/usr/local/bin/pilot-agent"}}},
+				"usr/local/bin/pilot-agent":                     "istio/pilot-agent",
+				"usr/local/bin/envoy":                           "envoyrelay/envoyrelay",
+				"usr/local/bin/envoy.real":                      "envoy/envoy",
+				"var/lib/istio/envoy/envoy_bootstrap_tmpl.json": "istio/envoy_bootstrap_tmpl.json",
+			},
+			Entrypoint: []string{"/usr/local/bin/pilot-agent"}},
+	},
 	{Name: App, What: "Istio's echo application, client and server of all traffic", Pull: "docker.io/istio/app:%s", recipe: &build.Recipe{
 		Files:      map[string]string{"usr/local/bin/client": "istio/client", "usr/local/bin/server": "istio/server"},
 		Entrypoint: []string{"/usr/local/bin/server"}}},
-	{Name: MetalLBController, What: "MetalLB, addresses of gateways", Pull: "quay.io/metallb/controller:" + build.MetalLB, recipe: &build.Recipe{
-		Files: map[string]string{"controller": "metallb/controller"}, Entrypoint: []string{"/controller"}}},
+	{
+		Name: MetalLBController,
+		What: "MetalLB, addresses of gateways",
+		Pull: "quay.io/metallb/controller:" + build.MetalLB,
+		recipe: &build.Recipe{
+			Files: map[string]string{"controller": "metallb/controller"}, Entrypoint: []string{"/controller"}},
+	},
 	{Name: MetalLBSpeaker, What: "MetalLB, announces them", Pull: "quay.io/metallb/speaker:" + build.MetalLB, recipe: &build.Recipe{
 		Files: map[string]string{"speaker": "metallb/speaker"}, Entrypoint: []string{"/speaker"}}},
 }
@@ -96,7 +116,8 @@ func Names() []string {
 	return names
 }
 
-// ParseOverrides reads NAME=REF pairs. Unknown names, names given twice and empty references are refused, all together.
+// ParseOverrides reads NAME=REF pairs. Unknown names, names given twice and empty references are
+// refused, all together.
 func ParseOverrides(pairs []string) (map[string]string, error) {
 	over := map[string]string{}
 	var bad []string

@@ -9,8 +9,9 @@ import (
 	"strings"
 )
 
-// Cause returns why a command failed. A canceled context or a missed deadline is the reason that counts:
-// the "signal: killed" that follows from it says nothing. A program that is not installed is named as such.
+// Cause returns why a command failed. A canceled context or a missed deadline is the reason that
+// counts: the "signal: killed" that follows from it says nothing. A program that is not installed
+// is named as such.
 func Cause(ctx context.Context, err error) error {
 	switch {
 	case err == nil:

@@ -39,8 +39,9 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// A module that requires or replaces nothing of the other cannot import it. What both require has one
-// version, so that they share a build cache and a stand-in speaks the protocols of the same Istio.
+// A module that requires or replaces nothing of the other cannot import it. What both require has
+// one version, so that they share a build cache and a stand-in speaks the protocols of the same
+// Istio.
 func TestStandinsAreApart(t *testing.T) {
 	root, standins := parse(t, "../../go.mod"), parse(t, "../../standins/go.mod")
 	if v, ok := versions(root)[Standins]; ok {

@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Lines is a Reporter that writes a line for each item that ends, and one every so often for those that take long: it reads well in a CI log
-// and on a terminal. beat is how long an item may be silent; 0 means 20 s.
+// Lines is a Reporter that writes a line for each item that ends, and now and then one for an item
+// that takes long. It reads well in a CI log and on a terminal, which is why it is not a progress
+// bar of some library. beat is how long an item may be silent; 0 means 20 s.
 func Lines(w io.Writer, beat time.Duration) Reporter {
 	if beat == 0 {
 		beat = 20 * time.Second
@@ -75,7 +76,7 @@ func (i *lineItem) Note(format string, args ...any) {
 	i.note = fmt.Sprintf(format, args...)
 }
 
-// heartbeat speaks of an item that takes long, ever more rarely.
+// heartbeat reports an item that takes long, at growing intervals.
 func (i *lineItem) heartbeat() {
 	for wait := i.phase.beat; ; wait *= 2 {
 		t := time.NewTimer(wait)

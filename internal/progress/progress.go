@@ -1,11 +1,13 @@
 // Package progress says what long work is doing: what, how far, how long.
 //
-// Code that does the work takes a [Reporter]; who shows it (a terminal, a CI log, nothing) is decided in cmd/amc.
+// Code that does the work takes a [Reporter]. cmd/amc decides where it shows: a terminal, a CI log,
+// nowhere.
 package progress
 
 // Reporter opens phases. Implementations are safe for concurrent use.
 type Reporter interface {
-	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of items (0 = not known).
+	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of
+	// items (0 = not known).
 	Phase(name string, items int) Phase
 }
 

@@ -7,8 +7,8 @@ import (
 	"ambient.test/conformance/internal/command"
 )
 
-// daemonConfig is dockerd's configuration file. The default bridge is off: kind makes networks of its own, and docker0 may be the user's.
-// Containers that name no network get none.
+// daemonConfig is dockerd's configuration file. The default bridge is off: kind makes networks of
+// its own, and docker0 may be the user's. Containers that name no network get none.
 func (l layout) daemonConfig(wrapper string) map[string]any {
 	c := map[string]any{
 		"data-root":      l.dataRoot(),
@@ -30,7 +30,8 @@ func (l layout) daemonConfig(wrapper string) map[string]any {
 
 var logMessage = regexp.MustCompile(`level=(error|fatal) msg="((?:[^"\\]|\\.)*)"`)
 
-// failureIn says in one line why dockerd ended: its plain closing words ("failed to start daemon: ..."), else its last errors.
+// failureIn says in one line why dockerd ended: its plain closing words ("failed to start daemon:
+// ..."), else its last errors.
 func failureIn(log string) string {
 	var plain, errs []string
 	for line := range strings.Lines(log) {

@@ -27,8 +27,8 @@ const (
 	stopWithin  = 60 * time.Second // dockerd itself gives its containers 15 s
 )
 
-// Start returns the DOCKER_HOST of the private engine under the cache folder: of the one that runs, or of
-// a new dockerd on the same data root.
+// Start returns the DOCKER_HOST of the private engine under the cache folder. If none runs, it
+// starts a dockerd on the same data root.
 func Start(ctx context.Context, cacheDir string, show progress.Reporter) (host string, err error) {
 	l := layoutIn(cacheDir)
 	if err := os.MkdirAll(l.dir, 0o711); err != nil {
@@ -62,14 +62,23 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 			ctx, cancel := context.WithTimeout(ctx, readyWithin)
 			defer cancel()
 			if err := answer(ctx, l.socket()); err != nil {
-				return fmt.Errorf("the private dockerd (process %d) does not answer: %w: run `amc down --engine` and try again; its log is %s", p.pid, err, l.log())
+				return fmt.Errorf(
+					"the private dockerd (process %d) does not answer: %w: run `amc down --engine` and try again; its log is %s",
+					p.pid,
+					err,
+					l.log(),
+				)
 			}
 			return nil
 		}
 	}
 	if p, ok := rival(ps, l); ok {
-		return fmt.Errorf("another dockerd runs on this machine (process %d: %s), and two of them would delete each other's iptables rules: use --engine docker with DOCKER_HOST set to it, or stop it",
-			p.pid, strings.Join(p.args, " "))
+		return fmt.Errorf(
+			"another dockerd runs on this machine (process %d: %s), and two of them would delete each other's iptables rules: "+
+				"use --engine docker with DOCKER_HOST set to it, or stop it",
+			p.pid,
+			strings.Join(p.args, " "),
+		)
 	}
 	if err := apt.Ensure(ctx, item.Note, tools...); err != nil {
 		return err
@@ -90,14 +99,16 @@ func (l layout) ensureRunning(ctx context.Context, item progress.Item) error {
 	return l.launch(ctx)
 }
 
-// tools are the programs that a private engine needs. docker-cli is a package of its own since Debian 13; before, docker.io brings it.
+// tools are the programs that a private engine needs. docker-cli is a package of its own since
+// Debian 13; before, docker.io brings it.
 var tools = []apt.Tool{
 	{Program: "dockerd", Package: "docker.io"}, {Program: "containerd", Package: "docker.io"}, {Program: "runc", Package: "docker.io"},
 	{Program: "iptables", Package: "iptables"}, {Program: "ip", Package: "iproute2"},
 }
 
-// clearStale takes away what a killed engine left and a new one would stumble over: processes, its socket, process ids that may be another program's by now,
-// and the network of its containers.
+// clearStale removes what a killed engine left and what would make a new one fail: processes, the
+// socket, the files with process ids (which may be another program's by now), and the network of
+// its containers.
 func (l layout) clearStale(ctx context.Context) error {
 	if err := l.endLeftovers(ctx); err != nil {
 		return err
@@ -116,7 +127,8 @@ func (l layout) clearStale(ctx context.Context) error {
 	return nil
 }
 
-// configure writes dockerd's configuration. All of it is in the file, so that the user's /etc/docker/daemon.json plays no part.
+// configure writes dockerd's configuration. All options are in it, so that dockerd ignores the
+// user's /etc/docker/daemon.json.
 func (l layout) configure(ctx context.Context, item progress.Item) error {
 	runtime := ""
 	if short := MissingCapabilities(readFile); len(short) > 0 {
@@ -146,7 +158,8 @@ func (l layout) configure(ctx context.Context, item progress.Item) error {
 	return os.WriteFile(l.config(), append(b, '\n'), 0o600)
 }
 
-// launch starts dockerd in a session of its own, so that it outlives this process and its terminal, and returns when it answers.
+// launch starts dockerd and returns when it answers. dockerd gets a session of its own, so that it
+// outlives this process and its terminal.
 func (l layout) launch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyWithin, fmt.Errorf("no answer within %s", readyWithin))
 	defer cancel()
@@ -182,13 +195,14 @@ func (l layout) launch(ctx context.Context) error {
 	return fmt.Errorf("the private engine does not come up: %w: see %s", err, l.log())
 }
 
-// failure takes the lines out of dockerd's log that say why it ended.
+// failure returns the lines of dockerd's log that say why it ended.
 func failure(log string) string {
 	b, _ := os.ReadFile(log)
 	return failureIn(string(b))
 }
 
-// answer returns once the daemon answers on its socket. Nothing tells when a socket that is bound begins to listen, so it is asked again.
+// answer returns once the daemon answers on its socket. A bound socket gives no notice when it
+// begins to listen, so answer tries again and again.
 func answer(ctx context.Context, path string) error {
 	for {
 		_, err := socket.Get(ctx, path, "/_ping") // accepted early, answered when it is ready
@@ -203,8 +217,10 @@ func answer(ctx context.Context, path string) error {
 	}
 }
 
-// Stop ends the private engine under the cache folder with its containers and takes away what they left on the host: processes, mounts, bridges, packet filter
-// rules. The data root stays, so that the next Find has its images. Without a private engine it does nothing; a Docker that is not ours is never touched.
+// Stop ends the private engine under the cache folder with its containers. It removes what they
+// left on the host: processes, mounts, bridges and packet filter rules. The data root stays, so
+// that the next Start finds its images. Without a private engine Stop does nothing, and it never
+// touches another Docker.
 func Stop(ctx context.Context, cacheDir string) error {
 	l := layoutIn(cacheDir)
 	if _, err := os.Stat(l.dir); errors.Is(err, fs.ErrNotExist) {
@@ -235,7 +251,7 @@ func Stop(ctx context.Context, cacheDir string) error {
 	if err := unmount(l.dir); err != nil {
 		return err
 	}
-	if err := l.giveBackHost(ctx); err != nil {
+	if err := l.restoreHost(ctx); err != nil {
 		return err
 	}
 	for _, f := range []string{l.execRoot(), l.socket(), l.pidfile(), l.config()} {
@@ -246,7 +262,8 @@ func Stop(ctx context.Context, cacheDir string) error {
 	return nil
 }
 
-// endLeftovers kills what outlived dockerd: its containerd, the shims, and processes of its containers. New ones may appear while it looks, so it looks until there are none.
+// endLeftovers kills what outlived dockerd: its containerd, the shims and the processes of its
+// containers. New ones may appear meanwhile, so it repeats until there are none.
 func (l layout) endLeftovers(ctx context.Context) error {
 	ids := l.containerIDs()
 	for range 10 {
@@ -270,7 +287,8 @@ func (l layout) endLeftovers(ctx context.Context) error {
 	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --engine` again", l.dir)
 }
 
-// end signals a process and waits until it is gone; after the time it is killed.
+// end signals a process and waits until it is gone. A process that is still there after the given
+// time is killed.
 func end(ctx context.Context, p process, sig syscall.Signal, within time.Duration) error {
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -298,7 +316,8 @@ func end(ctx context.Context, p process, sig syscall.Signal, within time.Duratio
 	return fmt.Errorf("process %d (%s) does not end, not even by SIGKILL", p.pid, p.name())
 }
 
-// waitGone waits for the process behind a pidfd. The context is looked at once a second only, because poll knows nothing of it.
+// waitGone waits for the process behind a pidfd. It checks the context once a second, because poll
+// cannot wait for it.
 func waitGone(ctx context.Context, pidfd int, within time.Duration) (bool, error) {
 	for deadline := time.Now().Add(within); ; {
 		if ctx.Err() != nil {
@@ -318,7 +337,7 @@ func waitGone(ctx context.Context, pidfd int, within time.Duration) (bool, error
 	}
 }
 
-// unmount takes away every mount below the folder, the last made first.
+// unmount removes every mount below the folder, the newest first.
 func unmount(dir string) error {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

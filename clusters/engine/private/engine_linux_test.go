@@ -34,8 +34,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestPrivateEngine starts a real private engine in a network namespace of its own, kills all of it, recovers it and stops it.
-// It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1 CGO_ENABLED=0 go test -run TestPrivateEngine ./clusters/engine/private (its own binary is the container, so it must be static)
+// TestPrivateEngine starts a real private engine in a network namespace of its own, kills all of
+// it, recovers it and stops it. It needs root, dockerd and about ten seconds: AMC_TRY_ENGINE=1
+// CGO_ENABLED=0 go test -run TestPrivateEngine ./clusters/engine/private (its own binary is the
+// container, so it must be static)
 func TestPrivateEngine(t *testing.T) {
 	switch os.Getenv("AMC_TRY_ENGINE") {
 	case "":
@@ -97,13 +99,28 @@ func TestPrivateEngine(t *testing.T) {
 	lap("two more Starts")
 	feed(image(t), "import", "-", "trial:1")
 	network := must("network", "create", "trial")
-	// A peer that takes a connection and vanishes without a word: when the container is killed, its end waits for an answer, and so does its network namespace.
+	// A peer that takes a connection and vanishes without a word: when the container is killed, its
+	// end waits for an answer, and so does its network namespace.
 	peer, err := net.Listen("tcp", must("network", "inspect", "trial", "-f", "{{(index .IPAM.Config 0).Gateway}}")+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peer.Close()
-	id := must("run", "-d", "--privileged", "--restart", "always", "--network", "trial", "--name", "trial", "trial:1", "/prog", "pause", peer.Addr().String())
+	id := must(
+		"run",
+		"-d",
+		"--privileged",
+		"--restart",
+		"always",
+		"--network",
+		"trial",
+		"--name",
+		"trial",
+		"trial:1",
+		"/prog",
+		"pause",
+		peer.Addr().String(),
+	)
 	if _, err := peer.Accept(); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +150,8 @@ func TestPrivateEngine(t *testing.T) {
 	if a := must("inspect", "-f", "{{.NetworkSettings.Networks.trial.IPAddress}}", id); a != address {
 		t.Errorf("the container came back with address %q, had %q", a, address)
 	}
-	// One port on its bridge: the namespace of the killed container, with the same address, must not stand beside it.
+	// One port on its bridge: the namespace of the killed container, with the same address, must
+	// not stand beside it.
 	if p := ports(t, bridge); len(p) != 1 {
 		t.Errorf("the container's bridge has the ports %v", p)
 	}
@@ -224,7 +242,8 @@ func ports(t *testing.T, bridge string) (names []string) {
 	return names
 }
 
-// killAll ends every process of the engine and its containers by SIGKILL and waits until they are gone.
+// killAll ends every process of the engine and its containers by SIGKILL and waits until they are
+// gone.
 func killAll(t *testing.T, l layout) int {
 	t.Helper()
 	ps, err := processes()
@@ -274,7 +293,8 @@ func image(t *testing.T) *bytes.Buffer {
 	return &buf
 }
 
-// A daemon binds its socket before it listens on it: whoever is quick finds no file, then is refused, and must ask again.
+// A daemon binds its socket before it listens on it: whoever is quick finds no file, then is
+// refused, and must ask again.
 func TestAnswerWaitsForListen(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

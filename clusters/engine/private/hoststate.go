@@ -17,8 +17,10 @@ type filterState struct {
 	Rules map[string][]string `json:"rules"`
 }
 
-// undo lists the iptables commands that take away what dockerd added between before and now: rules that name a DOCKER chain or one of our bridges, those chains, and
-// the policy DROP of FORWARD. Rules that others made stay. When another dockerd shares the chains, only rules that name our bridges go.
+// undo returns the iptables commands that remove what dockerd added between before and now: rules
+// that name a DOCKER chain or one of our bridges, those chains, and the policy DROP of FORWARD. It
+// keeps the rules of others. When another dockerd shares the chains, it removes only rules that
+// name our bridges.
 func undo(before, now filterState, bridges []string, shared bool) [][]string {
 	var cmds [][]string
 	for _, table := range filterTables {
@@ -36,8 +38,10 @@ func undo(before, now filterState, bridges []string, shared bool) [][]string {
 			if len(f) < 2 || strings.Contains(r, `"`) { // dockerd writes no comments, so a quoted text is somebody else's
 				continue
 			}
+			ofBridge := slices.ContainsFunc(f, func(w string) bool { return slices.Contains(bridges, w) })
+			ofDocker := !shared && slices.ContainsFunc(f[1:], dockerChain)
 			switch {
-			case f[0] == "-A" && (slices.ContainsFunc(f, func(w string) bool { return slices.Contains(bridges, w) }) || !shared && slices.ContainsFunc(f[1:], dockerChain)):
+			case f[0] == "-A" && (ofBridge || ofDocker):
 				cmds = append(cmds, append([]string{"-t", table, "-D"}, f[1:]...))
 			case f[0] == "-N" && dockerChain(f[1]) && !shared:
 				chains = append(chains, []string{"-t", table, "-X", f[1]})
@@ -54,7 +58,8 @@ func dockerChain(word string) bool { return word == "DOCKER" || strings.HasPrefi
 
 var bridgeKey = regexp.MustCompile(`docker/network/v1\.0/bridge/([0-9a-f]{64})/`)
 
-// bridgesIn finds in dockerd's network database the bridges it ever made. Their names come from random ids, so a device of such a name is ours.
+// bridgesIn returns all bridges in dockerd's network database. Their names come from random ids, so
+// a device with such a name is ours.
 func bridgesIn(db string) []string {
 	var names []string
 	for _, m := range bridgeKey.FindAllStringSubmatch(db, -1) {

@@ -20,7 +20,8 @@ import (
 
 const ipForward = "/proc/sys/net/ipv4/ip_forward"
 
-// rememberHost writes down what dockerd is going to change in the host's network, unless an earlier start did and no Stop came since.
+// rememberHost saves what dockerd will change in the host's network. If an earlier start saved it
+// and no Stop followed, it keeps that.
 func (l layout) rememberHost(ctx context.Context) error {
 	if _, err := os.Stat(l.found()); err == nil {
 		return nil
@@ -78,8 +79,9 @@ func (l layout) bridges() ([]netlink.Link, error) {
 	return all, nil
 }
 
-// unplug removes what hangs on the engine's bridges. Without a running container that is the dead ones' ends: TCP connections that nobody closes keep their
-// network namespaces alive for minutes, and each would stand on its bridge beside the container that comes after it, with the same addresses, and answer in its stead.
+// unplug removes the ports of the engine's bridges. It is called when no container runs, so they
+// belong to dead ones: unclosed TCP connections keep a network namespace alive for minutes. The
+// container's successor gets the same addresses, and the old namespace would answer in its place.
 func (l layout) unplug() error {
 	bridges, err := l.bridges()
 	if err != nil {
@@ -102,8 +104,9 @@ func (l layout) unplug() error {
 	return nil
 }
 
-// giveBackHost removes the bridges of the engine's networks and undoes what dockerd changed in packet filter and forwarding.
-func (l layout) giveBackHost(ctx context.Context) error {
+// restoreHost removes the bridges of the engine's networks and undoes dockerd's changes to the
+// packet filter and forwarding.
+func (l layout) restoreHost(ctx context.Context) error {
 	if err := l.unplug(); err != nil {
 		return err
 	}

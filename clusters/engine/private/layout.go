@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// layout is where the parts of a private engine are.
+// layout gives the paths of a private engine's files.
 type layout struct{ dir string }
 
 func layoutIn(cacheDir string) layout {
@@ -25,7 +25,7 @@ func (l layout) netns() string    { return filepath.Join(l.execRoot(), "netns") 
 func (l layout) bin() string      { return filepath.Join(l.dir, "bin") }
 func (l layout) lock() string     { return filepath.Join(l.dir, "lock") }
 
-// found is what the host's packet filter and forwarding were before the first start; Stop gives them back.
+// found holds the host's packet filter and forwarding before the first start, which Stop restores.
 func (l layout) found() string { return filepath.Join(l.dir, "host.json") }
 
 func (l layout) containerdSocket() string {
@@ -38,7 +38,8 @@ func (l layout) containerdPid() string {
 	return filepath.Join(l.execRoot(), "containerd", "containerd.pid")
 }
 
-// longestSocket is the longest of the sockets that dockerd and its containerd make below the folder.
+// longestSocket is the longest of the sockets that dockerd and its containerd make below the
+// folder.
 func (l layout) longestSocket() string {
 	return filepath.Join(l.execRoot(), "containerd", "containerd.sock.ttrpc")
 }
@@ -48,8 +49,13 @@ const maxSocketPath = 107
 
 func (l layout) fits() error {
 	if n := len(l.longestSocket()); n > maxSocketPath {
-		return fmt.Errorf("the cache folder's path is too long by %d: the socket %s would have %d characters, the kernel takes %d: choose a shorter cache folder",
-			n-maxSocketPath, l.longestSocket(), n, maxSocketPath)
+		return fmt.Errorf(
+			"the cache folder's path is too long by %d: the socket %s would have %d characters, the kernel takes %d: choose a shorter cache folder",
+			n-maxSocketPath,
+			l.longestSocket(),
+			n,
+			maxSocketPath,
+		)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // Package private runs a dockerd of the suite's own on a Linux host that has no Docker.
 //
-// It lives under the cache folder with its own data root, state, socket and log. Nothing of the user's is
-// touched, and [Stop] takes all of it away again but the data root. Where the capability bounding set is
+// It lives under the cache folder with its own data root, state, socket and log, and leaves the
+// user's alone. [Stop] removes all of it but the data root. Where the capability bounding set is
 // short, its containers start through an OCI runtime wrapper; see [BuildWrapper].
 package private
 
@@ -11,7 +11,7 @@ import (
 	"runtime"
 )
 
-// CannotStart says why no private engine can be started here. It is empty if nothing speaks against it.
+// CannotStart returns why no private engine can be started here, or an empty string if one can.
 func CannotStart(cacheDir string) string {
 	if runtime.GOOS != "linux" {
 		return "it needs Linux, this is " + runtime.GOOS + ": start Docker (Docker Desktop or Colima) and try again"

@@ -15,8 +15,17 @@ import (
 func TestUndo(t *testing.T) {
 	before := filterState{Rules: map[string][]string{"filter": {"-P FORWARD ACCEPT", "-A INPUT -j MINE"}, "nat": {"-P OUTPUT ACCEPT"}}}
 	now := filterState{Rules: map[string][]string{
-		"filter": {"-P FORWARD DROP", "-N DOCKER", "-N DOCKER-USER", "-A INPUT -j MINE", "-A INPUT -s 192.0.2.1/32 -j DROP", "-A FORWARD -j DOCKER-USER", "-A FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
-			"-A FORWARD -o br-bbbbbbbbbbbb -j ACCEPT", `-A INPUT -m comment --comment "DOCKER stays" -j ACCEPT`},
+		"filter": {
+			"-P FORWARD DROP",
+			"-N DOCKER",
+			"-N DOCKER-USER",
+			"-A INPUT -j MINE",
+			"-A INPUT -s 192.0.2.1/32 -j DROP",
+			"-A FORWARD -j DOCKER-USER",
+			"-A FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+			"-A FORWARD -o br-bbbbbbbbbbbb -j ACCEPT",
+			`-A INPUT -m comment --comment "DOCKER stays" -j ACCEPT`,
+		},
 		"nat": {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
 	}}
 	lines := func(cmds [][]string) (all []string) {
@@ -26,12 +35,19 @@ func TestUndo(t *testing.T) {
 		return all
 	}
 	if got, want := lines(undo(before, now, []string{"br-aaaaaaaaaaaa"}, false)), []string{
-		"-t filter -D FORWARD -j DOCKER-USER", "-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT", "-t filter -X DOCKER", "-t filter -X DOCKER-USER", "-t filter -P FORWARD ACCEPT",
-		"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"}; !slices.Equal(got, want) {
+		"-t filter -D FORWARD -j DOCKER-USER",
+		"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+		"-t filter -X DOCKER",
+		"-t filter -X DOCKER-USER",
+		"-t filter -P FORWARD ACCEPT",
+		"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+	}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 	if got, want := lines(undo(before, now, []string{"br-aaaaaaaaaaaa"}, true)), []string{
-		"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT", "-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"}; !slices.Equal(got, want) {
+		"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+		"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+	}; !slices.Equal(got, want) {
 		t.Errorf("beside another dockerd: got %q", got)
 	}
 	if got := undo(before, before, nil, false); len(got) > 0 {
@@ -85,8 +101,16 @@ func TestProcesses(t *testing.T) {
 		{process{args: []string{"/sbin/init"}, cgroup: "1:cpu:/docker/" + id}, false, false, false, true},
 		{process{args: []string{"sh", "-c", "dockerd --config-file /c/engine/daemon.json"}}, false, false, false, false},
 	} {
-		if l.isDaemon(c.p) != c.daemon || l.isContainerd(c.p) != c.containerd || l.isShim(c.p) != c.shim || c.p.inContainer([]string{id}) != c.in {
-			t.Errorf("%q: daemon %t, containerd %t, shim %t, in a container %t", c.p.args, l.isDaemon(c.p), l.isContainerd(c.p), l.isShim(c.p), c.p.inContainer([]string{id}))
+		if l.isDaemon(c.p) != c.daemon || l.isContainerd(c.p) != c.containerd || l.isShim(c.p) != c.shim ||
+			c.p.inContainer([]string{id}) != c.in {
+			t.Errorf(
+				"%q: daemon %t, containerd %t, shim %t, in a container %t",
+				c.p.args,
+				l.isDaemon(c.p),
+				l.isContainerd(c.p),
+				l.isShim(c.p),
+				c.p.inContainer([]string{id}),
+			)
 		}
 	}
 }
@@ -106,7 +130,10 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("%x, %v", all, err)
 	}
 	short := all &^ (1 << capset.SysResource)
-	if m := short.Missing(40); !slices.Equal(m, []string{"CAP_SYS_RESOURCE"}) || short.Allows("cap_sys_resource") || !short.Allows("CAP_OF_TOMORROW") {
+	if m := short.Missing(
+		40,
+	); !slices.Equal(m, []string{"CAP_SYS_RESOURCE"}) || short.Allows("cap_sys_resource") ||
+		!short.Allows("CAP_OF_TOMORROW") {
 		t.Errorf("%q", m)
 	}
 	for _, bad := range []string{"", "CapBnd:\tzz\n"} {

@@ -52,7 +52,8 @@ func startTime(pid int) string {
 	if err != nil {
 		return ""
 	}
-	// The name is in parentheses and may hold anything, so count from the last one: field 22 is the 20th after it.
+	// The name is in parentheses and may hold anything, so count from the last one: field 22 is the
+	// 20th after it.
 	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
 	if f := strings.Fields(rest); len(f) > 19 && f[0] != "Z" {
 		return f[19]
@@ -77,7 +78,8 @@ func (p process) inContainer(ids []string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(p.cgroup, id) })
 }
 
-// rival finds a dockerd that is not ours in the network namespace of this process. Two there delete each other's iptables chains when they start.
+// rival finds a dockerd that is not ours in the network namespace of this process. Two there delete
+// each other's iptables chains when they start.
 func rival(ps []process, ours layout) (process, bool) {
 	own, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
@@ -93,7 +95,8 @@ func rival(ps []process, ours layout) (process, bool) {
 
 var containerID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// containerIDs are the containers in the data root; the ids are random, so a process in a cgroup of that name is ours.
+// containerIDs are the containers in the data root; the ids are random, so a process in a cgroup of
+// that name is ours.
 func (l layout) containerIDs() []string {
 	var ids []string
 	entries, _ := os.ReadDir(filepath.Join(l.dataRoot(), "containers"))

@@ -18,7 +18,8 @@ import (
 	"ambient.test/conformance/internal/module"
 )
 
-// The wrapper's source travels inside this binary, so that it can be built wherever a Go toolchain is, also far from the checkout. It imports nothing but the standard library.
+// The wrapper's source travels inside this binary, so that it can be built wherever a Go toolchain
+// is, also far from the checkout. It imports nothing but the standard library.
 //
 //go:embed capset/capset.go ociwrap/main.go ociwrap/args.go ociwrap/spec.go
 var wrapperSource embed.FS
@@ -43,8 +44,9 @@ func WrapperKey() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// BuildWrapper builds the OCI runtime wrapper as a static binary at dst, with the Go toolchain in PATH. The same binary serves dockerd and the node image.
-// Beside it, or at RUNC_REAL, the real runtime must stand as runc.real; else it uses the system's runc.
+// BuildWrapper builds the OCI runtime wrapper as a static binary at dst, with the Go toolchain in
+// PATH. The same binary serves dockerd and the node image. Beside it, or at RUNC_REAL, the real
+// runtime must stand as runc.real; else it uses the system's runc.
 func BuildWrapper(ctx context.Context, dst string) error {
 	dst, err := filepath.Abs(dst)
 	if err != nil {
@@ -74,9 +76,9 @@ func BuildWrapper(ctx context.Context, dst string) error {
 	return os.Rename(dst+".new", dst)
 }
 
-// MissingCapabilities names the capabilities that the kernel knows and a container started from here
-// could not get, because the bounding set of this process lacks them. It is empty when that cannot be
-// known. read reads a file of the machine.
+// MissingCapabilities names the capabilities that the kernel knows and a container started from
+// here could not get, because the bounding set of this process lacks them. It is empty when that
+// cannot be known. read reads a file of the machine.
 func MissingCapabilities(read func(path string) (string, error)) []string {
 	status, err := read("/proc/self/status")
 	if err != nil {

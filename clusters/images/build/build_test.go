@@ -99,8 +99,20 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	move(archive(t, "bin -> usr/bin", "usr/bin/jq", "etc/crictl.yaml", "etc/systemd/journald.conf", "usr/share/doc/jq/copyright", "usr/lib/systemd/system/multi-user.target.wants/getty.target -> ../getty.target",
-		"usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service -> x", "etc/systemd/system/timers.target.wants/apt.timer -> y"), filepath.Join(rootfs, "rootfs.tar"))
+	move(
+		archive(
+			t,
+			"bin -> usr/bin",
+			"usr/bin/jq",
+			"etc/crictl.yaml",
+			"etc/systemd/journald.conf",
+			"usr/share/doc/jq/copyright",
+			"usr/lib/systemd/system/multi-user.target.wants/getty.target -> ../getty.target",
+			"usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service -> x",
+			"etc/systemd/system/timers.target.wants/apt.timer -> y",
+		),
+		filepath.Join(rootfs, "rootfs.tar"),
+	)
 	move(archive(t, "etc/crictl.yaml", "usr/bin/kubelet"), filepath.Join(files, "files.tar"))
 	if err := os.MkdirAll(filepath.Join(store, "blobs"), 0o755); err != nil {
 		t.Fatal(err)
@@ -127,7 +139,8 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 		b, _ := io.ReadAll(tr)
 		seen[h.Name] = string(b) + h.Linkname
 	}
-	for name, want := range map[string]string{"bin": "usr/bin", "usr/bin/jq": "of usr/bin/jq", "etc/crictl.yaml": "of etc/crictl.yaml", "usr/bin/kubelet": "of usr/bin/kubelet",
+	for name, want := range map[string]string{
+		"bin": "usr/bin", "usr/bin/jq": "of usr/bin/jq", "etc/crictl.yaml": "of etc/crictl.yaml", "usr/bin/kubelet": "of usr/bin/kubelet",
 		"var/lib/containerd/blobs/b": "image", "usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service": "x"} {
 		if seen[name] != want {
 			t.Errorf("%s: got %q, want %q", name, seen[name], want)
@@ -136,7 +149,10 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 	if !strings.HasSuffix(seen["etc/systemd/journald.conf"], "ReadKMsg=no\n") {
 		t.Errorf("journald reads the host's kernel log: %q", seen["etc/systemd/journald.conf"])
 	}
-	for _, gone := range []string{"usr/share/doc/jq/copyright", "usr/lib/systemd/system/multi-user.target.wants/getty.target", "etc/systemd/system/timers.target.wants/apt.timer"} {
+	for _, gone := range []string{
+		"usr/share/doc/jq/copyright", "usr/lib/systemd/system/multi-user.target.wants/getty.target",
+		"etc/systemd/system/timers.target.wants/apt.timer",
+	} {
 		if _, ok := seen[gone]; ok {
 			t.Errorf("%s is in the node image", gone)
 		}
@@ -153,7 +169,11 @@ func TestImageDependsOnItsPartsOnly(t *testing.T) {
 		if err := writeLayout(certs, newImage(), archive(t, "tmp/", "etc/passwd"), v1.Config{}); err != nil {
 			t.Fatal(err)
 		}
-		r := &Recipe{Files: map[string]string{"usr/local/bin/server": "istio/server"}, Entrypoint: []string{"/usr/local/bin/server"}, User: "1337"}
+		r := &Recipe{
+			Files:      map[string]string{"usr/local/bin/server": "istio/server"},
+			Entrypoint: []string{"/usr/local/bin/server"},
+			User:       "1337",
+		}
 		err := assemble(&dag.Task{Out: out, Temp: t.TempDir(), Needs: map[string]string{"istio": parts, certsNode: certs}}, r)
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +208,8 @@ func TestSandboxImageIsTheOneInTheNode(t *testing.T) {
 	}
 }
 
-// What is pushed has the same content and configuration as what was built, in layers that every engine can read.
+// What is pushed has the same content and configuration as what was built, in layers that every
+// engine can read.
 func TestPushedImagesAreGzipped(t *testing.T) {
 	dir := t.TempDir()
 	archive := filepath.Join(dir, "layer.tar")

@@ -28,26 +28,65 @@ const (
 	certsNode  = "certs"  // image layout: certificates, a user table and /tmp, for static binaries
 )
 
-// debian is the distribution. Its package manager checks signatures and checksums; which versions came is written beside the root file system.
+// debian is the distribution. Its package manager checks signatures and checksums; which versions
+// came is written beside the root file system.
 const debian = "bookworm"
 
 // rootfsPackages are what a kind node needs beyond a minimal Debian.
 var rootfsPackages = []string{
-	"systemd", "systemd-sysv", "dbus", "iproute2", "iptables", "nftables", "conntrack", "ethtool", "socat", "util-linux", "mount", "ebtables", "kmod",
-	"libseccomp2", "ca-certificates", "curl", "jq", "ipset", "procps", "hostname", "pigz",
+	"systemd",
+	"systemd-sysv",
+	"dbus",
+	"iproute2",
+	"iptables",
+	"nftables",
+	"conntrack",
+	"ethtool",
+	"socat",
+	"util-linux",
+	"mount",
+	"ebtables",
+	"kmod",
+	"libseccomp2",
+	"ca-certificates",
+	"curl",
+	"jq",
+	"ipset",
+	"procps",
+	"hostname",
+	"pigz",
 }
 
-// basePackages are what the programs of the small base need: Envoy is linked with glibc, istio-cni and kube-proxy run iptables and ipset.
+// basePackages are what the programs of the small base need: Envoy is linked with glibc, istio-cni
+// and kube-proxy run iptables and ipset.
 var basePackages = []string{"libc6", "iptables", "nftables", "ipset", "conntrack"}
 
-// useless are folders of the root file system that no node reads.
-var useless = []string{"usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/info/", "usr/share/lintian/", "usr/share/bug/", "usr/share/zoneinfo/", "var/cache/apt/", "var/lib/apt/lists/",
-	"usr/lib/udev/hwdb", "var/log/"}
+// excluded are folders of the root file system that no node reads. Its cache key calls them
+// "useless": another word there would rebuild every image.
+var excluded = []string{
+	"usr/share/doc/",
+	"usr/share/man/",
+	"usr/share/locale/",
+	"usr/share/info/",
+	"usr/share/lintian/",
+	"usr/share/bug/",
+	"usr/share/zoneinfo/",
+	"var/cache/apt/",
+	"var/lib/apt/lists/",
+	"usr/lib/udev/hwdb",
+	"var/log/",
+}
 
 func rootfs() dag.Node {
 	return dag.Node{
-		Name: rootfsNode, Pool: poolOther,
-		Inputs: map[string]string{"debian": debian, "packages": strings.Join(rootfsPackages, " "), "useless": strings.Join(useless, " "), "arch": arch()},
+		Name: rootfsNode,
+		Pool: poolOther,
+		Inputs: map[string]string{
+			"debian":   debian,
+			"packages": strings.Join(rootfsPackages, " "),
+			"useless":  strings.Join(excluded, " "),
+			"arch":     arch(),
+		},
 		Build: func(ctx context.Context, t *dag.Task) error {
 			if os.Geteuid() != 0 {
 				return errors.New("making a root file system needs root: run as root, or use images that can be pulled (--images pull)")
@@ -75,7 +114,18 @@ func rootfs() dag.Node {
 				return err
 			}
 			// GNU tar keeps links, owners and devices as they are.
-			pack := exec.CommandContext(ctx, "tar", "--numeric-owner", "--sort=name", "--mtime=@0", "-C", root, "-cf", filepath.Join(t.Out, "rootfs.tar"), ".")
+			pack := exec.CommandContext(
+				ctx,
+				"tar",
+				"--numeric-owner",
+				"--sort=name",
+				"--mtime=@0",
+				"-C",
+				root,
+				"-cf",
+				filepath.Join(t.Out, "rootfs.tar"),
+				".",
+			)
 			if out, err := pack.CombinedOutput(); err != nil {
 				return fmt.Errorf("tar: %w: %s", command.Cause(ctx, err), command.Tail(string(out), 3))
 			}
@@ -134,8 +184,8 @@ func names(field string) []string {
 	return all
 }
 
-// closure is what must be there for the wanted packages to run. A package that only maintainer scripts need (debconf and the like) would be in it by
-// its declaration; these are left out.
+// closure returns the wanted packages with all that they need to run. It leaves out packages that
+// only maintainer scripts need (debconf and the like), although dependencies name them.
 func closure(status []byte, want []string) ([]string, error) {
 	by := map[string]debianPackage{}
 	for _, p := range parseStatus(status) {
@@ -169,31 +219,43 @@ func closure(status []byte, want []string) ([]string, error) {
 	return all, nil
 }
 
-// certificates, the tables of users and groups, and where temporary files go.
-var always = []string{"etc/ssl/certs/ca-certificates.crt", "etc/passwd", "etc/group", "etc/nsswitch.conf", "tmp/"}
+// required are files of every image: certificates, the tables of users and groups, a place for
+// temporary files.
+var required = []string{"etc/ssl/certs/ca-certificates.crt", "etc/passwd", "etc/group", "etc/nsswitch.conf", "tmp/"}
 
 func certs() dag.Node {
-	return dag.Node{Name: certsNode, Needs: []string{rootfsNode}, Pool: poolImage, Inputs: map[string]string{"files": strings.Join(always, " ")},
-		Build: func(ctx context.Context, t *dag.Task) error { return extract(t, nil) }}
+	return dag.Node{
+		Name:   certsNode,
+		Needs:  []string{rootfsNode},
+		Pool:   poolImage,
+		Inputs: map[string]string{"files": strings.Join(required, " ")},
+		Build:  func(ctx context.Context, t *dag.Task) error { return extract(t, nil) },
+	}
 }
 
 func base() dag.Node {
-	return dag.Node{Name: baseNode, Needs: []string{rootfsNode}, Pool: poolImage, Inputs: map[string]string{"files": strings.Join(always, " "), "packages": strings.Join(basePackages, " ")},
-		Build: func(ctx context.Context, t *dag.Task) error { return extract(t, basePackages) }}
+	return dag.Node{
+		Name:   baseNode,
+		Needs:  []string{rootfsNode},
+		Pool:   poolImage,
+		Inputs: map[string]string{"files": strings.Join(required, " "), "packages": strings.Join(basePackages, " ")},
+		Build:  func(ctx context.Context, t *dag.Task) error { return extract(t, basePackages) },
+	}
 }
 
 // extract makes an image of what the packages brought into the root file system.
 func extract(t *dag.Task, packages []string) error {
 	archive := filepath.Join(t.Needs[rootfsNode], "rootfs.tar")
-	keep := func(p string) bool { return slices.Contains(always, p) }
+	keep := func(p string) bool { return slices.Contains(required, p) }
 	if packages != nil {
 		wanted, err := filesOf(archive, packages)
 		if err != nil {
 			return err
 		}
 		keep = func(p string) bool {
-			return wanted[strings.TrimSuffix(p, "/")] || slices.Contains(always, p) ||
-				// what the packages' scripts link: iptables is a name for one of two programs, /bin and /lib for folders in /usr
+			return wanted[strings.TrimSuffix(p, "/")] || slices.Contains(required, p) ||
+				// what the packages' scripts link: iptables is a name for one of two programs, /bin
+				// and /lib for folders in /usr
 				strings.HasPrefix(p, "etc/alternatives/") || slices.Contains([]string{"bin", "sbin", "lib", "lib64", "lib32", "libx32"}, p) ||
 				strings.HasPrefix(p, "usr/sbin/") && (strings.Contains(p, "tables")) || p == "etc/ld.so.cache"
 		}
@@ -205,7 +267,7 @@ func extract(t *dag.Task, packages []string) error {
 	}
 	w := newTree(f)
 	err = eachEntry(archive, func(p string, h *tar.Header, r io.Reader) error {
-		if !keep(p) || slices.ContainsFunc(useless, func(u string) bool { return strings.HasPrefix(p, u) }) {
+		if !keep(p) || slices.ContainsFunc(excluded, func(u string) bool { return strings.HasPrefix(p, u) }) {
 			return nil
 		}
 		return w.entry(h, r)
@@ -255,7 +317,7 @@ func filesOf(archive string, packages []string) (map[string]bool, error) {
 	return files, nil
 }
 
-// eachEntry goes through an archive; paths come without "./" in front, folders with a slash at the end.
+// eachEntry walks through an archive. Paths have no "./" in front, and folders end with a slash.
 func eachEntry(archive string, do func(path string, h *tar.Header, r io.Reader) error) error {
 	f, err := os.Open(archive)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package build makes the suite's images where no image registry can be reached: from package registries
-// alone (Go modules, Debian, PyPI) and this suite's own sources.
+// Package build makes the suite's images where no image registry can be reached: from package
+// registries alone (Go modules, Debian, PyPI) and this suite's own sources.
 //
-// It is a graph of nodes in a content-addressed cache; see package dag. The result is one node image whose
-// containerd holds all other images, so that no cluster has to load any.
+// It is a graph of nodes in a content-addressed cache; see package dag. The result is one node
+// image whose containerd holds all other images, so that no cluster has to load any.
 package build
 
 import (
@@ -31,7 +31,8 @@ import (
 type Options struct {
 	// Module is the build module that pins Istio, a folder of modules/.
 	Module string
-	// Version is what Istio's binaries say of themselves: the name of Istio's own development builds.
+	// Version is what Istio's binaries say of themselves: the name of Istio's own development
+	// builds.
 	Version string
 	// Recipes are the images of the mesh by name.
 	Recipes map[string]*Recipe
@@ -65,8 +66,8 @@ func digest(b []byte) string {
 // imageNode is the name of the node that builds an image.
 func imageNode(image string) string { return "image-" + image }
 
-// New makes the graph. It reads nothing but what amc has in itself and the version of the go command, so
-// that it works from any folder.
+// New makes the graph. It reads nothing but what amc has in itself and the version of the go
+// command, so that it works from any folder.
 func New(ctx context.Context, o Options) (*Graph, error) {
 	gov, err := goVersion(ctx)
 	if err != nil {
@@ -102,9 +103,16 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 		inStore[g.refs[name]] = imageNode(name)
 	}
 	add(store(inStore), extra())
-	add(dag.Node{Name: NodeImage, Needs: []string{rootfsNode, extraNode, storeNode}, Pool: poolImage, Build: func(context.Context, *dag.Task) error {
-		return nil // its parts are streamed into the engine by Load; kept whole they would be there twice
-	}})
+	add(
+		dag.Node{
+			Name:  NodeImage,
+			Needs: []string{rootfsNode, extraNode, storeNode},
+			Pool:  poolImage,
+			Build: func(context.Context, *dag.Task) error {
+				return nil // its parts are streamed into the engine by Load; kept whole they would be there twice
+			},
+		},
+	)
 	if g.keys, err = dag.Keys(g.nodes); err != nil {
 		return nil, err
 	}
@@ -116,7 +124,13 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 func tag(name, key string) string { return "ambient.test/" + name + ":" + key[:12] }
 
 func (g *Graph) cache() *dag.Store {
-	return &dag.Store{Dir: filepath.Join(g.o.CacheDir, "images"), Pools: map[string]int{poolGo: 1, poolImage: 2}, Keep: 3, Phase: "images", Progress: g.o.Progress}
+	return &dag.Store{
+		Dir:      filepath.Join(g.o.CacheDir, "images"),
+		Pools:    map[string]int{poolGo: 1, poolImage: 2},
+		Keep:     3,
+		Phase:    "images",
+		Progress: g.o.Progress,
+	}
 }
 
 // path is where a node's result is, or will be.
@@ -127,7 +141,8 @@ func (g *Graph) has(node string) bool { return g.cache().Has(node, g.keys[node])
 // Ref is the reference of an image, which is the same wherever the same parts are built.
 func (g *Graph) Ref(image string) string { return g.refs[image] }
 
-// Has reports whether an image is in the cache. Of the node image it says so when all its parts are.
+// Has reports whether an image is in the cache. Of the node image it says so when all its parts
+// are.
 func (g *Graph) Has(image string) bool {
 	if image == NodeImage {
 		return g.has(rootfsNode) && g.has(storeNode) && g.has(extraNode)
@@ -144,8 +159,8 @@ func (g *Graph) parts() []string {
 	return parts
 }
 
-// Build makes sure that every image is in the cache. Where a stand-in must be built and its sources cannot
-// be found, it says so before it builds anything, which would take minutes.
+// Build makes sure that every image is in the cache. Where a stand-in must be built and its sources
+// cannot be found, it says so before it builds anything, which would take minutes.
 func (g *Graph) Build(ctx context.Context) error {
 	missing, err := g.cache().Missing(g.nodes, g.parts()...)
 	if err != nil {
@@ -185,7 +200,8 @@ func (g *Graph) Kubectl() string {
 	return p
 }
 
-// kindVersion is the version of the library that makes clusters, whose files go into the node image.
+// kindVersion is the version of the library that makes clusters, whose files go into the node
+// image.
 func kindVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
@@ -240,8 +256,14 @@ func kubernetes(goVersion string) dag.Node {
 }
 
 func istio(o Options, goVersion string) dag.Node {
-	return programs{name: "istio", module: o.Module,
-		ldflags: fmt.Sprintf("-s -w -X %[1]s.buildVersion=%[2]s -X %[1]s.buildStatus=Clean -X %[1]s.buildTag=%[2]s", "istio.io/istio/pkg/version", o.Version),
+	return programs{
+		name:   "istio",
+		module: o.Module,
+		ldflags: fmt.Sprintf(
+			"-s -w -X %[1]s.buildVersion=%[2]s -X %[1]s.buildStatus=Clean -X %[1]s.buildTag=%[2]s",
+			"istio.io/istio/pkg/version",
+			o.Version,
+		),
 		packages: prefixed("istio.io/istio/",
 			"pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "cni/cmd/install-cni", "cni/cmd/istio-cni",
 			"pkg/test/echo/cmd/client", "pkg/test/echo/cmd/server"),
@@ -250,8 +272,12 @@ func istio(o Options, goVersion string) dag.Node {
 			if err != nil {
 				return err
 			}
-			return copyFile(filepath.Join(dir, "tools", "packaging", "common", "envoy_bootstrap.json"), filepath.Join(t.Out, "envoy_bootstrap_tmpl.json"))
-		}}.node(goVersion)
+			return copyFile(
+				filepath.Join(dir, "tools", "packaging", "common", "envoy_bootstrap.json"),
+				filepath.Join(t.Out, "envoy_bootstrap_tmpl.json"),
+			)
+		},
+	}.node(goVersion)
 }
 
 // others are the programs that are built quickly, by name.

@@ -17,8 +17,9 @@ import (
 	"ambient.test/conformance/internal/command"
 )
 
-// Build modules: each pins, with checksums, all that its programs are built from. The files are named mod.txt and sum.txt because a folder
-// with a go.mod is another module and would not be embedded.
+// Build modules: each pins, with checksums, all that its programs are built from. The files are
+// named mod.txt and sum.txt because a folder with a go.mod is another module and would not be
+// embedded.
 //
 //go:embed modules
 var modules embed.FS
@@ -27,7 +28,8 @@ func moduleFile(module, name string) ([]byte, error) {
 	return modules.ReadFile(path.Join("modules", module, name))
 }
 
-// goEnv is the environment of every go command here. With -trimpath and without the version control stamp the same source is the same binary, wherever it is built.
+// goEnv is the environment of every go command here. With -trimpath and without the version control
+// stamp the same source is the same binary, wherever it is built.
 func goEnv(extra ...string) []string {
 	return append(append(os.Environ(), "GOFLAGS=-trimpath -buildvcs=false", "GOWORK=off", "GOOS=linux", "CGO_ENABLED=0"), extra...)
 }
@@ -54,12 +56,19 @@ type programs struct {
 	ldflags  string
 	tags     string
 	cgo      bool
-	// before installs what the compiler needs, after adds what else comes from the modules; both may be nil.
+	// before installs what the compiler needs, after adds what else comes from the modules; both
+	// may be nil.
 	before, after func(ctx context.Context, t *dag.Task) error
 }
 
 func (p programs) node(goVersion string) dag.Node {
-	inputs := map[string]string{"go": goVersion, "packages": strings.Join(p.packages, " "), "ldflags": p.ldflags, "tags": p.tags, "arch": arch()}
+	inputs := map[string]string{
+		"go":       goVersion,
+		"packages": strings.Join(p.packages, " "),
+		"ldflags":  p.ldflags,
+		"tags":     p.tags,
+		"arch":     arch(),
+	}
 	for _, f := range []string{"mod.txt", "sum.txt", "main.txt"} {
 		b, err := moduleFile(p.module, f)
 		if err == nil {
@@ -116,7 +125,8 @@ func (p programs) unfold(dir string) (string, error) {
 	return dir, nil
 }
 
-// moduleDir is the folder of a Go module's sources, downloaded when missing. sum is its checksum as go.sum has it ("h1:..."): the module must have it.
+// moduleDir is the folder of a Go module's sources, downloaded when missing. sum is its checksum as
+// go.sum has it ("h1:..."): the module must have it.
 func moduleDir(ctx context.Context, module, version, sum string) (string, error) {
 	c := exec.CommandContext(ctx, "go", "mod", "download", "-json", module+"@"+version)
 	c.Dir = os.TempDir() // outside of any module, whose go.mod would have a say
@@ -132,7 +142,13 @@ func moduleDir(ctx context.Context, module, version, sum string) (string, error)
 	case err != nil:
 		return "", fmt.Errorf("module %s@%s cannot be downloaded: %w", module, version, command.Cause(ctx, err))
 	case m.Sum != sum:
-		return "", fmt.Errorf("module %s@%s has the checksum %s, expected %s: what was downloaded is not what this suite was written for", module, version, m.Sum, sum)
+		return "", fmt.Errorf(
+			"module %s@%s has the checksum %s, expected %s: what was downloaded is not what this suite was written for",
+			module,
+			version,
+			m.Sum,
+			sum,
+		)
 	}
 	return m.Dir, nil
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 	"ambient.test/conformance/internal/command"
 )
 
-// The node image is the root file system, kind's own files, Kubernetes' programs, and a containerd that already holds every image.
+// The node image is the root file system, kind's own files, Kubernetes' programs, and a containerd
+// that already holds every image.
 
 const (
 	storeNode = "store"     // containerd's root folder with all images in it
@@ -35,8 +37,8 @@ const (
 // annotation under which containerd's import looks for an image's name.
 const nameAnnotation = "io.containerd.image.name"
 
-// store imports all images into a containerd, by its own program: what a node finds there is what containerd itself wrote.
-// refs are the image nodes by reference.
+// store imports all images into containerd's root folder with containerd itself, so that a node
+// finds what it would have written. refs are the image nodes by reference.
 func store(refs map[string]string) dag.Node {
 	needs := []string{"containerd"}
 	inputs := map[string]string{}
@@ -78,7 +80,32 @@ func store(refs map[string]string) dag.Node {
 	}}
 }
 
-// importInto starts containerd on a root folder, without the parts that a mere store does not need, and has it import the archive. Layers stay packed.
+// notForAStore are containerd's plugins that importing images does not need. Some of them do not
+// start on every machine.
+var notForAStore = []string{
+	"io.containerd.grpc.v1.cri",
+	"io.containerd.cri.v1.images",
+	"io.containerd.cri.v1.runtime",
+	"io.containerd.nri.v1.nri",
+	"io.containerd.internal.v1.opt",
+	"io.containerd.snapshotter.v1.devmapper",
+	"io.containerd.snapshotter.v1.zfs",
+	"io.containerd.snapshotter.v1.blockfile",
+	"io.containerd.snapshotter.v1.erofs",
+	"io.containerd.internal.v1.restart",
+	"io.containerd.tracing.processor.v1.otlp",
+}
+
+func quoted(words []string) string {
+	all := make([]string, len(words))
+	for i, w := range words {
+		all[i] = strconv.Quote(w)
+	}
+	return strings.Join(all, ", ")
+}
+
+// importInto starts containerd on a root folder, without the plugins that a mere store does not
+// need, and lets it import the archive. Layers stay packed.
 func importInto(ctx context.Context, programs, root, temp, archive string) error {
 	run, err := os.MkdirTemp("", "amc-containerd-") // a socket's path may not be long
 	if err != nil {
@@ -86,8 +113,8 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 	}
 	defer os.RemoveAll(run)
 	socket := filepath.Join(run, "s")
-	config := fmt.Sprintf("version = 3\nroot = %q\nstate = %q\ndisabled_plugins = [%s]\n[grpc]\naddress = %q\n", root, filepath.Join(run, "state"),
-		`"io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.internal.v1.restart", "io.containerd.tracing.processor.v1.otlp"`, socket)
+	config := fmt.Sprintf("version = 3\nroot = %q\nstate = %q\ndisabled_plugins = [%s]\n[grpc]\naddress = %q\n",
+		root, filepath.Join(run, "state"), quoted(notForAStore), socket)
 	file := filepath.Join(run, "config.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return err
@@ -125,7 +152,19 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 		case <-ready.C:
 		}
 	}
-	out, err := exec.CommandContext(ctx, filepath.Join(programs, "ctr"), "--address", socket, "--namespace", "k8s.io", "images", "import", "--no-unpack", "--all-platforms", archive).CombinedOutput()
+	out, err := exec.CommandContext(
+		ctx,
+		filepath.Join(programs, "ctr"),
+		"--address",
+		socket,
+		"--namespace",
+		"k8s.io",
+		"images",
+		"import",
+		"--no-unpack",
+		"--all-platforms",
+		archive,
+	).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ctr images import: %w: %s: containerd said: %s", command.Cause(ctx, err), command.Tail(string(out), 3), said())
 	}
@@ -139,8 +178,8 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 	return nil
 }
 
-// unlimited are lines of kind's unit files that raise what a container without CAP_SYS_RESOURCE may not raise: where the engine is as short of it as
-// that, systemd would refuse the unit.
+// unlimited are lines of kind's unit files that raise limits, which a container without
+// CAP_SYS_RESOURCE may not do: there systemd would refuse the unit.
 var unlimited = regexp.MustCompile(`(?m)^(Limit.*=infinity|OOMScoreAdjust.*)\n`)
 
 // extra is all of the node image beyond the root file system and the images.
@@ -203,7 +242,10 @@ func nodeFiles(ctx context.Context, w *tree, kindFiles string, needs map[string]
 	if err != nil {
 		return err
 	}
-	storage := []byte("apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: standard}\nprovisioner: kubernetes.io/no-provisioner\nvolumeBindingMode: WaitForFirstConsumer\n")
+	storage := []byte(
+		"apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: standard}\n" +
+			"provisioner: kubernetes.io/no-provisioner\nvolumeBindingMode: WaitForFirstConsumer\n",
+	)
 	for p, b := range map[string][]byte{
 		"etc/containerd/cri-base.json":        spec,
 		"kind/version":                        []byte(Kubernetes),
@@ -215,10 +257,13 @@ func nodeFiles(ctx context.Context, w *tree, kindFiles string, needs map[string]
 		}
 	}
 	for p, from := range map[string]string{
-		"usr/local/bin/containerd": "containerd/containerd", "usr/local/bin/containerd-shim-runc-v2": "containerd/containerd-shim-runc-v2", "usr/local/bin/ctr": "containerd/ctr",
-		"usr/bin/kubelet": "k8s/kubelet", "usr/bin/kubeadm": "k8s/kubeadm", "usr/bin/kubectl": "k8s/kubectl",
+		"usr/local/bin/containerd":              "containerd/containerd",
+		"usr/local/bin/containerd-shim-runc-v2": "containerd/containerd-shim-runc-v2",
+		"usr/local/bin/ctr":                     "containerd/ctr",
+		"usr/bin/kubelet":                       "k8s/kubelet", "usr/bin/kubeadm": "k8s/kubeadm", "usr/bin/kubectl": "k8s/kubectl",
 		strings.TrimPrefix(private.RealRuntimeInNode, "/"): "runc/runc", strings.TrimPrefix(private.WrapperInNode, "/"): "ociwrap/ociwrap",
-		"opt/cni/bin/host-local": "cni-plugins/host-local", "opt/cni/bin/loopback": "cni-plugins/loopback", "opt/cni/bin/ptp": "cni-plugins/ptp", "opt/cni/bin/portmap": "cni-plugins/portmap",
+		"opt/cni/bin/host-local": "cni-plugins/host-local", "opt/cni/bin/loopback": "cni-plugins/loopback",
+		"opt/cni/bin/ptp": "cni-plugins/ptp", "opt/cni/bin/portmap": "cni-plugins/portmap",
 	} {
 		node, file, _ := strings.Cut(from, "/")
 		if err := w.file(p, filepath.Join(needs[node], file), 0o755); err != nil {
@@ -230,7 +275,9 @@ func nodeFiles(ctx context.Context, w *tree, kindFiles string, needs map[string]
 			return err
 		}
 	}
-	for p, target := range map[string]string{"etc/systemd/system/systemd-binfmt.service": "/dev/null", "usr/sbin/init": "/usr/lib/systemd/systemd"} {
+	for p, target := range map[string]string{
+		"etc/systemd/system/systemd-binfmt.service": "/dev/null", "usr/sbin/init": "/usr/lib/systemd/systemd",
+	} {
 		if err := w.link(p, target); err != nil {
 			return err
 		}
@@ -242,12 +289,15 @@ var sandboxLine = regexp.MustCompile(`(?m)^(\s*sandbox_image = ).*$`)
 
 func setSandbox(config []byte) ([]byte, error) {
 	if !sandboxLine.Match(config) {
-		return nil, errors.New("kind's containerd configuration has no sandbox_image any more: its files are of another version than this suite knows")
+		return nil, errors.New(
+			"kind's containerd configuration has no sandbox_image any more: its files are of another version than this suite knows",
+		)
 	}
 	return sandboxLine.ReplaceAll(config, []byte(`${1}"`+pauseImage+`"`)), nil
 }
 
-// baseSpec is containerd's default OCI spec as kind changes it: with its hook, and without limits, which a container may not be able to raise.
+// baseSpec is containerd's default OCI spec as kind changes it: with its hook, and without limits,
+// which a container may not be able to raise.
 func baseSpec(ctx context.Context, ctr string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, ctr, "oci", "spec").Output()
 	if err != nil {
@@ -266,15 +316,20 @@ func baseSpec(ctx context.Context, ctr string) ([]byte, error) {
 	return json.MarshalIndent(spec, "", "  ")
 }
 
-// dropped are units that have no business in a container; kind's image build removes them too.
+// dropped reports whether a path is left out of the node image: documentation, and units that do
+// not belong in a container. kind's image build removes the same units.
 func dropped(p string) bool {
-	if slices.ContainsFunc(useless, func(u string) bool { return strings.HasPrefix(p, u) && p != u }) {
+	if slices.ContainsFunc(excluded, func(u string) bool { return strings.HasPrefix(p, u) && p != u }) {
 		return true
 	}
 	if dir, unit, ok := cutLast(p); ok && unit != "" {
 		switch dir {
-		case "usr/lib/systemd/system/multi-user.target.wants", "lib/systemd/system/multi-user.target.wants", "usr/lib/systemd/system/local-fs.target.wants", "lib/systemd/system/local-fs.target.wants",
-			"usr/lib/systemd/system/basic.target.wants", "lib/systemd/system/basic.target.wants":
+		case "usr/lib/systemd/system/multi-user.target.wants",
+			"lib/systemd/system/multi-user.target.wants",
+			"usr/lib/systemd/system/local-fs.target.wants",
+			"lib/systemd/system/local-fs.target.wants",
+			"usr/lib/systemd/system/basic.target.wants",
+			"lib/systemd/system/basic.target.wants":
 			return true
 		case "usr/lib/systemd/system/sockets.target.wants", "lib/systemd/system/sockets.target.wants":
 			return strings.Contains(unit, "udev") || strings.Contains(unit, "initctl")
@@ -294,7 +349,8 @@ func cutLast(p string) (dir, file string, ok bool) {
 	return p[:i], p[i+1:], true
 }
 
-// stream writes the whole node image as one archive: root file system, what is laid over it, and the store.
+// stream writes the whole node image as one archive: the root file system, the files above it, and
+// the store.
 func stream(out io.Writer, rootfs, files, store string) error {
 	over := map[string]bool{}
 	err := eachEntry(filepath.Join(files, "files.tar"), func(p string, h *tar.Header, _ io.Reader) error {

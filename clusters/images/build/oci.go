@@ -25,8 +25,12 @@ import (
 	"ambient.test/conformance/clusters/images/build/dag"
 )
 
-// An image node's result is an OCI image layout with one image. Layers are zstd: a node unpacks them about as fast as it could copy them, and each
-// node's copy of the node image is a third of the size.
+// An image node's result is an OCI image layout with one image. go-containerregistry writes
+// manifests and layers. Only the tar archive of a layer is our own (see tree), because its bytes
+// must depend on the files alone, whenever and wherever they are packed.
+//
+// Layers are zstd: a node unpacks them about as fast as it could copy them, and each node's copy of
+// the node image is a third of the size.
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -89,9 +93,15 @@ func assemble(t *dag.Task, r *Recipe) error {
 		Env: []string{"PATH=" + cmp.Or(r.Path, defaultPath)}})
 }
 
-// writeLayout adds a layer to an image and writes the result to dir. Nothing in it depends on when or where.
+// writeLayout adds a layer to an image and writes the result to dir. Nothing in it depends on when
+// or where.
 func writeLayout(dir string, parent v1.Image, archive string, config v1.Config) error {
-	layer, err := tarball.LayerFromFile(archive, tarball.WithCompression(compression.ZStd), tarball.WithCompressionLevel(1), tarball.WithMediaType(types.OCILayerZStd))
+	layer, err := tarball.LayerFromFile(
+		archive,
+		tarball.WithCompression(compression.ZStd),
+		tarball.WithCompressionLevel(1),
+		tarball.WithMediaType(types.OCILayerZStd),
+	)
 	if err != nil {
 		return err
 	}
@@ -136,8 +146,8 @@ func readLayout(dir string) (v1.Image, error) {
 	return index.Image(m.Manifests[0].Digest)
 }
 
-// Gzipped is an image with its layers compressed by gzip instead of zstd, which a Docker before 23 cannot
-// read.
+// Gzipped is an image with its layers compressed by gzip instead of zstd, which a Docker before 23
+// cannot read.
 func Gzipped(img v1.Image) (v1.Image, error) {
 	layers, err := img.Layers()
 	if err != nil {
@@ -160,7 +170,8 @@ func Gzipped(img v1.Image) (v1.Image, error) {
 	return mutate.ConfigFile(out, config)
 }
 
-// tree writes a tar archive in which every entry is root's and of no particular time, and every folder comes before what is in it.
+// tree writes a reproducible tar archive: every entry belongs to root and has no time, and every
+// folder comes before its content.
 type tree struct {
 	w    *tar.Writer
 	dirs map[string]bool
@@ -259,7 +270,7 @@ func (t *tree) folder(p, from string) error {
 	})
 }
 
-// entry copies an entry of another archive as it is, but for the times.
+// entry copies an entry of another archive as it is, without its times.
 func (t *tree) entry(h *tar.Header, r io.Reader) error {
 	p := strings.TrimSuffix(strings.TrimPrefix(h.Name, "./"), "/")
 	if h.Typeflag == tar.TypeDir {

@@ -6,8 +6,8 @@ import "strings"
 const (
 	Kubernetes = "v1.36.3"
 	MetalLB    = "v0.15.2"
-	// Envoy is the version of upstream Envoy nearest to the proxy of Istio 1.31, which is built from
-	// Envoy's release/v1.39.
+	// Envoy is the version of upstream Envoy nearest to the proxy of Istio 1.31, which is built
+	// from Envoy's release/v1.39.
 	Envoy = "1.39.3"
 )
 
@@ -16,8 +16,8 @@ const NodeImage = "node"
 
 // Recipe says how an image is put together. Its fields and their values are part of the cache key.
 type Recipe struct {
-	// Base starts from the small Debian base with glibc and iptables. Without it the image starts from
-	// what a static binary wants: certificates, a user table and /tmp.
+	// Base starts from the small Debian base with glibc and iptables. Without it the image starts
+	// from what a static binary wants: certificates, a user table and /tmp.
 	Base bool
 	// Files are what goes in, by path in the image: "node/path" in the result of a build node.
 	Files map[string]string
@@ -30,8 +30,8 @@ type Recipe struct {
 	Path       string // PATH of the environment; a default when empty
 }
 
-// kubernetesImages are the images of Kubernetes itself, by the reference that kubeadm of this version asks
-// for. The build modules have the same versions.
+// kubernetesImages are the images of Kubernetes itself, by the reference that kubeadm of this
+// version asks for. The build modules have the same versions.
 var kubernetesImages = map[string]*Recipe{
 	"registry.k8s.io/kube-apiserver:" + Kubernetes:          static("k8s/kube-apiserver"),
 	"registry.k8s.io/kube-controller-manager:" + Kubernetes: static("k8s/kube-controller-manager"),

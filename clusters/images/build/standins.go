@@ -16,9 +16,9 @@ import (
 	"ambient.test/conformance/internal/module"
 )
 
-// The stand-ins are a module of their own, whose sources cannot be embedded here. Their digests can: amc
-// knows by them which stand-ins it was made with, finds their images in the cache from any folder, and
-// looks for the sources only when one must be built.
+// The stand-ins are a module of their own, whose sources cannot be embedded here. Their digests
+// can: amc knows by them which stand-ins it was made with, finds their images in the cache from any
+// folder, and looks for the sources only when one must be built.
 //
 //go:embed standins.sum
 var standinSumFile string
@@ -53,8 +53,9 @@ func standin(name, goVersion string) dag.Node {
 	}}
 }
 
-// standinSources finds the module of the stand-ins in a checkout around the working directory or around
-// amc itself. The sources must be those that amc was made with: others would be kept under a wrong key.
+// standinSources finds the module of the stand-ins in a checkout around the working directory or
+// around amc itself. The sources must be those that amc was made with: others would be kept under a
+// wrong key.
 func standinSources(name string) (dir string, err error) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -66,21 +67,30 @@ func standinSources(name string) (dir string, err error) {
 		}
 	}
 	if dir == "" {
-		return "", fmt.Errorf("stand-in %s is not in the cache and is built from this suite's sources, but neither %s nor amc itself is in a checkout of it: "+
-			"run `amc images build` in a checkout once", name, here)
+		return "", fmt.Errorf(
+			"stand-in %s is not in the cache and is built from this suite's sources, but neither %s nor amc itself is in a checkout of it: "+
+				"run `amc images build` in a checkout once",
+			name,
+			here,
+		)
 	}
 	sum, err := sourceSum(dir, name)
 	if err != nil {
 		return "", err
 	}
 	if sum != standinSums[name] {
-		return "", fmt.Errorf("the sources of stand-in %s in %s are not those that this amc was made with: run `make amc` there (if you changed them, first `%s`)",
-			name, dir, updateSums)
+		return "", fmt.Errorf(
+			"the sources of stand-in %s in %s are not those that this amc was made with: run `make amc` there (if you changed them, first `%s`)",
+			name,
+			dir,
+			updateSums,
+		)
 	}
 	return dir, nil
 }
 
-// above is the folder of the stand-ins' module in the checkout that holds dir; empty when none does.
+// above is the folder of the stand-ins' module in the checkout that holds dir; empty when none
+// does.
 func above(dir string) string {
 	for ; ; dir = filepath.Dir(dir) {
 		standins := filepath.Join(dir, "standins")
@@ -94,8 +104,8 @@ func above(dir string) string {
 	}
 }
 
-// sourceSum is a digest of all that a stand-in is built from: its sources without tests, and go.mod and
-// go.sum for everybody else's.
+// sourceSum is a digest of all that a stand-in is built from: its sources without tests, and go.mod
+// and go.sum for everybody else's.
 func sourceSum(standins, name string) (string, error) {
 	files := []string{"go.mod", "go.sum"}
 	err := filepath.WalkDir(filepath.Join(standins, name), func(p string, d fs.DirEntry, err error) error {

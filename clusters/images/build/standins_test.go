@@ -140,8 +140,8 @@ func TestBuildFromAnyFolderWithAWarmCache(t *testing.T) {
 	}
 }
 
-// A stand-in that must be built needs a checkout, the right one, and that is said in one sentence before
-// anything is built.
+// A stand-in that must be built needs a checkout, the right one, and that is said in one sentence
+// before anything is built.
 func TestBuildWithAColdCache(t *testing.T) {
 	for name, c := range map[string]struct {
 		checkout bool

@@ -11,19 +11,48 @@ type call struct {
 	logJSON bool
 }
 
-// withValue names the flags that take the next argument as their value when they are not written with "=". An argument after such a flag is not looked at.
+// withValue names the flags that take the next argument as their value when they are not written
+// with "=". The wrapper does not look at the argument after such a flag.
 var withValue = map[string]bool{
 	// global
-	"root": true, "log": true, "log-format": true, "criu": true, "rootless": true,
+	"root":       true,
+	"log":        true,
+	"log-format": true,
+	"criu":       true,
+	"rootless":   true,
 	// create, run, restore
-	"bundle": true, "b": true, "console-socket": true, "pid-file": true, "preserve-fds": true,
-	"image-path": true, "work-path": true, "manage-cgroups-mode": true, "empty-ns": true, "lsm-profile": true, "lsm-mount-context": true, "parent-path": true,
+	"bundle":              true,
+	"b":                   true,
+	"console-socket":      true,
+	"pid-file":            true,
+	"preserve-fds":        true,
+	"image-path":          true,
+	"work-path":           true,
+	"manage-cgroups-mode": true,
+	"empty-ns":            true,
+	"lsm-profile":         true,
+	"lsm-mount-context":   true,
+	"parent-path":         true,
 	// exec
-	"process": true, "p": true, "cwd": true, "env": true, "e": true, "user": true, "u": true, "additional-gids": true, "g": true,
-	"process-label": true, "apparmor": true, "cap": true, "c": true, "cgroup": true, "pidfd-socket": true,
+	"process":         true,
+	"p":               true,
+	"cwd":             true,
+	"env":             true,
+	"e":               true,
+	"user":            true,
+	"u":               true,
+	"additional-gids": true,
+	"g":               true,
+	"process-label":   true,
+	"apparmor":        true,
+	"cap":             true,
+	"c":               true,
+	"cgroup":          true,
+	"pidfd-socket":    true,
 }
 
-// parse reads the command line as runc does: global flags, the command, its flags, and no flag after the first argument that is none.
+// parse reads the command line as runc does: global flags, the command, its flags, and no flag
+// after the first argument that is none.
 func parse(args []string) call {
 	c := call{bundle: "."}
 	for i := 0; i < len(args); i++ {

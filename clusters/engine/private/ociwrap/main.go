@@ -1,6 +1,8 @@
-// Command ociwrap stands in front of an OCI runtime (runc) where the capability bounding set is short, usually by CAP_SYS_RESOURCE.
-// There runc fails on every privileged container with "unable to apply caps". The wrapper takes out of the container's spec only what the kernel
-// would refuse anyway, then becomes the real runtime: RUNC_REAL, else runc.real beside itself, else the system's runc.
+// Command ociwrap stands in front of an OCI runtime (runc) where the capability bounding set is
+// short, usually by CAP_SYS_RESOURCE. There runc fails on every privileged container with "unable
+// to apply caps". The wrapper removes from the container's spec only what the kernel would refuse
+// anyway. Then it becomes the real runtime: RUNC_REAL, else runc.real beside itself, else the
+// system's runc.
 //
 // It uses the standard library only and is built static, because it also runs inside node images.
 package main
@@ -26,13 +28,18 @@ func main() {
 		runtime, err = realRuntime()
 	}
 	if err == nil {
-		err = fmt.Errorf("cannot start the real runtime %s: %w", runtime, syscall.Exec(runtime, append([]string{runtime}, os.Args[1:]...), os.Environ()))
+		err = fmt.Errorf(
+			"cannot start the real runtime %s: %w",
+			runtime,
+			syscall.Exec(runtime, append([]string{runtime}, os.Args[1:]...), os.Environ()),
+		)
 	}
 	report(call, err)
 	os.Exit(1)
 }
 
-// narrowFile rewrites the spec that the call will read, if it reads one and if anything in it must go.
+// narrowFile rewrites the spec that the call will read, if it reads one and anything must be
+// removed.
 func narrowFile(c call) error {
 	var narrow func([]byte, bounds) ([]byte, error)
 	var file string
@@ -62,7 +69,7 @@ func narrowFile(c call) error {
 	return replace(file, narrowed)
 }
 
-// replace writes the file anew, whole or not at all, with the mode it had.
+// replace overwrites the file atomically and keeps its mode.
 func replace(file string, content []byte) error {
 	st, err := os.Stat(file)
 	if err != nil {
@@ -118,7 +125,8 @@ func firstRuntime(self string, candidates []string) (string, error) {
 	return "", fmt.Errorf("no real OCI runtime at %s: set RUNC_REAL to the path of runc", strings.Join(candidates, ", "))
 }
 
-// report tells the error where containerd looks for it: the runtime's log file, and standard error.
+// report writes the error where containerd looks for it: to the runtime's log file and to standard
+// error.
 func report(c call, err error) {
 	fmt.Fprintf(os.Stderr, "ociwrap: %v\n", err)
 	if c.log == "" {

@@ -31,7 +31,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// short is a process without CAP_SYS_RESOURCE, with an OOM score of 100 and at most 1024 open files.
+// short is a process without CAP_SYS_RESOURCE, with an OOM score of 100 and at most 1024 open
+// files.
 var short = bounds{
 	caps: ^capset.Set(0) &^ (1 << capset.SysResource), oomScore: 100,
 	limits: func(name string) (uint64, bool) { return 1024, name == "RLIMIT_NOFILE" },
@@ -40,7 +41,8 @@ var short = bounds{
 func TestNarrowSpec(t *testing.T) {
 	const spec = `{"ociVersion": "1.0.2", "process": {
 		"capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_RESOURCE", "CAP_OF_TOMORROW"], "ambient": ["CAP_SYS_RESOURCE"]},
-		"rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1048576, "soft": 1048576}, {"type": "RLIMIT_CORE", "hard": 18446744073709551615, "soft": 0}],
+		"rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1048576, "soft": 1048576},
+			{"type": "RLIMIT_CORE", "hard": 18446744073709551615, "soft": 0}],
 		"oomScoreAdj": -999, "args": ["x"]}, "linux": {"resources": {"devices": [{"major": 9007199254740993}]}}}`
 	narrowed, err := narrowSpec([]byte(spec), short)
 	if err != nil {
@@ -78,7 +80,10 @@ func TestNarrowSpec(t *testing.T) {
 			t.Errorf("%s: %s, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{`[`, `{"process": []}`, `{"process": {"capabilities": []}}`, `{"process": {"rlimits": [{"hard": -1}]}}`, `{"process": {"oomScoreAdj": "x"}}`} {
+	for _, s := range []string{
+		`[`, `{"process": []}`, `{"process": {"capabilities": []}}`, `{"process": {"rlimits": [{"hard": -1}]}}`,
+		`{"process": {"oomScoreAdj": "x"}}`,
+	} {
 		if _, err := narrowSpec([]byte(s), short); err == nil {
 			t.Errorf("%s was taken", s)
 		}

@@ -18,7 +18,8 @@ type bounds struct {
 	limits func(name string) (uint64, bool)
 }
 
-// object keeps the members of a JSON object that are not looked at byte for byte, big numbers and unknown fields included.
+// object keeps the members of a JSON object byte for byte, so that big numbers and unknown fields
+// survive.
 type object map[string]json.RawMessage
 
 // narrowSpec narrows the process of an OCI config.json. It returns nil when nothing had to change.
@@ -38,8 +39,9 @@ func narrowSpec(config []byte, b bounds) ([]byte, error) {
 	return json.Marshal(spec)
 }
 
-// narrowProcess takes out of an OCI process what the kernel would refuse: capabilities outside the bounding set, and, without CAP_SYS_RESOURCE,
-// hard limits above the own ones and an OOM score below the own one. It returns nil when nothing had to change.
+// narrowProcess removes from an OCI process what the kernel would refuse: capabilities outside the
+// bounding set and, without CAP_SYS_RESOURCE, hard limits above this process's own and an OOM score
+// below its own. It returns nil when nothing had to change.
 func narrowProcess(process []byte, b bounds) ([]byte, error) {
 	var p object
 	if err := json.Unmarshal(process, &p); err != nil {
@@ -136,7 +138,24 @@ func isNull(raw json.RawMessage) bool {
 }
 
 // resources numbers the names of getrlimit(2); the numbers are those of amd64 and arm64.
-var resources = []string{"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME"}
+var resources = []string{
+	"CPU",
+	"FSIZE",
+	"DATA",
+	"STACK",
+	"CORE",
+	"RSS",
+	"NPROC",
+	"NOFILE",
+	"MEMLOCK",
+	"AS",
+	"LOCKS",
+	"SIGPENDING",
+	"MSGQUEUE",
+	"NICE",
+	"RTPRIO",
+	"RTTIME",
+}
 
 func hardLimits(name string) (uint64, bool) {
 	for n, r := range resources {

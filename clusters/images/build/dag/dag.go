@@ -1,6 +1,11 @@
-// Package dag builds a graph of nodes, each into a folder that is named by the hash of everything that goes into it.
+// Package dag builds a graph of nodes, each into a folder that is named by the hash of everything
+// that goes into it.
 //
-// A node whose folder is there is not built again. A folder appears by one rename when its node is finished, so that an interrupted build leaves nothing half.
+// It is our own because it must run on a machine without images, where BuildKit and similar tools cannot
+// start, and because content keys, one rename and pools are all that the images need.
+//
+// A node whose folder exists is not built again. A folder appears by one rename when its node is
+// finished, so that an interrupted build leaves nothing half done.
 package dag
 
 import (
@@ -26,7 +31,8 @@ type Node struct {
 	Name string
 	// Needs are the names of the nodes whose results this one reads.
 	Needs []string
-	// Inputs is what the result depends on besides Needs: versions, flags, hashes of sources. It must hold all of it, and nothing that differs between two machines for no reason.
+	// Inputs is what the result depends on besides Needs: versions, flags, hashes of sources. It
+	// must hold all of it, and nothing that differs between two machines for no reason.
 	Inputs map[string]string
 	// Pool names what the node competes for with others; see Store.Pools.
 	Pool string
@@ -59,7 +65,8 @@ type Result struct {
 // schema is part of every key: raise it when the meaning of the folders changes.
 const schema = "1"
 
-// Keys are the content keys of all nodes: 64 hex digits over name, inputs and the keys of what is needed. A missing or circular need is an error.
+// Keys are the content keys of all nodes: 64 hex digits over name, inputs and the keys of what is
+// needed. A missing or circular need is an error.
 func Keys(nodes []Node) (map[string]string, error) {
 	byName := map[string]Node{}
 	for _, n := range nodes {
@@ -113,9 +120,11 @@ func Keys(nodes []Node) (map[string]string, error) {
 type Store struct {
 	// Dir holds NODE/KEY folders, and what is under way in .tmp.
 	Dir string
-	// Pools says how many nodes of a pool may be built at once. A pool that is not named here has no limit.
+	// Pools says how many nodes of a pool may be built at once. A pool that is not named here has
+	// no limit.
 	Pools map[string]int
-	// Keep is how many results of a node are kept; older ones, by last use, are removed. 0 keeps all.
+	// Keep is how many results of a node are kept; older ones, by last use, are removed. 0 keeps
+	// all.
 	Keep int
 	// Phase names the work in the progress display.
 	Phase    string
@@ -131,8 +140,9 @@ func (s *Store) Has(node, key string) bool {
 	return err == nil
 }
 
-// Run makes sure that the wanted nodes are there and returns their results. Only what is missing is built, with what it needs, side by side as far as the pools
-// allow. After the first failure nothing new is started, what runs is canceled, and that failure is returned.
+// Run makes sure that the wanted nodes are there and returns their results. Only what is missing is
+// built, with what it needs, side by side as far as the pools allow. After the first failure
+// nothing new is started, what runs is canceled, and that failure is returned.
 //
 // Two processes do not build in one store at once: the second waits.
 func (s *Store) Run(ctx context.Context, nodes []Node, want ...string) (map[string]Result, error) {
@@ -182,7 +192,8 @@ func (s *Store) Missing(nodes []Node, want ...string) ([]Node, error) {
 	return s.missing(nodes, keys, want), nil
 }
 
-// missing are the nodes to build, in the order given: the wanted ones that are not there, and what they need and is not there.
+// missing are the nodes to build, in the order given: the wanted ones that are not there, and what
+// they need and is not there.
 func (s *Store) missing(nodes []Node, keys map[string]string, want []string) []Node {
 	byName := map[string]Node{}
 	for _, n := range nodes {
@@ -297,7 +308,11 @@ func (s *Store) one(ctx context.Context, n Node, keys map[string]string, phase p
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}
-	about, err := json.MarshalIndent(map[string]any{"inputs": n.Inputs, "needs": t.Keys}, "", "  ") // for a person who asks why something was built again
+	about, err := json.MarshalIndent(
+		map[string]any{"inputs": n.Inputs, "needs": t.Keys},
+		"",
+		"  ",
+	) // for a person who asks why something was built again
 	if err != nil {
 		return err
 	}
@@ -340,7 +355,8 @@ func (s *Store) prune(nodes []Node, keys map[string]string) error {
 	return nil
 }
 
-// removeAll is os.RemoveAll that also removes what stands in folders without write permission, as the Go module cache makes them.
+// removeAll is os.RemoveAll that also removes what stands in folders without write permission, as
+// the Go module cache makes them.
 func removeAll(dir string) error {
 	if err := os.RemoveAll(dir); err == nil || os.IsNotExist(err) {
 		return nil

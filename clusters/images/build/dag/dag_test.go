@@ -15,21 +15,27 @@ import (
 func graph(built *[]string, fail string) []Node {
 	var mu sync.Mutex
 	node := func(name string, needs ...string) Node {
-		return Node{Name: name, Needs: needs, Inputs: map[string]string{"version": "1"}, Pool: "all", Build: func(_ context.Context, t *Task) error {
-			if name == fail {
-				_ = os.WriteFile(filepath.Join(t.Out, "half"), nil, 0o644)
-				return errors.New("out of paint")
-			}
-			for _, n := range needs {
-				if _, err := os.Stat(filepath.Join(t.Needs[n], n)); err != nil {
-					return err
+		return Node{
+			Name:   name,
+			Needs:  needs,
+			Inputs: map[string]string{"version": "1"},
+			Pool:   "all",
+			Build: func(_ context.Context, t *Task) error {
+				if name == fail {
+					_ = os.WriteFile(filepath.Join(t.Out, "half"), nil, 0o644)
+					return errors.New("out of paint")
 				}
-			}
-			mu.Lock()
-			*built = append(*built, name)
-			mu.Unlock()
-			return os.WriteFile(filepath.Join(t.Out, name), nil, 0o644)
-		}}
+				for _, n := range needs {
+					if _, err := os.Stat(filepath.Join(t.Needs[n], n)); err != nil {
+						return err
+					}
+				}
+				mu.Lock()
+				*built = append(*built, name)
+				mu.Unlock()
+				return os.WriteFile(filepath.Join(t.Out, name), nil, 0o644)
+			},
+		}
 	}
 	return []Node{node("top", "left", "right"), node("left", "base"), node("right", "base"), node("base")}
 }
@@ -59,7 +65,8 @@ func TestFailureLeavesNothingHalf(t *testing.T) {
 	var built []string
 	s := &Store{Dir: t.TempDir(), Phase: "images"}
 	_, err := s.Run(t.Context(), graph(&built, "left"), "top")
-	if err == nil || !strings.Contains(err.Error(), "left") || !strings.Contains(err.Error(), "out of paint") || slices.Contains(built, "top") {
+	if err == nil || !strings.Contains(err.Error(), "left") || !strings.Contains(err.Error(), "out of paint") ||
+		slices.Contains(built, "top") {
 		t.Errorf("built %v: %v", built, err)
 	}
 	built = nil
