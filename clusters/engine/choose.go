@@ -74,11 +74,7 @@ func choose(mode string, s probe) (decision, error) {
 	}
 	if s.named != "" && s.answers == "" {
 		return decision{}, fmt.Errorf(
-			"%s points at %s, but nothing answers there (%s): start that Docker, or unset %s",
-			s.named,
-			s.host,
-			s.said,
-			s.named,
+			"%s points at %s, but nothing answers there (%s): start that Docker, or unset %s", s.named, s.host, s.said, s.named,
 		)
 	}
 	if mode == ModeDocker {

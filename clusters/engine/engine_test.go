@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -133,15 +135,24 @@ func TestPreflight(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("no check %q in %+v", c.check, checks)
 			}
-			if k := checks[i]; k.Status != c.status || !strings.Contains(k.Detail, c.says) || (k.Status == v1alpha2.CheckFail && k.Fix == "") {
-				t.Errorf("%+v, want %s: %q", k, c.status, c.says)
+			k := checks[i]
+			if k.Status != c.status {
+				t.Errorf("got %+v, want status %s", k, c.status)
+			}
+			if !strings.Contains(k.Detail, c.says) {
+				t.Errorf("got %q, want it to say %q", k.Detail, c.says)
+			}
+			if k.Status == v1alpha2.CheckFail && k.Fix == "" {
+				t.Errorf("%+v fails and names no fix", k)
 			}
 		})
 	}
 	for _, k := range preflight(t.Context(), machine(t, nil), want) {
-		if k.Status != v1alpha2.CheckOK {
-			t.Errorf("on a good machine: %+v", k)
-		}
+		t.Run("good machine, "+k.Name, func(t *testing.T) {
+			if k.Status != v1alpha2.CheckOK {
+				t.Errorf("got %+v, want %s", k, v1alpha2.CheckOK)
+			}
+		})
 	}
 	if far := preflight(
 		t.Context(),
@@ -184,8 +195,17 @@ func TestChoose(t *testing.T) {
 			if (err != nil) != (c.fails != "") || err != nil && !strings.Contains(err.Error(), c.fails) {
 				t.Fatalf("%v, want %q", err, c.fails)
 			}
-			if d.private != c.private || d.host != c.host || !strings.Contains(d.note, c.note) || c.note == "" && d.note != "" {
-				t.Errorf("%+v", d)
+			if d.private != c.private {
+				t.Errorf("private engine: got %v, want %v", d.private, c.private)
+			}
+			if diff := cmp.Diff(c.host, d.host); diff != "" {
+				t.Errorf("host (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(d.note, c.note) {
+				t.Errorf("got note %q, want it to say %q", d.note, c.note)
+			}
+			if c.note == "" && d.note != "" {
+				t.Errorf("got note %q, want none", d.note)
 			}
 		})
 	}

@@ -112,8 +112,7 @@ func (f feature) verdict(config string, loaded bool, tried error) v1alpha2.Check
 		return warning(f.name, fmt.Sprintf("not known, %s: %s", not.why, f.why), fix)
 	case loaded || builtin:
 		return warning(
-			f.name,
-			fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why),
+			f.name, fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why),
 			"see that iptables is the one of this distribution",
 		)
 	}

@@ -130,8 +130,7 @@ func cgroups(h host) v1alpha2.Check {
 	switch {
 	case len(missing) > 0:
 		return failed(
-			name,
-			fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")),
+			name, fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")),
 			"enable them on the kernel command line (cgroup_enable=memory) or in the container that this runs in",
 		)
 	case version == "v1":
@@ -160,8 +159,7 @@ func memory(h host, want uint64) v1alpha2.Check {
 		return warning(name, "/proc/meminfo has no MemAvailable", "")
 	case have < want:
 		return failed(
-			name,
-			fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)),
+			name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)),
 			"end other programs, or ask for fewer clusters (--clusters)",
 		)
 	}
@@ -205,8 +203,7 @@ func disk(h host, r Requirements) []v1alpha2.Check {
 		checks = append(
 			checks,
 			failed(
-				"data root",
-				fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType),
+				"data root", fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType),
 				"choose a cache folder on a disk of its own, for example a volume with ext4 or xfs",
 			),
 		)

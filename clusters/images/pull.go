@@ -107,18 +107,7 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 				saved <- err
 			}()
 			_, err := e.Feed(
-				ctx,
-				r,
-				"exec",
-				"--interactive",
-				node,
-				"ctr",
-				"--namespace",
-				"k8s.io",
-				"images",
-				"import",
-				"--no-unpack",
-				"--digests",
+				ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests",
 				"-",
 			)
 			imported.Store(true)

@@ -107,18 +107,7 @@ func TestPrivateEngine(t *testing.T) {
 	}
 	defer peer.Close()
 	id := must(
-		"run",
-		"-d",
-		"--privileged",
-		"--restart",
-		"always",
-		"--network",
-		"trial",
-		"--name",
-		"trial",
-		"trial:1",
-		"/prog",
-		"pause",
+		"run", "-d", "--privileged", "--restart", "always", "--network", "trial", "--name", "trial", "trial:1", "/prog", "pause",
 		peer.Addr().String(),
 	)
 	if _, err := peer.Accept(); err != nil {

@@ -51,10 +51,7 @@ func (l layout) fits() error {
 	if n := len(l.longestSocket()); n > maxSocketPath {
 		return fmt.Errorf(
 			"the cache folder's path is too long by %d: the socket %s would have %d characters, the kernel takes %d: choose a shorter cache folder",
-			n-maxSocketPath,
-			l.longestSocket(),
-			n,
-			maxSocketPath,
+			n-maxSocketPath, l.longestSocket(), n, maxSocketPath,
 		)
 	}
 	return nil

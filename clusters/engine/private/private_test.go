@@ -4,9 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/clusters/engine/private/capset"
 )
@@ -28,38 +29,43 @@ func TestUndo(t *testing.T) {
 		},
 		"nat": {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
 	}}
-	lines := func(cmds [][]string) (all []string) {
-		for _, c := range cmds {
-			all = append(all, strings.Join(c, " "))
-		}
-		return all
-	}
-	if got, want := lines(undo(before, now, []string{"br-aaaaaaaaaaaa"}, false)), []string{
-		"-t filter -D FORWARD -j DOCKER-USER",
-		"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
-		"-t filter -X DOCKER",
-		"-t filter -X DOCKER-USER",
-		"-t filter -P FORWARD ACCEPT",
-		"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
-	}; !slices.Equal(got, want) {
-		t.Errorf("got %q", got)
-	}
-	if got, want := lines(undo(before, now, []string{"br-aaaaaaaaaaaa"}, true)), []string{
-		"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
-		"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
-	}; !slices.Equal(got, want) {
-		t.Errorf("beside another dockerd: got %q", got)
-	}
-	if got := undo(before, before, nil, false); len(got) > 0 {
-		t.Errorf("nothing was added: %q", got)
+	for name, c := range map[string]struct {
+		now     filterState
+		bridges []string
+		shared  bool
+		want    []string
+	}{
+		"all of dockerd's goes": {now, []string{"br-aaaaaaaaaaaa"}, false, []string{
+			"-t filter -D FORWARD -j DOCKER-USER",
+			"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+			"-t filter -X DOCKER",
+			"-t filter -X DOCKER-USER",
+			"-t filter -P FORWARD ACCEPT",
+			"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+		}},
+		"beside another dockerd only rules of our bridges": {now, []string{"br-aaaaaaaaaaaa"}, true, []string{
+			"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+			"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+		}},
+		"nothing was added": {before, nil, false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, args := range undo(before, c.now, c.bridges, c.shared) {
+				got = append(got, strings.Join(args, " "))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("commands (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
 func TestBridgesIn(t *testing.T) {
 	id := strings.Repeat("0123456789abcdef", 4)
 	db := "\x00junk docker/network/v1.0/bridge/" + id + "/ more docker/network/v1.0/bridge/" + id + "/ docker/network/v1.0/endpoint/x/"
-	if got := bridgesIn(db); !slices.Equal(got, []string{"br-0123456789ab"}) {
-		t.Errorf("%q", got)
+	if diff := cmp.Diff([]string{"br-0123456789ab"}, bridgesIn(db)); diff != "" {
+		t.Errorf("bridges (-want +got):\n%s", diff)
 	}
 }
 
@@ -69,9 +75,11 @@ func TestFailureIn(t *testing.T) {
 		"time=\"x\" level=info msg=\"Starting up\"\nfailed to start daemon: pid file found\n": "failed to start daemon: pid file found",
 		`time="x" level=error msg="it said \"no\""`:                                           `it said "no"`,
 	} {
-		if got := failureIn(log); got != want {
-			t.Errorf("%q: %q, want %q", log, got, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if got := failureIn(log); got != want {
+				t.Errorf("of the log %q: got %q, want %q", log, got, want)
+			}
+		})
 	}
 }
 
@@ -81,37 +89,34 @@ func TestMountsBelow(t *testing.T) {
 31 1 0:4 net:[1] /cache/engine/run/netns/a\040b rw - nsfs nsfs rw
 32 1 0:4 / /cache/engine-of-others rw - nsfs nsfs rw
 `
-	if got := mountsBelow(info, "/cache/engine"); !slices.Equal(got, []string{"/cache/engine/run/netns/a b", "/cache/engine/data"}) {
-		t.Errorf("%q", got)
+	want := []string{"/cache/engine/run/netns/a b", "/cache/engine/data"}
+	if diff := cmp.Diff(want, mountsBelow(info, "/cache/engine")); diff != "" {
+		t.Errorf("mounts (-want +got):\n%s", diff)
 	}
 }
 
 func TestProcesses(t *testing.T) {
 	l := layoutIn("/c")
 	id := strings.Repeat("ab", 32)
+	type kinds struct{ Daemon, Containerd, Shim, InContainer bool }
 	for _, c := range []struct {
-		p                            process
-		daemon, containerd, shim, in bool
+		p    process
+		want kinds
 	}{
-		{process{args: []string{"dockerd", "--config-file", "/c/engine/daemon.json"}}, true, false, false, false},
-		{process{args: []string{"/usr/sbin/dockerd", "--config-file", "/etc/docker/daemon.json"}}, false, false, false, false},
-		{process{args: []string{"containerd", "--config", l.containerdConfig()}}, false, true, false, false},
-		{process{args: []string{"/usr/bin/containerd-shim-runc-v2", "-address", l.containerdSocket()}}, false, false, true, false},
-		{process{args: []string{"/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd/containerd.sock"}}, false, false, false, false},
-		{process{args: []string{"/sbin/init"}, cgroup: "1:cpu:/docker/" + id}, false, false, false, true},
-		{process{args: []string{"sh", "-c", "dockerd --config-file /c/engine/daemon.json"}}, false, false, false, false},
+		{process{args: []string{"dockerd", "--config-file", "/c/engine/daemon.json"}}, kinds{Daemon: true}},
+		{process{args: []string{"/usr/sbin/dockerd", "--config-file", "/etc/docker/daemon.json"}}, kinds{}},
+		{process{args: []string{"containerd", "--config", l.containerdConfig()}}, kinds{Containerd: true}},
+		{process{args: []string{"/usr/bin/containerd-shim-runc-v2", "-address", l.containerdSocket()}}, kinds{Shim: true}},
+		{process{args: []string{"/usr/bin/containerd-shim-runc-v2", "-address", "/run/containerd/containerd.sock"}}, kinds{}},
+		{process{args: []string{"/sbin/init"}, cgroup: "1:cpu:/docker/" + id}, kinds{InContainer: true}},
+		{process{args: []string{"sh", "-c", "dockerd --config-file /c/engine/daemon.json"}}, kinds{}},
 	} {
-		if l.isDaemon(c.p) != c.daemon || l.isContainerd(c.p) != c.containerd || l.isShim(c.p) != c.shim ||
-			c.p.inContainer([]string{id}) != c.in {
-			t.Errorf(
-				"%q: daemon %t, containerd %t, shim %t, in a container %t",
-				c.p.args,
-				l.isDaemon(c.p),
-				l.isContainerd(c.p),
-				l.isShim(c.p),
-				c.p.inContainer([]string{id}),
-			)
-		}
+		t.Run(strings.Join(c.p.args, " "), func(t *testing.T) {
+			got := kinds{l.isDaemon(c.p), l.isContainerd(c.p), l.isShim(c.p), c.p.inContainer([]string{id})}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("taken for (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -126,15 +131,30 @@ func TestLayoutFits(t *testing.T) {
 
 func TestCapabilities(t *testing.T) {
 	all, err := capset.Bounding("Name:\tx\nCapBnd:\t000001ffffffffff\n")
-	if err != nil || len(all.Missing(40)) > 0 || !all.Allows("CAP_CHOWN") {
-		t.Errorf("%x, %v", all, err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	short := all &^ (1 << capset.SysResource)
-	if m := short.Missing(
-		40,
-	); !slices.Equal(m, []string{"CAP_SYS_RESOURCE"}) || short.Allows("cap_sys_resource") ||
-		!short.Allows("CAP_OF_TOMORROW") {
-		t.Errorf("%q", m)
+	for name, c := range map[string]struct {
+		set     capset.Set
+		missing []string
+	}{"all": {all, nil}, "short": {short, []string{"CAP_SYS_RESOURCE"}}} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.missing, c.set.Missing(40)); diff != "" {
+				t.Errorf("missing (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, c := range []struct {
+		set  capset.Set
+		name string
+		want bool
+	}{{all, "CAP_CHOWN", true}, {short, "cap_sys_resource", false}, {short, "CAP_OF_TOMORROW", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.set.Allows(c.name); got != c.want {
+				t.Errorf("%s is allowed: %v, want %v", c.name, got, c.want)
+			}
+		})
 	}
 	for _, bad := range []string{"", "CapBnd:\tzz\n"} {
 		if _, err := capset.Bounding(bad); err == nil {
@@ -154,10 +174,13 @@ func TestBuildWrapper(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(dst, "--version").CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != "real --version" {
-		t.Errorf("%s, %v", out, err)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if diff := cmp.Diff("real --version\n", string(out)); diff != "" {
+		t.Errorf("output of the real runtime (-want +got):\n%s", diff)
 	}
 	if k := WrapperKey(); len(k) != 64 {
-		t.Errorf("key %q", k)
+		t.Errorf("got key %q, want 64 digits", k)
 	}
 }

@@ -101,12 +101,7 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 	}
 	move(
 		archive(
-			t,
-			"bin -> usr/bin",
-			"usr/bin/jq",
-			"etc/crictl.yaml",
-			"etc/systemd/journald.conf",
-			"usr/share/doc/jq/copyright",
+			t, "bin -> usr/bin", "usr/bin/jq", "etc/crictl.yaml", "etc/systemd/journald.conf", "usr/share/doc/jq/copyright",
 			"usr/lib/systemd/system/multi-user.target.wants/getty.target -> ../getty.target",
 			"usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service -> x",
 			"etc/systemd/system/timers.target.wants/apt.timer -> y",

@@ -115,16 +115,7 @@ func rootfs() dag.Node {
 			}
 			// GNU tar keeps links, owners and devices as they are.
 			pack := exec.CommandContext(
-				ctx,
-				"tar",
-				"--numeric-owner",
-				"--sort=name",
-				"--mtime=@0",
-				"-C",
-				root,
-				"-cf",
-				filepath.Join(t.Out, "rootfs.tar"),
-				".",
+				ctx, "tar", "--numeric-owner", "--sort=name", "--mtime=@0", "-C", root, "-cf", filepath.Join(t.Out, "rootfs.tar"), ".",
 			)
 			if out, err := pack.CombinedOutput(); err != nil {
 				return fmt.Errorf("tar: %w: %s", command.Cause(ctx, err), command.Tail(string(out), 3))

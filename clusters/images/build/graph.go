@@ -260,8 +260,7 @@ func istio(o Options, goVersion string) dag.Node {
 		name:   "istio",
 		module: o.Module,
 		ldflags: fmt.Sprintf(
-			"-s -w -X %[1]s.buildVersion=%[2]s -X %[1]s.buildStatus=Clean -X %[1]s.buildTag=%[2]s",
-			"istio.io/istio/pkg/version",
+			"-s -w -X %[1]s.buildVersion=%[2]s -X %[1]s.buildStatus=Clean -X %[1]s.buildTag=%[2]s", "istio.io/istio/pkg/version",
 			o.Version,
 		),
 		packages: prefixed("istio.io/istio/",

@@ -143,11 +143,8 @@ func moduleDir(ctx context.Context, module, version, sum string) (string, error)
 		return "", fmt.Errorf("module %s@%s cannot be downloaded: %w", module, version, command.Cause(ctx, err))
 	case m.Sum != sum:
 		return "", fmt.Errorf(
-			"module %s@%s has the checksum %s, expected %s: what was downloaded is not what this suite was written for",
-			module,
-			version,
-			m.Sum,
-			sum,
+			"module %s@%s has the checksum %s, expected %s: what was downloaded is not what this suite was written for", module,
+			version, m.Sum, sum,
 		)
 	}
 	return m.Dir, nil

@@ -153,17 +153,8 @@ func importInto(ctx context.Context, programs, root, temp, archive string) error
 		}
 	}
 	out, err := exec.CommandContext(
-		ctx,
-		filepath.Join(programs, "ctr"),
-		"--address",
-		socket,
-		"--namespace",
-		"k8s.io",
-		"images",
-		"import",
-		"--no-unpack",
-		"--all-platforms",
-		archive,
+		ctx, filepath.Join(programs, "ctr"), "--address", socket, "--namespace", "k8s.io", "images", "import", "--no-unpack",
+		"--all-platforms", archive,
 	).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("ctr images import: %w: %s: containerd said: %s", command.Cause(ctx, err), command.Tail(string(out), 3), said())

@@ -97,9 +97,7 @@ func assemble(t *dag.Task, r *Recipe) error {
 // or where.
 func writeLayout(dir string, parent v1.Image, archive string, config v1.Config) error {
 	layer, err := tarball.LayerFromFile(
-		archive,
-		tarball.WithCompression(compression.ZStd),
-		tarball.WithCompressionLevel(1),
+		archive, tarball.WithCompression(compression.ZStd), tarball.WithCompressionLevel(1),
 		tarball.WithMediaType(types.OCILayerZStd),
 	)
 	if err != nil {

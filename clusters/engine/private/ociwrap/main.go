@@ -29,8 +29,7 @@ func main() {
 	}
 	if err == nil {
 		err = fmt.Errorf(
-			"cannot start the real runtime %s: %w",
-			runtime,
+			"cannot start the real runtime %s: %w", runtime,
 			syscall.Exec(runtime, append([]string{runtime}, os.Args[1:]...), os.Environ()),
 		)
 	}

@@ -309,9 +309,7 @@ func (s *Store) one(ctx context.Context, n Node, keys map[string]string, phase p
 		return err
 	}
 	about, err := json.MarshalIndent(
-		map[string]any{"inputs": n.Inputs, "needs": t.Keys},
-		"",
-		"  ",
+		map[string]any{"inputs": n.Inputs, "needs": t.Keys}, "", "  ",
 	) // for a person who asks why something was built again
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // graph is base <- left, right <- top, noting the order of builds.
@@ -47,17 +49,43 @@ func TestBuildsOnceInOrder(t *testing.T) {
 	if _, err := s.Run(t.Context(), nodes, "top"); err != nil {
 		t.Fatal(err)
 	}
-	if len(built) != 4 || built[0] != "base" || built[3] != "top" {
-		t.Errorf("built %v", built)
+	if len(built) != 4 {
+		t.Fatalf("built %v, want each of the 4 nodes once", built)
+	}
+	if built[0] != "base" {
+		t.Errorf("built %v, want base first", built)
+	}
+	if built[3] != "top" {
+		t.Errorf("built %v, want top last", built)
 	}
 	res, err := s.Run(t.Context(), nodes, "top")
-	if err != nil || len(built) != 4 || !res["top"].Cached {
-		t.Errorf("built again: %v %+v %v", built, res["top"], err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(built) != 4 {
+		t.Errorf("built %v, want nothing built again", built)
+	}
+	if !res["top"].Cached {
+		t.Errorf("got %+v, want top from the cache", res["top"])
 	}
 	// A changed input builds its node and what needs it, and nothing else.
 	nodes[slices.IndexFunc(nodes, func(n Node) bool { return n.Name == "left" })].Inputs["version"] = "2"
-	if _, err := s.Run(t.Context(), nodes, "top"); err != nil || !slices.Equal(built[4:], []string{"left", "top"}) {
-		t.Errorf("built %v: %v", built[4:], err)
+	missing, err := s.Missing(nodes, "top")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range missing {
+		names = append(names, n.Name)
+	}
+	if diff := cmp.Diff([]string{"top", "left"}, names); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+	if _, err := s.Run(t.Context(), nodes, "top"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"left", "top"}, built[4:]); diff != "" {
+		t.Errorf("built (-want +got):\n%s", diff)
 	}
 }
 

@@ -11,7 +11,8 @@ const given = `{
   "node": {"id": "waypoint~10.0.0.1"},
   "bootstrap_extensions": [
     {"name": "metadata_discovery",
-      "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/istio.workload.BootstrapExtension"}},
+      "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+        "type_url": "type.googleapis.com/istio.workload.BootstrapExtension"}},
     {"name": "internal_listener",
       "typed_config": {"@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"}}
   ],
@@ -19,7 +20,8 @@ const given = `{
     {"name": "xds-grpc",
       "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./etc/istio/proxy/XDS"}}}}]}]}},
     {"name": "sds-grpc",
-      "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./var/run/secrets/workload-spiffe-uds/socket"}}}}]}]}}
+      "load_assignment": {"endpoints": [{
+        "lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./var/run/secrets/workload-spiffe-uds/socket"}}}}]}]}}
   ]}
 }`
 

@@ -33,8 +33,7 @@ type Server struct {
 // go and come back: each of Envoy's streams is one to the agent.
 func New(agentSocket string, log func(format string, args ...any)) (*grpc.Server, *Server, error) {
 	cc, err := grpc.NewClient(
-		"unix:"+agentSocket,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		"unix:"+agentSocket, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 	)
 	if err != nil {

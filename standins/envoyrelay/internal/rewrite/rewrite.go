@@ -39,8 +39,7 @@ var (
 	optionalHTTP = set("io.istio.http.peer_metadata.Config")
 	removedHTTP  = set("stats.PluginConfig", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig")
 	removedNet   = set(
-		"envoy.tcp.metadataexchange.config.MetadataExchange",
-		"stats.PluginConfig",
+		"envoy.tcp.metadataexchange.config.MetadataExchange", "stats.PluginConfig",
 		"envoy.extensions.network_filters.peer_metadata.Config",
 	)
 	removedUp = set("envoy.tcp.metadataexchange.config.MetadataExchange", "envoy.extensions.network_filters.peer_metadata.UpstreamConfig")

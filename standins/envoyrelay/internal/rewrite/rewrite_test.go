@@ -125,8 +125,7 @@ func TestResource(t *testing.T) {
 func TestNeighbors(t *testing.T) {
 	keep := direct("io.istio.network.something_new.Config")
 	a := withNet(
-		netFilter(typed("stats.PluginConfig")),
-		netFilter(keep),
+		netFilter(typed("stats.PluginConfig")), netFilter(keep),
 		netFilter(typed("envoy.tcp.metadataexchange.config.MetadataExchange")),
 	)
 	if _, err := Resource(a); err != nil {

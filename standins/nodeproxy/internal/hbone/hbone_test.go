@@ -257,9 +257,7 @@ func TestDouble(t *testing.T) {
 	p, sockets := w.pool(Limits{})
 	key := NewKey(idClient, []string{idGateway}, netip.Addr{}, gw)
 	h := Request(
-		&workloadapi.Workload{Name: "c", WorkloadName: "c", Namespace: "a"},
-		netip.MustParseAddrPort("10.0.0.1:5"),
-		"svc.example",
+		&workloadapi.Workload{Name: "c", WorkloadName: "c", Namespace: "a"}, netip.MustParseAddrPort("10.0.0.1:5"), "svc.example",
 		"00-1-2-00",
 	)
 	for i := range 3 {
@@ -318,12 +316,7 @@ func TestOuterResetDoesNotSpin(t *testing.T) {
 	var tunnels []*Tunnel
 	for range 4 {
 		tun, _, _, err := p.Double(
-			ctx(t),
-			NewKey(idClient, []string{idGateway}, netip.Addr{}, gw),
-			"svc.example:80",
-			[]string{idServer},
-			"n1",
-			h2.Header{},
+			ctx(t), NewKey(idClient, []string{idGateway}, netip.Addr{}, gw), "svc.example:80", []string{idServer}, "n1", h2.Header{},
 		)
 		if err != nil {
 			t.Fatal(err)

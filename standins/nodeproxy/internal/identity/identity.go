@@ -182,9 +182,7 @@ func (m *Manager) fetch(ctx context.Context, id string) (*Certificate, error) {
 		return nil, err
 	}
 	csr, err := x509.CreateCertificateRequest(
-		rand.Reader,
-		&x509.CertificateRequest{SignatureAlgorithm: x509.ECDSAWithSHA256, URIs: []*url.URL{uri}},
-		key,
+		rand.Reader, &x509.CertificateRequest{SignatureAlgorithm: x509.ECDSAWithSHA256, URIs: []*url.URL{uri}}, key,
 	)
 	if err != nil {
 		return nil, err
@@ -330,8 +328,7 @@ func (c *Certificate) Client(sans []string) *tls.Config {
 			}
 		}
 		return fmt.Errorf(
-			"identity verification error: peer did not present the expected SAN (%s), got %s",
-			strings.Join(sans, ","),
+			"identity verification error: peer did not present the expected SAN (%s), got %s", strings.Join(sans, ","),
 			SPIFFE(cs.PeerCertificates[0]),
 		)
 	}

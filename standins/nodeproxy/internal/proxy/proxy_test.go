@@ -120,11 +120,7 @@ func (c *cluster) pod(name string, change ...func(*workloadapi.Workload)) (*Pod,
 	w := c.workload(name, s.IP, change...)
 	c.apply(w)
 	p, err := Start(
-		c.shared,
-		&zdsapi.WorkloadInfo{Name: name, Namespace: "ns", ServiceAccount: name},
-		s,
-		OutboundPort,
-		PlaintextPort,
+		c.shared, &zdsapi.WorkloadInfo{Name: name, Namespace: "ns", ServiceAccount: name}, s, OutboundPort, PlaintextPort,
 		HBONEPort,
 	)
 	if err != nil {
@@ -258,10 +254,7 @@ func TestHBONE(t *testing.T) {
 		`src.namespace="ns"`,
 		`src.identity="spiffe://td/ns/ns/sa/client"`,
 		fmt.Sprintf(
-			"dst.addr=%s:15008 dst.hbone_addr=%s:%d",
-			server.IP,
-			server.IP,
-			port,
+			"dst.addr=%s:15008 dst.hbone_addr=%s:%d", server.IP, server.IP, port,
 		),
 		`dst.service="svc.example"`,
 		`dst.workload="server"`,
@@ -527,9 +520,7 @@ func (c *cluster) waypoint(name string) (*workloadapi.Workload, *sync.Map) {
 	c.t.Helper()
 	s := proxytest.NewSockets()
 	w := c.workload(
-		name,
-		s.IP,
-		endpointOf(name+".example", HBONEPort, HBONEPort),
+		name, s.IP, endpointOf(name+".example", HBONEPort, HBONEPort),
 		func(w *workloadapi.Workload) { w.TunnelProtocol = workloadapi.TunnelProtocol_NONE },
 	)
 	seen := &sync.Map{}

@@ -129,9 +129,7 @@ func (s *Shared) throughGateway(
 ) (*route, error) {
 	if up.Workload.NetworkGateway == nil {
 		return nil, fmt.Errorf(
-			"no valid routing destination for workload: %s of network %s has no network gateway",
-			up.Workload.Uid,
-			up.Workload.Network,
+			"no valid routing destination for workload: %s of network %s has no network gateway", up.Workload.Uid, up.Workload.Network,
 		)
 	}
 	gw, err := s.Store.Gateway(src, up.Workload.NetworkGateway, dst.Addr(), "network gateway")

@@ -46,10 +46,7 @@ func TestTwoNetworksDisagree(t *testing.T) {
 	local.Status = workloadapi.WorkloadStatus_UNHEALTHY
 	c.apply(far, local)
 	if r, err := c.shared.route(
-		t.Context(),
-		client,
-		netip.MustParseAddr("10.10.0.2"),
-		vip,
+		t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip,
 	); err == nil ||
 		!strings.Contains(err.Error(), "no service for target address") {
 		t.Errorf("%+v, %v: expected a refusal", r, err)
@@ -58,10 +55,7 @@ func TestTwoNetworksDisagree(t *testing.T) {
 	svc.Addresses[0].Network, client.Network = "n1", "n1"
 	c.apply(client, svc)
 	if r, err := c.shared.route(
-		t.Context(),
-		client,
-		netip.MustParseAddr("10.10.0.2"),
-		vip,
+		t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip,
 	); err == nil ||
 		!strings.Contains(err.Error(), "unknown waypoint") {
 		t.Errorf("%+v, %v: a waypoint that is not there is never passed by", r, err)

@@ -38,8 +38,7 @@ func NewCA() *CA {
 	c := &CA{}
 	c.Root, c.RootKey = make509(
 		&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
-		nil,
-		nil,
+		nil, nil,
 	)
 	c.Inter, c.InterKey = make509(
 		&x509.Certificate{

@@ -317,12 +317,8 @@ func TestPoliciesFor(t *testing.T) {
 		return &security.Authorization{Namespace: ns, Name: name, Scope: scope}
 	}
 	apply(
-		t,
-		s,
-		p("ns", "mine", security.Scope_NAMESPACE),
-		p("other", "theirs", security.Scope_NAMESPACE),
-		p("root", "all", security.Scope_GLOBAL),
-		p("root", "strict", security.Scope_WORKLOAD_SELECTOR),
+		t, s, p("ns", "mine", security.Scope_NAMESPACE), p("other", "theirs", security.Scope_NAMESPACE),
+		p("root", "all", security.Scope_GLOBAL), p("root", "strict", security.Scope_WORKLOAD_SELECTOR),
 		p("ns", "unselected", security.Scope_WORKLOAD_SELECTOR),
 	)
 	w := pod("a", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.AuthorizationPolicies = []string{"root/strict", "ns/unknown"} })
@@ -374,10 +370,7 @@ func TestGateways(t *testing.T) {
 		t.Fatal("a waypoint without endpoint must not be bypassed")
 	}
 	if u, err := s.Gateway(
-		src,
-		byHost("gw.example"),
-		netip.Addr{},
-		"network gateway",
+		src, byHost("gw.example"), netip.Addr{}, "network gateway",
 	); err != nil || u.Workload.Name != "named" || u.Addr.Port() != 15008 ||
 		u.Addr.Addr().IsValid() {
 		t.Fatal(u, err)

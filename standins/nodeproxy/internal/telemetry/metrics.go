@@ -70,9 +70,7 @@ func NewMetrics(version string) *Metrics {
 	m.DNSRequests = vec("istio_dns_requests_total", "DNS requests received.", "source_workload", "source_workload_namespace")
 	m.DNSUpstream = vec("istio_dns_upstream_requests_total", "DNS requests forwarded.", "source_workload", "source_workload_namespace")
 	m.DNSFailures = vec(
-		"istio_dns_upstream_failures_total",
-		"DNS requests forwarded without success.",
-		"source_workload",
+		"istio_dns_upstream_failures_total", "DNS requests forwarded without success.", "source_workload",
 		"source_workload_namespace",
 	)
 	m.SocketsOpen = prometheus.NewGaugeVec(
