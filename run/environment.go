@@ -205,7 +205,7 @@ func host(known *v1alpha2.Host, f *mesh.Fleet) *v1alpha2.Host {
 }
 
 // machine looks at the machine that carries a fleet of ours.
-func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
+func machine(ctx context.Context, f *mesh.Fleet) []v1alpha2.Check {
 	e := &engine.Engine{Host: f.Kind.DockerHost, Local: strings.HasPrefix(f.Kind.DockerHost, "unix://")}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -218,10 +218,7 @@ func machine(ctx context.Context, f *mesh.Fleet) (checks []v1alpha2.Check) {
 	if err != nil {
 		return []v1alpha2.Check{{Name: "cache", Status: "fail", Detail: err.Error()}}
 	}
-	for _, c := range engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache}) {
-		checks = append(checks, v1alpha2.Check{Name: c.Name, Status: v1alpha2.CheckStatus(c.Status), Detail: c.Detail, Fix: c.Fix})
-	}
-	return checks
+	return engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache})
 }
 
 // hidden finds stand-ins that the fleet file does not name: a plan and a report that rest on it would take them for Istio's own.

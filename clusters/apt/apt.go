@@ -14,7 +14,7 @@ import (
 // Tool is a program and the Debian package that brings it.
 type Tool struct{ Program, Package string }
 
-// Ensure installs the packages of the tools that are not in PATH. note says what goes on.
+// Ensure installs the packages of the tools that are not in PATH. note receives what it is doing.
 func Ensure(ctx context.Context, note func(format string, args ...any), tools ...Tool) error {
 	want := missing(func(p string) bool { _, err := exec.LookPath(p); return err == nil }, tools)
 	if len(want) == 0 {
@@ -23,7 +23,7 @@ func Ensure(ctx context.Context, note func(format string, args ...any), tools ..
 	return Install(ctx, note, want...)
 }
 
-// missing are the packages of what is not there, each once.
+// missing returns the packages of the tools that have no program in PATH, each once.
 func missing(have func(program string) bool, tools []Tool) []string {
 	var want []string
 	seen := map[string]bool{}
@@ -36,16 +36,21 @@ func missing(have func(program string) bool, tools []Tool) []string {
 	return want
 }
 
-// one install at a time: the second would take the first one's switch away.
+// one allows one install at a time: the second would remove the policy file of the first.
 var one sync.Mutex
 
-// Install installs packages with apt. Services are kept from starting meanwhile: what is installed is for the suite alone.
+// Install installs packages with apt. Meanwhile no service
+// can start: what is installed is for the suite alone.
 func Install(ctx context.Context, note func(format string, args ...any), pkgs ...string) error {
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return fmt.Errorf("%s missing and apt-get is not in PATH: install them by hand", strings.Join(pkgs, ", "))
 	}
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("%s missing, and installing needs root: run `sudo apt-get install %s`", strings.Join(pkgs, ", "), strings.Join(pkgs, " "))
+		return fmt.Errorf(
+			"%s missing, and installing needs root: run `sudo apt-get install %s`",
+			strings.Join(pkgs, ", "),
+			strings.Join(pkgs, " "),
+		)
 	}
 	one.Lock()
 	defer one.Unlock()
@@ -86,7 +91,8 @@ const (
 	policyText = "#!/bin/sh\n# Written by amc while it installs packages; safe to remove.\nexit 101\n"
 )
 
-// denyServices lays Debian's own switch against starting services on installation, unless there is one already.
+// denyServices writes policy-rc.d, which is how Debian forbids packages to start services when they
+// are installed. One that is already there stays.
 func denyServices() (allow func(), err error) {
 	f, err := os.OpenFile(policyFile, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if errors.Is(err, os.ErrExist) {

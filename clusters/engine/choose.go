@@ -8,16 +8,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
+
+	"ambient.test/conformance/clusters/engine/private"
+	"ambient.test/conformance/clusters/engine/socket"
+	"ambient.test/conformance/internal/command"
 )
 
-// sight is what look saw of the engines of this machine; choose decides from it alone.
-type sight struct {
+// probe is the input of choose: which container engines answer on this machine.
+type probe struct {
 	// cli says whether the docker CLI is in PATH.
 	cli bool
-	// host is the engine that the user's environment points at, and named the variable that says so; empty if it is only the default.
+	// host is the engine that the user's environment points at, and named the variable that says
+	// so; empty if it is only the default.
 	host, named string
 	// answers is the kind of engine behind host, "" if nothing answers, and said why not.
 	answers string
@@ -40,8 +44,8 @@ type decision struct {
 	note    string
 }
 
-// choose is the whole rule of which engine is used.
-func choose(mode string, s sight) (decision, error) {
+// choose decides which engine is used. It asks nobody, so that a table can test it.
+func choose(mode string, s probe) (decision, error) {
 	note := ""
 	switch {
 	case s.answers == podman:
@@ -61,18 +65,26 @@ func choose(mode string, s sight) (decision, error) {
 	}
 	if s.answers == docker {
 		if !s.cli {
-			return decision{}, fmt.Errorf("Docker answers at %s, but the docker CLI is not in PATH: install it (Debian: apt-get install docker-cli, or docker.io)", s.host)
+			return decision{}, fmt.Errorf(
+				"Docker answers at %s, but the docker CLI is not in PATH: install it (Debian: apt-get install docker-cli, or docker.io)",
+				s.host,
+			)
 		}
 		return decision{host: s.host}, nil // with Docker there, Podman is not worth a word
 	}
 	if s.named != "" && s.answers == "" {
-		return decision{}, fmt.Errorf("%s points at %s, but nothing answers there (%s): start that Docker, or unset %s", s.named, s.host, s.said, s.named)
+		return decision{}, fmt.Errorf(
+			"%s points at %s, but nothing answers there (%s): start that Docker, or unset %s", s.named, s.host, s.said, s.named,
+		)
 	}
 	if mode == ModeDocker {
 		return decision{}, sentences(fmt.Sprintf("no Docker answers at %s (%s): start it, or use --engine auto", s.host, s.said), note)
 	}
 	if s.cannot != "" {
-		return decision{}, sentences(fmt.Sprintf("no Docker answers at %s (%s), and no private engine can be started: %s", s.host, s.said, s.cannot), note)
+		return decision{}, sentences(
+			fmt.Sprintf("no Docker answers at %s (%s), and no private engine can be started: %s", s.host, s.said, s.cannot),
+			note,
+		)
 	}
 	return decision{private: true, note: note}, nil
 }
@@ -90,18 +102,19 @@ func sentences(first, second string) error {
 
 const defaultHost = "unix:///var/run/docker.sock"
 
-// look gathers what choose needs. It changes nothing.
-func look(ctx context.Context, o Options) sight {
+// inspect finds out what choose needs. It changes nothing.
+func inspect(ctx context.Context, o Options) probe {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	s := sight{host: defaultHost, cannot: cannotStart(o.CacheDir)}
+	s := probe{host: defaultHost, cannot: private.CannotStart(o.CacheDir)}
 	_, err := exec.LookPath("docker")
 	s.cli = err == nil
 	switch {
 	case os.Getenv("DOCKER_HOST") != "":
 		s.host, s.named = os.Getenv("DOCKER_HOST"), "DOCKER_HOST"
 	case s.cli:
-		// Docker Desktop, Colima and rootless Docker put their socket into the CLI's current context.
+		// Docker Desktop, Colima and rootless Docker put their socket into the CLI's current
+		// context.
 		out, err := exec.CommandContext(ctx, "docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}").Output()
 		if h := strings.TrimSpace(string(out)); err == nil && h != "" {
 			s.host = h
@@ -110,10 +123,10 @@ func look(ctx context.Context, o Options) sight {
 			s.named = "DOCKER_CONTEXT"
 		}
 	}
-	s.answers, s.said = probe(ctx, s.host, s.cli)
+	s.answers, s.said = ask(ctx, s.host, s.cli)
 	if s.answers == "" {
 		for _, sock := range podmanSockets() {
-			if kind, _ := probeSocket(ctx, sock); kind == podman {
+			if kind, _ := askSocket(ctx, sock); kind == podman {
 				s.podman = "unix://" + sock
 				break
 			}
@@ -122,10 +135,10 @@ func look(ctx context.Context, o Options) sight {
 	return s
 }
 
-// probe asks what kind of engine answers at host.
-func probe(ctx context.Context, host string, cli bool) (kind, said string) {
+// ask returns what kind of engine answers at host.
+func ask(ctx context.Context, host string, cli bool) (kind, said string) {
 	if path, ok := strings.CutPrefix(host, "unix://"); ok {
-		return probeSocket(ctx, path)
+		return askSocket(ctx, path)
 	}
 	if !cli {
 		return "", "the docker CLI is not in PATH"
@@ -133,14 +146,14 @@ func probe(ctx context.Context, host string, cli bool) (kind, said string) {
 	e := &Engine{Host: host}
 	out, err := e.Output(ctx, "version", "--format", "{{range .Server.Components}}{{.Name}} {{end}}")
 	if err != nil {
-		return "", lastLines(err.Error(), 1)
+		return "", command.Tail(err.Error(), 1)
 	}
 	return kindOf(out), ""
 }
 
-// probeSocket asks GET /version, which both engines answer and in which they name themselves.
-func probeSocket(ctx context.Context, path string) (kind, said string) {
-	body, err := socketGet(ctx, path, "/version")
+// askSocket asks GET /version, which both engines answer and in which they name themselves.
+func askSocket(ctx context.Context, path string) (kind, said string) {
+	body, err := socket.Get(ctx, path, "/version")
 	var op *net.OpError
 	switch {
 	case err == nil:
@@ -169,26 +182,4 @@ func podmanSockets() []string {
 		s = append(s, filepath.Join(d, "podman", "podman.sock"))
 	}
 	return s
-}
-
-// cannotStart says why no private engine can be started here, "" if nothing speaks against it.
-func cannotStart(cacheDir string) string {
-	if runtime.GOOS != "linux" {
-		return "it needs Linux, this is " + runtime.GOOS + ": start Docker (Docker Desktop or Colima) and try again"
-	}
-	if os.Geteuid() != 0 {
-		return "it needs root: run as root, or start Docker and try again"
-	}
-	if cacheDir == "" {
-		return "no cache folder is given"
-	}
-	if _, err := exec.LookPath("dockerd"); err != nil {
-		if _, err := exec.LookPath("apt-get"); err != nil {
-			return "neither dockerd nor apt-get is in PATH: install Docker by hand"
-		}
-	}
-	if err := layoutIn(cacheDir).fits(); err != nil {
-		return err.Error()
-	}
-	return ""
 }

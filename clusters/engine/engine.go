@@ -1,13 +1,13 @@
-// Package engine finds the container engine that clusters and images are made with.
+// Package engine finds the container engine that clusters and images are made with, and checks the
+// machine it runs on.
 //
-// A Docker that answers is used as it is. On a Linux host that has none, a private dockerd is started under the cache folder: own data root, state, socket and
-// log, so that nothing of the user's is touched and Stop can take all of it away again.
+// A Docker that answers is used as it is. On a Linux host that has none, a private one is started;
+// see package private.
 package engine
 
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"ambient.test/conformance/clusters/engine/private"
+	"ambient.test/conformance/internal/command"
 	"ambient.test/conformance/internal/progress"
 )
 
@@ -35,7 +37,8 @@ type Engine struct {
 	Version string
 	// DataRoot is the server's data folder; it is a path of this machine only when Local.
 	DataRoot string
-	// Local says that the server runs on this machine: its socket is a Unix socket and its data root is here.
+	// Local says that the server runs on this machine: its socket is a Unix socket and its data
+	// root is here.
 	Local bool
 	// Note is a sentence about what was seen and not used, empty if there is nothing to say.
 	Note string
@@ -47,56 +50,60 @@ type Engine struct {
 type Options struct {
 	// Mode is auto (also ""), docker or private.
 	Mode string
-	// CacheDir is where a private engine lives, in its subfolder engine. Needed for auto and private.
+	// CacheDir is where a private engine lives, in its subfolder engine. Needed for auto and
+	// private.
 	CacheDir string
 	// Progress may be nil.
 	Progress progress.Reporter
 }
 
-// Find returns an engine that answers, starting or recovering the private one if the mode says so and no other is there.
-// It never changes a Docker that it did not start.
+// Find returns an engine that answers. Where the mode allows it and no other answers, it starts the
+// private one, or recovers it. It never changes a Docker that it did not start.
 func Find(ctx context.Context, o Options) (*Engine, error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
 	}
-	d, err := choose(o.Mode, look(ctx, o))
+	d, err := choose(o.Mode, inspect(ctx, o))
 	if err != nil {
 		return nil, err
 	}
-	var e *Engine
+	e := &Engine{Host: d.host, Private: d.private}
 	if d.private {
-		e, err = startPrivate(ctx, o)
-	} else {
-		e, err = describe(ctx, &Engine{Host: d.host})
+		if e.Host, err = private.Start(ctx, o.CacheDir, o.Progress); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
+	if err := e.describe(ctx); err != nil {
 		return nil, err
 	}
 	e.Note = d.note
-	e.short = boundingIsShort(osHost)
+	e.short = len(private.MissingCapabilities(osHost.read)) > 0
 	return e, nil
 }
 
 // describe fills in what the server says about itself.
-func describe(ctx context.Context, e *Engine) (*Engine, error) {
+func (e *Engine) describe(ctx context.Context) error {
 	out, err := e.Output(ctx, "info", "--format", "{{.ServerVersion}}\n{{.DockerRootDir}}")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	e.Version, e.DataRoot, _ = strings.Cut(out, "\n")
 	if strings.HasPrefix(e.Host, "unix://") {
-		// A socket of this machine may still lead into a virtual machine (Docker Desktop): then the data root is not here.
+		// A socket of this machine may still lead into a virtual machine (Docker Desktop): then the
+		// data root is not here.
 		_, err := os.Stat(e.DataRoot)
 		e.Local = err == nil
 	}
-	return e, nil
+	return nil
 }
 
-// NeedsWrapper says whether containers of this engine must start through the OCI runtime wrapper (see BuildWrapper), in the nodes too:
-// it is so when this machine's capability bounding set lacks a capability that the kernel knows.
+// NeedsWrapper reports whether containers of this engine, and those inside the nodes, must start
+// through the OCI runtime wrapper (see private.BuildWrapper). They must where this machine's
+// capability bounding set lacks a capability that the kernel knows.
 func (e *Engine) NeedsWrapper() bool { return e.short }
 
-// Docker is the docker CLI bound to this engine. The caller sets its streams and runs it; it ends with ctx.
+// Docker returns the docker CLI bound to this engine. The caller sets its streams and runs it; it
+// ends with ctx.
 func (e *Engine) Docker(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, "docker", args...)
 	c.Env = e.Env()
@@ -104,7 +111,8 @@ func (e *Engine) Docker(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
-// Env is the environment of this process with the variables that select an engine set to this one. It is what libraries that call the docker CLI themselves need.
+// Env returns the environment of this process, with the variables that select an engine set to this
+// one. Libraries that call the docker CLI themselves need it.
 func (e *Engine) Env() []string {
 	env := make([]string, 0, len(os.Environ())+1)
 	for _, v := range os.Environ() {
@@ -115,12 +123,13 @@ func (e *Engine) Env() []string {
 	return append(env, "DOCKER_HOST="+e.Host)
 }
 
-// Output runs the docker CLI and returns its standard output without the last line break. The error holds what docker said.
+// Output runs the docker CLI and returns its standard output without the last line break. The error
+// holds what docker said.
 func (e *Engine) Output(ctx context.Context, args ...string) (string, error) {
 	return e.Feed(ctx, nil, args...)
 }
 
-// Run is Output for commands whose output nobody needs.
+// Run is Output without the output.
 func (e *Engine) Run(ctx context.Context, args ...string) error {
 	_, err := e.Output(ctx, args...)
 	return err
@@ -135,7 +144,7 @@ func (e *Engine) Feed(ctx context.Context, stdin io.Reader, args ...string) (str
 		c.Stdin = stdin
 	}
 	if err := c.Run(); err != nil {
-		return "", &CommandError{Args: args, Host: e.Host, Stderr: errs.String(), Err: commandCause(ctx, err)}
+		return "", &CommandError{Args: args, Host: e.Host, Stderr: errs.String(), Err: command.Cause(ctx, err)}
 	}
 	return strings.TrimRight(out.String(), "\n"), nil
 }
@@ -149,7 +158,7 @@ type CommandError struct {
 }
 
 func (e *CommandError) Error() string {
-	said := lastLines(e.Stderr, 3)
+	said := command.Tail(e.Stderr, 3)
 	if said == "" {
 		said = "it said nothing"
 	}
@@ -158,17 +167,6 @@ func (e *CommandError) Error() string {
 
 func (e *CommandError) Unwrap() error { return e.Err }
 
-// commandCause prefers the context's reason: "signal: killed" says nothing about a deadline.
-func commandCause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%w: install it", err)
-	}
-	return err
-}
-
 // brief keeps a command line readable in an error: its first words.
 func brief(args []string) []string {
 	const most = 12
@@ -176,12 +174,4 @@ func brief(args []string) []string {
 		return args
 	}
 	return append(append([]string{}, args[:most]...), "...")
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimSpace(s), "\n")
-	if len(lines) > n {
-		lines = lines[len(lines)-n:]
-	}
-	return strings.TrimSpace(strings.Join(lines, " | "))
 }

@@ -6,14 +6,15 @@ import (
 	"path/filepath"
 )
 
-// host is the machine as the checks see it; tests put a made-up one in its place.
+// host is the machine as the checks see it. Tests use an invented one.
 type host struct {
 	goos  string
 	root  string // stands before every path that is read or written; empty for the real machine
 	admin bool   // may change sysctls and make network namespaces
 	// isolated runs a program in a network namespace of its own. nil where that cannot be done.
 	isolated func(ctx context.Context, program string, args ...string) (output string, err error)
-	// space gives the free bytes and the type of the file system that holds a path or, if it is not there yet, its nearest parent.
+	// space gives the free bytes and the type of the file system that holds a path or, if it is not
+	// there yet, its nearest parent.
 	space func(path string) (free uint64, fsType string, err error)
 }
 

@@ -10,9 +10,12 @@ import (
 	"io"
 	"os/exec"
 	"strings"
+
+	"ambient.test/conformance/internal/command"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// feature is something that the kernel must bring, and the ways to see that it does.
+// feature is something that the kernel must have, and how to find out whether it does.
 type feature struct {
 	name string
 	why  string
@@ -37,25 +40,35 @@ var features = []feature{
 		"iptables", iptables("-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "-j", "TPROXY", "--on-port", "15008", "--tproxy-mark", "0x1/0x1")},
 	{"socket match", "packets of existing connections find their socket", "CONFIG_NETFILTER_XT_MATCH_SOCKET", "xt_socket",
 		"iptables", iptables("-t", "mangle", "-A", "PREROUTING", "-p", "tcp", "-m", "socket", "-j", "RETURN")},
-	{"socket owner match", "istio-cni tells the node's own connections to pods apart (--socket-exists)", "CONFIG_NETFILTER_XT_MATCH_OWNER", "xt_owner",
-		"iptables", iptables("-A", "OUTPUT", "-m", "owner", "--socket-exists", "-j", "RETURN")},
+	{
+		"socket owner match",
+		"istio-cni tells the node's own connections to pods apart (--socket-exists)",
+		"CONFIG_NETFILTER_XT_MATCH_OWNER",
+		"xt_owner",
+		"iptables",
+		iptables("-A", "OUTPUT", "-m", "owner", "--socket-exists", "-j", "RETURN"),
+	},
 	{"ip sets", "istio-cni lets kubelet's health checks through by a set", "CONFIG_IP_SET", "ip_set",
 		"ipset", []string{"create", "amc-preflight", "hash:ip"}},
 }
 
-// kernel checks every feature. Only a try that was made and failed, where the kernel's own configuration does not say otherwise, is a failure.
-func kernel(ctx context.Context, h host) []Check {
+// kernel checks every feature. A feature fails only if a try failed and the kernel's own
+// configuration does not say that it has the feature.
+func kernel(ctx context.Context, h host) []v1alpha2.Check {
 	config := kernelConfig(h)
 	modules, _ := h.read("/proc/modules")
 	filesystems, _ := h.read("/proc/filesystems")
-	var checks []Check
+	var checks []v1alpha2.Check
 	for _, f := range features {
-		checks = append(checks, f.verdict(config[f.config], hasModule(modules, f.module) || strings.Contains(filesystems, "\t"+f.module+"\n"), f.try(ctx, h)))
+		checks = append(
+			checks,
+			f.verdict(config[f.config], hasModule(modules, f.module) || strings.Contains(filesystems, "\t"+f.module+"\n"), f.try(ctx, h)),
+		)
 	}
 	return checks
 }
 
-// errNotTried says why there is no result of a try.
+// errNotTried says why a feature could not be tried.
 type errNotTried struct{ why string }
 
 func (e errNotTried) Error() string { return e.why }
@@ -78,29 +91,32 @@ func (f feature) try(ctx context.Context, h host) error {
 	case !errors.As(err, &exit):
 		return errNotTried{err.Error()} // no network namespace can be made, or the context ended
 	}
-	return fmt.Errorf("%s: %s", f.program, lastLines(out, 1))
+	return fmt.Errorf("%s: %s", f.program, command.Tail(out, 1))
 }
 
-func (f feature) verdict(config string, loaded bool, tried error) Check {
+func (f feature) verdict(config string, loaded bool, tried error) v1alpha2.Check {
 	var not errNotTried
 	skipped := errors.As(tried, &not)
 	builtin, absent := config == "y", config == "n"
 	fix := fmt.Sprintf("load it with `modprobe %s`, or use a kernel with %s", f.module, f.config)
 	switch {
 	case tried == nil:
-		return Check{f.name, OK, "it works", ""}
+		return passed(f.name, "it works")
 	case skipped && (loaded || builtin):
-		return Check{f.name, OK, "the kernel has it", ""}
+		return passed(f.name, "the kernel has it")
 	case skipped && config == "m":
-		return Check{f.name, OK, "the kernel has it as a module", ""}
+		return passed(f.name, "the kernel has it as a module")
 	case skipped && absent:
-		return Check{f.name, Warn, fmt.Sprintf("the kernel's configuration has no %s: %s", f.config, f.why), fix}
+		return warning(f.name, fmt.Sprintf("the kernel's configuration has no %s: %s", f.config, f.why), fix)
 	case skipped:
-		return Check{f.name, Warn, fmt.Sprintf("not known, %s: %s", not.why, f.why), fix}
+		return warning(f.name, fmt.Sprintf("not known, %s: %s", not.why, f.why), fix)
 	case loaded || builtin:
-		return Check{f.name, Warn, fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why), "see that iptables is the one of this distribution"}
+		return warning(
+			f.name, fmt.Sprintf("the kernel has it, but a try failed (%v): %s", tried, f.why),
+			"see that iptables is the one of this distribution",
+		)
 	}
-	return Check{f.name, Fail, fmt.Sprintf("a try failed (%v): %s", tried, f.why), fix}
+	return failed(f.name, fmt.Sprintf("a try failed (%v): %s", tried, f.why), fix)
 }
 
 func hasModule(modules, name string) bool {
@@ -112,7 +128,8 @@ func hasModule(modules, name string) bool {
 	return false
 }
 
-// kernelConfig reads the kernel's build options from where kernels and distributions keep them; "n" for options that stand there as not set, none if there is no file.
+// kernelConfig reads the kernel's build options from where kernels and distributions keep them.
+// Options that are not set are "n". Without a file there are none.
 func kernelConfig(h host) map[string]string {
 	if s, err := h.read("/proc/config.gz"); err == nil {
 		if z, err := gzip.NewReader(strings.NewReader(s)); err == nil {

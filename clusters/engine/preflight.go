@@ -5,54 +5,43 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"ambient.test/conformance/clusters/engine/private"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
-
-// Status of a Check.
-type Status string
-
-// The four statuses. Only fail speaks against going on.
-const (
-	OK    Status = "ok"
-	Fixed Status = "fixed" // was wrong and has been put right
-	Warn  Status = "warn"  // may become a problem, or cannot be known from here
-	Fail  Status = "fail"
-)
-
-// Check is one finding about the machine.
-type Check struct {
-	Name   string `json:"name"`
-	Status Status `json:"status"`
-	// Detail is a sentence on what was seen.
-	Detail string `json:"detail"`
-	// Fix is the command or the step that helps; empty when ok.
-	Fix string `json:"fix,omitempty"`
-}
 
 // Requirements of Preflight.
 type Requirements struct {
-	// Engine that will be used; nil when none was found yet, then the private one under CacheDir is taken for it.
+	// Engine that will be used; nil when none was found yet, then the private one under CacheDir is
+	// taken for it.
 	Engine   *Engine
 	CacheDir string
-	// Memory is how many bytes must be available, Disk how many bytes must be free where the engine keeps its data. 0 = not checked.
+	// Memory is how many bytes must be available, Disk how many bytes must be free where the engine
+	// keeps its data. 0 = not checked.
 	Memory, Disk uint64
 }
 
-// Limits that several nodes with a kubelet, containerd and systemd each use up; the kernel's defaults are 128 and, depending on memory, about 65536.
+// Several nodes, each with a kubelet, containerd and systemd, exceed the kernel's defaults, which
+// are 128 instances and, depending on memory, about 65536 watches.
 const (
 	inotifyInstances = 1024
 	inotifyWatches   = 524288
 )
 
-// Preflight looks at this machine and says what a fleet would stumble over, raising the inotify limits when it may.
+// Preflight checks whether this machine can carry a fleet. It raises the inotify limits if it may.
 // What cannot be known, for example about a remote engine's machine, is a warning at most.
-func Preflight(ctx context.Context, r Requirements) []Check { return preflight(ctx, osHost, r) }
+func Preflight(ctx context.Context, r Requirements) []v1alpha2.Check {
+	return preflight(ctx, osHost, r)
+}
 
-func preflight(ctx context.Context, h host, r Requirements) []Check {
+func preflight(ctx context.Context, h host, r Requirements) []v1alpha2.Check {
 	if h.goos != "linux" || (r.Engine != nil && !r.Engine.Local) {
-		return []Check{{"machine", Warn, "the engine's machine is not this one: its limits, memory, disk and kernel cannot be seen from here",
-			fmt.Sprintf("see there that fs.inotify.max_user_instances >= %d and that %s of memory are free", inotifyInstances, size(r.Memory))}}
+		return []v1alpha2.Check{
+			warning("machine", "the engine's machine is not this one: its limits, memory, disk and kernel cannot be seen from here",
+				fmt.Sprintf("see there that fs.inotify.max_user_instances >= %d and that %s of memory are free", inotifyInstances, size(r.Memory))),
+		}
 	}
-	checks := []Check{
+	checks := []v1alpha2.Check{
 		sysctl(h, "inotify instances", "fs.inotify.max_user_instances", inotifyInstances),
 		sysctl(h, "inotify watches", "fs.inotify.max_user_watches", inotifyWatches),
 		cgroups(h),
@@ -63,27 +52,43 @@ func preflight(ctx context.Context, h host, r Requirements) []Check {
 	return append(checks, kernel(ctx, h)...)
 }
 
-func sysctl(h host, name, key string, want uint64) Check {
+func passed(name, detail string) v1alpha2.Check {
+	return v1alpha2.Check{Name: name, Status: v1alpha2.CheckOK, Detail: detail}
+}
+
+func fixed(name, detail string) v1alpha2.Check {
+	return v1alpha2.Check{Name: name, Status: v1alpha2.CheckFixed, Detail: detail}
+}
+
+func warning(name, detail, fix string) v1alpha2.Check {
+	return v1alpha2.Check{Name: name, Status: v1alpha2.CheckWarn, Detail: detail, Fix: fix}
+}
+
+func failed(name, detail, fix string) v1alpha2.Check {
+	return v1alpha2.Check{Name: name, Status: v1alpha2.CheckFail, Detail: detail, Fix: fix}
+}
+
+func sysctl(h host, name, key string, want uint64) v1alpha2.Check {
 	path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
 	fix := fmt.Sprintf("run as root: sysctl -w %s=%d", key, want)
 	have, err := number(h, path)
 	switch {
 	case err != nil:
-		return Check{name, Warn, fmt.Sprintf("%s cannot be read: %v", key, err), fix}
+		return warning(name, fmt.Sprintf("%s cannot be read: %v", key, err), fix)
 	case have >= want:
-		return Check{name, OK, fmt.Sprintf("%s is %d, %d are needed", key, have, want), ""}
+		return passed(name, fmt.Sprintf("%s is %d, %d are needed", key, have, want))
 	}
 	short := fmt.Sprintf("%s is %d, %d are needed: kubelets would end with \"too many open files\"", key, have, want)
 	if !h.admin {
-		return Check{name, Warn, short, fix}
+		return warning(name, short, fix)
 	}
 	if err := h.write(path, strconv.FormatUint(want, 10)); err != nil {
-		return Check{name, Warn, fmt.Sprintf("%s, and it cannot be raised: %v", short, err), fix}
+		return warning(name, fmt.Sprintf("%s, and it cannot be raised: %v", short, err), fix)
 	}
 	if now, err := number(h, path); err != nil || now < want {
-		return Check{name, Warn, short + ", and writing it changed nothing", fix}
+		return warning(name, short+", and writing it changed nothing", fix)
 	}
-	return Check{name, Fixed, fmt.Sprintf("%s was %d and is %d now, until the next boot", key, have, want), ""}
+	return fixed(name, fmt.Sprintf("%s was %d and is %d now, until the next boot", key, have, want))
 }
 
 func number(h host, path string) (uint64, error) {
@@ -97,7 +102,7 @@ func number(h host, path string) (uint64, error) {
 // needed are the cgroup controllers without which a kubelet does not start.
 var needed = []string{"cpu", "memory", "pids"}
 
-func cgroups(h host) Check {
+func cgroups(h host) v1alpha2.Check {
 	const name = "cgroups"
 	version, have := "v2", map[string]bool{}
 	if s, err := h.read("/sys/fs/cgroup/cgroup.controllers"); err == nil {
@@ -108,7 +113,7 @@ func cgroups(h host) Check {
 		version = "v1"
 		s, err := h.read("/proc/cgroups")
 		if err != nil {
-			return Check{name, Warn, "the cgroup controllers cannot be seen: " + err.Error(), ""}
+			return warning(name, "the cgroup controllers cannot be seen: "+err.Error(), "")
 		}
 		for line := range strings.Lines(s) {
 			if f := strings.Fields(line); len(f) == 4 && f[3] == "1" {
@@ -124,35 +129,41 @@ func cgroups(h host) Check {
 	}
 	switch {
 	case len(missing) > 0:
-		return Check{name, Fail, fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")), "enable them on the kernel command line (cgroup_enable=memory) or in the container that this runs in"}
+		return failed(
+			name, fmt.Sprintf("cgroup %s without the controllers %s, which kubelet needs", version, strings.Join(missing, ", ")),
+			"enable them on the kernel command line (cgroup_enable=memory) or in the container that this runs in",
+		)
 	case version == "v1":
-		return Check{name, OK, "cgroup v1: nodes run kubelet with failCgroupV1: false", ""}
+		return passed(name, "cgroup v1: nodes run kubelet with failCgroupV1: false")
 	}
-	return Check{name, OK, "cgroup v2", ""}
+	return passed(name, "cgroup v2")
 }
 
-func capabilities(h host) Check {
+func capabilities(h host) v1alpha2.Check {
 	const name = "capabilities"
-	if m := missingCaps(h); len(m) > 0 {
-		return Check{name, OK, fmt.Sprintf("the bounding set lacks %s: containers start through the OCI runtime wrapper", strings.Join(m, ", ")), ""}
+	if m := private.MissingCapabilities(h.read); len(m) > 0 {
+		return passed(name, fmt.Sprintf("the bounding set lacks %s: containers start through the OCI runtime wrapper", strings.Join(m, ", ")))
 	}
-	return Check{name, OK, "the bounding set is complete", ""}
+	return passed(name, "the bounding set is complete")
 }
 
-func memory(h host, want uint64) Check {
+func memory(h host, want uint64) v1alpha2.Check {
 	const name = "memory"
 	s, err := h.read("/proc/meminfo")
 	if err != nil {
-		return Check{name, Warn, "the available memory cannot be read: " + err.Error(), ""}
+		return warning(name, "the available memory cannot be read: "+err.Error(), "")
 	}
 	have, ok := available(s)
 	switch {
 	case !ok:
-		return Check{name, Warn, "/proc/meminfo has no MemAvailable", ""}
+		return warning(name, "/proc/meminfo has no MemAvailable", "")
 	case have < want:
-		return Check{name, Fail, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)), "end other programs, or ask for fewer clusters (--clusters)"}
+		return failed(
+			name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)),
+			"end other programs, or ask for fewer clusters (--clusters)",
+		)
 	}
-	return Check{name, OK, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)), ""}
+	return passed(name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)))
 }
 
 // available reads MemAvailable, in bytes.
@@ -166,23 +177,36 @@ func available(meminfo string) (uint64, bool) {
 	return 0, false
 }
 
-func disk(h host, r Requirements) []Check {
-	root, private := layoutIn(r.CacheDir).dataRoot(), true
+func disk(h host, r Requirements) []v1alpha2.Check {
+	root, ours := private.DataRoot(r.CacheDir), true
 	if r.Engine != nil && r.Engine.DataRoot != "" {
-		root, private = r.Engine.DataRoot, r.Engine.Private
+		root, ours = r.Engine.DataRoot, r.Engine.Private
 	}
 	free, fsType, err := h.space(root)
-	var checks []Check
+	var checks []v1alpha2.Check
 	switch {
 	case err != nil:
-		checks = append(checks, Check{"disk", Warn, fmt.Sprintf("the free space of %s cannot be read: %v", root, err), ""})
+		checks = append(checks, warning("disk", fmt.Sprintf("the free space of %s cannot be read: %v", root, err), ""))
 	case free < r.Disk:
-		checks = append(checks, Check{"disk", Fail, fmt.Sprintf("%s are free where the engine keeps its data (%s), %s are needed", size(free), root, size(r.Disk)), "make room there (`docker system prune` removes what no container uses)"})
+		checks = append(
+			checks,
+			failed(
+				"disk",
+				fmt.Sprintf("%s are free where the engine keeps its data (%s), %s are needed", size(free), root, size(r.Disk)),
+				"make room there (`docker system prune` removes what no container uses)",
+			),
+		)
 	default:
-		checks = append(checks, Check{"disk", OK, fmt.Sprintf("%s are free in %s, %s are needed", size(free), root, size(r.Disk)), ""})
+		checks = append(checks, passed("disk", fmt.Sprintf("%s are free in %s, %s are needed", size(free), root, size(r.Disk))))
 	}
-	if private && (fsType == "overlay" || fsType == "nfs") {
-		checks = append(checks, Check{"data root", Fail, fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType), "choose a cache folder on a disk of its own, for example a volume with ext4 or xfs"})
+	if ours && (fsType == "overlay" || fsType == "nfs") {
+		checks = append(
+			checks,
+			failed(
+				"data root", fmt.Sprintf("%s is on %s, on which overlay2 does not work", root, fsType),
+				"choose a cache folder on a disk of its own, for example a volume with ext4 or xfs",
+			),
+		)
 	}
 	return checks
 }

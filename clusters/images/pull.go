@@ -9,17 +9,14 @@ import (
 	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/compression"
 	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/images/build"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/internal/command"
 )
 
 // pull makes sure that the engine has the named images, and notes their digests.
@@ -74,7 +71,8 @@ func inspect(ctx context.Context, e *engine.Engine, ref string) (string, error) 
 	return words[0], nil
 }
 
-// Load copies images from the engine into the containerd of nodes; those that nodes were built with need it not.
+// Load copies images from the engine into the containerd of nodes. It skips images that are already
+// part of the node image.
 func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef, nodes []string) error {
 	var refs []string
 	for _, n := range Names() {
@@ -100,15 +98,18 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 			go func() {
 				err := save.Wait()
 				if imported.Load() {
-					err = nil // it could not write any more: what became of the import says why
+					err = nil // it could not write any more: the import's own error says why
 				}
 				if err != nil {
-					err = fmt.Errorf("docker save: %w: %s", err, last(errs.String(), 2))
+					err = fmt.Errorf("docker save: %w: %s", err, command.Tail(errs.String(), 2))
 				}
 				_ = w.CloseWithError(err) // nil ends the stream
 				saved <- err
 			}()
-			_, err := e.Feed(ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests", "-")
+			_, err := e.Feed(
+				ctx, r, "exec", "--interactive", node, "ctr", "--namespace", "k8s.io", "images", "import", "--no-unpack", "--digests",
+				"-",
+			)
 			imported.Store(true)
 			_ = r.Close()
 			if failed := <-saved; failed != nil {
@@ -120,37 +121,15 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 	return all.Wait()
 }
 
-// gzipped is an image with its layers compressed by gzip instead of zstd, which a Docker before 23 cannot read.
-func gzipped(img v1.Image) (v1.Image, error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return nil, err
-	}
-	config, err := img.ConfigFile()
-	if err != nil {
-		return nil, err
-	}
-	out := newImage()
-	for _, l := range layers {
-		again, err := tarball.LayerFromOpener(l.Uncompressed, tarball.WithCompression(compression.GZip), tarball.WithMediaType(types.OCILayer))
-		if err != nil {
-			return nil, err
-		}
-		if out, err = mutate.Append(out, mutate.Addendum{Layer: again, MediaType: types.OCILayer}); err != nil {
-			return nil, err
-		}
-	}
-	return mutate.ConfigFile(out, config)
-}
-
-// Push copies the built images of the mesh to a registry, below a prefix such as registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
+// Push copies the built images of the mesh to a registry, below a prefix such as
+// registry.example/amc, under the tags they have here, so that clusters elsewhere can run them.
 func (s *Set) Push(ctx context.Context, prefix string) (refs []string, err error) {
 	if s.mode != Build {
 		return nil, errors.New("only built images are pushed; these are pulled from their own registries")
 	}
 	var built []Image
 	for _, i := range table {
-		if i.build != nil {
+		if i.recipe != nil {
 			built = append(built, i)
 		}
 	}
@@ -169,18 +148,17 @@ func (s *Set) Push(ctx context.Context, prefix string) (refs []string, err error
 }
 
 func (s *Set) push(ctx context.Context, i Image, prefix string) (string, error) {
-	key := s.keys["image-"+i.Name]
-	if !s.cache().Has("image-"+i.Name, key) {
+	if !s.graph.Has(i.Name) {
 		return "", fmt.Errorf("image %s is not built: run `amc images build` first", i.Name)
 	}
-	img, err := readLayout(s.cache().Path("image-"+i.Name, key))
+	img, err := s.graph.Image(i.Name)
 	if err != nil {
 		return "", err
 	}
-	if img, err = gzipped(img); err != nil {
+	if img, err = build.Gzipped(img); err != nil {
 		return "", fmt.Errorf("image %s: %w", i.Name, err)
 	}
-	to := prefix + "/" + i.Name + ":" + key[:12]
+	to := prefix + "/" + i.Name + ":" + s.graph.Tag(i.Name)
 	ref, err := name.ParseReference(to)
 	if err != nil {
 		return "", fmt.Errorf("--to %s: %w", prefix, err)

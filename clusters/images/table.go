@@ -5,24 +5,20 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"ambient.test/conformance/clusters/images/build"
 )
 
-// Versions of what is built or pulled. What stands in a build module's mod.txt is checked against these by a test.
-const (
-	Kubernetes = "v1.36.3"
-	MetalLB    = "v0.15.2"
-	// Envoy is the version of upstream Envoy nearest to the proxy of Istio 1.31, which is built from Envoy's release/v1.39.
-	Envoy = "1.39.3"
-	// DefaultIstio is the version of Istio's module unless told otherwise.
-	DefaultIstio = "v0.0.0-20260827124520-eed52ebb66ad"
-)
+// DefaultIstio is the version of Istio's module unless told otherwise.
+const DefaultIstio = "v0.0.0-20260827124520-eed52ebb66ad"
 
 // release is one version of Istio that can be built.
 type release struct {
 	Module  string // folder of modules/
 	Version string // what its binaries say of themselves: the name of Istio's own development builds
-	// Tag is the one of Istio's published images nearest to it; empty when none is known. They are named by tag, as no registry could be asked for
-	// digests where this was written: what was pulled is named by digest in the fleet file and the report.
+	// Tag is the one of Istio's published images nearest to it; empty when none is known. They are
+	// named by tag, because no registry could be asked for digests where this was written. The
+	// fleet file and the report name what was pulled by digest.
 	Tag string
 }
 
@@ -47,28 +43,13 @@ type Image struct {
 	Pull string
 	// StandIn says what runs in its place when it is built; empty for real parts.
 	StandIn string
-	// build makes it of its parts, see oci.go; nil for the node image.
-	build *recipe
-}
-
-// recipe is how an image is put together.
-type recipe struct {
-	// Base puts it on the small Debian base with glibc and iptables; else it is empty but for what a static binary wants.
-	Base bool
-	// Files are what goes in, by path in the image: "node/path" in the result of a build node.
-	Files map[string]string
-	// Links are symbolic links, by path.
-	Links      map[string]string
-	Entrypoint []string
-	Command    []string
-	User       string
-	WorkDir    string
-	Path       string // of the environment; a default when empty
+	// recipe makes it of its parts; nil for the node image, which is made of all others.
+	recipe *build.Recipe
 }
 
 // Names of the images that the mesh runs.
 const (
-	Node              = "node"
+	Node              = build.NodeImage
 	Pilot             = "pilot"
 	InstallCNI        = "install-cni"
 	Ztunnel           = "ztunnel"
@@ -78,52 +59,52 @@ const (
 	MetalLBSpeaker    = "metallb-speaker"
 )
 
-// table is the one list of images: the build graph, the loader, `amc images list` and the report read it.
+// table is the one list of images: the build graph, the loader, `amc images list` and the report
+// read it.
 var table = []Image{
-	{Name: Node, What: "Kubernetes " + Kubernetes + " node of kind, with every other image in its containerd", Pull: "docker.io/kindest/node:" + Kubernetes},
-	{Name: Pilot, What: "istiod", Pull: "docker.io/istio/pilot:%s-distroless", build: &recipe{
+	{
+		Name: Node,
+		What: "Kubernetes " + build.Kubernetes + " node of kind, with every other image in its containerd",
+		Pull: "docker.io/kindest/node:" + build.Kubernetes,
+	},
+	{Name: Pilot, What: "istiod", Pull: "docker.io/istio/pilot:%s-distroless", recipe: &build.Recipe{
 		Files:      map[string]string{"usr/local/bin/pilot-discovery": "istio/pilot-discovery"},
 		Entrypoint: []string{"/usr/local/bin/pilot-discovery"}, User: "1337:1337"}},
-	{Name: InstallCNI, What: "istio-cni", Pull: "docker.io/istio/install-cni:%s-distroless", build: &recipe{Base: true,
+	{Name: InstallCNI, What: "istio-cni", Pull: "docker.io/istio/install-cni:%s-distroless", recipe: &build.Recipe{Base: true,
 		Files:   map[string]string{"opt/cni/bin/istio-cni": "istio/istio-cni", "usr/local/bin/install-cni": "istio/install-cni"},
 		Command: []string{"/usr/local/bin/install-cni"}, WorkDir: "/opt/cni/bin",
 		Path: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/cni/bin"}},
 	{Name: Ztunnel, What: "node proxy", Pull: "docker.io/istio/ztunnel:%s-distroless",
-		StandIn: "standins/nodeproxy, our implementation of ztunnel's protocols", build: &recipe{
+		StandIn: "standins/nodeproxy, our implementation of ztunnel's protocols", recipe: &build.Recipe{
 			Files:      map[string]string{"usr/local/bin/ztunnel": "nodeproxy/nodeproxy"},
 			Entrypoint: []string{"/usr/local/bin/ztunnel"}}},
-	{Name: Proxy, What: "east-west gateways and waypoints", Pull: "docker.io/istio/proxyv2:%s-distroless",
-		StandIn: "Istio's pilot-agent with upstream Envoy " + Envoy + " behind standins/envoyrelay, which takes out the extensions that only Istio's Envoy has", build: &recipe{Base: true,
+	{
+		Name: Proxy,
+		What: "east-west gateways and waypoints",
+		Pull: "docker.io/istio/proxyv2:%s-distroless",
+		StandIn: "Istio's pilot-agent with upstream Envoy " + build.Envoy + " behind standins/envoyrelay, " +
+			"which takes out the extensions that only Istio's Envoy has",
+		recipe: &build.Recipe{Base: true,
 			Files: map[string]string{
-				"usr/local/bin/pilot-agent": "istio/pilot-agent", "usr/local/bin/envoy": "envoyrelay/envoyrelay", "usr/local/bin/envoy.real": "envoy/envoy",
-				"var/lib/istio/envoy/envoy_bootstrap_tmpl.json": "istio/envoy_bootstrap_tmpl.json"},
-			Entrypoint: []string{"/usr/local/bin/pilot-agent"}}},
-	{Name: App, What: "Istio's echo application, client and server of all traffic", Pull: "docker.io/istio/app:%s", build: &recipe{
+				"usr/local/bin/pilot-agent":                     "istio/pilot-agent",
+				"usr/local/bin/envoy":                           "envoyrelay/envoyrelay",
+				"usr/local/bin/envoy.real":                      "envoy/envoy",
+				"var/lib/istio/envoy/envoy_bootstrap_tmpl.json": "istio/envoy_bootstrap_tmpl.json",
+			},
+			Entrypoint: []string{"/usr/local/bin/pilot-agent"}},
+	},
+	{Name: App, What: "Istio's echo application, client and server of all traffic", Pull: "docker.io/istio/app:%s", recipe: &build.Recipe{
 		Files:      map[string]string{"usr/local/bin/client": "istio/client", "usr/local/bin/server": "istio/server"},
 		Entrypoint: []string{"/usr/local/bin/server"}}},
-	{Name: MetalLBController, What: "MetalLB, addresses of gateways", Pull: "quay.io/metallb/controller:" + MetalLB, build: &recipe{
-		Files: map[string]string{"controller": "metallb/controller"}, Entrypoint: []string{"/controller"}}},
-	{Name: MetalLBSpeaker, What: "MetalLB, announces them", Pull: "quay.io/metallb/speaker:" + MetalLB, build: &recipe{
+	{
+		Name: MetalLBController,
+		What: "MetalLB, addresses of gateways",
+		Pull: "quay.io/metallb/controller:" + build.MetalLB,
+		recipe: &build.Recipe{
+			Files: map[string]string{"controller": "metallb/controller"}, Entrypoint: []string{"/controller"}},
+	},
+	{Name: MetalLBSpeaker, What: "MetalLB, announces them", Pull: "quay.io/metallb/speaker:" + build.MetalLB, recipe: &build.Recipe{
 		Files: map[string]string{"speaker": "metallb/speaker"}, Entrypoint: []string{"/speaker"}}},
-}
-
-// inNode are the images of Kubernetes itself, by the reference that kubeadm of this version asks for; the build modules have the same versions.
-var inNode = map[string]*recipe{
-	"registry.k8s.io/kube-apiserver:" + Kubernetes:          static("k8s/kube-apiserver"),
-	"registry.k8s.io/kube-controller-manager:" + Kubernetes: static("k8s/kube-controller-manager"),
-	"registry.k8s.io/kube-scheduler:" + Kubernetes:          static("k8s/kube-scheduler"),
-	"registry.k8s.io/kube-proxy:" + Kubernetes: {Base: true,
-		Files: map[string]string{"usr/local/bin/kube-proxy": "k8s/kube-proxy"}, Entrypoint: []string{"/usr/local/bin/kube-proxy"}},
-	"registry.k8s.io/etcd:3.6.8-0":            static("etcd/etcd"),
-	"registry.k8s.io/coredns/coredns:v1.14.2": static("coredns/coredns"),
-	pauseImage: {Files: map[string]string{"pause": "pause/pause"}, Entrypoint: []string{"/pause"}},
-}
-
-const pauseImage = "registry.k8s.io/pause:3.10.2"
-
-func static(file string) *recipe {
-	path := "usr/local/bin/" + file[strings.LastIndexByte(file, '/')+1:]
-	return &recipe{Files: map[string]string{path: file}, Entrypoint: []string{"/" + path}}
 }
 
 // Names are those of all images that can be overridden, in the table's order.
@@ -135,7 +116,8 @@ func Names() []string {
 	return names
 }
 
-// ParseOverrides reads NAME=REF pairs. Unknown names, names given twice and empty references are refused, all together.
+// ParseOverrides reads NAME=REF pairs. Unknown names, names given twice and empty references are
+// refused, all together.
 func ParseOverrides(pairs []string) (map[string]string, error) {
 	over := map[string]string{}
 	var bad []string

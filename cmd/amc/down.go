@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/engine/private"
 	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/install"
@@ -72,7 +73,7 @@ func downCommand() *cobra.Command {
 				fmt.Fprintln(out, "the engine is not one that amc started: it goes on")
 				return nil
 			}
-			if err := engine.Stop(ctx, cache); err != nil {
+			if err := private.Stop(ctx, cache); err != nil {
 				return unknown(err)
 			}
 			fmt.Fprintln(out, "private engine stopped")

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // What two clusters with mesh and workloads need; measured 2.7 GiB of memory, and images with their build take about 12 GiB of disk.
@@ -37,10 +38,10 @@ func preflight(ctx context.Context, out io.Writer, r engine.Requirements) error 
 	failed := false
 	for _, k := range engine.Preflight(ctx, r) {
 		fmt.Fprintf(out, "%-6s %s: %s\n", k.Status, k.Name, k.Detail)
-		if k.Fix != "" && k.Status != engine.Fixed {
+		if k.Fix != "" && k.Status != v1alpha2.CheckFixed {
 			fmt.Fprintf(out, "       fix: %s\n", k.Fix)
 		}
-		failed = failed || k.Status == engine.Fail
+		failed = failed || k.Status == v1alpha2.CheckFail
 	}
 	if failed {
 		return unknown(errors.New("this machine cannot carry a fleet yet: see the fixes above"))

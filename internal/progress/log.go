@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Lines is a Reporter that writes a line for each item that ends, and one every so often for those that take long: it reads well in a CI log
-// and on a terminal. beat is how long an item may be silent; 0 means 20 s.
+// Lines is a Reporter that writes a line for each item that ends, and now and then one for an item
+// that takes long. It reads well in a CI log and on a terminal, which is why it is not a progress
+// bar of some library. beat is how long an item may be silent; 0 means 20 s.
 func Lines(w io.Writer, beat time.Duration) Reporter {
 	if beat == 0 {
 		beat = 20 * time.Second
@@ -44,53 +45,10 @@ type linePhase struct {
 	items int
 	begin time.Time
 	done  int // guarded by mu
-
-	left         map[string]time.Duration // what usually is needed for items that have not ended; guarded by mu
-	started      map[string]time.Time     // those of them that have begun
-	usual, spent time.Duration            // of items that have ended: what was expected, what it was
-}
-
-// Expect implements Expecter.
-func (p *linePhase) Expect(name string, usual time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.left == nil {
-		p.left, p.started = map[string]time.Duration{}, map[string]time.Time{}
-	}
-	p.left[name] = usual
-}
-
-// rest is an estimate of how long the phase still takes, for the end of a line; empty when there is none or it is not worth a word. Machines differ, so what
-// has ended says how much faster or slower this one is. The caller holds mu.
-func (p *linePhase) rest() string {
-	pace := 1.0
-	if p.usual > 5*time.Second {
-		pace = float64(p.spent) / float64(p.usual)
-	}
-	var rest time.Duration
-	for name, usual := range p.left {
-		need := time.Duration(float64(usual) * pace)
-		if begin, on := p.started[name]; on {
-			need = max(0, need-time.Since(begin))
-		}
-		rest += need
-	}
-	switch {
-	case rest < 20*time.Second:
-		return ""
-	case rest < 90*time.Second:
-		return fmt.Sprintf(", about %d s left", int(rest.Round(10*time.Second).Seconds()))
-	}
-	return fmt.Sprintf(", about %d min left", int(rest.Round(time.Minute).Minutes()))
 }
 
 func (p *linePhase) Item(name string) Item {
 	i := &lineItem{phase: p, name: name, begin: time.Now(), end: make(chan struct{})}
-	p.mu.Lock()
-	if p.started != nil {
-		p.started[name] = i.begin
-	}
-	p.mu.Unlock()
 	go i.heartbeat()
 	return i
 }
@@ -118,7 +76,7 @@ func (i *lineItem) Note(format string, args ...any) {
 	i.note = fmt.Sprintf(format, args...)
 }
 
-// heartbeat speaks of an item that takes long, ever more rarely.
+// heartbeat reports an item that takes long, at growing intervals.
 func (i *lineItem) heartbeat() {
 	for wait := i.phase.beat; ; wait *= 2 {
 		t := time.NewTimer(wait)
@@ -131,10 +89,7 @@ func (i *lineItem) heartbeat() {
 		i.mu.Lock()
 		note := i.note
 		i.mu.Unlock()
-		i.phase.mu.Lock()
-		rest := i.phase.rest()
-		i.phase.mu.Unlock()
-		i.phase.say("%s: %s ... %s %s%s", i.phase.name, i.name, seconds(time.Since(i.begin)), note, rest)
+		i.phase.say("%s: %s ... %s %s", i.phase.name, i.name, seconds(time.Since(i.begin)), note)
 	}
 }
 
@@ -144,11 +99,6 @@ func (i *lineItem) Done(err error) {
 	p.mu.Lock()
 	p.done++
 	n := p.done
-	if usual, expected := p.left[i.name]; expected {
-		p.usual, p.spent = p.usual+usual, p.spent+time.Since(i.begin)
-		delete(p.left, i.name)
-	}
-	rest := p.rest()
 	p.mu.Unlock()
 	of := ""
 	if p.items > 1 {
@@ -159,7 +109,7 @@ func (i *lineItem) Done(err error) {
 		p.say("%s:%s %s failed after %s: %s", p.name, of, i.name, seconds(time.Since(i.begin)), first)
 		return
 	}
-	p.say("%s:%s %s %s%s", p.name, of, i.name, seconds(time.Since(i.begin)), rest)
+	p.say("%s:%s %s %s", p.name, of, i.name, seconds(time.Since(i.begin)))
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

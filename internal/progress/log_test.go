@@ -56,24 +56,3 @@ func TestLinesSayWhatHowFarHowLong(t *testing.T) {
 		}
 	})
 }
-
-// What has ended says how fast this machine is: half as fast as usual, so what is left takes twice as long.
-func TestLinesEstimate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out buffer
-		p := Lines(&out, time.Hour).Phase("images", 3)
-		for name, usual := range map[string]time.Duration{"quick": 30 * time.Second, "long": 4 * time.Minute, "last": 5 * time.Second} {
-			p.(Expecter).Expect(name, usual)
-		}
-		quick, long := p.Item("quick"), p.Item("long")
-		time.Sleep(time.Minute)
-		quick.Done(nil) // 2*240-60 + 2*5 s
-		time.Sleep(6 * time.Minute)
-		long.Done(nil)
-		p.Item("last").Done(nil)
-		want := "[01:00] images: 1/3 quick 60.0 s, about 7 min left\n[07:00] images: 2/3 long 420.0 s\n[07:00] images: 3/3 last 0.0 s\n"
-		if got := out.String(); got != want {
-			t.Errorf("got\n%swant\n%s", got, want)
-		}
-	})
-}

@@ -1,13 +1,13 @@
 // Package progress says what long work is doing: what, how far, how long.
 //
-// Code that does the work takes a [Reporter]; who shows it (a terminal, a CI log, nothing) is decided in cmd/amc.
+// Code that does the work takes a [Reporter]. cmd/amc decides where it shows: a terminal, a CI log,
+// nowhere.
 package progress
-
-import "time"
 
 // Reporter opens phases. Implementations are safe for concurrent use.
 type Reporter interface {
-	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of items (0 = not known).
+	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of
+	// items (0 = not known).
 	Phase(name string, items int) Phase
 }
 
@@ -17,12 +17,6 @@ type Phase interface {
 	Item(name string) Item
 	// Close ends the phase; err is nil when all of it went well.
 	Close(err error)
-}
-
-// Expecter is a Phase that likes to know its items before they begin, to say how long the rest may take.
-type Expecter interface {
-	// Expect announces one item by the name it will begin with, and how long it usually takes; 0 when that is not known.
-	Expect(name string, usual time.Duration)
 }
 
 // Item is one piece of work under way.

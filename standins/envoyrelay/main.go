@@ -1,7 +1,9 @@
-// Command envoyrelay stands where Istio's Envoy stands in a proxy image (/usr/local/bin/envoy), in front of an upstream Envoy that lacks Istio's extensions.
+// Command envoyrelay stands where Istio's Envoy stands in a proxy image (/usr/local/bin/envoy), in
+// front of an upstream Envoy that lacks Istio's extensions.
 //
-// The real pilot-agent starts it as it would start Envoy. It starts the real Envoy (ENVOY_REAL, default /usr/local/bin/envoy.real) with the same arguments and a
-// bootstrap whose xDS goes through it, and passes signals and the exit status on. Without -c it is the real Envoy.
+// The real pilot-agent starts it as it would start Envoy. It starts the real Envoy (ENVOY_REAL,
+// default /usr/local/bin/envoy.real) with the same arguments and a bootstrap whose xDS goes through
+// it, and passes signals and the exit status on. Without -c it is the real Envoy.
 package main
 
 import (
@@ -67,7 +69,8 @@ func run(args []string) (int, error) {
 	return exit.ExitCode(), nil
 }
 
-// serve starts the relay for a bootstrap file and writes the changed bootstrap beside it; it returns that file's path.
+// serve starts the relay for a bootstrap file and writes the changed bootstrap beside it; it
+// returns that file's path.
 func serve(path string) (string, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -58,16 +58,32 @@ func fromEnv(get func(string) string) (*config, error) {
 		return x
 	}
 	c := &config{
-		network: get("NETWORK"), clusterID: str("ISTIO_META_CLUSTER_ID", "Kubernetes"), domain: str("CLUSTER_DOMAIN", "cluster.local"),
-		nodeName: get("NODE_NAME"), podName: get("POD_NAME"), podNamespace: str("POD_NAMESPACE", "istio-system"), podIP: get("INSTANCE_IP"),
+		network:        get("NETWORK"),
+		clusterID:      str("ISTIO_META_CLUSTER_ID", "Kubernetes"),
+		domain:         str("CLUSTER_DOMAIN", "cluster.local"),
+		nodeName:       get("NODE_NAME"),
+		podName:        get("POD_NAME"),
+		podNamespace:   str("POD_NAMESPACE", "istio-system"),
+		podIP:          get("INSTANCE_IP"),
 		serviceAccount: get("SERVICE_ACCOUNT"),
-		xdsAddress:     str("XDS_ADDRESS", "istiod.istio-system.svc:15012"), xdsRoot: str("XDS_ROOT_CA", "/var/run/secrets/istio/root-cert.pem"), altXDSHostname: get("ALT_XDS_HOSTNAME"),
-		caRoot: str("CA_ROOT_CA", "/var/run/secrets/istio/root-cert.pem"), altCAHostname: get("ALT_CA_HOSTNAME"),
-		token: str("AUTH_TOKEN_PATH", "/var/run/secrets/tokens/istio-token"), zdsSocket: str("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock"),
-		xdsHeaders: map[string]string{}, caHeaders: map[string]string{}, metadata: map[string]any{},
-		secretTTL: dur("SECRET_TTL", 24*time.Hour),
-		dns:       boolean("ISTIO_META_DNS_CAPTURE", true), ipv6: boolean("IPV6_ENABLED", true),
-		responseBaggage: boolean("ENABLE_RESPONSE_BAGGAGE", true), localhostTunnel: boolean("LOCALHOST_APP_TUNNEL", true),
+		xdsAddress: str(
+			"XDS_ADDRESS",
+			"istiod.istio-system.svc:15012",
+		),
+		xdsRoot:         str("XDS_ROOT_CA", "/var/run/secrets/istio/root-cert.pem"),
+		altXDSHostname:  get("ALT_XDS_HOSTNAME"),
+		caRoot:          str("CA_ROOT_CA", "/var/run/secrets/istio/root-cert.pem"),
+		altCAHostname:   get("ALT_CA_HOSTNAME"),
+		token:           str("AUTH_TOKEN_PATH", "/var/run/secrets/tokens/istio-token"),
+		zdsSocket:       str("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock"),
+		xdsHeaders:      map[string]string{},
+		caHeaders:       map[string]string{},
+		metadata:        map[string]any{},
+		secretTTL:       dur("SECRET_TTL", 24*time.Hour),
+		dns:             boolean("ISTIO_META_DNS_CAPTURE", true),
+		ipv6:            boolean("IPV6_ENABLED", true),
+		responseBaggage: boolean("ENABLE_RESPONSE_BAGGAGE", true),
+		localhostTunnel: boolean("LOCALHOST_APP_TUNNEL", true),
 	}
 	if boolean("XDS_ON_DEMAND", false) {
 		bad = fmt.Errorf("XDS_ON_DEMAND: this stand-in asks for everything; unset it or use ztunnel")
@@ -114,10 +130,14 @@ func (c *config) node() *core.Node {
 	for k, v := range c.metadata {
 		md[k] = v
 	}
-	md["NAME"], md["NAMESPACE"], md["INSTANCE_IPS"], md["NODE_NAME"], md["CLUSTER_ID"] = c.podName, c.podNamespace, c.podIP, c.nodeName, c.clusterID
+	md["NAME"], md["NAMESPACE"], md["INSTANCE_IPS"] = c.podName, c.podNamespace, c.podIP
+	md["NODE_NAME"], md["CLUSTER_ID"] = c.nodeName, c.clusterID
 	s, err := structpb.NewStruct(md)
 	if err != nil {
 		s = nil // only values that came from JSON or are strings: cannot happen
 	}
-	return &core.Node{Id: fmt.Sprintf("ztunnel~%s~%s.%s~%s.svc.cluster.local", c.podIP, c.podName, c.podNamespace, c.podNamespace), Metadata: s}
+	return &core.Node{
+		Id:       fmt.Sprintf("ztunnel~%s~%s.%s~%s.svc.cluster.local", c.podIP, c.podName, c.podNamespace, c.podNamespace),
+		Metadata: s,
+	}
 }

@@ -1,5 +1,6 @@
-// Command nodeproxy stands in for ztunnel where its image cannot be had: it speaks ztunnel's contracts to istio-cni, istiod, waypoints,
-// gateways and other node proxies. It is configured by the environment and files ztunnel's chart gives.
+// Command nodeproxy stands in for ztunnel where its image cannot be had: it speaks ztunnel's
+// contracts to istio-cni, istiod, waypoints, gateways and other node proxies. It is configured by
+// the environment and files ztunnel's chart gives.
 package main
 
 import (
@@ -94,7 +95,11 @@ func run(log *slog.Logger, level *slog.LevelVar) error {
 	go shared.Open.Watch(drain, store)
 
 	client := &xds.Client{
-		Conn: istiod, Node: cfg.node(), Types: []string{state.AddressType, state.AuthorizationType}, Apply: store.Apply, Log: log.With("target", "xds"),
+		Conn:    istiod,
+		Node:    cfg.node(),
+		Types:   []string{state.AddressType, state.AuthorizationType},
+		Apply:   store.Apply,
+		Log:     log.With("target", "xds"),
 		Message: func(t string) { metrics.XDSMessages.WithLabelValues(t).Inc() },
 		Ended:   func(reason string) { metrics.XDSTerminations.WithLabelValues(reason).Inc() },
 	}

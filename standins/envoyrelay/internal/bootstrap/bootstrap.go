@@ -1,4 +1,5 @@
-// Package bootstrap changes the two things in pilot-agent's Envoy bootstrap that stand between an upstream Envoy and the agent.
+// Package bootstrap changes the two things in pilot-agent's Envoy bootstrap that stand between an
+// upstream Envoy and the agent.
 package bootstrap
 
 import (
@@ -8,10 +9,12 @@ import (
 	"strings"
 )
 
-// extension is the type of the one bootstrap extension that Istio's Envoy has and upstream's has not. A waypoint's and gateway's bootstrap always asks for it.
+// extension is the type of the one bootstrap extension that Istio's Envoy has and upstream's has
+// not. A waypoint's and gateway's bootstrap always asks for it.
 const extension = "istio.workload.BootstrapExtension"
 
-// Rewrite drops the extension and points cluster xds-grpc at the relay's socket. It returns the new bootstrap and the agent's own socket.
+// Rewrite drops the extension and points cluster xds-grpc at the relay's socket. It returns the new
+// bootstrap and the agent's own socket.
 func Rewrite(bootstrap []byte, relaySocket string) (out []byte, agentSocket string, err error) {
 	var b map[string]any
 	if err := json.Unmarshal(bootstrap, &b); err != nil {

@@ -10,12 +10,18 @@ import (
 const given = `{
   "node": {"id": "waypoint~10.0.0.1"},
   "bootstrap_extensions": [
-    {"name": "metadata_discovery", "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct", "type_url": "type.googleapis.com/istio.workload.BootstrapExtension"}},
-    {"name": "internal_listener", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"}}
+    {"name": "metadata_discovery",
+      "typed_config": {"@type": "type.googleapis.com/udpa.type.v1.TypedStruct",
+        "type_url": "type.googleapis.com/istio.workload.BootstrapExtension"}},
+    {"name": "internal_listener",
+      "typed_config": {"@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"}}
   ],
   "static_resources": {"clusters": [
-    {"name": "xds-grpc", "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./etc/istio/proxy/XDS"}}}}]}]}},
-    {"name": "sds-grpc", "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./var/run/secrets/workload-spiffe-uds/socket"}}}}]}]}}
+    {"name": "xds-grpc",
+      "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./etc/istio/proxy/XDS"}}}}]}]}},
+    {"name": "sds-grpc",
+      "load_assignment": {"endpoints": [{
+        "lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": "./var/run/secrets/workload-spiffe-uds/socket"}}}}]}]}}
   ]}
 }`
 

@@ -1,5 +1,6 @@
-// Package relay carries ADS streams between Envoy and pilot-agent, rewriting resources on their way to Envoy.
-// Versions, nonces and everything that Envoy says pass as they are, so that what Envoy acknowledges or rejects is Envoy's own word.
+// Package relay carries ADS streams between Envoy and pilot-agent, rewriting resources on their way
+// to Envoy. Versions, nonces and everything that Envoy says pass as they are, so that what Envoy
+// acknowledges or rejects is Envoy's own word.
 package relay
 
 import (
@@ -28,9 +29,13 @@ type Server struct {
 	done map[string]int
 }
 
-// New makes a gRPC server that relays to the agent listening at a Unix socket. The agent may come, go and come back: each of Envoy's streams is one to the agent.
+// New makes a gRPC server that relays to the agent listening at a Unix socket. The agent may come,
+// go and come back: each of Envoy's streams is one to the agent.
 func New(agentSocket string, log func(format string, args ...any)) (*grpc.Server, *Server, error) {
-	cc, err := grpc.NewClient("unix:"+agentSocket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+	cc, err := grpc.NewClient(
+		"unix:"+agentSocket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+	)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,11 +64,17 @@ func (s *Server) DeltaAggregatedResources(envoy discovery.AggregatedDiscoverySer
 	if err != nil {
 		return err
 	}
-	return carry(cancel, envoy, agent, func(q *discovery.DeltaDiscoveryRequest) { s.rejected(q.TypeUrl, q.ErrorDetail) }, func(p *discovery.DeltaDiscoveryResponse) {
-		for _, r := range p.Resources {
-			s.rewrite(r.Resource, r.Name)
-		}
-	})
+	return carry(
+		cancel,
+		envoy,
+		agent,
+		func(q *discovery.DeltaDiscoveryRequest) { s.rejected(q.TypeUrl, q.ErrorDetail) },
+		func(p *discovery.DeltaDiscoveryResponse) {
+			for _, r := range p.Resources {
+				s.rewrite(r.Resource, r.Name)
+			}
+		},
+	)
 }
 
 // StreamAggregatedResources is the state of the world.
@@ -74,11 +85,17 @@ func (s *Server) StreamAggregatedResources(envoy discovery.AggregatedDiscoverySe
 	if err != nil {
 		return err
 	}
-	return carry(cancel, envoy, agent, func(q *discovery.DiscoveryRequest) { s.rejected(q.TypeUrl, q.ErrorDetail) }, func(p *discovery.DiscoveryResponse) {
-		for _, r := range p.Resources {
-			s.rewrite(r, p.TypeUrl)
-		}
-	})
+	return carry(
+		cancel,
+		envoy,
+		agent,
+		func(q *discovery.DiscoveryRequest) { s.rejected(q.TypeUrl, q.ErrorDetail) },
+		func(p *discovery.DiscoveryResponse) {
+			for _, r := range p.Resources {
+				s.rewrite(r, p.TypeUrl)
+			}
+		},
+	)
 }
 
 // carry moves requests up and responses down until either side ends.

@@ -37,7 +37,14 @@ func (a *agent) DeltaAggregatedResources(s discovery.AggregatedDiscoveryService_
 		}
 		a.heard <- q
 		if first {
-			if err := s.Send(&discovery.DeltaDiscoveryResponse{TypeUrl: rewrite.ClusterType, Nonce: "n1", SystemVersionInfo: "v1", Resources: []*discovery.Resource{{Name: "c", Version: "7", Resource: a.push}}}); err != nil {
+			if err := s.Send(
+				&discovery.DeltaDiscoveryResponse{
+					TypeUrl:           rewrite.ClusterType,
+					Nonce:             "n1",
+					SystemVersionInfo: "v1",
+					Resources:         []*discovery.Resource{{Name: "c", Version: "7", Resource: a.push}},
+				},
+			); err != nil {
 				return err
 			}
 		}
@@ -115,7 +122,11 @@ func TestDelta(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := &discovery.DeltaDiscoveryRequest{TypeUrl: rewrite.ClusterType, ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: map[string]string{"c": "6"}}
+		first := &discovery.DeltaDiscoveryRequest{
+			TypeUrl:                 rewrite.ClusterType,
+			ResourceNamesSubscribe:  []string{"*"},
+			InitialResourceVersions: map[string]string{"c": "6"},
+		}
 		if err := st.Send(first); err != nil {
 			t.Fatal(err)
 		}
@@ -127,10 +138,18 @@ func TestDelta(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c cluster.Cluster
-		if err := proto.Unmarshal(p.Resources[0].Resource.Value, &c); err != nil || len(c.Filters) != 0 || p.Nonce != "n1" || p.Resources[0].Version != "7" || p.SystemVersionInfo != "v1" {
+		if err := proto.Unmarshal(
+			p.Resources[0].Resource.Value,
+			&c,
+		); err != nil || len(c.Filters) != 0 || p.Nonce != "n1" || p.Resources[0].Version != "7" ||
+			p.SystemVersionInfo != "v1" {
 			t.Errorf("Envoy got %v (%v)", p, err)
 		}
-		nack := &discovery.DeltaDiscoveryRequest{TypeUrl: rewrite.ClusterType, ResponseNonce: "n1", ErrorDetail: &rpc.Status{Code: 13, Message: "never heard of it"}}
+		nack := &discovery.DeltaDiscoveryRequest{
+			TypeUrl:       rewrite.ClusterType,
+			ResponseNonce: "n1",
+			ErrorDetail:   &rpc.Status{Code: 13, Message: "never heard of it"},
+		}
 		if err := st.Send(nack); err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +185,8 @@ func TestStateOfTheWorld(t *testing.T) {
 	}
 }
 
-// When the agent goes, Envoy's stream ends, so that Envoy asks again; it must not hang on a relay that has nothing to say.
+// When the agent goes, Envoy's stream ends, so that Envoy asks again; it must not hang on a relay
+// that has nothing to say.
 func TestAgentGoes(t *testing.T) {
 	a, _, envoy, ctx, stop := start(t, &log{})
 	st, err := envoy.DeltaAggregatedResources(ctx)

@@ -1,7 +1,9 @@
-// Package rewrite takes out of istiod's Listeners and Clusters what only Istio's own Envoy build has compiled in, and nothing else.
+// Package rewrite takes out of istiod's Listeners and Clusters what only Istio's own Envoy build
+// has compiled in, and nothing else.
 //
-// Types are matched exactly: a substring such as "stats." would also hit upstream's grpc_stats. Whatever is not named here passes byte for byte,
-// so that anything else Envoy does not know is still rejected by Envoy itself, and seen.
+// Types are matched exactly: a substring such as "stats." would also hit upstream's grpc_stats.
+// Whatever is not named here passes byte for byte, so that anything else Envoy does not know is
+// still rejected by Envoy itself, and seen.
 package rewrite
 
 import (
@@ -28,18 +30,24 @@ const (
 	ClusterType  = prefix + "envoy.config.cluster.v3.Cluster"
 )
 
-// Types that upstream Envoy lacks, by where they stand. Sources: Istio's filters.go, networkfilter.go and telemetry.go, fed to an upstream Envoy.
+// Types that upstream Envoy lacks, by where they stand. Sources: Istio's filters.go,
+// networkfilter.go and telemetry.go, fed to an upstream Envoy.
 var (
-	// optional HTTP filters stay in the configuration, marked is_optional: Envoy skips what it does not know, and the same image serves an Envoy that does.
-	// That works only for a TypedStruct: an unknown type put directly into an Any would make the whole /config_dump unreadable.
+	// optional HTTP filters stay in the configuration, marked is_optional: Envoy skips what it does
+	// not know, and the same image serves an Envoy that does. That works only for a TypedStruct: an
+	// unknown type put directly into an Any would make the whole /config_dump unreadable.
 	optionalHTTP = set("io.istio.http.peer_metadata.Config")
 	removedHTTP  = set("stats.PluginConfig", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig")
-	removedNet   = set("envoy.tcp.metadataexchange.config.MetadataExchange", "stats.PluginConfig", "envoy.extensions.network_filters.peer_metadata.Config")
-	removedUp    = set("envoy.tcp.metadataexchange.config.MetadataExchange", "envoy.extensions.network_filters.peer_metadata.UpstreamConfig")
+	removedNet   = set(
+		"envoy.tcp.metadataexchange.config.MetadataExchange", "stats.PluginConfig",
+		"envoy.extensions.network_filters.peer_metadata.Config",
+	)
+	removedUp = set("envoy.tcp.metadataexchange.config.MetadataExchange", "envoy.extensions.network_filters.peer_metadata.UpstreamConfig")
 )
 
-// Istio's factory for hashable filter state and the one upstream Envoy (1.38 and later) has for the same thing. Never envoy.string: filter state that is not
-// hashable lets connections to an internal listener be pooled across authorities, and calls reach the wrong service (istio/istio#58630).
+// Istio's factory for hashable filter state and the one upstream Envoy (1.38 and later) has for the
+// same thing. Never envoy.string: filter state that is not hashable lets connections to an internal
+// listener be pooled across authorities, and calls reach the wrong service (istio/istio#58630).
 const (
 	istioHashable = "istio.hashable_string"
 	envoyHashable = "envoy.hashable_string"
@@ -53,8 +61,9 @@ func set(s ...string) map[string]bool {
 	return m
 }
 
-// Resource rewrites a Listener or Cluster in place and says what it did, one word a change; nil for all other types and when nothing was there to do.
-// An error means that the resource could not be read: it is then unchanged.
+// Resource rewrites a Listener or Cluster in place and says what it did, one word a change; nil for
+// all other types and when nothing was there to do. An error means that the resource could not be
+// read: it is then unchanged.
 func Resource(a *anypb.Any) ([]string, error) {
 	var did []string
 	switch a.GetTypeUrl() {

@@ -50,21 +50,60 @@ func TestResource(t *testing.T) {
 		in   *anypb.Any
 		want []string
 	}{
-		"peer metadata stays and is optional":                                 {withHTTP(httpFilter(typed("io.istio.http.peer_metadata.Config"))), []string{"HTTP filter io.istio.http.peer_metadata.Config made optional"}},
-		"peer metadata put directly is not touched, so that Envoy rejects it": {withHTTP(httpFilter(direct("io.istio.http.peer_metadata.Config"))), nil},
-		"stats over HTTP goes":                                                {withHTTP(httpFilter(direct("stats.PluginConfig"))), []string{"HTTP filter stats.PluginConfig removed"}},
-		"alpn goes":                                                           {withHTTP(httpFilter(direct("istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"))), []string{"HTTP filter istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig removed"}},
-		"upstream's grpc_stats stays":                                         {withHTTP(httpFilter(direct("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"))), nil},
-		"metadata exchange in a TypedStruct goes":                             {withNet(netFilter(typed("envoy.tcp.metadataexchange.config.MetadataExchange"))), []string{"network filter envoy.tcp.metadataexchange.config.MetadataExchange removed"}},
-		"stats over TCP goes":                                                 {withNet(netFilter(typed("stats.PluginConfig"))), []string{"network filter stats.PluginConfig removed"}},
-		"a gateway with a blackhole only is untouched":                        {withNet(netFilter(direct("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"))), nil},
-		"an extension nobody has heard of is untouched":                       {withNet(netFilter(typed("io.istio.network.something_new.Config"))), nil},
-		"HTTP filter state":                                                   {withHTTP(httpFilter(packed(&httpstate.Config{OnRequestHeaders: hash("istio.hashable_string")}))), []string{"factory istio.hashable_string named envoy.hashable_string"}},
-		"network filter state":                                                {withNet(netFilter(packed(&netstate.Config{OnNewConnection: hash("istio.hashable_string")}))), []string{"factory istio.hashable_string named envoy.hashable_string"}},
-		"other factories stay":                                                {withNet(netFilter(packed(&netstate.Config{OnNewConnection: hash("envoy.string")}))), nil},
-		"a cluster's metadata exchange goes":                                  {packed(&cluster.Cluster{Name: "c", Filters: []*cluster.Filter{{Name: "f", TypedConfig: typed("envoy.tcp.metadataexchange.config.MetadataExchange")}}}), []string{"cluster filter envoy.tcp.metadataexchange.config.MetadataExchange removed"}},
-		"a default chain is looked into":                                      {packed(&listener.Listener{DefaultFilterChain: &listener.FilterChain{Filters: []*listener.Filter{netFilter(typed("stats.PluginConfig"))}}}), []string{"network filter stats.PluginConfig removed"}},
-		"other resources pass":                                                {direct("envoy.config.route.v3.RouteConfiguration"), nil},
+		"peer metadata stays and is optional": {
+			withHTTP(httpFilter(typed("io.istio.http.peer_metadata.Config"))),
+			[]string{"HTTP filter io.istio.http.peer_metadata.Config made optional"},
+		},
+		"peer metadata put directly is not touched, so that Envoy rejects it": {
+			withHTTP(httpFilter(direct("io.istio.http.peer_metadata.Config"))), nil,
+		},
+		"stats over HTTP goes": {
+			withHTTP(httpFilter(direct("stats.PluginConfig"))), []string{"HTTP filter stats.PluginConfig removed"},
+		},
+		"alpn goes": {
+			withHTTP(httpFilter(direct("istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"))),
+			[]string{"HTTP filter istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig removed"},
+		},
+		"upstream's grpc_stats stays": {
+			withHTTP(httpFilter(direct("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"))), nil,
+		},
+		"metadata exchange in a TypedStruct goes": {
+			withNet(netFilter(typed("envoy.tcp.metadataexchange.config.MetadataExchange"))),
+			[]string{"network filter envoy.tcp.metadataexchange.config.MetadataExchange removed"},
+		},
+		"stats over TCP goes": {
+			withNet(netFilter(typed("stats.PluginConfig"))), []string{"network filter stats.PluginConfig removed"},
+		},
+		"a gateway with a blackhole only is untouched": {
+			withNet(netFilter(direct("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"))), nil,
+		},
+		"an extension nobody has heard of is untouched": {
+			withNet(netFilter(typed("io.istio.network.something_new.Config"))), nil,
+		},
+		"HTTP filter state": {
+			withHTTP(httpFilter(packed(&httpstate.Config{OnRequestHeaders: hash("istio.hashable_string")}))),
+			[]string{"factory istio.hashable_string named envoy.hashable_string"},
+		},
+		"network filter state": {
+			withNet(netFilter(packed(&netstate.Config{OnNewConnection: hash("istio.hashable_string")}))),
+			[]string{"factory istio.hashable_string named envoy.hashable_string"},
+		},
+		"other factories stay": {
+			withNet(netFilter(packed(&netstate.Config{OnNewConnection: hash("envoy.string")}))), nil,
+		},
+		"a cluster's metadata exchange goes": {
+			packed(&cluster.Cluster{
+				Name: "c", Filters: []*cluster.Filter{{Name: "f", TypedConfig: typed("envoy.tcp.metadataexchange.config.MetadataExchange")}},
+			}),
+			[]string{"cluster filter envoy.tcp.metadataexchange.config.MetadataExchange removed"},
+		},
+		"a default chain is looked into": {
+			packed(&listener.Listener{
+				DefaultFilterChain: &listener.FilterChain{Filters: []*listener.Filter{netFilter(typed("stats.PluginConfig"))}},
+			}),
+			[]string{"network filter stats.PluginConfig removed"},
+		},
+		"other resources pass": {direct("envoy.config.route.v3.RouteConfiguration"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := bytes.Clone(c.in.Value)
@@ -85,7 +124,10 @@ func TestResource(t *testing.T) {
 // What stands beside a removed filter keeps its place and its bytes.
 func TestNeighbors(t *testing.T) {
 	keep := direct("io.istio.network.something_new.Config")
-	a := withNet(netFilter(typed("stats.PluginConfig")), netFilter(keep), netFilter(typed("envoy.tcp.metadataexchange.config.MetadataExchange")))
+	a := withNet(
+		netFilter(typed("stats.PluginConfig")), netFilter(keep),
+		netFilter(typed("envoy.tcp.metadataexchange.config.MetadataExchange")),
+	)
 	if _, err := Resource(a); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +141,10 @@ func TestNeighbors(t *testing.T) {
 }
 
 func FuzzResource(f *testing.F) {
-	for _, a := range []*anypb.Any{withNet(netFilter(typed("stats.PluginConfig"))), withHTTP(httpFilter(typed("io.istio.http.peer_metadata.Config"))), direct("x")} {
+	for _, a := range []*anypb.Any{
+		withNet(netFilter(typed("stats.PluginConfig"))), withHTTP(httpFilter(typed("io.istio.http.peer_metadata.Config"))),
+		direct("x"),
+	} {
 		f.Add(a.TypeUrl, a.Value)
 	}
 	f.Fuzz(func(t *testing.T, url string, value []byte) {

@@ -1,4 +1,5 @@
-// Package admin serves the node proxy's own endpoints: readiness, metrics, and a configuration dump in the form istioctl ztunnel-config reads.
+// Package admin serves the node proxy's own endpoints: readiness, metrics, and a configuration dump
+// in the form istioctl ztunnel-config reads.
 package admin
 
 import (
@@ -38,7 +39,10 @@ func Dump(store *state.Store, certs []identity.Dump, pods map[string]proxy.PodSt
 		conns := map[string][]object{"inbound": {}, "outbound": {}}
 		for _, c := range open {
 			if c.Pod == p.Info.Namespace+"/"+p.Info.Name {
-				conns[c.Direction] = append(conns[c.Direction], object{"src": c.Src, "originalDst": c.OriginalDst, "actualDst": c.ActualDst, "protocol": c.Protocol})
+				conns[c.Direction] = append(
+					conns[c.Direction],
+					object{"src": c.Src, "originalDst": c.OriginalDst, "actualDst": c.ActualDst, "protocol": c.Protocol},
+				)
 			}
 		}
 		states[uid] = object{
@@ -97,12 +101,27 @@ func workload(w *workloadapi.Workload) any {
 	}
 	slices.Sort(services)
 	o := object{
-		"uid": w.Uid, "workloadIps": ips, "protocol": protocol, "name": w.Name, "namespace": w.Namespace, "serviceAccount": w.ServiceAccount,
-		"workloadName": w.WorkloadName, "workloadType": strings.ToLower(w.WorkloadType.String()), "canonicalName": w.CanonicalName,
-		"canonicalRevision": w.CanonicalRevision, "clusterId": w.ClusterId, "trustDomain": strings.Split(strings.TrimPrefix(state.Identity(w), "spiffe://"), "/")[0],
-		"locality": object{"region": w.Locality.GetRegion(), "zone": w.Locality.GetZone(), "subzone": w.Locality.GetSubzone()},
-		"node":     w.Node, "network": w.Network, "status": status, "hostname": w.Hostname, "capacity": capacity, "services": services,
-		"networkMode": w.NetworkMode.String(), "authorizationPolicies": append([]string{}, w.AuthorizationPolicies...),
+		"uid":                   w.Uid,
+		"workloadIps":           ips,
+		"protocol":              protocol,
+		"name":                  w.Name,
+		"namespace":             w.Namespace,
+		"serviceAccount":        w.ServiceAccount,
+		"workloadName":          w.WorkloadName,
+		"workloadType":          strings.ToLower(w.WorkloadType.String()),
+		"canonicalName":         w.CanonicalName,
+		"canonicalRevision":     w.CanonicalRevision,
+		"clusterId":             w.ClusterId,
+		"trustDomain":           strings.Split(strings.TrimPrefix(state.Identity(w), "spiffe://"), "/")[0],
+		"locality":              object{"region": w.Locality.GetRegion(), "zone": w.Locality.GetZone(), "subzone": w.Locality.GetSubzone()},
+		"node":                  w.Node,
+		"network":               w.Network,
+		"status":                status,
+		"hostname":              w.Hostname,
+		"capacity":              capacity,
+		"services":              services,
+		"networkMode":           w.NetworkMode.String(),
+		"authorizationPolicies": append([]string{}, w.AuthorizationPolicies...),
 	}
 	if w.Waypoint != nil {
 		o["waypoint"] = gateway(w.Waypoint)
@@ -139,12 +158,31 @@ func service(store *state.Store, v *workloadapi.Service) any {
 		if w.Status != workloadapi.WorkloadStatus_HEALTHY && v.LoadBalancing.GetHealthPolicy() != workloadapi.LoadBalancing_ALLOW_ALL {
 			continue // as ztunnel's dump: those that may be chosen
 		}
-		endpoints[w.Uid] = object{"workloadUid": w.Uid, "service": v.Hostname, "port": ports(w.Services[state.ServiceKey(v)].GetPorts()), "status": w.Status.String()}
+		endpoints[w.Uid] = object{
+			"workloadUid": w.Uid,
+			"service":     v.Hostname,
+			"port":        ports(w.Services[state.ServiceKey(v)].GetPorts()),
+			"status":      w.Status.String(),
+		}
 	}
-	families := map[workloadapi.IPFamilies]string{workloadapi.IPFamilies_IPV4_ONLY: "IPv4", workloadapi.IPFamilies_IPV6_ONLY: "IPv6", workloadapi.IPFamilies_DUAL: "Dual"}
+	families := map[workloadapi.IPFamilies]string{
+		workloadapi.IPFamilies_IPV4_ONLY: "IPv4",
+		workloadapi.IPFamilies_IPV6_ONLY: "IPv6",
+		workloadapi.IPFamilies_DUAL:      "Dual",
+	}
 	o := object{
-		"name": v.Name, "namespace": v.Namespace, "hostname": v.Hostname, "vips": vips, "ports": ports(v.Ports), "endpoints": endpoints,
-		"subjectAltNames": append([]string{}, v.SubjectAltNames...), "ipFamilies": families[v.IpFamilies], "canonical": v.Canonical, "visibility": v.Visibility.String(),
+		"name":      v.Name,
+		"namespace": v.Namespace,
+		"hostname":  v.Hostname,
+		"vips":      vips,
+		"ports":     ports(v.Ports),
+		"endpoints": endpoints,
+		"subjectAltNames": append(
+			[]string{},
+			v.SubjectAltNames...),
+		"ipFamilies": families[v.IpFamilies],
+		"canonical":  v.Canonical,
+		"visibility": v.Visibility.String(),
 	}
 	if len(cidrs) > 0 {
 		o["cidrVips"] = cidrs
@@ -194,7 +232,14 @@ func policy(p *security.Authorization) any {
 		}
 		groups = append(groups, rules)
 	}
-	return object{"name": p.Name, "namespace": p.Namespace, "scope": title(p.Scope.String()), "action": title(p.Action.String()), "rules": groups, "dryRun": p.DryRun}
+	return object{
+		"name":      p.Name,
+		"namespace": p.Namespace,
+		"scope":     title(p.Scope.String()),
+		"action":    title(p.Action.String()),
+		"rules":     groups,
+		"dryRun":    p.DryRun,
+	}
 }
 
 func match(m *security.Match) object {
@@ -268,7 +313,9 @@ func certificate(d identity.Dump) any {
 
 func x509Dump(c *x509.Certificate) any {
 	return object{
-		"pem":          string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})),
-		"serialNumber": c.SerialNumber.String(), "validFrom": c.NotBefore.UTC().Format(time.RFC3339), "expirationTime": c.NotAfter.UTC().Format(time.RFC3339),
+		"pem":            string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})),
+		"serialNumber":   c.SerialNumber.String(),
+		"validFrom":      c.NotBefore.UTC().Format(time.RFC3339),
+		"expirationTime": c.NotAfter.UTC().Format(time.RFC3339),
 	}
 }

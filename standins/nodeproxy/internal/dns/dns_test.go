@@ -34,15 +34,60 @@ func store(t *testing.T) *state.Store {
 		}
 		r[state.ServiceKey(v)] = b
 	}
-	put(&workloadapi.Service{Name: "echo", Namespace: "ns", Hostname: "echo.ns.svc.cluster.local", Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.1"), vip("n1", "2001:db8::1"), vip("n2", "10.9.9.9")}})
-	put(&workloadapi.Service{Name: "far", Namespace: "ns", Hostname: "far.ns.svc.cluster.local", Addresses: []*workloadapi.NetworkAddress{vip("n2", "10.0.0.2")}})
+	put(
+		&workloadapi.Service{
+			Name:      "echo",
+			Namespace: "ns",
+			Hostname:  "echo.ns.svc.cluster.local",
+			Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.1"), vip("n1", "2001:db8::1"), vip("n2", "10.9.9.9")},
+		},
+	)
+	put(
+		&workloadapi.Service{
+			Name:      "far",
+			Namespace: "ns",
+			Hostname:  "far.ns.svc.cluster.local",
+			Addresses: []*workloadapi.NetworkAddress{vip("n2", "10.0.0.2")},
+		},
+	)
 	put(&workloadapi.Service{Name: "head", Namespace: "ns", Hostname: "head.ns.svc.cluster.local"})
-	put(&workloadapi.Service{Name: "ext", Namespace: "ns", Hostname: "www.example.com", Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.3")}})
-	put(&workloadapi.Service{Name: "wild", Namespace: "ns", Hostname: "*.wild.example", Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.4")}})
+	put(
+		&workloadapi.Service{
+			Name:      "ext",
+			Namespace: "ns",
+			Hostname:  "www.example.com",
+			Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.3")},
+		},
+	)
+	put(
+		&workloadapi.Service{
+			Name:      "wild",
+			Namespace: "ns",
+			Hostname:  "*.wild.example",
+			Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.4")},
+		},
+	)
 	put(&workloadapi.Service{Name: "dnsonly", Namespace: "ns", Hostname: "dnsonly.example"})
-	put(&workloadapi.Service{Name: "secret", Namespace: "other", Hostname: "secret.example", Visibility: workloadapi.Service_NAMESPACE, Addresses: []*workloadapi.NetworkAddress{vip("n1", "10.0.0.5")}})
-	for i, status := range []workloadapi.WorkloadStatus{workloadapi.WorkloadStatus_HEALTHY, workloadapi.WorkloadStatus_HEALTHY, workloadapi.WorkloadStatus_UNHEALTHY} {
-		w := &workloadapi.Workload{Uid: fmt.Sprint("w", i), Namespace: "ns", Network: "n1", Status: status, Addresses: [][]byte{{10, 1, 0, byte(i)}}, Services: map[string]*workloadapi.PortList{"ns/head.ns.svc.cluster.local": {}}}
+	put(
+		&workloadapi.Service{
+			Name:       "secret",
+			Namespace:  "other",
+			Hostname:   "secret.example",
+			Visibility: workloadapi.Service_NAMESPACE,
+			Addresses:  []*workloadapi.NetworkAddress{vip("n1", "10.0.0.5")},
+		},
+	)
+	for i, status := range []workloadapi.WorkloadStatus{
+		workloadapi.WorkloadStatus_HEALTHY, workloadapi.WorkloadStatus_HEALTHY, workloadapi.WorkloadStatus_UNHEALTHY,
+	} {
+		w := &workloadapi.Workload{
+			Uid:       fmt.Sprint("w", i),
+			Namespace: "ns",
+			Network:   "n1",
+			Status:    status,
+			Addresses: [][]byte{{10, 1, 0, byte(i)}},
+			Services:  map[string]*workloadapi.PortList{"ns/head.ns.svc.cluster.local": {}},
+		}
 		b, err := proto.Marshal(&workloadapi.Address{Type: &workloadapi.Address_Workload{Workload: w}})
 		if err != nil {
 			t.Fatal(err)
@@ -132,8 +177,14 @@ func TestAnswers(t *testing.T) {
 		{"ns", "www.example.com", dns.TypeAAAA, "NOERROR"}, // known, not of that family
 		{"ns", "head", dns.TypeA, "NOERROR; head. A 10.1.0.0; head. A 10.1.0.1"},
 		{"ns", "www.example.com", dns.TypeA, "NOERROR; www.example.com. A 10.0.0.3"},
-		{"ns", "www.example.com.ns.svc.cluster.local", dns.TypeA, "NOERROR; www.example.com.ns.svc.cluster.local. CNAME www.example.com.; www.example.com. A 10.0.0.3"},
-		{"ns", "www.example.com.cluster.local", dns.TypeA, "NOERROR; www.example.com.cluster.local. CNAME www.example.com.; www.example.com. A 10.0.0.3"},
+		{
+			"ns", "www.example.com.ns.svc.cluster.local", dns.TypeA,
+			"NOERROR; www.example.com.ns.svc.cluster.local. CNAME www.example.com.; www.example.com. A 10.0.0.3",
+		},
+		{
+			"ns", "www.example.com.cluster.local", dns.TypeA,
+			"NOERROR; www.example.com.cluster.local. CNAME www.example.com.; www.example.com. A 10.0.0.3",
+		},
 		{"ns", "a.wild.example", dns.TypeA, "NOERROR; a.wild.example. A 10.0.0.4"},
 		{"ns", "a.b.wild.example", dns.TypeA, "NOERROR; a.b.wild.example. A 10.0.0.4"},
 		{"ns", "wild.example", dns.TypeA, "NOERROR; wild.example. A 192.0.2.1"},
@@ -233,7 +284,8 @@ func FuzzCandidates(f *testing.F) {
 	})
 }
 
-// The VIPs are those of the network in which istiod says the client is: when that differs from NETWORK, ztunnel answers so, too, and then passes the call by.
+// The VIPs are those of the network in which istiod says the client is: when that differs from
+// NETWORK, ztunnel answers so, too, and then passes the call by.
 func TestNetworkIsTheClients(t *testing.T) {
 	s := server(t, "ns")
 	s.Client = func(context.Context) (*workloadapi.Workload, error) {

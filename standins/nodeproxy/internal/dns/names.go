@@ -10,9 +10,10 @@ type candidate struct {
 	wildcard bool
 }
 
-// candidates lists, in order, what a pod of namespace in a cluster of domain may mean by name (lower case, no trailing dot):
-// the name itself, the name completed as Kubernetes' search list would, then the same with a search domain taken off again
-// (an external name that the resolver completed). After each name come the wildcards that cover it.
+// candidates lists, in order, what a pod of namespace in a cluster of domain may mean by name
+// (lower case, no trailing dot): the name itself, the name completed as Kubernetes' search list
+// would, then the same with a search domain taken off again (an external name that the resolver
+// completed). After each name come the wildcards that cover it.
 func candidates(name, namespace, domain string) []candidate {
 	var out []candidate
 	seen := map[string]bool{}

@@ -169,7 +169,8 @@ func (s *Server) find(host, namespace string) *workloadapi.Service {
 	return nil
 }
 
-// addresses are the VIPs of the client's network, or a headless service's endpoints. The client's is the one that istiod says, which NETWORK may differ from.
+// addresses are the VIPs of the client's network, or a headless service's endpoints. The client's
+// is the one that istiod says, which NETWORK may differ from.
 func (s *Server) addresses(v *workloadapi.Service, network string, v4 bool) []netip.Addr {
 	var out []netip.Addr
 	take := func(ip netip.Addr) {

@@ -66,7 +66,8 @@ type Request struct {
 // IsConnect tells whether the request is a plain CONNECT (RFC 9113 section 8.5).
 func (r *Request) IsConnect() bool { return r.Method == "CONNECT" && !r.malformed }
 
-// Handler serves one request. It answers with Respond and then owns the stream; it must Close it. It runs on a goroutine of its own.
+// Handler serves one request. It answers with Respond and then owns the stream; it must Close it.
+// It runs on a goroutine of its own.
 type Handler func(*Stream, *Request)
 
 // Conn is one HTTP/2 connection, client or server.
@@ -107,7 +108,8 @@ type Conn struct {
 // Client starts HTTP/2 on nc and returns when the preface is written. Do not use nc afterwards.
 func Client(nc net.Conn, cfg Config) (*Conn, error) { return start(nc, cfg, nil) }
 
-// Server reads the client's preface from nc and serves requests with h until the connection ends; Done tells when.
+// Server reads the client's preface from nc and serves requests with h until the connection ends;
+// Done tells when.
 func Server(nc net.Conn, cfg Config, h Handler) (*Conn, error) { return start(nc, cfg, h) }
 
 func start(nc net.Conn, cfg Config, h Handler) (*Conn, error) {
@@ -173,7 +175,8 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// GoAway tells the peer to open no more streams. The connection closes when the last open stream ends.
+// GoAway tells the peer to open no more streams. The connection closes when the last open stream
+// ends.
 func (c *Conn) GoAway() {
 	c.mu.Lock()
 	c.goAway = true
@@ -183,8 +186,9 @@ func (c *Conn) GoAway() {
 	c.closeIfDrained()
 }
 
-// ReserveStream promises one more stream of this client connection to the caller, who must call Connect or Release next.
-// It refuses when limit or the peer's limit is reached, or the connection is going away.
+// ReserveStream promises one more stream of this client connection to the caller, who must call
+// Connect or Release next. It refuses when limit or the peer's limit is reached, or the connection
+// is going away.
 func (c *Conn) ReserveStream(limit int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,8 +219,9 @@ func (c *Conn) Idle() time.Duration {
 	return time.Since(c.idleSince)
 }
 
-// Connect opens a stream to authority and waits for the answer's header. The caller must hold a reservation.
-// A status other than 200 is a *StatusError. Errors for which Unprocessed is true may be retried on another connection.
+// Connect opens a stream to authority and waits for the answer's header. The caller must hold a
+// reservation. A status other than 200 is a *StatusError. Errors for which Unprocessed is true may
+// be retried on another connection.
 func (c *Conn) Connect(ctx context.Context, authority string, h Header) (*Stream, Header, error) {
 	s, err := c.open(authority, h)
 	if err != nil {
@@ -282,7 +287,9 @@ func (c *Conn) writeHeaderBlock(id uint32, end bool) error {
 	const part = 16384 // the least maximum frame size any peer may have
 	first := block[:min(len(block), part)]
 	rest := block[len(first):]
-	if err := c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0}); err != nil {
+	if err := c.fr.WriteHeaders(
+		http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndStream: end, EndHeaders: len(rest) == 0},
+	); err != nil {
 		return err
 	}
 	for len(rest) > 0 {
@@ -306,7 +313,8 @@ func (c *Conn) write(f func() error) error {
 	if err == nil || errors.Is(err, errUnprocessed) {
 		return err
 	}
-	// The peer that closed may have said why (TLS 1.3 refuses a client certificate after the handshake): the reader hears it.
+	// The peer that closed may have said why (TLS 1.3 refuses a client certificate after the
+	// handshake): the reader hears it.
 	t := time.NewTimer(50 * time.Millisecond)
 	defer t.Stop()
 	select {
@@ -317,8 +325,8 @@ func (c *Conn) write(f func() error) error {
 	return c.Err()
 }
 
-// reply queues a control frame. Neither the read loop nor a reader of a stream may wait for the peer to read:
-// two peers doing so would wait for each other.
+// reply queues a control frame. Neither the read loop nor a reader of a stream may wait for the
+// peer to read: two peers doing so would wait for each other.
 func (c *Conn) reply(f func() error) {
 	c.mu.Lock()
 	if len(c.queue) >= maxQueuedReply {
@@ -502,7 +510,8 @@ func (c *Conn) handle(f http2.Frame) error {
 			s.peerReset = true
 			switch {
 			case f.ErrCode == http2.ErrCodeNo && s.recvEnd:
-				// RFC 9113 section 8.1: the answer is complete, the peer needs no more of the request
+				// RFC 9113 section 8.1: the answer is complete, the peer needs no more of the
+				// request
 				s.endLocked(errPeerDone)
 			case f.ErrCode == http2.ErrCodeRefusedStream:
 				s.endLocked(errUnprocessed)
@@ -681,7 +690,8 @@ func (c *Conn) giveBack(n int64) {
 	c.mu.Unlock()
 }
 
-// giveBackLocked returns n bytes of the connection's window; the update is sent when it is worth a frame.
+// giveBackLocked returns n bytes of the connection's window; the update is sent when it is worth a
+// frame.
 func (c *Conn) giveBackLocked(n int64) {
 	c.recvUnread -= n
 	c.recvOwed += n
@@ -693,7 +703,8 @@ func (c *Conn) giveBackLocked(n int64) {
 	c.replyLocked(func() error { return c.fr.WriteWindowUpdate(0, owed) })
 }
 
-// replyLocked is reply for callers that hold mu; what they send is paid for by bytes received, so it needs no limit.
+// replyLocked is reply for callers that hold mu; what they send is paid for by bytes received, so
+// it needs no limit.
 func (c *Conn) replyLocked(f func() error) {
 	c.queue = append(c.queue, f)
 	select {

@@ -15,7 +15,14 @@ import (
 func foreignClient(t *testing.T, cc *http2.ClientConn) {
 	t.Helper()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	req := &http.Request{Method: "CONNECT", URL: &url.URL{Scheme: "https", Host: "x:1"}, Host: "x:1", Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(data)), ContentLength: -1}
+	req := &http.Request{
+		Method:        "CONNECT",
+		URL:           &url.URL{Scheme: "https", Host: "x:1"},
+		Host:          "x:1",
+		Header:        http.Header{},
+		Body:          io.NopCloser(bytes.NewReader(data)),
+		ContentLength: -1,
+	}
 	resp, err := cc.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
@@ -25,7 +32,9 @@ func foreignClient(t *testing.T, cc *http2.ClientConn) {
 	if err != nil || !bytes.Equal(got, data) || resp.Header.Get("Baggage") != "k=v" {
 		t.Fatalf("%d bytes, %v, %v", len(got), resp.Header, err)
 	}
-	get, err := cc.RoundTrip(&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "x:1", Path: "/"}, Host: "x:1", Header: http.Header{}})
+	get, err := cc.RoundTrip(
+		&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "x:1", Path: "/"}, Host: "x:1", Header: http.Header{}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,7 +82,8 @@ func TestBulkBothWays(t *testing.T) {
 	}
 }
 
-// The server says all it has to say and half-closes; the client goes on sending and every byte arrives.
+// The server says all it has to say and half-closes; the client goes on sending and every byte
+// arrives.
 func TestServerHalfClosesFirst(t *testing.T) {
 	got := make(chan string, 1)
 	c := pair(t, Config{}, func(s *Stream, _ *Request) {

@@ -19,18 +19,23 @@ var (
 	errPeerDone    = errors.New("peer needs no more data")
 )
 
-// Unprocessed tells that the peer did nothing with the stream, so that it may be tried again on another connection.
+// Unprocessed tells that the peer did nothing with the stream, so that it may be tried again on
+// another connection.
 func Unprocessed(err error) bool { return errors.Is(err, errUnprocessed) }
 
 // StatusError is an answer other than 200.
 type StatusError struct{ Code int }
 
 func (e *StatusError) Error() string {
-	text := map[int]string{400: " Bad Request", 401: " Unauthorized", 403: " Forbidden", 404: " Not Found", 502: " Bad Gateway", 503: " Service Unavailable", 504: " Gateway Timeout"}[e.Code]
+	text := map[int]string{
+		400: " Bad Request", 401: " Unauthorized", 403: " Forbidden", 404: " Not Found", 502: " Bad Gateway",
+		503: " Service Unavailable", 504: " Gateway Timeout",
+	}[e.Code]
 	return fmt.Sprintf("http status: %d%s", e.Code, text)
 }
 
-// ResetError is a stream the peer ended with RST_STREAM. It is deliberately not http2.StreamError: see the package's comment.
+// ResetError is a stream the peer ended with RST_STREAM. It is deliberately not http2.StreamError:
+// see the package's comment.
 type ResetError struct{ Code http2.ErrCode }
 
 func (e *ResetError) Error() string {
@@ -40,7 +45,8 @@ func (e *ResetError) Error() string {
 	return "stream error received: " + e.Code.String()
 }
 
-// plain hides the framer's error types, so that nobody above takes them for errors of a connection or stream of its own.
+// plain hides the framer's error types, so that nobody above takes them for errors of a connection
+// or stream of its own.
 func plain(err error) error {
 	var se http2.StreamError
 	var ce http2.ConnectionError

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
 	"istio.io/istio/pkg/workloadapi"
 
@@ -204,7 +205,9 @@ func TestFailuresAreToldApart(t *testing.T) {
 		{NewKey(idClient, nil, netip.Addr{}, at), ErrTLS, "expected SAN"},
 		{NewKey(idClient, []string{idServer}, netip.Addr{}, dead), nil, "refused"},
 		{NewKey(idClient, []string{idServer}, netip.Addr{}, at), nil, "http status: 401 Unauthorized"},
-		{NewKey("spiffe://other/ns/a/sa/b", []string{idServer}, netip.Addr{}, at), ErrH2, "certificate"}, // refused by the server after the handshake
+		{
+			NewKey("spiffe://other/ns/a/sa/b", []string{idServer}, netip.Addr{}, at), ErrH2, "certificate",
+		}, // refused by the server after the handshake
 	} {
 		_, _, _, err := p.Connect(ctx(t), tc.key, "x:1", nil)
 		if err == nil || !strings.Contains(err.Error(), tc.text) || tc.is != nil && !errors.Is(err, tc.is) {
@@ -212,7 +215,15 @@ func TestFailuresAreToldApart(t *testing.T) {
 		}
 	}
 	w.ca.SetFail(errors.New("CA is away"))
-	if _, _, _, err := p.Connect(ctx(t), NewKey("spiffe://td/ns/new/sa/new", []string{idServer}, netip.Addr{}, at), "x:1", nil); !errors.Is(err, ErrIdentity) {
+	if _, _, _, err := p.Connect(
+		ctx(t),
+		NewKey("spiffe://td/ns/new/sa/new", []string{idServer}, netip.Addr{}, at),
+		"x:1",
+		nil,
+	); !errors.Is(
+		err,
+		ErrIdentity,
+	) {
 		t.Error(err)
 	}
 }
@@ -245,7 +256,10 @@ func TestDouble(t *testing.T) {
 	gw := w.gateway(backend, &outer)
 	p, sockets := w.pool(Limits{})
 	key := NewKey(idClient, []string{idGateway}, netip.Addr{}, gw)
-	h := Request(&workloadapi.Workload{Name: "c", WorkloadName: "c", Namespace: "a"}, netip.MustParseAddrPort("10.0.0.1:5"), "svc.example", "00-1-2-00")
+	h := Request(
+		&workloadapi.Workload{Name: "c", WorkloadName: "c", Namespace: "a"}, netip.MustParseAddrPort("10.0.0.1:5"), "svc.example",
+		"00-1-2-00",
+	)
 	for i := range 3 {
 		tun, answer, peer, err := p.Double(ctx(t), key, "svc.example:80", []string{idServer}, "n1", h)
 		if err != nil {
@@ -276,7 +290,8 @@ func TestDouble(t *testing.T) {
 	})
 	inner.Range(func(_, v any) bool {
 		r := v.(*h2.Request)
-		if r.Authority != "svc.example:80" || r.Header[ForwardedNetworkHeader] != "n1" || r.Header[ForwardedHeader] != `for="10.0.0.1:5";host=svc.example` {
+		if r.Authority != "svc.example:80" || r.Header[ForwardedNetworkHeader] != "n1" ||
+			r.Header[ForwardedHeader] != `for="10.0.0.1:5";host=svc.example` {
 			t.Errorf("inner %+v", r)
 		}
 		return true
@@ -290,8 +305,8 @@ func TestDouble(t *testing.T) {
 	}
 }
 
-// When the outer tunnel is reset, the inner connection ends: it must not take the outer's stream error for one of its own streams
-// and go on reading it for ever.
+// When the outer tunnel is reset, the inner connection ends: it must not take the outer's stream
+// error for one of its own streams and go on reading it for ever.
 func TestOuterResetDoesNotSpin(t *testing.T) {
 	w := newWorld(t)
 	backend, _ := w.listen(idServer, func(s *h2.Stream, _ *h2.Request) { s.Respond(200, nil, false) })
@@ -300,7 +315,9 @@ func TestOuterResetDoesNotSpin(t *testing.T) {
 	p, _ := w.pool(Limits{})
 	var tunnels []*Tunnel
 	for range 4 {
-		tun, _, _, err := p.Double(ctx(t), NewKey(idClient, []string{idGateway}, netip.Addr{}, gw), "svc.example:80", []string{idServer}, "n1", h2.Header{})
+		tun, _, _, err := p.Double(
+			ctx(t), NewKey(idClient, []string{idGateway}, netip.Addr{}, gw), "svc.example:80", []string{idServer}, "n1", h2.Header{},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -335,10 +352,20 @@ func cpuSeconds() float64 {
 }
 
 func TestHeaders(t *testing.T) {
-	w := &workloadapi.Workload{ClusterId: "c1", Namespace: "ns", WorkloadName: "echo", WorkloadType: workloadapi.WorkloadType_DEPLOYMENT, CanonicalName: "echo", CanonicalRevision: "v1", Locality: &workloadapi.Locality{Region: "r", Zone: "z"}}
+	w := &workloadapi.Workload{
+		ClusterId:         "c1",
+		Namespace:         "ns",
+		WorkloadName:      "echo",
+		WorkloadType:      workloadapi.WorkloadType_DEPLOYMENT,
+		CanonicalName:     "echo",
+		CanonicalRevision: "v1",
+		Locality:          &workloadapi.Locality{Region: "r", Zone: "z"},
+	}
 	v := BaggageOf(w)
-	if v != "k8s.cluster.name=c1,k8s.namespace.name=ns,k8s.deployment.name=echo,service.name=echo,service.version=v1,cloud.region=r,cloud.availability_zone=z" {
-		t.Fatal(v)
+	want := "k8s.cluster.name=c1,k8s.namespace.name=ns,k8s.deployment.name=echo,service.name=echo,service.version=v1," +
+		"cloud.region=r,cloud.availability_zone=z"
+	if diff := cmp.Diff(want, v); diff != "" {
+		t.Fatalf("baggage (-want +got):\n%s", diff)
 	}
 	if b, ok := ParseBaggage(v); !ok || b != (Baggage{"c1", "ns", "echo", "echo", "v1", "r", "z"}) {
 		t.Fatal(b, ok)
@@ -372,7 +399,9 @@ func TestParseAuthority(t *testing.T) {
 			t.Errorf("%s: %+v %v", in, got, ok)
 		}
 	}
-	for _, bad := range []string{"", "x", "x:", ":80", "x:0", "x:65536", "2001:db8::1:80", "[fe80::1%eth0]:80", "http://x:80", "a@b:80", "x:-1", "x:80:80"} {
+	for _, bad := range []string{
+		"", "x", "x:", ":80", "x:0", "x:65536", "2001:db8::1:80", "[fe80::1%eth0]:80", "http://x:80", "a@b:80", "x:-1", "x:80:80",
+	} {
 		if a, ok := ParseAuthority(bad); ok {
 			t.Errorf("%q taken for %+v", bad, a)
 		}

@@ -1,4 +1,5 @@
-// Package hbone dials HBONE: pooled mutual-TLS HTTP/2 connections carrying CONNECT tunnels, and tunnels inside tunnels to other networks.
+// Package hbone dials HBONE: pooled mutual-TLS HTTP/2 connections carrying CONNECT tunnels, and
+// tunnels inside tunnels to other networks.
 package hbone
 
 import (

@@ -31,7 +31,8 @@ type Certificates interface {
 	Get(ctx context.Context, id string) (*identity.Certificate, error)
 }
 
-// Key is what connections are shared by: never between identities, expectations, source addresses or destinations.
+// Key is what connections are shared by: never between identities, expectations, source addresses
+// or destinations.
 type Key struct {
 	Identity string
 	SANs     string // joined with ","; order counts
@@ -145,7 +146,8 @@ func (p *Pool) each(f func(*pooled)) {
 	}
 }
 
-// Connect opens a tunnel to authority through k's destination. peer is the identity the next hop proved.
+// Connect opens a tunnel to authority through k's destination. peer is the identity the next hop
+// proved.
 func (p *Pool) Connect(ctx context.Context, k Key, authority string, h h2.Header) (s *h2.Stream, answer h2.Header, peer string, err error) {
 	for range 3 { // a connection may go away between choosing and using it
 		var c *pooled
@@ -167,7 +169,8 @@ func (p *Pool) Connect(ctx context.Context, k Key, authority string, h h2.Header
 	return nil, nil, "", err
 }
 
-// conn finds or makes a connection with a stream reserved. However many ask at once, one handshake is under way per key.
+// conn finds or makes a connection with a stream reserved. However many ask at once, one handshake
+// is under way per key.
 func (p *Pool) conn(ctx context.Context, k Key) (*pooled, error) {
 	for {
 		p.mu.Lock()
@@ -284,10 +287,18 @@ func (t *Tunnel) Close() error {
 	return err
 }
 
-// Double opens a tunnel to authority (a service's host and port) in another network: k's destination is that network's gateway, which
-// passes the inner, end-to-end encrypted connection on to something that must show one of sans. The inner connection is not pooled:
-// otherwise only one workload of the other network would ever be reached.
-func (p *Pool) Double(ctx context.Context, k Key, authority string, sans []string, network string, h h2.Header) (t *Tunnel, answer h2.Header, peer string, err error) {
+// Double opens a tunnel to authority (a service's host and port) in another network: k's
+// destination is that network's gateway, which passes the inner, end-to-end encrypted connection on
+// to something that must show one of sans. The inner connection is not pooled: otherwise only one
+// workload of the other network would ever be reached.
+func (p *Pool) Double(
+	ctx context.Context,
+	k Key,
+	authority string,
+	sans []string,
+	network string,
+	h h2.Header,
+) (t *Tunnel, answer h2.Header, peer string, err error) {
 	outer, _, _, err := p.Connect(ctx, k, authority, h)
 	if err != nil {
 		return nil, nil, "", err

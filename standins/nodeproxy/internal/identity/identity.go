@@ -1,4 +1,5 @@
-// Package identity keeps one certificate per workload identity, signed by the mesh's CA, and builds the TLS configurations of HBONE from it.
+// Package identity keeps one certificate per workload identity, signed by the mesh's CA, and builds
+// the TLS configurations of HBONE from it.
 package identity
 
 import (
@@ -43,10 +44,12 @@ const (
 	maxBackOff   = 150 * time.Second
 )
 
-// Manager fetches certificates ahead of need, renews them at half their life off the hot path, and keeps a valid one in use while
-// the CA fails. Each identity has one fetcher: any number of callers wait for one request to the CA.
+// Manager fetches certificates ahead of need, renews them at half their life off the hot path, and
+// keeps a valid one in use while the CA fails. Each identity has one fetcher: any number of callers
+// wait for one request to the CA.
 type Manager struct {
-	// Failed, when set before the first use, is told of each request to the CA that failed and when the next is made.
+	// Failed, when set before the first use, is told of each request to the CA that failed and when
+	// the next is made.
 	Failed func(id string, err error, again time.Duration)
 
 	ca  CA
@@ -105,8 +108,8 @@ func (m *Manager) entryLocked(id string) *entry {
 	return e
 }
 
-// Get returns the identity's certificate: at once when it is held, else when the CA has answered or ctx ends.
-// While the CA fails, callers get its last error instead of waiting through the back-off.
+// Get returns the identity's certificate: at once when it is held, else when the CA has answered or
+// ctx ends. While the CA fails, callers get its last error instead of waiting through the back-off.
 func (m *Manager) Get(ctx context.Context, id string) (*Certificate, error) {
 	for {
 		m.mu.Lock()
@@ -178,7 +181,9 @@ func (m *Manager) fetch(ctx context.Context, id string) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{SignatureAlgorithm: x509.ECDSAWithSHA256, URIs: []*url.URL{uri}}, key)
+	csr, err := x509.CreateCertificateRequest(
+		rand.Reader, &x509.CertificateRequest{SignatureAlgorithm: x509.ECDSAWithSHA256, URIs: []*url.URL{uri}}, key,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +196,8 @@ func (m *Manager) fetch(ctx context.Context, id string) (*Certificate, error) {
 	return parse(id, chain, key)
 }
 
-// parse checks the CA's answer: the roots are the last element, and the leaf must carry the identity asked for and our key.
+// parse checks the CA's answer: the roots are the last element, and the leaf must carry the
+// identity asked for and our key.
 func parse(id string, chain []string, key *ecdsa.PrivateKey) (*Certificate, error) {
 	if len(chain) < 2 {
 		return nil, fmt.Errorf("the CA answered %d certificates, expected a leaf and a root", len(chain))
@@ -258,7 +264,8 @@ func (m *Manager) All() []Dump {
 	return out
 }
 
-// SPIFFE is a certificate's identity: its one URI of the form spiffe://<trust domain>/ns/<ns>/sa/<sa>, "" without.
+// SPIFFE is a certificate's identity: its one URI of the form spiffe://<trust
+// domain>/ns/<ns>/sa/<sa>, "" without.
 func SPIFFE(c *x509.Certificate) string {
 	for _, u := range c.URIs {
 		if id := u.String(); Valid(id) {
@@ -268,7 +275,8 @@ func SPIFFE(c *x509.Certificate) string {
 	return ""
 }
 
-// Valid tells whether id has exactly the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>.
+// Valid tells whether id has exactly the form spiffe://<trust domain>/ns/<namespace>/sa/<service
+// account>.
 func Valid(id string) bool {
 	rest, ok := strings.CutPrefix(id, "spiffe://")
 	p := strings.Split(rest, "/")
@@ -285,7 +293,12 @@ func TrustDomain(id string) string {
 var ErrTLS = errors.New("tls error")
 
 func base(c *Certificate) *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{c.TLS}, NextProtos: []string{"h2"}, SessionTicketsDisabled: true}
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		Certificates:           []tls.Certificate{c.TLS},
+		NextProtos:             []string{"h2"},
+		SessionTicketsDisabled: true,
+	}
 }
 
 func verify(c *Certificate, peer []*x509.Certificate, usage x509.ExtKeyUsage) error {
@@ -300,7 +313,8 @@ func verify(c *Certificate, peer []*x509.Certificate, usage x509.ExtKeyUsage) er
 	return err
 }
 
-// Client is the TLS configuration to reach a peer that must show one of sans. No sans match nothing. There is no SNI and no resumption.
+// Client is the TLS configuration to reach a peer that must show one of sans. No sans match
+// nothing. There is no SNI and no resumption.
 func (c *Certificate) Client(sans []string) *tls.Config {
 	t := base(c)
 	t.InsecureSkipVerify = true // host names mean nothing in the mesh; VerifyConnection checks chain and identity
@@ -313,12 +327,16 @@ func (c *Certificate) Client(sans []string) *tls.Config {
 				return nil
 			}
 		}
-		return fmt.Errorf("identity verification error: peer did not present the expected SAN (%s), got %s", strings.Join(sans, ","), SPIFFE(cs.PeerCertificates[0]))
+		return fmt.Errorf(
+			"identity verification error: peer did not present the expected SAN (%s), got %s", strings.Join(sans, ","),
+			SPIFFE(cs.PeerCertificates[0]),
+		)
 	}
 	return t
 }
 
-// Server is the TLS configuration of an HBONE listener: a client certificate of the own trust domain is required.
+// Server is the TLS configuration of an HBONE listener: a client certificate of the own trust
+// domain is required.
 func (c *Certificate) Server() *tls.Config {
 	t := base(c)
 	t.ClientAuth = tls.RequireAnyClientCert

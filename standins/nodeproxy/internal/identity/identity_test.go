@@ -93,7 +93,11 @@ func TestFailureIsToldAtOnceAndMended(t *testing.T) {
 	m := manager(t, ca)
 	tick := make(chan time.Time)
 	m.after = func(time.Duration) <-chan time.Time { return tick }
-	if _, err := m.Get(context.Background(), idA); err == nil || !strings.Contains(err.Error(), "no pod of this account") || !strings.Contains(err.Error(), idA) {
+	if _, err := m.Get(
+		context.Background(),
+		idA,
+	); err == nil || !strings.Contains(err.Error(), "no pod of this account") ||
+		!strings.Contains(err.Error(), idA) {
 		t.Fatal(err)
 	}
 	if _, err := m.Get(context.Background(), idA); err == nil || ca.Calls.Load() != 1 {
@@ -200,9 +204,13 @@ func TestNoSNINoOldTLS(t *testing.T) {
 	a, b := net.Pipe()
 	go tls.Client(a, cert.Client([]string{idB})).Handshake()
 	seen := make(chan *tls.ClientHelloInfo, 1)
-	go tls.Server(b, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { seen <- h; return nil, errors.New("enough") }}).Handshake()
+	go tls.Server(
+		b,
+		&tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { seen <- h; return nil, errors.New("enough") }},
+	).Handshake()
 	h := <-seen
-	if h.ServerName != "" || len(h.SupportedVersions) != 1 || h.SupportedVersions[0] != tls.VersionTLS13 || len(h.SupportedProtos) != 1 || h.SupportedProtos[0] != "h2" {
+	if h.ServerName != "" || len(h.SupportedVersions) != 1 || h.SupportedVersions[0] != tls.VersionTLS13 || len(h.SupportedProtos) != 1 ||
+		h.SupportedProtos[0] != "h2" {
 		t.Fatalf("SNI %q, versions %x, ALPN %v", h.ServerName, h.SupportedVersions, h.SupportedProtos)
 	}
 	a.Close()
@@ -210,7 +218,10 @@ func TestNoSNINoOldTLS(t *testing.T) {
 }
 
 func TestValid(t *testing.T) {
-	for id, want := range map[string]bool{idA: true, "spiffe://td/ns/a/sa/": false, "spiffe:///ns/a/sa/b": false, "spiffe://td/ns/a/sa/b/c": false, "https://td/ns/a/sa/b": false, "": false} {
+	for id, want := range map[string]bool{
+		idA: true, "spiffe://td/ns/a/sa/": false, "spiffe:///ns/a/sa/b": false, "spiffe://td/ns/a/sa/b/c": false,
+		"https://td/ns/a/sa/b": false, "": false,
+	} {
 		if Valid(id) != want {
 			t.Errorf("Valid(%q)", id)
 		}

@@ -24,6 +24,11 @@ func (i Istiod) Sign(ctx context.Context, identity, csr string) ([]string, error
 	if ttl == 0 {
 		ttl = 24 * 60 * 60
 	}
-	r, err := security.NewIstioCertificateServiceClient(i.Conn).CreateCertificate(ctx, &security.IstioCertificateRequest{Csr: csr, ValidityDuration: ttl, Metadata: md})
+	r, err := security.NewIstioCertificateServiceClient(
+		i.Conn,
+	).CreateCertificate(
+		ctx,
+		&security.IstioCertificateRequest{Csr: csr, ValidityDuration: ttl, Metadata: md},
+	)
 	return r.GetCertChain(), err
 }

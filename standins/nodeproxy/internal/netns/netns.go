@@ -1,4 +1,5 @@
-// Package netns makes sockets inside a pod's network namespace from a process that lives outside of it.
+// Package netns makes sockets inside a pod's network namespace from a process that lives outside of
+// it.
 package netns
 
 import (
@@ -23,11 +24,13 @@ const DialTimeout = 10 * time.Second
 
 // Sockets is one pod's view of the network. Pod is the real one; tests have their own.
 type Sockets interface {
-	// Listen listens on every address of the pod, or on host when it is given. transparent asks for IP_TRANSPARENT, best effort.
+	// Listen listens on every address of the pod, or on host when it is given. transparent asks for
+	// IP_TRANSPARENT, best effort.
 	Listen(ctx context.Context, host string, port uint16, transparent bool) (net.Listener, error)
 	// ListenPacket is Listen for UDP.
 	ListenPacket(ctx context.Context, host string, port uint16) (net.PacketConn, error)
-	// Dial connects over TCP; a valid from is the source address to take (spoofing it where need be).
+	// Dial connects over TCP; a valid from is the source address to take (spoofing it where need
+	// be).
 	Dial(ctx context.Context, to netip.AddrPort, from netip.Addr) (net.Conn, error)
 	// DialUDP makes a UDP socket to an address.
 	DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
@@ -72,7 +75,8 @@ func (p *Pod) ID() string { return p.id }
 // Close implements Sockets.
 func (p *Pod) Close() error { return p.file.Close() }
 
-// in runs f on a thread inside the namespace. A socket belongs to the namespace it was made in, for good.
+// in runs f on a thread inside the namespace. A socket belongs to the namespace it was made in, for
+// good.
 func (p *Pod) in(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -127,7 +131,8 @@ func mark(fd int) error {
 
 func reusePort(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }
 
-// transparent is best effort: without it the destination sees the node proxy's address, and nothing else changes.
+// transparent is best effort: without it the destination sees the node proxy's address, and nothing
+// else changes.
 func transparent(fd int) error {
 	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain == unix.AF_INET6 {
 		_ = unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
@@ -138,7 +143,8 @@ func transparent(fd int) error {
 	return nil
 }
 
-// userTimeout gives a connection up after this long without acknowledged data, as ztunnel's defaults (keepalive 180 s + 9 probes of 15 s) do.
+// userTimeout gives a connection up after this long without acknowledged data, as ztunnel's
+// defaults (keepalive 180 s + 9 probes of 15 s) do.
 func userTimeout(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_USER_TIMEOUT, int((180*time.Second + 9*15*time.Second).Milliseconds()))
 }

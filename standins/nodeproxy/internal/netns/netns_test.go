@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// another makes a network namespace with its loopback up; the test is skipped where that is not allowed.
+// another makes a network namespace with its loopback up; the test is skipped where that is not
+// allowed.
 func another(t *testing.T) *Pod {
 	t.Helper()
 	type result struct {
@@ -116,7 +117,8 @@ func TestSocketsBelongToTheNamespace(t *testing.T) {
 	if _, err := io.ReadFull(s, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	// An address that is nobody's can be taken as source. The way back is for istio-cni's rules, which are not here: so the connect only waits.
+	// An address that is nobody's can be taken as source. The way back is for istio-cni's rules,
+	// which are not here: so the connect only waits.
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	if c, err := p.Dial(short, at, netip.MustParseAddr("10.9.8.7")); err == nil {

@@ -1,4 +1,5 @@
-// Package proxy is a pod's proxy: it captures what the pod sends, serves what it is sent, and keeps istio-cni's pods proxied.
+// Package proxy is a pod's proxy: it captures what the pod sends, serves what it is sent, and keeps
+// istio-cni's pods proxied.
 package proxy
 
 import (

@@ -19,9 +19,10 @@ type halfConn interface {
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
 
-// both copies between client and server until each has closed its side, passing half-closes on, and counts: what the server says is
-// "sent", what the client says "received". It closes both. An end that resets its TCP connection has closed its side, as with ztunnel:
-// that is no failure of the mesh. A tunnel that breaks is one, and ends both sides.
+// both copies between client and server until each has closed its side, passing half-closes on, and
+// counts: what the server says is "sent", what the client says "received". It closes both. An end
+// that resets its TCP connection has closed its side, as with ztunnel: that is no failure of the
+// mesh. A tunnel that breaks is one, and ends both sides.
 func both(client, server halfConn, rec *telemetry.Record) error {
 	errs := make(chan error, 1)
 	abort := func() { client.Close(); server.Close() }

@@ -157,7 +157,8 @@ func (p *Pod) join(served context.Context, client, up halfConn, rec *telemetry.R
 	rec.Closed(err, flagOf(err))
 }
 
-// admit applies the policies of the pod. The context it returns ends when a later policy forbids the connection.
+// admit applies the policies of the pod. The context it returns ends when a later policy forbids
+// the connection.
 func (p *Pod) admit(c rbac.Connection, info ConnectionInfo) (served context.Context, done func(), err error) {
 	w := p.now()
 	if w == nil {
@@ -181,8 +182,9 @@ func (p *Pod) admit(c rbac.Connection, info ConnectionInfo) (served context.Cont
 	return served, done, nil
 }
 
-// mayReach refuses a CONNECT for somebody else's address. Allowed are: a host name, the pod's own address, anything for a pod with an
-// application tunnel, and an address whose waypoint this pod is.
+// mayReach refuses a CONNECT for somebody else's address. Allowed are: a host name, the pod's own
+// address, anything for a pod with an application tunnel, and an address whose waypoint this pod
+// is.
 func (p *Pod) mayReach(w *workloadapi.Workload, self netip.Addr, to hbone.Authority) error {
 	if to.Host != "" || to.Addr == self || w.ApplicationTunnel != nil {
 		return nil
@@ -201,8 +203,13 @@ func (p *Pod) mayReach(w *workloadapi.Workload, self netip.Addr, to hbone.Author
 	return fmt.Errorf("ip mismatch: %s != %s", self, to.Addr)
 }
 
-// target is where a CONNECT ends: always the pod's own address, at the port asked for, or the one a service's port stands for.
-func (p *Pod) target(w *workloadapi.Workload, self netip.Addr, to hbone.Authority) (t netip.AddrPort, v *workloadapi.Service, tunnel bool, err error) {
+// target is where a CONNECT ends: always the pod's own address, at the port asked for, or the one a
+// service's port stands for.
+func (p *Pod) target(
+	w *workloadapi.Workload,
+	self netip.Addr,
+	to hbone.Authority,
+) (t netip.AddrPort, v *workloadapi.Service, tunnel bool, err error) {
 	port := to.Port
 	if to.Host != "" {
 		if v = p.Store.ServiceByHost(to.Host, w.Namespace); v == nil {
@@ -232,7 +239,8 @@ func (p *Pod) target(w *workloadapi.Workload, self netip.Addr, to hbone.Authorit
 	return netip.AddrPortFrom(self, port), v, tunnel, nil
 }
 
-// sourceOf describes who connected. An address means something only in the own network: what came through a gateway is known by its baggage.
+// sourceOf describes who connected. An address means something only in the own network: what came
+// through a gateway is known by its baggage.
 func (p *Pod) sourceOf(ip netip.Addr, peer string, h h2.Header) telemetry.Peer {
 	b, _ := hbone.ParseBaggage(h[hbone.BaggageHeader])
 	network := h[hbone.ForwardedNetworkHeader]
@@ -246,7 +254,8 @@ func (p *Pod) sourceOf(ip netip.Addr, peer string, h h2.Header) telemetry.Peer {
 	return derived(b, peer)
 }
 
-// plaintext serves a connection that came without HBONE: to the pod, if policies let one without identity in.
+// plaintext serves a connection that came without HBONE: to the pod, if policies let one without
+// identity in.
 func (p *Pod) plaintext(c net.Conn) {
 	defer p.socketOpen(telemetry.Destination)()
 	start := time.Now()
@@ -294,7 +303,8 @@ func loopback(like netip.Addr) netip.Addr {
 	return netip.IPv6Loopback()
 }
 
-// tunnelTarget is what an application tunnel is told of: the VIP in the own network for a service, else the address asked for.
+// tunnelTarget is what an application tunnel is told of: the VIP in the own network for a service,
+// else the address asked for.
 func (p *Pod) tunnelTarget(w *workloadapi.Workload, dst netip.AddrPort, to hbone.Authority) netip.AddrPort {
 	if to.Host == "" {
 		return netip.AddrPortFrom(to.Addr, to.Port)

@@ -14,7 +14,8 @@ import (
 	"ambient.test/conformance/standins/nodeproxy/internal/zds"
 )
 
-// retryEvery is how long a pod whose ports are still taken (an older node proxy drains) waits for the next try.
+// retryEvery is how long a pod whose ports are still taken (an older node proxy drains) waits for
+// the next try.
 const retryEvery = 5 * time.Second
 
 // Manager keeps exactly the pods proxied that istio-cni speaks of. It implements zds.Handler.
@@ -73,7 +74,8 @@ func (m *Manager) Start() {
 // Lost implements zds.Handler.
 func (m *Manager) Lost() { m.Start() }
 
-// Add implements zds.Handler. It is idempotent by uid and namespace; a pod that has got another namespace is started anew.
+// Add implements zds.Handler. It is idempotent by uid and namespace; a pod that has got another
+// namespace is started anew.
 func (m *Manager) Add(uid string, info *zdsapi.WorkloadInfo, fd int) error {
 	sockets, err := m.open(fd)
 	if err != nil {

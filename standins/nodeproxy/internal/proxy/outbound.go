@@ -47,7 +47,12 @@ func (p *Pod) outboundTo(c *net.TCPConn, client, dst netip.AddrPort) {
 		Source: telemetry.PeerOf(src), Destination: telemetry.PeerOf(r.workload), Service: r.service, MutualTLS: r.protocol != plainTCP,
 	}
 	defer p.Open.add(&tracked{info: ConnectionInfo{
-		Direction: "outbound", Pod: p.name(), Src: client.String(), OriginalDst: dst.String(), ActualDst: r.next.String(), Protocol: r.protocol.String(),
+		Direction:   "outbound",
+		Pod:         p.name(),
+		Src:         client.String(),
+		OriginalDst: dst.String(),
+		ActualDst:   r.next.String(),
+		Protocol:    r.protocol.String(),
 	}})()
 	if r.workload != nil {
 		rec.Destination.Principal = state.Identity(r.workload)

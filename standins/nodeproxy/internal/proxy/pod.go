@@ -36,7 +36,8 @@ type Pod struct {
 	active   sync.WaitGroup
 }
 
-// Start makes the pod's sockets, on the ports named or on all, and serves them. On an error sockets stays the caller's; otherwise it is closed by Stop.
+// Start makes the pod's sockets, on the ports named or on all, and serves them. On an error sockets
+// stays the caller's; otherwise it is closed by Stop.
 func Start(s *Shared, info *zdsapi.WorkloadInfo, sockets netns.Sockets, only ...uint16) (*Pod, error) {
 	p := &Pod{Shared: s, info: info, sockets: sockets, pool: hbone.NewPool(sockets, s.Certs, s.Limits), servers: map[*h2.Conn]struct{}{}}
 	p.ctx, p.kill = context.WithCancel(context.Background())
@@ -163,7 +164,8 @@ func (p *Pod) socketOpen(r telemetry.Reporter) func() {
 	return g.Dec
 }
 
-// serving tracks an inbound HTTP/2 connection, so that it hears of a drain; false when one has begun.
+// serving tracks an inbound HTTP/2 connection, so that it hears of a drain; false when one has
+// begun.
 func (p *Pod) serving(c *h2.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,7 +185,8 @@ func (p *Pod) closeListeners() {
 	}
 }
 
-// Stop closes the listeners at once, tells peers to open nothing more, and ends open connections after grace.
+// Stop closes the listeners at once, tells peers to open nothing more, and ends open connections
+// after grace.
 func (p *Pod) Stop(grace time.Duration) {
 	p.mu.Lock()
 	p.stopping = true

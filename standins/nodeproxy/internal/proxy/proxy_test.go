@@ -119,7 +119,10 @@ func (c *cluster) pod(name string, change ...func(*workloadapi.Workload)) (*Pod,
 	s := proxytest.NewSockets()
 	w := c.workload(name, s.IP, change...)
 	c.apply(w)
-	p, err := Start(c.shared, &zdsapi.WorkloadInfo{Name: name, Namespace: "ns", ServiceAccount: name}, s, OutboundPort, PlaintextPort, HBONEPort)
+	p, err := Start(
+		c.shared, &zdsapi.WorkloadInfo{Name: name, Namespace: "ns", ServiceAccount: name}, s, OutboundPort, PlaintextPort,
+		HBONEPort,
+	)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -149,8 +152,13 @@ func endpointOf(host string, port, target uint32) func(*workloadapi.Workload) {
 }
 
 func (c *cluster) service(host, vip string, port, target uint32) *workloadapi.Service {
-	return &workloadapi.Service{Name: strings.Split(host, ".")[0], Namespace: "ns", Hostname: host, Ports: []*workloadapi.Port{{ServicePort: port, TargetPort: target}},
-		Addresses: []*workloadapi.NetworkAddress{{Network: c.shared.Store.Network, Address: netip.MustParseAddr(vip).AsSlice()}}}
+	return &workloadapi.Service{
+		Name:      strings.Split(host, ".")[0],
+		Namespace: "ns",
+		Hostname:  host,
+		Ports:     []*workloadapi.Port{{ServicePort: port, TargetPort: target}},
+		Addresses: []*workloadapi.NetworkAddress{{Network: c.shared.Store.Network, Address: netip.MustParseAddr(vip).AsSlice()}},
+	}
 }
 
 // app answers each connection with serve on a port of the pod.
@@ -239,15 +247,42 @@ func TestHBONE(t *testing.T) {
 		t.Fatalf("a port the service does not have answered %q", got)
 	}
 	c.log.find(t, "connection failed", `direction="outbound"`, "no healthy upstream: 10.0.0.1:81")
-	c.log.find(t, "\tinfo\taccess\tconnection complete\tsrc.addr="+client.IP.String()+":", `src.workload="client"`, `src.namespace="ns"`, `src.identity="spiffe://td/ns/ns/sa/client"`,
-		fmt.Sprintf("dst.addr=%s:15008 dst.hbone_addr=%s:%d", server.IP, server.IP, port), `dst.service="svc.example"`, `dst.workload="server"`, `dst.identity="spiffe://td/ns/ns/sa/server"`,
-		`direction="outbound"`, "bytes_sent=4", "bytes_recv=", `duration="`)
+	c.log.find(
+		t,
+		"\tinfo\taccess\tconnection complete\tsrc.addr="+client.IP.String()+":",
+		`src.workload="client"`,
+		`src.namespace="ns"`,
+		`src.identity="spiffe://td/ns/ns/sa/client"`,
+		fmt.Sprintf(
+			"dst.addr=%s:15008 dst.hbone_addr=%s:%d", server.IP, server.IP, port,
+		),
+		`dst.service="svc.example"`,
+		`dst.workload="server"`,
+		`dst.identity="spiffe://td/ns/ns/sa/server"`,
+		`direction="outbound"`,
+		"bytes_sent=4",
+		"bytes_recv=",
+		`duration="`,
+	)
 	c.log.find(t, `direction="inbound"`, "bytes_recv=4", `src.identity="spiffe://td/ns/ns/sa/client"`)
 	for _, reporter := range []string{"source", "destination"} {
-		l := map[string]string{"reporter": reporter, "connection_security_policy": "mutual_tls", "response_flags": "-", "source_workload": "client-deploy", "destination_workload": "server-deploy",
-			"source_principal": "spiffe://td/ns/ns/sa/client", "destination_principal": "spiffe://td/ns/ns/sa/server", "destination_service": "svc.example", "destination_cluster": "c1", "request_protocol": "tcp"}
+		l := map[string]string{
+			"reporter":                   reporter,
+			"connection_security_policy": "mutual_tls",
+			"response_flags":             "-",
+			"source_workload":            "client-deploy",
+			"destination_workload":       "server-deploy",
+			"source_principal":           "spiffe://td/ns/ns/sa/client",
+			"destination_principal":      "spiffe://td/ns/ns/sa/server",
+			"destination_service":        "svc.example",
+			"destination_cluster":        "c1",
+			"request_protocol":           "tcp",
+		}
 		if reporter == "source" { // who addresses the pod meant no service; the destination can only guess which
-			if n := c.metric("istio_tcp_connections_opened_total", map[string]string{"reporter": "source", "destination_service": "unknown"}); n != 1 {
+			if n := c.metric(
+				"istio_tcp_connections_opened_total",
+				map[string]string{"reporter": "source", "destination_service": "unknown"},
+			); n != 1 {
 				t.Errorf("%v opened to no service", n)
 			}
 			delete(l, "destination_service")
@@ -319,7 +354,10 @@ func TestPlaintextAndStrict(t *testing.T) {
 		t.Fatalf("plaintext answered %q under STRICT", got)
 	}
 	c.log.find(t, `direction="inbound"`, "explicitly denied by: istio-system/istio_converted_static_strict")
-	if n := c.metric("istio_tcp_connections_failed_total", map[string]string{"response_flags": "DENY", "reporter": "destination", "connection_security_policy": "unknown"}); n != 1 {
+	if n := c.metric(
+		"istio_tcp_connections_failed_total",
+		map[string]string{"response_flags": "DENY", "reporter": "destination", "connection_security_policy": "unknown"},
+	); n != 1 {
 		t.Errorf("%v failed with DENY", n)
 	}
 	_, client, _ := c.pod("client")
@@ -336,13 +374,33 @@ func TestPlaintextAndStrict(t *testing.T) {
 
 func strict() *security.Authorization {
 	present := []*security.StringMatch{{MatchType: &security.StringMatch_Presence{Presence: &emptypb.Empty{}}}}
-	return &security.Authorization{Name: "istio_converted_static_strict", Namespace: "istio-system", Scope: security.Scope_WORKLOAD_SELECTOR, Action: security.Action_DENY,
-		Groups: []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{{NotPrincipals: present}}}}}}}
+	return &security.Authorization{
+		Name:      "istio_converted_static_strict",
+		Namespace: "istio-system",
+		Scope:     security.Scope_WORKLOAD_SELECTOR,
+		Action:    security.Action_DENY,
+		Groups:    []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{{NotPrincipals: present}}}}}},
+	}
 }
 
 func denyClient() *security.Authorization {
-	return &security.Authorization{Name: "no-client", Namespace: "ns", Scope: security.Scope_NAMESPACE, Action: security.Action_DENY,
-		Groups: []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{{Principals: []*security.StringMatch{{MatchType: &security.StringMatch_Exact{Exact: "td/ns/ns/sa/client"}}}}}}}}}}
+	return &security.Authorization{
+		Name:      "no-client",
+		Namespace: "ns",
+		Scope:     security.Scope_NAMESPACE,
+		Action:    security.Action_DENY,
+		Groups: []*security.Group{
+			{
+				Rules: []*security.Rules{
+					{
+						Matches: []*security.Match{
+							{Principals: []*security.StringMatch{{MatchType: &security.StringMatch_Exact{Exact: "td/ns/ns/sa/client"}}}},
+						},
+					},
+				},
+			},
+		},
+	}
 }
 
 func TestPolicyRefusesAndCuts(t *testing.T) {
@@ -411,7 +469,10 @@ func TestUncapturedAndUnknownDestinations(t *testing.T) {
 	if got, err := call(t, client, dst, ""); err != nil || !strings.HasPrefix(got, "hello") {
 		t.Fatalf("pod without HBONE: %q, %v", got, err)
 	}
-	if n := c.metric("istio_tcp_connections_opened_total", map[string]string{"connection_security_policy": "unknown", "reporter": "source", "destination_workload": "plain-deploy"}); n != 1 {
+	if n := c.metric(
+		"istio_tcp_connections_opened_total",
+		map[string]string{"connection_security_policy": "unknown", "reporter": "source", "destination_workload": "plain-deploy"},
+	); n != 1 {
 		t.Errorf("%v opened", n)
 	}
 	// Nobody listens: the client sees its connection end, the log says why.
@@ -420,12 +481,19 @@ func TestUncapturedAndUnknownDestinations(t *testing.T) {
 	}
 	c.log.find(t, plain.IP.String()+":1", "connection failed: Connection refused")
 	// Somebody other than the pod expected answers on the pod's HBONE port.
-	_, _, iw := c.pod("impostor", func(w *workloadapi.Workload) { w.NetworkMode = workloadapi.NetworkMode_HOST_NETWORK }) // so that its address is another's for others
+	_, _, iw := c.pod(
+		"impostor",
+		func(w *workloadapi.Workload) { w.NetworkMode = workloadapi.NetworkMode_HOST_NETWORK },
+	) // so that its address is another's for others
 	c.apply(c.workload("expected", state.IPs(iw)[0]))
 	if got, _ := call(t, client, netip.AddrPortFrom(state.IPs(iw)[0], 80).String(), "x"); got != "" {
 		t.Fatal(got)
 	}
-	c.log.find(t, `dst.workload="expected"`, "did not present the expected SAN (spiffe://td/ns/ns/sa/expected), got spiffe://td/ns/ns/sa/impostor")
+	c.log.find(
+		t,
+		`dst.workload="expected"`,
+		"did not present the expected SAN (spiffe://td/ns/ns/sa/expected), got spiffe://td/ns/ns/sa/impostor",
+	)
 }
 
 func TestSourceMustBeKnown(t *testing.T) {
@@ -451,7 +519,10 @@ func TestSourceMustBeKnown(t *testing.T) {
 func (c *cluster) waypoint(name string) (*workloadapi.Workload, *sync.Map) {
 	c.t.Helper()
 	s := proxytest.NewSockets()
-	w := c.workload(name, s.IP, endpointOf(name+".example", HBONEPort, HBONEPort), func(w *workloadapi.Workload) { w.TunnelProtocol = workloadapi.TunnelProtocol_NONE })
+	w := c.workload(
+		name, s.IP, endpointOf(name+".example", HBONEPort, HBONEPort),
+		func(w *workloadapi.Workload) { w.TunnelProtocol = workloadapi.TunnelProtocol_NONE },
+	)
 	seen := &sync.Map{}
 	serveHBONE(c.t, c.shared.Certs, state.Identity(w), netip.AddrPortFrom(s.IP, HBONEPort), func(st *h2.Stream, r *h2.Request) {
 		seen.Store(r.Authority, r)
@@ -497,7 +568,10 @@ func serveHBONE(t *testing.T, certs hbone.Certificates, id string, at netip.Addr
 }
 
 func at(host string) *workloadapi.GatewayAddress {
-	return &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: host}}, HboneMtlsPort: HBONEPort}
+	return &workloadapi.GatewayAddress{
+		Destination:   &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: host}},
+		HboneMtlsPort: HBONEPort,
+	}
 }
 
 func TestWaypoints(t *testing.T) {
@@ -515,7 +589,9 @@ func TestWaypoints(t *testing.T) {
 	}
 	r, _ := seen.Load("10.0.0.1:80")
 	h := r.(*h2.Request).Header
-	if !strings.Contains(h["baggage"], "k8s.deployment.name=client-deploy") || !strings.HasSuffix(h["forwarded"], ";host=svc.example") || len(h["traceparent"]) != 55 || h["x-forwarded-network"] != "" {
+	if !strings.Contains(h["baggage"], "k8s.deployment.name=client-deploy") || !strings.HasSuffix(h["forwarded"], ";host=svc.example") ||
+		len(h["traceparent"]) != 55 ||
+		h["x-forwarded-network"] != "" {
 		t.Errorf("headers %v", h)
 	}
 	direct := fmt.Sprintf("%s:%d", server.IP, port)
@@ -606,25 +682,51 @@ func TestDoubleHBONE(t *testing.T) {
 	two.apply(w, two.service("svc.example", "10.0.0.1", 80, port))
 
 	gw := proxytest.NewSockets()
-	serveHBONE(t, one.shared.Certs, "spiffe://td/ns/istio-system/sa/gateway", netip.AddrPortFrom(gw.IP, HBONEPort), func(s *h2.Stream, r *h2.Request) {
-		c, err := gw.Dial(context.Background(), netip.AddrPortFrom(server.IP, HBONEPort), netip.Addr{})
-		if err != nil || r.Authority != "svc.example:80" {
-			s.Respond(503, nil, true)
+	serveHBONE(
+		t,
+		one.shared.Certs,
+		"spiffe://td/ns/istio-system/sa/gateway",
+		netip.AddrPortFrom(gw.IP, HBONEPort),
+		func(s *h2.Stream, r *h2.Request) {
+			c, err := gw.Dial(context.Background(), netip.AddrPortFrom(server.IP, HBONEPort), netip.Addr{})
+			if err != nil || r.Authority != "svc.example:80" {
+				s.Respond(503, nil, true)
+				s.Close()
+				return
+			}
+			s.Respond(200, nil, false)
+			go func() { io.Copy(c, s); c.(*net.TCPConn).CloseWrite() }()
+			io.Copy(s, c)
+			s.CloseWrite()
 			s.Close()
-			return
-		}
-		s.Respond(200, nil, false)
-		go func() { io.Copy(c, s); c.(*net.TCPConn).CloseWrite() }()
-		io.Copy(s, c)
-		s.CloseWrite()
-		s.Close()
-	})
+		},
+	)
 	v := one.service("svc.example", "10.0.0.1", 80, 8080)
 	v.SubjectAltNames = []string{state.Identity(w)}
-	address := &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: gw.IP.AsSlice()}}, HboneMtlsPort: HBONEPort}
-	split := &workloadapi.Workload{Uid: "n2/SplitHorizonWorkload/x", Name: "split", Namespace: "ns", Network: "n2", ClusterId: "c2", TunnelProtocol: workloadapi.TunnelProtocol_HBONE, NetworkGateway: address}
+	address := &workloadapi.GatewayAddress{
+		Destination:   &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: gw.IP.AsSlice()}},
+		HboneMtlsPort: HBONEPort,
+	}
+	split := &workloadapi.Workload{
+		Uid:            "n2/SplitHorizonWorkload/x",
+		Name:           "split",
+		Namespace:      "ns",
+		Network:        "n2",
+		ClusterId:      "c2",
+		TunnelProtocol: workloadapi.TunnelProtocol_HBONE,
+		NetworkGateway: address,
+	}
 	endpointOf("svc.example", 80, 8080)(split)
-	gateway := &workloadapi.Workload{Uid: "NetworkGateway/n2/x", Name: "gw", Namespace: "istio-system", ServiceAccount: "gateway", TrustDomain: "td", Network: "n2", ClusterId: "Kubernetes", Addresses: [][]byte{gw.IP.AsSlice()}}
+	gateway := &workloadapi.Workload{
+		Uid:            "NetworkGateway/n2/x",
+		Name:           "gw",
+		Namespace:      "istio-system",
+		ServiceAccount: "gateway",
+		TrustDomain:    "td",
+		Network:        "n2",
+		ClusterId:      "Kubernetes",
+		Addresses:      [][]byte{gw.IP.AsSlice()},
+	}
 	one.apply(v, split)
 	if got, _ := call(t, client, "10.0.0.1:80", ""); got != "" {
 		t.Fatalf("a gateway that is not known answered %q", got)
@@ -637,9 +739,23 @@ func TestDoubleHBONE(t *testing.T) {
 			t.Fatalf("%d bytes back: %.40q, %v", len(got), got, err)
 		}
 	}
-	one.log.find(t, `direction="outbound"`, "dst.addr="+gw.IP.String()+":15008 dst.hbone_addr=svc.example:80", `dst.workload="server-deploy"`, `dst.cluster="c2"`, `dst.identity="spiffe://td/ns/ns/sa/server"`)
+	one.log.find(
+		t,
+		`direction="outbound"`,
+		"dst.addr="+gw.IP.String()+":15008 dst.hbone_addr=svc.example:80",
+		`dst.workload="server-deploy"`,
+		`dst.cluster="c2"`,
+		`dst.identity="spiffe://td/ns/ns/sa/server"`,
+	)
 	two.log.find(t, `direction="inbound"`, `src.workload="client-deploy"`, `src.cluster="c1"`, `src.identity="spiffe://td/ns/ns/sa/client"`)
-	ends := map[string]string{"source_cluster": "c1", "destination_cluster": "c2", "connection_security_policy": "mutual_tls", "response_flags": "-", "source_workload": "client-deploy", "destination_workload": "server-deploy"}
+	ends := map[string]string{
+		"source_cluster":             "c1",
+		"destination_cluster":        "c2",
+		"connection_security_policy": "mutual_tls",
+		"response_flags":             "-",
+		"source_workload":            "client-deploy",
+		"destination_workload":       "server-deploy",
+	}
 	if a, b := one.metric("istio_tcp_sent_bytes_total", ends), two.metric("istio_tcp_sent_bytes_total", ends); a != b || a < 6_000_000 {
 		t.Errorf("bytes differ between the ends: %v and %v", a, b)
 	}
@@ -652,7 +768,10 @@ func TestDoubleHBONE(t *testing.T) {
 	if got, _ := call(t, client, "10.0.0.1:80", ""); got != "" {
 		t.Fatalf("an unexpected workload behind the gateway answered %q", got)
 	}
-	if n := one.metric("istio_tcp_connections_failed_total", map[string]string{"response_flags": "TLS_FAILURE", "reporter": "source", "destination_workload": "unknown"}); n != 1 {
+	if n := one.metric(
+		"istio_tcp_connections_failed_total",
+		map[string]string{"response_flags": "TLS_FAILURE", "reporter": "source", "destination_workload": "unknown"},
+	); n != 1 {
 		t.Errorf("%v failed with TLS_FAILURE", n)
 	}
 	v.SubjectAltNames = []string{state.Identity(w)}

@@ -38,8 +38,10 @@ type route struct {
 
 // route decides about a connection from src (whose address is client) to dst.
 //
-// As in ztunnel, two networks are asked: the proxy's own (NETWORK) for what the client named and whether a waypoint stands before it, the client's, as istiod
-// says it, for where it is. They are one unless NETWORK or the label of istio-system is wrong; then waypoints are passed by, and other networks not reached.
+// As in ztunnel, two networks are asked: the proxy's own (NETWORK) for what the client named and
+// whether a waypoint stands before it, the client's, as istiod says it, for where it is. They are
+// one unless NETWORK or the label of istio-system is wrong; then waypoints are passed by, and other
+// networks not reached.
 func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client netip.Addr, dst netip.AddrPort) (*route, error) {
 	var svc *workloadapi.Service
 	if s.Store.Workload(dst.Addr()) == nil {
@@ -94,7 +96,8 @@ func (s *Shared) route(ctx context.Context, src *workloadapi.Workload, client ne
 	return r, nil
 }
 
-// upstream finds the workload behind an address in the network of src; nil when there is none, or the client's own choice is to be kept.
+// upstream finds the workload behind an address in the network of src; nil when there is none, or
+// the client's own choice is to be kept.
 func (s *Shared) upstream(src *workloadapi.Workload, dst netip.AddrPort) *state.Upstream {
 	if w := s.Store.WorkloadIn(src.Network, dst.Addr()); w != nil {
 		return &state.Upstream{Workload: w, Addr: dst}
@@ -115,10 +118,19 @@ func (s *Shared) toWaypoint(ctx context.Context, wp *state.Upstream, svc *worklo
 	return &route{protocol: singleHBONE, next: next, workload: wp.Workload, service: svc, authority: dst.String(), sans: wp.SANs()}, nil
 }
 
-// throughGateway goes to another network. up is the endpoint there, or the waypoint before it; both tunnels name the service.
-func (s *Shared) throughGateway(ctx context.Context, src *workloadapi.Workload, up *state.Upstream, svc *workloadapi.Service, dst netip.AddrPort) (*route, error) {
+// throughGateway goes to another network. up is the endpoint there, or the waypoint before it; both
+// tunnels name the service.
+func (s *Shared) throughGateway(
+	ctx context.Context,
+	src *workloadapi.Workload,
+	up *state.Upstream,
+	svc *workloadapi.Service,
+	dst netip.AddrPort,
+) (*route, error) {
 	if up.Workload.NetworkGateway == nil {
-		return nil, fmt.Errorf("no valid routing destination for workload: %s of network %s has no network gateway", up.Workload.Uid, up.Workload.Network)
+		return nil, fmt.Errorf(
+			"no valid routing destination for workload: %s of network %s has no network gateway", up.Workload.Uid, up.Workload.Network,
+		)
 	}
 	gw, err := s.Store.Gateway(src, up.Workload.NetworkGateway, dst.Addr(), "network gateway")
 	if err != nil {
@@ -163,7 +175,8 @@ func (s *Shared) address(ctx context.Context, w *workloadapi.Workload) (netip.Ad
 	return netip.Addr{}, fmt.Errorf("no ip addresses were resolved for workload %s", w.Uid)
 }
 
-// isWaypointOf tells whether a connection comes from the workload's own waypoint: by identity and by address.
+// isWaypointOf tells whether a connection comes from the workload's own waypoint: by identity and
+// by address.
 func (s *Shared) isWaypointOf(w, src *workloadapi.Workload, client netip.Addr) bool {
 	for _, e := range s.waypointEndpoints(w.Waypoint) {
 		if state.Identity(e) == state.Identity(src) && slices.Contains(state.IPs(e), client) {
@@ -194,8 +207,8 @@ func (s *Shared) waypointEndpoints(g *workloadapi.GatewayAddress) []*workloadapi
 	return s.Store.Endpoints(v)
 }
 
-// guessService says which of a workload's services a connection to one of its ports meant: the one the client named, else the first
-// by name that maps to the port; nil when none does.
+// guessService says which of a workload's services a connection to one of its ports meant: the one
+// the client named, else the first by name that maps to the port; nil when none does.
 func guessService(all []*workloadapi.Service, w *workloadapi.Workload, port uint16, host string) *workloadapi.Service {
 	slices.SortFunc(all, func(a, b *workloadapi.Service) int { return strings.Compare(a.Hostname, b.Hostname) })
 	maps := func(ports []*workloadapi.Port) bool {

@@ -10,8 +10,9 @@ import (
 	"ambient.test/conformance/standins/nodeproxy/internal/proxytest"
 )
 
-// When istiod says that pods are in another network than NETWORK, as after the label of istio-system is gone, ztunnel still finds endpoints, passes waypoints by,
-// and does not cross networks. What a spec sees of a broken mesh must be the same here.
+// When istiod says that pods are in another network than NETWORK, as after the label of
+// istio-system is gone, ztunnel still finds endpoints, passes waypoints by, and does not cross
+// networks. What a spec sees of a broken mesh must be the same here.
 func TestTwoNetworksDisagree(t *testing.T) {
 	ca := proxytest.NewCA()
 	c := newCluster(t, ca, "n1", "c1")
@@ -21,25 +22,42 @@ func TestTwoNetworksDisagree(t *testing.T) {
 	local := c.workload("echo", netip.MustParseAddr("10.10.0.3"), unlabeled, endpointOf("echo.ns.svc.cluster.local", 80, 8080))
 	svc := c.service("echo.ns.svc.cluster.local", "10.110.0.1", 80, 8080)
 	svc.Addresses[0].Network = ""
-	svc.Waypoint = &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: "waypoint.ns.svc.cluster.local"}}}
+	svc.Waypoint = &workloadapi.GatewayAddress{
+		Destination: &workloadapi.GatewayAddress_Hostname{
+			Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: "waypoint.ns.svc.cluster.local"},
+		},
+	}
 	c.apply(client, local, svc)
 	r, err := c.shared.route(t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip)
 	if err != nil || r.protocol != singleHBONE || r.authority != "10.10.0.3:8080" {
 		t.Fatalf("%+v, %v: expected the pod itself, the waypoint passed by", r, err)
 	}
-	far := c.workload("far", netip.MustParseAddr("10.10.0.9"), endpointOf("echo.ns.svc.cluster.local", 80, 8080), func(w *workloadapi.Workload) {
-		w.Network, w.Addresses = "n2", nil
-		w.NetworkGateway = &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: []byte{10, 89, 0, 1}}}}
-	})
+	far := c.workload(
+		"far",
+		netip.MustParseAddr("10.10.0.9"),
+		endpointOf("echo.ns.svc.cluster.local", 80, 8080),
+		func(w *workloadapi.Workload) {
+			w.Network, w.Addresses = "n2", nil
+			w.NetworkGateway = &workloadapi.GatewayAddress{
+				Destination: &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: []byte{10, 89, 0, 1}}},
+			}
+		},
+	)
 	local.Status = workloadapi.WorkloadStatus_UNHEALTHY
 	c.apply(far, local)
-	if r, err := c.shared.route(t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip); err == nil || !strings.Contains(err.Error(), "no service for target address") {
+	if r, err := c.shared.route(
+		t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip,
+	); err == nil ||
+		!strings.Contains(err.Error(), "no service for target address") {
 		t.Errorf("%+v, %v: expected a refusal", r, err)
 	}
 	// With the label, all is one network again: the waypoint is asked for, and is not there.
 	svc.Addresses[0].Network, client.Network = "n1", "n1"
 	c.apply(client, svc)
-	if r, err := c.shared.route(t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip); err == nil || !strings.Contains(err.Error(), "unknown waypoint") {
+	if r, err := c.shared.route(
+		t.Context(), client, netip.MustParseAddr("10.10.0.2"), vip,
+	); err == nil ||
+		!strings.Contains(err.Error(), "unknown waypoint") {
 		t.Errorf("%+v, %v: a waypoint that is not there is never passed by", r, err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"ambient.test/conformance/standins/nodeproxy/internal/state"
 )
 
-// Tracker knows the open connections of all pods and cuts inbound ones that a change of policy forbids.
+// Tracker knows the open connections of all pods and cuts inbound ones that a change of policy
+// forbids.
 type Tracker struct {
 	mu   sync.Mutex
 	open map[*tracked]struct{}

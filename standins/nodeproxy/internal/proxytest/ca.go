@@ -1,4 +1,5 @@
-// Package proxytest has what tests of the node proxy need: a CA, and a pod's sockets on loopback addresses.
+// Package proxytest has what tests of the node proxy need: a CA, and a pod's sockets on loopback
+// addresses.
 package proxytest
 
 import (
@@ -17,7 +18,8 @@ import (
 	"time"
 )
 
-// CA is a root, an intermediate under it, and a signer with faults to order. It implements identity.CA.
+// CA is a root, an intermediate under it, and a signer with faults to order. It implements
+// identity.CA.
 type CA struct {
 	Root, Inter       *x509.Certificate
 	RootKey, InterKey *ecdsa.PrivateKey
@@ -34,8 +36,20 @@ type CA struct {
 // NewCA makes one.
 func NewCA() *CA {
 	c := &CA{}
-	c.Root, c.RootKey = make509(&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	c.Inter, c.InterKey = make509(&x509.Certificate{Subject: pkix.Name{CommonName: "intermediate"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, c.Root, c.RootKey)
+	c.Root, c.RootKey = make509(
+		&x509.Certificate{Subject: pkix.Name{CommonName: "root"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign},
+		nil, nil,
+	)
+	c.Inter, c.InterKey = make509(
+		&x509.Certificate{
+			Subject:               pkix.Name{CommonName: "intermediate"},
+			IsCA:                  true,
+			BasicConstraintsValid: true,
+			KeyUsage:              x509.KeyUsageCertSign,
+		},
+		c.Root,
+		c.RootKey,
+	)
 	return c
 }
 
@@ -121,7 +135,15 @@ func (c *CA) Sign(ctx context.Context, identity, csrPEM string) ([]string, error
 
 // ServerPEM is a certificate and key for a TLS server of a DNS name, signed by the root.
 func (c *CA) ServerPEM(name string) (cert, key []byte) {
-	x, k := make509(&x509.Certificate{DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, c.Root, c.RootKey)
+	x, k := make509(
+		&x509.Certificate{
+			DNSNames:    []string{name},
+			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		},
+		c.Root,
+		c.RootKey,
+	)
 	kd, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		panic(err)

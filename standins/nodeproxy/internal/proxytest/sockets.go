@@ -13,7 +13,8 @@ import (
 	"ambient.test/conformance/standins/nodeproxy/internal/netns"
 )
 
-// Sockets is a pod whose address is one of 127.0.0.0/8, so that pods have the same ports without a namespace or root.
+// Sockets is a pod whose address is one of 127.0.0.0/8, so that pods have the same ports without a
+// namespace or root.
 type Sockets struct {
 	IP    netip.Addr
 	Name  string
@@ -28,7 +29,8 @@ type Sockets struct {
 
 var _ netns.Sockets = (*Sockets)(nil)
 
-// nextPod begins elsewhere in each process: all have the same ports, and go test runs packages side by side.
+// nextPod begins elsewhere in each process: all have the same ports, and go test runs packages side
+// by side.
 var nextPod = func() *atomic.Uint32 {
 	var n atomic.Uint32
 	n.Store(uint32(os.Getpid()) * 4099)
@@ -82,7 +84,8 @@ func (s *Sockets) OriginalDst(c net.Conn) netip.AddrPort {
 	return netns.AddrPort(c.LocalAddr())
 }
 
-// Capture connects to the pod's own listener at port as if a rule had redirected a connection for dst there.
+// Capture connects to the pod's own listener at port as if a rule had redirected a connection for
+// dst there.
 func (s *Sockets) Capture(port uint16, from netip.Addr, dst netip.AddrPort) (*net.TCPConn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}}
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: from.AsSlice()}) // a free source port, noted before the connection is there

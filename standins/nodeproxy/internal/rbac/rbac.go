@@ -23,8 +23,9 @@ type Verdict struct {
 	Reason  string // for a refusal, in ztunnel's words
 }
 
-// Evaluate applies policies to a connection: any DENY match denies; without ALLOW policies all is allowed; otherwise one must match.
-// A dry-run policy decides nothing; log hears what it would have said.
+// Evaluate applies policies to a connection: any DENY match denies; without ALLOW policies all is
+// allowed; otherwise one must match. A dry-run policy decides nothing; log hears what it would have
+// said.
 func Evaluate(policies []*security.Authorization, c Connection, log func(policy string, would Verdict)) Verdict {
 	allows := false
 	var allowed *security.Authorization
@@ -56,7 +57,8 @@ func Evaluate(policies []*security.Authorization, c Connection, log func(policy 
 	return Verdict{Allowed: true}
 }
 
-// matches: any group (rule) all of whose clauses have a match. No groups never match; a clause without matches is true.
+// matches: any group (rule) all of whose clauses have a match. No groups never match; a clause
+// without matches is true.
 func matches(p *security.Authorization, c Connection) bool {
 	return slices.ContainsFunc(p.Groups, func(g *security.Group) bool {
 		for _, clause := range g.Rules {

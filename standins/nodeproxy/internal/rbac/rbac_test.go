@@ -17,10 +17,19 @@ func present() []*security.StringMatch {
 }
 
 func policy(a security.Action, matches ...*security.Match) *security.Authorization {
-	return &security.Authorization{Name: "p", Namespace: "ns", Action: a, Groups: []*security.Group{{Rules: []*security.Rules{{Matches: matches}}}}}
+	return &security.Authorization{
+		Name:      "p",
+		Namespace: "ns",
+		Action:    a,
+		Groups:    []*security.Group{{Rules: []*security.Rules{{Matches: matches}}}},
+	}
 }
 
-var conn = Connection{Identity: "spiffe://td/ns/a/sa/b", Src: netip.MustParseAddr("10.1.2.3"), Dst: netip.MustParseAddrPort("10.9.9.9:8080")}
+var conn = Connection{
+	Identity: "spiffe://td/ns/a/sa/b",
+	Src:      netip.MustParseAddr("10.1.2.3"),
+	Dst:      netip.MustParseAddrPort("10.9.9.9:8080"),
+}
 
 func TestMatch(t *testing.T) {
 	plain := conn
@@ -50,8 +59,14 @@ func TestMatch(t *testing.T) {
 		{"no principal (STRICT)", &security.Match{NotPrincipals: present()}, plain, true},
 		{"no principal with identity", &security.Match{NotPrincipals: present()}, conn, false},
 		{"service account", &security.Match{ServiceAccounts: []*security.ServiceAccountMatch{{Namespace: "a", ServiceAccount: "b"}}}, conn, true},
-		{"service account of another namespace", &security.Match{ServiceAccounts: []*security.ServiceAccountMatch{{Namespace: "x", ServiceAccount: "b"}}}, conn, false},
-		{"not service account", &security.Match{NotServiceAccounts: []*security.ServiceAccountMatch{{Namespace: "a", ServiceAccount: "b"}}}, conn, false},
+		{
+			"service account of another namespace",
+			&security.Match{ServiceAccounts: []*security.ServiceAccountMatch{{Namespace: "x", ServiceAccount: "b"}}}, conn, false,
+		},
+		{
+			"not service account",
+			&security.Match{NotServiceAccounts: []*security.ServiceAccountMatch{{Namespace: "a", ServiceAccount: "b"}}}, conn, false,
+		},
 		{"source ip", &security.Match{SourceIps: cidr}, conn, true},
 		{"not source ip", &security.Match{NotSourceIps: cidr}, conn, false},
 		{"source ip of the other family", &security.Match{SourceIps: v6}, conn, false},
@@ -89,7 +104,16 @@ func TestEvaluate(t *testing.T) {
 		{"dry run", []*security.Authorization{dry}, true},
 		{"clause without matches is true", []*security.Authorization{policy(security.Action_DENY)}, false},
 		{"or in a clause", []*security.Authorization{policy(security.Action_DENY, no, yes)}, false},
-		{"and over clauses", []*security.Authorization{{Action: security.Action_DENY, Groups: []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{yes}}, {Matches: []*security.Match{no}}}}}}}, true},
+		{
+			"and over clauses",
+			[]*security.Authorization{
+				{
+					Action: security.Action_DENY,
+					Groups: []*security.Group{{Rules: []*security.Rules{{Matches: []*security.Match{yes}}, {Matches: []*security.Match{no}}}}},
+				},
+			},
+			true,
+		},
 	} {
 		if v := Evaluate(tc.ps, conn, nil); v.Allowed != tc.allowed {
 			t.Errorf("%s: %+v", tc.name, v)

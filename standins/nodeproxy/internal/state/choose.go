@@ -23,9 +23,9 @@ func (u *Upstream) SANs() []string {
 	return append([]string{Identity(u.Workload)}, u.Service.GetSubjectAltNames()...)
 }
 
-// Choose picks an endpoint of v for a connection from src to v's port: healthy, reachable, best by routing preference, then
-// by chance in proportion to capacity. A remote network's pods are one workload of their number as capacity.
-// It returns nil when there is none.
+// Choose picks an endpoint of v for a connection from src to v's port: healthy, reachable, best by
+// routing preference, then by chance in proportion to capacity. A remote network's pods are one
+// workload of their number as capacity. It returns nil when there is none.
 func (s *Store) Choose(src *workloadapi.Workload, v *workloadapi.Service, port uint16, want netip.Addr) *Upstream {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -42,7 +42,8 @@ func (s *Store) choose(src *workloadapi.Workload, v *workloadapi.Service, port u
 		if w.Status != workloadapi.WorkloadStatus_HEALTHY && v.LoadBalancing.GetHealthPolicy() != workloadapi.LoadBalancing_ALLOW_ALL {
 			continue
 		}
-		// istiod gives a gateway also to workloads of the own network; only another network's is of use.
+		// istiod gives a gateway also to workloads of the own network; only another network's is of
+		// use.
 		if len(w.Addresses) == 0 && w.Hostname == "" && (w.Network == src.Network || w.NetworkGateway == nil) {
 			continue
 		}
@@ -92,7 +93,8 @@ func pickIP(w *workloadapi.Workload, like netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// preferred keeps the endpoints that match the longest part of the routing preference; in STRICT mode only those that match all of it.
+// preferred keeps the endpoints that match the longest part of the routing preference; in STRICT
+// mode only those that match all of it.
 func preferred(all []*workloadapi.Workload, src *workloadapi.Workload, lb *workloadapi.LoadBalancing) []*workloadapi.Workload {
 	strict := lb.GetMode() == workloadapi.LoadBalancing_STRICT
 	if !strict && lb.GetMode() != workloadapi.LoadBalancing_FAILOVER {
@@ -114,8 +116,9 @@ func preferred(all []*workloadapi.Workload, src *workloadapi.Workload, lb *workl
 	return kept
 }
 
-// rank counts the preferences w matches, up to the first it does not. NETWORK in first place is not such a stop: an endpoint
-// of another network is compared by the scopes that follow, and stays behind every endpoint of the own network.
+// rank counts the preferences w matches, up to the first it does not. NETWORK in first place is not
+// such a stop: an endpoint of another network is compared by the scopes that follow, and stays
+// behind every endpoint of the own network.
 func rank(w, src *workloadapi.Workload, preference []workloadapi.LoadBalancing_Scope) (n int, full bool) {
 	same := func(scope workloadapi.LoadBalancing_Scope) bool {
 		a, b := src, w
@@ -176,8 +179,9 @@ func weighted(all []*workloadapi.Workload) *workloadapi.Workload {
 	return nil
 }
 
-// ServiceWaypoint is a waypoint endpoint for a connection to service v, nil when v has none.
-// With weighted waypoints one is drawn for each call. A waypoint that is named and not found is an error, never bypassed.
+// ServiceWaypoint is a waypoint endpoint for a connection to service v, nil when v has none. With
+// weighted waypoints one is drawn for each call. A waypoint that is named and not found is an
+// error, never bypassed.
 func (s *Store) ServiceWaypoint(src *workloadapi.Workload, v *workloadapi.Service, want netip.Addr) (*Upstream, error) {
 	g := v.Waypoint
 	if len(v.WeightedWaypoints) > 0 {
@@ -204,7 +208,8 @@ func (s *Store) WorkloadWaypoint(src, w *workloadapi.Workload, want netip.Addr) 
 	return s.Gateway(src, w.Waypoint, want, "waypoint")
 }
 
-// Gateway finds a workload behind a gateway address; kind names it in errors. A nil address gives nil.
+// Gateway finds a workload behind a gateway address; kind names it in errors. A nil address gives
+// nil.
 func (s *Store) Gateway(src *workloadapi.Workload, g *workloadapi.GatewayAddress, want netip.Addr, kind string) (*Upstream, error) {
 	if g == nil {
 		return nil, nil

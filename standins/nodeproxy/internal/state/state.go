@@ -1,4 +1,5 @@
-// Package state holds what istiod said: workloads, services and policies, and answers the questions the proxy asks of them.
+// Package state holds what istiod said: workloads, services and policies, and answers the questions
+// the proxy asks of them.
 package state
 
 import (
@@ -55,14 +56,22 @@ type Store struct {
 // New makes an empty store.
 func New(network, clusterID string) *Store {
 	return &Store{
-		Network: network, ClusterID: clusterID,
-		workloads: map[string]*workloadapi.Workload{}, byAddr: map[netAddr][]*workloadapi.Workload{}, byPod: map[podName][]*workloadapi.Workload{},
-		services: map[string]*workloadapi.Service{}, byVIP: map[netAddr][]*workloadapi.Service{}, byHost: map[string][]*workloadapi.Service{},
-		endpoints: map[string]map[string]*workloadapi.Workload{}, policies: map[string]*security.Authorization{}, changed: make(chan struct{}),
+		Network:   network,
+		ClusterID: clusterID,
+		workloads: map[string]*workloadapi.Workload{},
+		byAddr:    map[netAddr][]*workloadapi.Workload{},
+		byPod:     map[podName][]*workloadapi.Workload{},
+		services:  map[string]*workloadapi.Service{},
+		byVIP:     map[netAddr][]*workloadapi.Service{},
+		byHost:    map[string][]*workloadapi.Service{},
+		endpoints: map[string]map[string]*workloadapi.Workload{},
+		policies:  map[string]*security.Authorization{},
+		changed:   make(chan struct{}),
 	}
 }
 
-// OnWorkload sets what is called, outside of the lock, for every workload that comes, changes or goes.
+// OnWorkload sets what is called, outside of the lock, for every workload that comes, changes or
+// goes.
 func (s *Store) OnWorkload(come, gone func(*workloadapi.Workload)) { s.onLocal, s.onGone = come, gone }
 
 // Changed is closed at the next change of anything.
@@ -75,7 +84,8 @@ func (s *Store) Changed() <-chan struct{} {
 // ServiceKey is a service's resource name: namespace/hostname.
 func ServiceKey(v *workloadapi.Service) string { return v.GetNamespace() + "/" + v.GetHostname() }
 
-// Apply takes one delta response. It returns why resources were refused, by name; the others are in force.
+// Apply takes one delta response. It returns why resources were refused, by name; the others are in
+// force.
 func (s *Store) Apply(typeURL string, resources map[string][]byte, removed []string) map[string]error {
 	rejected := map[string]error{}
 	var came, gone []*workloadapi.Workload
@@ -296,7 +306,8 @@ func (s *Store) LocalPod(namespace, name, serviceAccount string) *workloadapi.Wo
 	return nil
 }
 
-// Workload is the workload with an address in the own network. A pod of its own address wins over host-network pods, which share theirs.
+// Workload is the workload with an address in the own network. A pod of its own address wins over
+// host-network pods, which share theirs.
 func (s *Store) Workload(ip netip.Addr) *workloadapi.Workload { return s.WorkloadIn(s.Network, ip) }
 
 // WorkloadIn is Workload for any network.
@@ -363,7 +374,8 @@ func (s *Store) ServicesByHost(host string) []*workloadapi.Service {
 	return s.byHost[host]
 }
 
-// best prefers the caller's namespace, then the canonical service (the Kubernetes one), then the first by namespace.
+// best prefers the caller's namespace, then the canonical service (the Kubernetes one), then the
+// first by namespace.
 func best(all []*workloadapi.Service, namespace string) *workloadapi.Service {
 	var found *workloadapi.Service
 	score := func(v *workloadapi.Service) int {
@@ -407,8 +419,8 @@ func (s *Store) Endpoints(v *workloadapi.Service) []*workloadapi.Workload {
 	return out
 }
 
-// PoliciesFor are the policies that apply to a workload: of its namespace, of the mesh, and those it names.
-// missing are names it has and istiod has not sent.
+// PoliciesFor are the policies that apply to a workload: of its namespace, of the mesh, and those
+// it names. missing are names it has and istiod has not sent.
 func (s *Store) PoliciesFor(w *workloadapi.Workload) (policies []*security.Authorization, missing []string) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

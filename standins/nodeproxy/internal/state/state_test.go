@@ -73,7 +73,9 @@ func remote(name string, capacity uint32) *workloadapi.Workload {
 		w.Capacity = wrapperspb.UInt32(capacity)
 		w.ClusterId = "c2"
 		w.Locality = &workloadapi.Locality{Region: "r2"}
-		w.NetworkGateway = &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: ip("10.89.0.1")}}}
+		w.NetworkGateway = &workloadapi.GatewayAddress{
+			Destination: &workloadapi.GatewayAddress_Address{Address: &workloadapi.NetworkAddress{Network: "n2", Address: ip("10.89.0.1")}},
+		}
 	})
 }
 
@@ -115,14 +117,44 @@ func TestChoose(t *testing.T) {
 		{"remote counts", svc(), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1"), remote("r", 1)}, []string{"a", "r"}},
 		{"remote without capacity", svc(), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1"), remote("r", 0)}, []string{"a"}},
 		{"no gateway, no address", svc(), []*workloadapi.Workload{pod("a", "n2", "")}, nil},
-		{"own network's gateway entry", svc(), []*workloadapi.Workload{func() *workloadapi.Workload { r := remote("r", 5); r.Network = "n1"; return r }()}, nil},
-		{"network first: local wins over matching region", svc(lb(failover, byNet, byRegion)), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1", in("r9", "")), func() *workloadapi.Workload { r := remote("r", 5); in("r1", "")(r); return r }()}, []string{"a"}},
-		{"network first: remotes by region", svc(lb(failover, byNet, byRegion)), []*workloadapi.Workload{remote("far", 5), func() *workloadapi.Workload { r := remote("near", 1); in("r1", "")(r); return r }()}, []string{"near"}},
-		{"network first: failover to remote", svc(lb(failover, byNet)), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1", unhealthy), remote("r", 1)}, []string{"r"}},
-		{"failover by zone", svc(lb(failover, byRegion, byZone)), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1", in("r1", "z2")), pod("b", "n1", "10.1.0.2", in("r1", "z1")), pod("c", "n1", "10.1.0.3", in("r2", "z1"))}, []string{"b"}},
-		{"failover takes what there is", svc(lb(failover, byRegion, byZone)), []*workloadapi.Workload{pod("c", "n1", "10.1.0.3", in("r2", "z1"))}, []string{"c"}},
+		{
+			"own network's gateway entry", svc(),
+			[]*workloadapi.Workload{func() *workloadapi.Workload { r := remote("r", 5); r.Network = "n1"; return r }()}, nil,
+		},
+		{
+			"network first: local wins over matching region", svc(lb(failover, byNet, byRegion)),
+			[]*workloadapi.Workload{
+				pod("a", "n1", "10.1.0.1", in("r9", "")), func() *workloadapi.Workload { r := remote("r", 5); in("r1", "")(r); return r }(),
+			},
+			[]string{"a"},
+		},
+		{
+			"network first: remotes by region", svc(lb(failover, byNet, byRegion)),
+			[]*workloadapi.Workload{remote("far", 5), func() *workloadapi.Workload { r := remote("near", 1); in("r1", "")(r); return r }()},
+			[]string{"near"},
+		},
+		{
+			"network first: failover to remote", svc(lb(failover, byNet)),
+			[]*workloadapi.Workload{pod("a", "n1", "10.1.0.1", unhealthy), remote("r", 1)}, []string{"r"},
+		},
+		{
+			"failover by zone", svc(lb(failover, byRegion, byZone)),
+			[]*workloadapi.Workload{
+				pod("a", "n1", "10.1.0.1", in("r1", "z2")), pod("b", "n1", "10.1.0.2", in("r1", "z1")),
+				pod("c", "n1", "10.1.0.3", in("r2", "z1")),
+			},
+			[]string{"b"},
+		},
+		{
+			"failover takes what there is", svc(lb(failover, byRegion, byZone)),
+			[]*workloadapi.Workload{pod("c", "n1", "10.1.0.3", in("r2", "z1"))}, []string{"c"},
+		},
 		{"strict takes nothing less", svc(lb(strict, byRegion)), []*workloadapi.Workload{pod("c", "n1", "10.1.0.3", in("r2", "z1"))}, nil},
-		{"strict node", svc(lb(strict, byNode)), []*workloadapi.Workload{pod("a", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.Node = "x" }), pod("b", "n1", "10.1.0.2")}, []string{"b"}},
+		{
+			"strict node", svc(lb(strict, byNode)),
+			[]*workloadapi.Workload{pod("a", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.Node = "x" }), pod("b", "n1", "10.1.0.2")},
+			[]string{"b"},
+		},
 	} {
 		s := New("n1", "c")
 		apply(t, s, src, tc.v)
@@ -220,7 +252,8 @@ func TestLookups(t *testing.T) {
 		t.Fatal("removed CIDR still found")
 	}
 
-	a, host := pod("a", "n1", "10.1.0.1"), pod("h", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.NetworkMode = workloadapi.NetworkMode_HOST_NETWORK })
+	a := pod("a", "n1", "10.1.0.1")
+	host := pod("h", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.NetworkMode = workloadapi.NetworkMode_HOST_NETWORK })
 	apply(t, s, a, host, pod("elsewhere", "n2", "10.1.0.1"))
 	if w := s.Workload(netip.MustParseAddr("10.1.0.1")); w.GetName() != "a" {
 		t.Fatalf("%v", w)
@@ -247,7 +280,9 @@ func TestMovedPodLeavesNothingBehind(t *testing.T) {
 func TestRejects(t *testing.T) {
 	s := New("n1", "c")
 	good, _ := proto.Marshal(&workloadapi.Address{Type: &workloadapi.Address_Workload{Workload: pod("a", "n1", "10.1.0.1")}})
-	bad, _ := proto.Marshal(&workloadapi.Address{Type: &workloadapi.Address_Workload{Workload: &workloadapi.Workload{Uid: "x", Addresses: [][]byte{{1}}}}})
+	bad, _ := proto.Marshal(
+		&workloadapi.Address{Type: &workloadapi.Address_Workload{Workload: &workloadapi.Workload{Uid: "x", Addresses: [][]byte{{1}}}}},
+	)
 	r := s.Apply(AddressType, map[string][]byte{"good": good, "bad": bad, "junk": {0xff}, "empty": {}}, nil)
 	if len(r) != 3 || r["good"] != nil {
 		t.Fatal(r)
@@ -281,8 +316,11 @@ func TestPoliciesFor(t *testing.T) {
 	p := func(ns, name string, scope security.Scope) *security.Authorization {
 		return &security.Authorization{Namespace: ns, Name: name, Scope: scope}
 	}
-	apply(t, s, p("ns", "mine", security.Scope_NAMESPACE), p("other", "theirs", security.Scope_NAMESPACE), p("root", "all", security.Scope_GLOBAL),
-		p("root", "strict", security.Scope_WORKLOAD_SELECTOR), p("ns", "unselected", security.Scope_WORKLOAD_SELECTOR))
+	apply(
+		t, s, p("ns", "mine", security.Scope_NAMESPACE), p("other", "theirs", security.Scope_NAMESPACE),
+		p("root", "all", security.Scope_GLOBAL), p("root", "strict", security.Scope_WORKLOAD_SELECTOR),
+		p("ns", "unselected", security.Scope_WORKLOAD_SELECTOR),
+	)
 	w := pod("a", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.AuthorizationPolicies = []string{"root/strict", "ns/unknown"} })
 	got, missing := s.PoliciesFor(w)
 	var names []string
@@ -304,16 +342,21 @@ func TestGateways(t *testing.T) {
 		v.SubjectAltNames = []string{"spiffe://td/ns/ns/sa/waypoint"}
 	})
 	wp := pod("wp", "n1", "10.1.0.50", func(w *workloadapi.Workload) {
-		w.Services = map[string]*workloadapi.PortList{"ns/waypoint.example": {Ports: []*workloadapi.Port{{ServicePort: 15008, TargetPort: 15008}}}}
+		w.Services = map[string]*workloadapi.PortList{
+			"ns/waypoint.example": {Ports: []*workloadapi.Port{{ServicePort: 15008, TargetPort: 15008}}},
+		}
 	})
 	named := pod("named", "n2", "", func(w *workloadapi.Workload) { w.Hostname, w.Services = "gw.example", nil })
 	byHost := func(h string) *workloadapi.GatewayAddress {
-		return &workloadapi.GatewayAddress{Destination: &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: h}}}
+		return &workloadapi.GatewayAddress{
+			Destination: &workloadapi.GatewayAddress_Hostname{Hostname: &workloadapi.NamespacedHostname{Namespace: "ns", Hostname: h}},
+		}
 	}
 	apply(t, s, src, wpSvc, wp, named)
 	v := svc(func(v *workloadapi.Service) { v.Waypoint = byHost("waypoint.example") })
 	u, err := s.ServiceWaypoint(src, v, netip.Addr{})
-	if err != nil || u.Addr.String() != "10.1.0.50:15008" || !slices.Contains(u.SANs(), "spiffe://td/ns/ns/sa/waypoint") || !slices.Contains(u.SANs(), Identity(wp)) {
+	if err != nil || u.Addr.String() != "10.1.0.50:15008" || !slices.Contains(u.SANs(), "spiffe://td/ns/ns/sa/waypoint") ||
+		!slices.Contains(u.SANs(), Identity(wp)) {
 		t.Fatal(u, err)
 	}
 	if u, err := s.ServiceWaypoint(src, svc(), netip.Addr{}); u != nil || err != nil {
@@ -326,11 +369,17 @@ func TestGateways(t *testing.T) {
 	if _, err := s.ServiceWaypoint(src, v, netip.Addr{}); err == nil {
 		t.Fatal("a waypoint without endpoint must not be bypassed")
 	}
-	if u, err := s.Gateway(src, byHost("gw.example"), netip.Addr{}, "network gateway"); err != nil || u.Workload.Name != "named" || u.Addr.Port() != 15008 || u.Addr.Addr().IsValid() {
+	if u, err := s.Gateway(
+		src, byHost("gw.example"), netip.Addr{}, "network gateway",
+	); err != nil || u.Workload.Name != "named" || u.Addr.Port() != 15008 ||
+		u.Addr.Addr().IsValid() {
 		t.Fatal(u, err)
 	}
 	// Weighted: each in proportion, none of weight 0.
-	v.WeightedWaypoints = []*workloadapi.WeightedWaypoint{{Destination: byHost("gw.example"), Weight: 1}, {Destination: byHost("gone.example"), Weight: 0}}
+	v.WeightedWaypoints = []*workloadapi.WeightedWaypoint{
+		{Destination: byHost("gw.example"), Weight: 1},
+		{Destination: byHost("gone.example"), Weight: 0},
+	}
 	for range 50 {
 		if u, err := s.ServiceWaypoint(src, v, netip.Addr{}); err != nil || u.Workload.Name != "named" {
 			t.Fatal(u, err)

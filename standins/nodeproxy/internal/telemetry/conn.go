@@ -71,7 +71,15 @@ func (c *Record) labels(flag Flag) []string {
 	if c.MutualTLS {
 		policy = "mutual_tls"
 	}
-	l := []string{string(c.Reporter), unknown(c.Service.GetHostname()), unknown(c.Service.GetNamespace()), unknown(c.Service.GetName()), "tcp", string(flag), policy}
+	l := []string{
+		string(c.Reporter),
+		unknown(c.Service.GetHostname()),
+		unknown(c.Service.GetNamespace()),
+		unknown(c.Service.GetName()),
+		"tcp",
+		string(flag),
+		policy,
+	}
 	return append(append(l, c.Source.values()...), c.Destination.values()...)
 }
 

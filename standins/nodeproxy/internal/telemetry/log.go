@@ -1,4 +1,5 @@
-// Package telemetry writes log lines in ztunnel's shape and counts connections under ztunnel's metric names.
+// Package telemetry writes log lines in ztunnel's shape and counts connections under ztunnel's
+// metric names.
 package telemetry
 
 import (
@@ -16,7 +17,8 @@ import (
 // Bare is a value printed without quotes, as ztunnel prints addresses.
 type Bare string
 
-// handler prints `time<TAB>level<TAB>target<TAB>message<TAB>key=value ...`, or one JSON object with LOG_FORMAT=json.
+// handler prints `time<TAB>level<TAB>target<TAB>message<TAB>key=value ...`, or one JSON object with
+// LOG_FORMAT=json.
 type handler struct {
 	mu     *sync.Mutex
 	w      io.Writer
@@ -26,12 +28,14 @@ type handler struct {
 	attrs  []slog.Attr
 }
 
-// NewLogger writes to w. format "json" gives JSON, anything else text; the attribute "target" of With names the part of the program.
+// NewLogger writes to w. format "json" gives JSON, anything else text; the attribute "target" of
+// With names the part of the program.
 func NewLogger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(&handler{mu: &sync.Mutex{}, w: w, json: format == "json", level: level, target: "nodeproxy"})
 }
 
-// ParseLevel takes the first bare level of a RUST_LOG value, such as "info" or "info,access=debug"; the default is info.
+// ParseLevel takes the first bare level of a RUST_LOG value, such as "info" or "info,access=debug";
+// the default is info.
 func ParseLevel(rustLog string) slog.Level {
 	for _, part := range strings.Split(rustLog, ",") {
 		switch strings.TrimSpace(part) {

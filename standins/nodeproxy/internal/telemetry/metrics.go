@@ -21,10 +21,29 @@ type Metrics struct {
 	ProxiesStarted, ProxiesStopped         prometheus.Counter
 }
 
-var peerLabels = []string{"workload", "canonical_service", "canonical_revision", "workload_namespace", "principal", "app", "version", "cluster", "region", "zone"}
+var peerLabels = []string{
+	"workload",
+	"canonical_service",
+	"canonical_revision",
+	"workload_namespace",
+	"principal",
+	"app",
+	"version",
+	"cluster",
+	"region",
+	"zone",
+}
 
 var trafficLabels = func() []string {
-	names := []string{"reporter", "destination_service", "destination_service_namespace", "destination_service_name", "request_protocol", "response_flags", "connection_security_policy"}
+	names := []string{
+		"reporter",
+		"destination_service",
+		"destination_service_namespace",
+		"destination_service_name",
+		"request_protocol",
+		"response_flags",
+		"connection_security_policy",
+	}
 	for _, side := range []string{"source_", "destination_"} {
 		for _, l := range peerLabels {
 			names = append(names, side+l)
@@ -50,10 +69,18 @@ func NewMetrics(version string) *Metrics {
 	m.XDSTerminations = vec("istio_xds_connection_terminations_total", "Ended connections to the xDS server.", "reason")
 	m.DNSRequests = vec("istio_dns_requests_total", "DNS requests received.", "source_workload", "source_workload_namespace")
 	m.DNSUpstream = vec("istio_dns_upstream_requests_total", "DNS requests forwarded.", "source_workload", "source_workload_namespace")
-	m.DNSFailures = vec("istio_dns_upstream_failures_total", "DNS requests forwarded without success.", "source_workload", "source_workload_namespace")
-	m.SocketsOpen = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "istio_tcp_sockets_open", Help: "Open TCP sockets."}, []string{"reporter"})
+	m.DNSFailures = vec(
+		"istio_dns_upstream_failures_total", "DNS requests forwarded without success.", "source_workload",
+		"source_workload_namespace",
+	)
+	m.SocketsOpen = prometheus.NewGaugeVec(
+		prometheus.GaugeOpts{Name: "istio_tcp_sockets_open", Help: "Open TCP sockets."},
+		[]string{"reporter"},
+	)
 	m.ActiveProxies = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_active_proxy_count", Help: "Pods proxied."})
-	m.PendingProxies = prometheus.NewGauge(prometheus.GaugeOpts{Name: "workload_manager_pending_proxy_count", Help: "Pods whose proxy could not start yet."})
+	m.PendingProxies = prometheus.NewGauge(
+		prometheus.GaugeOpts{Name: "workload_manager_pending_proxy_count", Help: "Pods whose proxy could not start yet."},
+	)
 	m.ProxiesStarted = prometheus.NewCounter(prometheus.CounterOpts{Name: "workload_manager_proxies_started_total", Help: "Proxies started."})
 	m.ProxiesStopped = prometheus.NewCounter(prometheus.CounterOpts{Name: "workload_manager_proxies_stopped_total", Help: "Proxies stopped."})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "istio_build", Help: "Build information."}, []string{"component", "tag"})

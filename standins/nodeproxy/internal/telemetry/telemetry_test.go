@@ -15,9 +15,13 @@ import (
 
 func record() *Record {
 	return &Record{
-		Reporter: Source, Src: netip.MustParseAddrPort("10.0.0.1:1"), Dst: netip.MustParseAddrPort("[2001:db8::1]:15008"), HBONE: "[2001:db8::1]:80", MutualTLS: true,
-		Source:  Peer{Workload: "a-deploy", Namespace: "ns", Pod: "a", Principal: "spiffe://td/ns/ns/sa/a", Cluster: "c1"},
-		Service: &workloadapi.Service{Name: "svc", Namespace: "ns", Hostname: "svc.example"},
+		Reporter:  Source,
+		Src:       netip.MustParseAddrPort("10.0.0.1:1"),
+		Dst:       netip.MustParseAddrPort("[2001:db8::1]:15008"),
+		HBONE:     "[2001:db8::1]:80",
+		MutualTLS: true,
+		Source:    Peer{Workload: "a-deploy", Namespace: "ns", Pod: "a", Principal: "spiffe://td/ns/ns/sa/a", Cluster: "c1"},
+		Service:   &workloadapi.Service{Name: "svc", Namespace: "ns", Hostname: "svc.example"},
 	}
 }
 
@@ -29,8 +33,10 @@ func TestAccessLine(t *testing.T) {
 	c.Sent(5)
 	c.Closed(errors.New(`it "broke"`), ConnectFailed)
 	c.Closed(nil, NoFlag) // only the first counts
-	want := `^[0-9T:.-]+Z\terror\taccess\tconnection complete\tsrc\.addr=10\.0\.0\.1:1 src\.workload="a" src\.namespace="ns" src\.identity="spiffe://td/ns/ns/sa/a" src\.cluster="c1" ` +
-		`dst\.addr=\[2001:db8::1\]:15008 dst\.hbone_addr=\[2001:db8::1\]:80 dst\.service="svc\.example" direction="outbound" bytes_sent=3 bytes_recv=5 duration="[0-9]+ms" error="it \\"broke\\""\n$`
+	want := `^[0-9T:.-]+Z\terror\taccess\tconnection complete\tsrc\.addr=10\.0\.0\.1:1 src\.workload="a" ` +
+		`src\.namespace="ns" src\.identity="spiffe://td/ns/ns/sa/a" src\.cluster="c1" ` +
+		`dst\.addr=\[2001:db8::1\]:15008 dst\.hbone_addr=\[2001:db8::1\]:80 dst\.service="svc\.example" ` +
+		`direction="outbound" bytes_sent=3 bytes_recv=5 duration="[0-9]+ms" error="it \\"broke\\""\n$`
 	if !regexp.MustCompile(want).MatchString(b.String()) {
 		t.Fatalf("%s\ndoes not match\n%s", b.String(), want)
 	}
@@ -42,7 +48,10 @@ func TestJSON(t *testing.T) {
 	r.Opened(record()).Closed(nil, ConnectFailed)
 	r.Refused(Destination, record().Src, record().Dst, errors.New("no"))
 	d := json.NewDecoder(&b)
-	for _, want := range []map[string]any{{"level": "info", "scope": "access", "message": "connection complete", "dst.addr": "[2001:db8::1]:15008", "bytes_sent": 0.0}, {"level": "warn", "direction": "inbound", "error": "no"}} {
+	for _, want := range []map[string]any{
+		{"level": "info", "scope": "access", "message": "connection complete", "dst.addr": "[2001:db8::1]:15008", "bytes_sent": 0.0},
+		{"level": "warn", "direction": "inbound", "error": "no"},
+	} {
 		got := map[string]any{}
 		if err := d.Decode(&got); err != nil {
 			t.Fatal(err)
@@ -56,7 +65,10 @@ func TestJSON(t *testing.T) {
 }
 
 func TestLevels(t *testing.T) {
-	for in, want := range map[string]slog.Level{"": slog.LevelInfo, "debug": slog.LevelDebug, "access=debug,warn": slog.LevelWarn, "error": slog.LevelError, "nonsense": slog.LevelInfo} {
+	for in, want := range map[string]slog.Level{
+		"": slog.LevelInfo, "debug": slog.LevelDebug, "access=debug,warn": slog.LevelWarn, "error": slog.LevelError,
+		"nonsense": slog.LevelInfo,
+	} {
 		if got := ParseLevel(in); got != want {
 			t.Errorf("%q: %v", in, got)
 		}
@@ -80,7 +92,11 @@ func TestLabels(t *testing.T) {
 			got = append(got, l.GetName()+"="+l.GetValue())
 		}
 		all := strings.Join(got, " ")
-		for _, want := range []string{"reporter=source", "response_flags=DENY", "connection_security_policy=mutual_tls", "source_workload=a-deploy", "destination_workload=unknown", "destination_service_name=svc", "source_principal=spiffe://td/ns/ns/sa/a", "request_protocol=tcp"} {
+		for _, want := range []string{
+			"reporter=source", "response_flags=DENY", "connection_security_policy=mutual_tls", "source_workload=a-deploy",
+			"destination_workload=unknown", "destination_service_name=svc", "source_principal=spiffe://td/ns/ns/sa/a",
+			"request_protocol=tcp",
+		} {
 			if !strings.Contains(all, want) {
 				t.Errorf("%s not in %s", want, all)
 			}

@@ -24,7 +24,8 @@ func Address(a string) string {
 	return a
 }
 
-// Token authenticates calls with a ServiceAccount token that is read anew for each of them: kubelet rotates it.
+// Token authenticates calls with a ServiceAccount token that is read anew for each of them: kubelet
+// rotates it.
 type Token struct {
 	Path      string
 	ClusterID string
@@ -47,8 +48,8 @@ func (t Token) GetRequestMetadata(context.Context, ...string) (map[string]string
 // RequireTransportSecurity implements credentials.PerRPCCredentials.
 func (Token) RequireTransportSecurity() bool { return true }
 
-// Dial makes a connection to istiod, verified by the roots in rootFile (read anew at each handshake: they rotate) and by the
-// DNS name of the address or, when given, hostname.
+// Dial makes a connection to istiod, verified by the roots in rootFile (read anew at each
+// handshake: they rotate) and by the DNS name of the address or, when given, hostname.
 func Dial(address, hostname, rootFile string, token Token) (*grpc.ClientConn, error) {
 	address = Address(address)
 	name := hostname
@@ -73,12 +74,20 @@ func Dial(address, hostname, rootFile string, token Token) (*grpc.ClientConn, er
 		_, err = cs.PeerCertificates[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: chain})
 		return err
 	}
-	return grpc.NewClient(address,
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, InsecureSkipVerify: true, VerifyConnection: check})),
+	return grpc.NewClient(
+		address,
+		grpc.WithTransportCredentials(
+			credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, ServerName: name, InsecureSkipVerify: true, VerifyConnection: check}),
+		),
 		grpc.WithPerRPCCredentials(token),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(200<<20)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 5 * time.Second, Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 15 * time.Second}}),
+		grpc.WithConnectParams(
+			grpc.ConnectParams{
+				MinConnectTimeout: 5 * time.Second,
+				Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 15 * time.Second},
+			},
+		),
 	)
 }
 

@@ -24,14 +24,16 @@ import (
 // Handler applies one response and tells which resources it refuses; the others stay in force.
 type Handler func(typeURL string, resources map[string][]byte, removed []string) map[string]error
 
-// Client keeps what it holds over a disconnect, and on reconnecting tells istiod the versions, so that only what changed is sent again.
+// Client keeps what it holds over a disconnect, and on reconnecting tells istiod the versions, so
+// that only what changed is sent again.
 type Client struct {
 	Conn  grpc.ClientConnInterface
 	Node  *core.Node
 	Types []string
 	Apply Handler
 	Log   *slog.Logger
-	// Message and Ended, when set, are told of each response and of each end of a stream, for metrics.
+	// Message and Ended, when set, are told of each response and of each end of a stream, for
+	// metrics.
 	Message func(typeURL string)
 	Ended   func(reason string)
 

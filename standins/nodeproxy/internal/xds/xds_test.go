@@ -78,7 +78,12 @@ func start(t *testing.T) (*istiod, *grpc.ClientConn, string) {
 	root, token := filepath.Join(dir, "root.pem"), filepath.Join(dir, "token")
 	os.WriteFile(root, signer.RootPEM(), 0o600)
 	os.WriteFile(token, []byte("one\n"), 0o600)
-	cc, err := Dial("https://"+l.Addr().String(), "istiod.test", root, Token{Path: token, ClusterID: "c1"}.With(map[string]string{"X-Extra": "e"}))
+	cc, err := Dial(
+		"https://"+l.Addr().String(),
+		"istiod.test",
+		root,
+		Token{Path: token, ClusterID: "c1"}.With(map[string]string{"X-Extra": "e"}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +202,14 @@ func TestStream(t *testing.T) {
 	if c.Ready() {
 		t.Fatal("ready before anything came")
 	}
-	a := say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "1", Resources: []*discovery.Resource{resource("x", "1", typeA), resource("bad", "1", typeA), resource("y", "1", typeA)}})
+	a := say(
+		s,
+		&discovery.DeltaDiscoveryResponse{
+			TypeUrl:   typeA,
+			Nonce:     "1",
+			Resources: []*discovery.Resource{resource("x", "1", typeA), resource("bad", "1", typeA), resource("y", "1", typeA)},
+		},
+	)
 	if a.ErrorDetail == nil || !strings.Contains(a.ErrorDetail.Message, "bad: no good") {
 		t.Fatalf("no NACK: %v", a)
 	}
@@ -208,7 +220,15 @@ func TestStream(t *testing.T) {
 	if a.ErrorDetail == nil || held["odd"] != "" {
 		t.Fatalf("a resource of the wrong type: %v", a)
 	}
-	if a = say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "3", Resources: []*discovery.Resource{resource("x", "2", typeA)}, RemovedResources: []string{"y"}}); a.ErrorDetail != nil {
+	if a = say(
+		s,
+		&discovery.DeltaDiscoveryResponse{
+			TypeUrl:          typeA,
+			Nonce:            "3",
+			Resources:        []*discovery.Resource{resource("x", "2", typeA)},
+			RemovedResources: []string{"y"},
+		},
+	); a.ErrorDetail != nil {
 		t.Fatal(a)
 	}
 	if c.Ready() {
@@ -230,7 +250,10 @@ func TestStream(t *testing.T) {
 }
 
 func TestAddress(t *testing.T) {
-	for in, want := range map[string]string{"https://istiod.x.svc:15012": "istiod.x.svc:15012", "istiod.x.svc:15012": "istiod.x.svc:15012", "[2001:db8::1]:15012": "[2001:db8::1]:15012"} {
+	for in, want := range map[string]string{
+		"https://istiod.x.svc:15012": "istiod.x.svc:15012", "istiod.x.svc:15012": "istiod.x.svc:15012",
+		"[2001:db8::1]:15012": "[2001:db8::1]:15012",
+	} {
 		if got := Address(in); got != want {
 			t.Errorf("%s: %s", in, got)
 		}

@@ -1,5 +1,6 @@
-// Package zds speaks the protocol by which istio-cni hands a node proxy its pods: one protobuf message per packet of a
-// unixpacket socket, the pod's network namespace beside it as a file descriptor, one acknowledgement per request.
+// Package zds speaks the protocol by which istio-cni hands a node proxy its pods: one protobuf
+// message per packet of a unixpacket socket, the pod's network namespace beside it as a file
+// descriptor, one acknowledgement per request.
 package zds
 
 import (
@@ -19,7 +20,8 @@ import (
 // MaxPacket is the largest message either side reads, bytes.
 const MaxPacket = 1024
 
-// Handler does what the agent asks. An error becomes a negative acknowledgement; one that is Fatal also ends the connection.
+// Handler does what the agent asks. An error becomes a negative acknowledgement; one that is Fatal
+// also ends the connection.
 type Handler interface {
 	// Start is called for each connection, before any request.
 	Start()
@@ -38,7 +40,8 @@ type Fatal struct{ Err error }
 func (f Fatal) Error() string { return f.Err.Error() }
 func (f Fatal) Unwrap() error { return f.Err }
 
-// Run dials the agent's socket at path and serves it until ctx ends, dialling again with a back-off from 10 ms to 15 s.
+// Run dials the agent's socket at path and serves it until ctx ends, dialling again with a back-off
+// from 10 ms to 15 s.
 func Run(ctx context.Context, path string, h Handler, log *slog.Logger) {
 	wait := 10 * time.Millisecond
 	for ctx.Err() == nil {

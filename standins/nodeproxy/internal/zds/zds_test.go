@@ -91,7 +91,11 @@ func (a *agent) packet(b []byte, fds ...int) (string, error) {
 }
 
 func add(uid string) *zdsapi.WorkloadRequest {
-	return &zdsapi.WorkloadRequest{Payload: &zdsapi.WorkloadRequest_Add{Add: &zdsapi.AddWorkload{Uid: uid, WorkloadInfo: &zdsapi.WorkloadInfo{Name: uid, Namespace: "ns", ServiceAccount: "sa"}}}}
+	return &zdsapi.WorkloadRequest{
+		Payload: &zdsapi.WorkloadRequest_Add{
+			Add: &zdsapi.AddWorkload{Uid: uid, WorkloadInfo: &zdsapi.WorkloadInfo{Name: uid, Namespace: "ns", ServiceAccount: "sa"}},
+		},
+	}
 }
 
 func keep(uid string) *zdsapi.WorkloadRequest {

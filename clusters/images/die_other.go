@@ -1,8 +1,0 @@
-//go:build !linux
-
-package images
-
-import "syscall"
-
-// dieWithParent has no counterpart here; nothing is built on such machines, only pulled.
-func dieWithParent() *syscall.SysProcAttr { return nil }
