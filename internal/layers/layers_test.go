@@ -1,4 +1,5 @@
-// Package layers holds the test of who may import whom. The table below is docs/architecture.md as data.
+// Package layers holds the test of who may import whom. The table below is docs/architecture.md as
+// data.
 package layers
 
 import (
@@ -23,16 +24,16 @@ const (
 	module = "ambient.test/conformance/"
 )
 
-// room is a folder with what it may import of this module. A room covers the folders below it, unless one of them is a room
-// of its own. A package may always import its own room.
+// room is a folder with what it may import of this module. A room covers the folders below it,
+// unless one of them is a room of its own. A package may always import its own room.
 type room struct {
 	path string
 	may  []string // rooms; "internal" and so on cover all rooms below that folder
 	why  string
 }
 
-// rooms is design section 2 as a table: a room may import rooms that stand above it in this table, and of these only the
-// ones it names.
+// rooms is design section 2 as a table: a room may import rooms that stand above it in this table,
+// and of these only the ones it names.
 var rooms = []room{
 	{"internal", nil, "small tools that know nothing of Istio"},
 	{"behaviors", nil, "the catalog is data"},
@@ -97,13 +98,14 @@ var rooms = []room{
 	{"standins", nil, "apart: nothing imports them, and they import nothing of the product"},
 }
 
-// core are the rooms that anyone can use without a cluster. They depend on none of foreign, not even through others.
+// core are the rooms that anyone can use without a cluster. They depend on none of foreign, not
+// even through others.
 var core = []string{"behaviors", "plan", "reports"}
 
 var foreign = []string{"github.com/onsi/ginkgo", "github.com/onsi/gomega", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "istio.io/istio"}
 
-// notYet are imports that the table does not allow and that are on their way out, as "importer -> imported". An entry that is
-// no longer needed fails the test.
+// notYet are imports that the table does not allow and that are on their way out, as "importer ->
+// imported". An entry that is no longer needed fails the test.
 var notYet = map[string]string{
 	"framework/evidence -> reports":          "redaction moves to internal",
 	"clusters/existing -> framework/istiod":  "framework/inspect becomes the one reader of a cluster's facts",
@@ -278,10 +280,12 @@ func TestCoreStandsAlone(t *testing.T) {
 	}
 }
 
-// domainRooms may write cluster.local: they read a cluster's domain, or hold its default. Everybody else asks the fleet.
+// domainRooms may write cluster.local: they read a cluster's domain, or hold its default. Everybody
+// else asks the fleet.
 var domainRooms = []string{"framework/fixture", "framework/inspect", "framework/mesh", "standins"}
 
-// domainNotYet are files that still write it and how often, for other reasons than those of domainRooms.
+// domainNotYet are files that still write it and how often, for other reasons than those of
+// domainRooms.
 var domainNotYet = map[string]int{
 	"behaviors/gateway.go":              1, // the text for doing it by hand
 	"clusters/kind/node.go":             1, // the CoreDNS configuration of a node

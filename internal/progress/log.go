@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Lines is a Reporter that writes a line for each item that ends, and one every so often for those that take long: it reads well in a CI log
-// and on a terminal. beat is how long an item may be silent; 0 means 20 s.
+// Lines is a Reporter that writes a line for each item that ends, and a heartbeat for items that
+// take long. It reads well in a CI log and on a terminal. beat is how long an item may be silent; 0
+// means 20 s.
 func Lines(w io.Writer, beat time.Duration) Reporter {
 	if beat == 0 {
 		beat = 20 * time.Second
@@ -50,7 +51,7 @@ type linePhase struct {
 	usual, spent time.Duration            // of items that have ended: what was expected, what it was
 }
 
-// Expect implements Expecter.
+// Expect implements Estimator.
 func (p *linePhase) Expect(name string, usual time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +61,9 @@ func (p *linePhase) Expect(name string, usual time.Duration) {
 	p.left[name] = usual
 }
 
-// rest is an estimate of how long the phase still takes, for the end of a line; empty when there is none or it is not worth a word. Machines differ, so what
-// has ended says how much faster or slower this one is. The caller holds mu.
+// rest estimates how long the phase still takes, for the end of a line; empty when that is unknown
+// or short. Machines differ, so the estimate is scaled by how long the ended items took here. The
+// caller holds mu.
 func (p *linePhase) rest() string {
 	pace := 1.0
 	if p.usual > 5*time.Second {
@@ -118,7 +120,7 @@ func (i *lineItem) Note(format string, args ...any) {
 	i.note = fmt.Sprintf(format, args...)
 }
 
-// heartbeat speaks of an item that takes long, ever more rarely.
+// heartbeat prints a line for an item that takes long, at doubling intervals.
 func (i *lineItem) heartbeat() {
 	for wait := i.phase.beat; ; wait *= 2 {
 		t := time.NewTimer(wait)

@@ -57,13 +57,14 @@ func TestLinesSayWhatHowFarHowLong(t *testing.T) {
 	})
 }
 
-// What has ended says how fast this machine is: half as fast as usual, so what is left takes twice as long.
+// What has ended says how fast this machine is: half as fast as usual, so what is left takes twice
+// as long.
 func TestLinesEstimate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out buffer
 		p := Lines(&out, time.Hour).Phase("images", 3)
 		for name, usual := range map[string]time.Duration{"quick": 30 * time.Second, "long": 4 * time.Minute, "last": 5 * time.Second} {
-			p.(Expecter).Expect(name, usual)
+			p.(Estimator).Expect(name, usual)
 		}
 		quick, long := p.Item("quick"), p.Item("long")
 		time.Sleep(time.Minute)

@@ -1,13 +1,15 @@
-// Package progress says what long work is doing: what, how far, how long.
+// Package progress reports what long work is doing, how far it is and how long it takes.
 //
-// Code that does the work takes a [Reporter]; who shows it (a terminal, a CI log, nothing) is decided in cmd/amc.
+// Code that does the work takes a [Reporter]; who shows it (a terminal, a CI log, nothing) is
+// decided in cmd/amc.
 package progress
 
 import "time"
 
 // Reporter opens phases. Implementations are safe for concurrent use.
 type Reporter interface {
-	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of items (0 = not known).
+	// Phase opens a phase, such as "images" or "clusters", that will handle the given number of
+	// items (0 = not known).
 	Phase(name string, items int) Phase
 }
 
@@ -19,9 +21,10 @@ type Phase interface {
 	Close(err error)
 }
 
-// Expecter is a Phase that likes to know its items before they begin, to say how long the rest may take.
-type Expecter interface {
-	// Expect announces one item by the name it will begin with, and how long it usually takes; 0 when that is not known.
+// Estimator is implemented by phases that can estimate the remaining time.
+type Estimator interface {
+	// Expect announces an item by the name it will begin with, and how long it usually takes; 0 =
+	// unknown.
 	Expect(name string, usual time.Duration)
 }
 

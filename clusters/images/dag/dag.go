@@ -218,7 +218,7 @@ func (s *Store) build(ctx context.Context, todo []Node, keys map[string]string) 
 	}
 	phase := reporter.Phase(s.Phase, len(todo))
 	defer func() { phase.Close(err) }()
-	if e, ok := phase.(progress.Expecter); ok {
+	if e, ok := phase.(progress.Estimator); ok {
 		for _, n := range todo {
 			e.Expect(n.Name, n.Usual)
 		}
