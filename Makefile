@@ -10,7 +10,7 @@ RUN ?=
 
 AMC := bin/amc
 
-.PHONY: help test race conformance up down bench amc
+.PHONY: help test cross race conformance up down bench amc
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +31,17 @@ bench: conformance ## figures of this run: images, clusters, mesh, specs, memory
 amc:
 	go build -o $(AMC) ./cmd/amc
 
-test: ## the project's own tests: linters (gofmt and vet among them), then the tests; needs no cluster
+test: ## the project's own tests: linters (gofmt and vet among them), dead code, then the tests; needs no cluster
 	go tool -modfile tools/golangci-lint.mod golangci-lint run ./...
+	@dead=$$(go tool -modfile tools/deadcode.mod deadcode -test ./...) || exit 1; \
+	  if [ -n "$$dead" ]; then echo "$$dead"; echo "no code and no test reaches these functions: remove them, or what should call them is missing"; exit 1; fi
 	go test ./...
 	cd standins && go tool -modfile ../tools/golangci-lint.mod golangci-lint run ./...
 	cd standins && go test ./...
+
+cross: ## build amc for the systems on which people only verify, render and compare bundles
+	GOOS=windows go build -o /dev/null ./cmd/amc
+	GOOS=darwin go build -o /dev/null ./cmd/amc
 
 race: ## all that runs side by side, under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race ./framework/... ./clusters/... ./reports ./mutants

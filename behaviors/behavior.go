@@ -1,8 +1,10 @@
-// Package behaviors is the catalog: every promise of Istio ambient multicluster that this suite knows of, as data.
+// Package behaviors is the catalog: every promise of Istio ambient multicluster that this suite
+// knows of, as data.
 //
-// A behavior says what is promised, by whom, since which Istio version, what a fleet must have to show it, and whether a spec proves it. It knows
-// nothing of Kubernetes or Ginkgo. Specs name a behavior by its Go variable, as in Proves(behaviors.GlobalLabelJoinsClusters, ...); the plan and the
-// reports name it by its id.
+// A behavior says what is promised, by whom, since which Istio version, what a fleet must have to
+// show it, and whether a spec proves it. It knows nothing of Kubernetes or Ginkgo. Specs refer to a
+// behavior by its Go variable, such as behaviors.GlobalLabelJoinsClusters; the plan and the reports
+// refer to it by its id.
 package behaviors
 
 import (
@@ -10,16 +12,18 @@ import (
 	"strings"
 )
 
-// Level says what it means when a behavior is not seen.
+// Level says what it means when a behavior does not hold.
 type Level string
 
 const (
 	// Core behaviors are documented and must hold on every supported version in their range.
 	Core Level = "core"
-	// Extended behaviors belong to a [Feature]; they run when the feature is claimed and only then can fail.
+	// Extended behaviors belong to a [Feature]; they run when the feature is claimed and only then
+	// can fail.
 	Extended Level = "extended"
-	// Limitation behaviors are documented as unsupported or not respected. Their spec is a probe: it records which of the named [Outcomes] happened and
-	// fails only on an outcome outside that set, or an unsafe one.
+	// Limitation behaviors are documented as unsupported or not respected. Their spec is a probe:
+	// it records which of the named [Outcomes] happened and fails only on an outcome outside that
+	// set, or an unsafe one.
 	Limitation Level = "limitation"
 )
 
@@ -43,9 +47,11 @@ type Behavior struct {
 	Needs []Need
 	// In names profiles that run the behavior besides those its level puts it in.
 	In []Profile
-	// Outcomes names what may happen; set for limitations, and for extended behaviors that are probes.
+	// Outcomes names what may happen; set for limitations, and for extended behaviors that are
+	// probes.
 	Outcomes *Outcomes
-	// Proof is how a spec proves it: what must be seen, and the twin or control that must not.
+	// Proof is how a spec proves it: what must be seen, and the control that shows that it could
+	// have failed.
 	Proof string
 	// Provoke is how to see it by hand.
 	Provoke string
@@ -66,7 +72,7 @@ func (b *Behavior) Chapter() Chapter {
 	return c
 }
 
-// InProfile says whether the profile runs the behavior.
+// InProfile reports whether the profile runs the behavior.
 func (b *Behavior) InProfile(p Profile) bool {
 	return p == ProfileAll || slices.Contains(b.In, p) || slices.Contains(profileLevels[p], b.Level)
 }
@@ -74,11 +80,13 @@ func (b *Behavior) InProfile(p Profile) bool {
 // Source is one place where a behavior is promised, or where its limits are admitted.
 type Source struct {
 	Kind Kind
-	// Ref is a page's path, a release note's file name, owner/repository#number, a test's name or a place in the code.
+	// Ref is a page's path, a release note's file name, owner/repository#number, a test's name or a
+	// place in the code.
 	Ref string
 	// Quote is a short literal quotation; empty where the source has no sentence to quote.
 	Quote string
-	// Istio is the range of versions for which the source says so, when it differs from the behavior's; pages change.
+	// Istio is the range of versions for which the source says so, when it differs from the
+	// behavior's; pages change.
 	Istio Range
 }
 
@@ -163,7 +171,8 @@ type Outcomes struct {
 // Outcome is one thing that may happen, as a noun and a sentence.
 type Outcome struct{ Name, Meaning string }
 
-// Outcome finds an outcome by its name and says whether it is acceptable; ok is false for a name outside the set.
+// Outcome finds an outcome by its name and says whether it is acceptable; ok is false for a name
+// outside the set.
 func (b *Behavior) Outcome(name string) (o Outcome, acceptable, ok bool) {
 	if b.Outcomes == nil {
 		return o, false, false
@@ -196,7 +205,8 @@ var Proven = State{Automated: true}
 // notAutomated is the state of a behavior without a spec.
 func notAutomated(why string) State { return State{Why: why} }
 
-// provisional is the state of a behavior whose spec is disputed as wrong: it makes nobody non-conformant until the issue is settled. See docs/certify.md.
+// provisional is the state of a behavior whose spec is disputed. The spec does not run, and nobody
+// is non-conformant by it, until the issue is closed. See docs/certify.md.
 func provisional(issue, why string) State {
 	return State{Why: "provisional, disputed in " + issue + ": " + why, Provisional: true}
 }

@@ -35,8 +35,8 @@ func (r *registry) declare(b Behavior, skip int) *Behavior {
 	return &b
 }
 
-// place is the file and line of the declaration. They are looked up only when a mistake is to be told: for a whole catalog that takes milliseconds, which
-// every start of the program would pay.
+// place is the file and line of the declaration. They are resolved only to report a mistake: for
+// the whole catalog that takes milliseconds, and every start of the program would pay them.
 func (b *Behavior) place() string {
 	f, _ := runtime.CallersFrames(b.declared[:]).Next()
 	return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
@@ -70,7 +70,8 @@ func CompareIDs(a, b string) int {
 	return cmp.Or(cmp.Compare(chapterIndex(ap), chapterIndex(bp)), cmp.Compare(ap, bp), cmp.Compare(ai, bi), cmp.Compare(a, b))
 }
 
-// Check finds all authoring mistakes of the catalog, each with file and line, and reports them together.
+// Check finds all authoring mistakes of the catalog, each with file and line, and reports them
+// together.
 func Check() error { return catalog.check() }
 
 var idForm = regexp.MustCompile(`^[A-Z]+-[0-9]{2}$`)

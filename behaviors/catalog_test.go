@@ -150,7 +150,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// The core imports neither Ginkgo nor Kubernetes: that keeps its tests at milliseconds and lets reports be checked anywhere.
+// The core imports neither Ginkgo nor Kubernetes: that keeps its tests at milliseconds and lets
+// reports be checked anywhere.
 func TestImports(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
 	if err != nil {
@@ -163,7 +164,8 @@ func TestImports(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the golden file and docs/catalog.md anew")
 
-// A changed promise, level or range shows as a line of the golden file in review; the docs are what the data says.
+// A changed promise, level or range shows as a line of the golden file in review; the docs are what
+// the data says.
 func TestGeneratedFiles(t *testing.T) {
 	var doc strings.Builder
 	if err := WriteMarkdown(&doc); err != nil {
@@ -217,7 +219,8 @@ func TestCatalogIsComplete(t *testing.T) {
 	}
 }
 
-// The page's twelve statements are all there, each with behaviors that exist, that quote the page, and of which at least one holds for versions then and now.
+// The page's twelve statements are all there, each with behaviors that exist, that quote the page,
+// and of which at least one holds for versions then and now.
 func TestStatements(t *testing.T) {
 	if len(Statements) != 12 {
 		t.Errorf("%d statements, the page has 12", len(Statements))
@@ -242,7 +245,8 @@ func TestStatements(t *testing.T) {
 			t.Errorf("%q is shown for no behavior of %v or of %v", s.Says, old, now)
 		}
 	}
-	// Every sentence that behaviors quote from the page for the old versions only is one of the statements.
+	// Every sentence that behaviors quote from the page for the old versions only is one of the
+	// statements.
 	for _, b := range All() {
 		for _, src := range b.Sources {
 			if src.Kind != KindDoc || src.Ref != pageIndex || src.Istio != "<1.29" {

@@ -63,7 +63,8 @@ const (
 // Profiles are all profiles, the smallest first.
 var Profiles = []Profile{ProfileSmoke, ProfileCore, ProfileExtended, ProfileLimits, ProfileAll}
 
-// profileLevels says which levels a profile runs whole; single behaviors are added with Behavior.In.
+// profileLevels says which levels a profile runs whole; single behaviors are added with
+// Behavior.In.
 var profileLevels = map[Profile][]Level{
 	ProfileCore:     {Core},
 	ProfileExtended: {Core, Extended},

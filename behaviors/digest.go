@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// Golden is the catalog as the golden file keeps it: one line of JSON per behavior with everything a verdict depends on. Proofs, hazards and states may
-// change without the promise changing; they are not in it.
+// Golden is the catalog as the golden file keeps it: one line of JSON per behavior with everything
+// a verdict depends on. Proofs, hazards and states may change without the promise changing; they
+// are not in it.
 func Golden() string { return golden() }
 
 var golden = sync.OnceValue(func() string {

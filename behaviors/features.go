@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Feature is an optional capability that an implementation claims. A claim needs a passing spec: a feature without one
-// cannot be claimed.
+// Feature is an optional capability that an implementation claims. A claim needs a passing spec: a
+// feature without one cannot be claimed.
 type Feature string
 
 // Features that can be claimed.

@@ -321,7 +321,7 @@ var LabelsMayToggle = declare(Behavior{
 	ID: "GW-30", Level: Core, Istio: ">=1.28.1",
 	Promise: "Labeling and unlabeling a service in any order leaves it reachable when it is global.",
 	Sources: []Source{note("58141", "")},
-	Proof:   "After 20 toggles calls succeed within the settle time; unlabeled they stay local.",
+	Proof:   "After 20 toggles calls succeed within the convergence timeout; unlabeled they stay local.",
 	Provoke: "Toggle the label in each cluster at random.",
 	State:   notAutomated("planned"),
 })

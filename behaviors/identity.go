@@ -86,7 +86,7 @@ var StrictHoldsInBothClusters = declare(Behavior{
 	Proof:   "Mesh clients are served, the plain client is refused; under PERMISSIVE it is served locally and has no path across.",
 	Provoke: "Apply STRICT in both clusters and call from a pod outside the mesh.",
 	Mutants: []string{"M16"},
-	State:   notAutomated("planned: it needs a client outside the mesh among the standing workloads"),
+	State:   notAutomated("planned: it needs a client outside the mesh in the fixture"),
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{

@@ -77,7 +77,7 @@ var PlainClientsStayLocal = declare(Behavior{
 	Sources: []Source{implied(pageIndex)},
 	Proof:   "Its calls to a global service are all local; under STRICT none succeeds; a mesh client reaches both.",
 	Provoke: "Call a global service from a pod outside the mesh.",
-	State:   notAutomated("planned: it needs a client outside the mesh among the standing workloads"),
+	State:   notAutomated("planned: it needs a client outside the mesh in the fixture"),
 })
 
 var PlainServersStayReachable = declare(Behavior{
@@ -86,7 +86,7 @@ var PlainServersStayReachable = declare(Behavior{
 	Sources: []Source{implied(pageIndex)},
 	Proof:   "Calls succeed locally in the clear and never leave the cluster; with a global label they still do not.",
 	Provoke: "Call a service whose pods are outside the mesh.",
-	State:   notAutomated("planned: it needs a server outside the mesh among the standing workloads"),
+	State:   notAutomated("planned: it needs a server outside the mesh in the fixture"),
 })
 
 var LateEnrolment = declare(Behavior{

@@ -111,7 +111,8 @@ func writeBehavior(b *strings.Builder, x *Behavior) {
 	}
 }
 
-// plain keeps literal text from being read as Markdown where the catalog's text has such characters.
+// plain keeps literal text from being read as Markdown where the catalog's text has such
+// characters.
 func plain(s string) string {
 	return strings.NewReplacer("<", "\\<", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]").Replace(s)
 }

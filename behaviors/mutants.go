@@ -1,6 +1,7 @@
 package behaviors
 
-// Mutant is a way to break a mesh on purpose. A spec that stays green on a mutant that names its behavior proves nothing.
+// Mutant is a way to break a mesh on purpose. A spec that stays green on a mutant that names its
+// behavior proves nothing.
 type Mutant struct {
 	ID    string
 	Break string // what is done, to exactly one cluster unless said otherwise

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Need is something a fleet must have before a behavior can be shown. Package plan decides whether the fleet has it.
+// Need is something a fleet must have before a behavior can be shown. Package plan decides whether
+// the fleet has it.
 type Need string
 
 // NeedKind says what is lacking when a need is not met. A skip has the class of the same name.

@@ -2,7 +2,8 @@ package behaviors
 
 import "slices"
 
-// transparent is the family's source: no sentence says so, but a mesh that breaks a protocol is of no use.
+// transparent is the family's source: no sentence says so, but a mesh that breaks a protocol is of
+// no use.
 var transparent = []Source{implied("the mesh is transparent to protocols")}
 
 var HTTP1CrossesClusters = declare(Behavior{

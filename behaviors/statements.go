@@ -1,7 +1,8 @@
 package behaviors
 
-// Statement is one sentence of the page "Install Multicluster" about what ambient multicluster supports and what it does not, as the page had it when this
-// project began (Istio 1.27 and 1.28), what became of it, and the behaviors that show it.
+// Statement is one sentence of the page "Install Multicluster" about what ambient multicluster
+// supports and what it does not, as the page had it when this project began (Istio 1.27 and 1.28),
+// what became of it, and the behaviors that show it.
 type Statement struct {
 	Says string // the page's words, until 1.28
 	// Since1_29 is what the page says from 1.29 on: the same, another sentence, or that it is gone.

@@ -16,7 +16,8 @@ func (v Version) compare(w Version) int {
 	return slices.Compare([]int{v.Major, v.Minor, v.Patch}, []int{w.Major, w.Minor, w.Patch})
 }
 
-// branched says when master became the next minor: a module pseudo-version names only a day. The dates are good to about a week.
+// branched says when master became the next minor: a module pseudo-version names only a day. The
+// dates are good to about a week.
 var branched = []struct {
 	day   string // yyyymmdd, the first day that belongs to the minor
 	minor int
@@ -27,8 +28,9 @@ var branched = []struct {
 	{"20260417", 31},
 }
 
-// ParseVersion reads an Istio version: "1.31", "1.31.2", "v1.31.0-rc.0", or a Go pseudo-version such as v0.0.0-20260827124520-eed52ebb66ad, which
-// stands for the minor that master was heading for on that day.
+// ParseVersion reads an Istio version: "1.31", "1.31.2", "v1.31.0-rc.0", or a Go pseudo-version
+// such as v0.0.0-20260827124520-eed52ebb66ad, which stands for the minor that master was heading
+// for on that day.
 func ParseVersion(s string) (Version, error) {
 	bad := fmt.Errorf("%q is not an Istio version: expected something like 1.31.2", s)
 	t := strings.TrimPrefix(s, "v")
@@ -62,7 +64,8 @@ func ParseVersion(s string) (Version, error) {
 	return Version{n[0], n[1], n[2]}, nil
 }
 
-// Range is a set of Istio versions: terms such as >=1.27, <1.30.1 or =1.29.0, separated by blanks, all of which must hold. The empty range holds for all.
+// Range is a set of Istio versions: terms such as >=1.27, <1.30.1 or =1.29.0, separated by blanks,
+// all of which must hold. The empty range holds for all.
 type Range string
 
 // Contains says whether the version is in the range; an error means that the range is malformed.

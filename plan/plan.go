@@ -1,6 +1,7 @@
-// Package plan computes, before anything runs, which behaviors will run, which are skipped and why, and which have no spec.
+// Package plan computes, before anything runs, which behaviors will run, which are skipped and why,
+// and which have no spec.
 //
-// List, dry run and the run itself use the same plan, so they cannot disagree.
+// `amc list`, `amc plan` and the run itself use the same plan, so they cannot disagree.
 package plan
 
 import (
@@ -15,8 +16,8 @@ import (
 // Class is a kind of reason to skip a behavior.
 type Class string
 
-// Classes of skips. A behavior that several reasons would skip gets the first of them, so that "user" stands only where
-// nothing but the user's choice kept it from running.
+// Classes of skips. A behavior that several reasons would skip gets the first of them, so that
+// "user" stands only where nothing but the user's choice kept it from running.
 const (
 	ClassVersion  Class = "version"  // the promise does not hold for this Istio version
 	ClassTopology Class = "topology" // the fleet has another shape, or the suite may not change it
@@ -29,15 +30,16 @@ const (
 // Classes are all classes of skips, in the order in which they are tried.
 var Classes = []Class{ClassVersion, ClassTopology, ClassFeature, ClassStandIn, ClassProfile, ClassUser}
 
-// Environment is what is known of the fleet before the run. An unknown fact is zero, empty or missing from Has, and what
-// needs it is skipped.
+// Environment is what is known of the fleet before the run. An unknown fact is zero, empty or
+// missing from Has, and what needs it is skipped.
 type Environment struct {
 	Provider string `json:"provider,omitempty"` // who made the clusters: kind or existing
 	Istio    string `json:"istio"`              // version of the control planes; see behaviors.ParseVersion
 	Clusters int    `json:"clusters"`
 	Networks int    `json:"networks"`
 	Nodes    int    `json:"nodes,omitempty"` // of the cluster that has most
-	// Has holds the needs that the fleet meets. Needs that follow from the numbers above or from StandIns are not in it.
+	// Has holds the needs that the fleet meets. Needs that follow from the numbers above or from
+	// StandIns are not in it.
 	Has map[behaviors.Need]bool `json:"has,omitempty"`
 	// Features are the optional capabilities that the implementation claims.
 	Features []behaviors.Feature `json:"features,omitempty"`
@@ -62,7 +64,8 @@ func (e Environment) Meets(n behaviors.Need) bool {
 	return e.Has[n]
 }
 
-// Filters are the user's wishes: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id that Include names exactly runs also outside the profile.
+// Filters are what the user chose: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id
+// that Include names exactly runs even when the profile does not run it.
 type Filters struct {
 	Include []string `json:"include,omitempty"`
 	Exclude []string `json:"exclude,omitempty"`
@@ -75,9 +78,11 @@ type Entry struct {
 	Reason   string // a sentence; empty for those that run
 }
 
-// Plan says for every behavior of the catalog where it stands: in exactly one of the three lists, each in the catalog's order.
+// Plan says for every behavior of the catalog where it stands: in exactly one of the three lists,
+// each in the catalog's order.
 //
-// NotAutomated holds the behaviors without a spec. They are no skip: nothing could have run, whatever the environment. A report lists their ids apart.
+// NotAutomated holds the behaviors without a spec. They are not skips: nothing
+// could have run in any environment. A report lists their ids separately.
 type Plan struct {
 	Profile      behaviors.Profile
 	Environment  Environment
@@ -87,7 +92,7 @@ type Plan struct {
 	NotAutomated []Entry
 }
 
-// UsageError is a wish that cannot be met because it is not understood: an unknown id, profile or feature. Its exit code is 3.
+// UsageError refuses an id, profile or feature that the catalog does not know. Its exit code is 3.
 type UsageError struct{ message string }
 
 func (e UsageError) Error() string { return e.message }
@@ -182,7 +187,8 @@ func (e Environment) lacking(n behaviors.Need) string {
 	return n.Info().Lacking
 }
 
-// Of finds a behavior's entry and says whether it runs; it is nil for an id that is not in the catalog.
+// Of finds a behavior's entry and says whether it runs; it is nil for an id that is not in the
+// catalog.
 func (p *Plan) Of(id string) (e *Entry, runs bool) {
 	for i, list := range [][]Entry{p.Run, p.Skip, p.NotAutomated} {
 		for j := range list {
@@ -194,7 +200,8 @@ func (p *Plan) Of(id string) (e *Entry, runs bool) {
 	return nil, false
 }
 
-// Claims are the claimed features with the ids that will run for each. A feature of which nothing runs is claimed in vain: verify refuses the report.
+// Claims are the claimed features with the ids that will run for each. When nothing runs for a
+// claimed feature, verify refuses the report.
 func (p *Plan) Claims() map[behaviors.Feature][]string {
 	claims := map[behaviors.Feature][]string{}
 	for _, f := range p.Environment.Features {
@@ -208,7 +215,8 @@ func (p *Plan) Claims() map[behaviors.Feature][]string {
 	return claims
 }
 
-// Matches says whether an id is meant by a pattern: an id, a glob or a chapter's prefix.
+// Matches reports whether a pattern matches an id. A pattern is an id, a glob or a chapter's
+// prefix.
 func Matches(pattern, id string) bool {
 	if prefix, _, _ := strings.Cut(id, "-"); pattern == prefix {
 		return true
@@ -217,10 +225,12 @@ func Matches(pattern, id string) bool {
 	return err == nil && ok
 }
 
-// Known refuses a pattern of ids that means no behavior of the catalog; the error says which are near.
+// Known refuses a pattern of ids that matches no behavior of the catalog. The error suggests
+// similar ids.
 func Known(pattern string) error { return known(behaviors.All(), pattern) }
 
-// known refuses a pattern that means no behavior: a typing mistake must not run nothing and look green.
+// known refuses a pattern that matches no behavior: after a typing error nothing would run, and the
+// result would look green.
 func known(all []*behaviors.Behavior, pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return usage("%q is not a pattern of ids: %v", pattern, err)

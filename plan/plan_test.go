@@ -159,7 +159,8 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 	}
 }
 
-// Whatever the environment, profile and wishes: every behavior is in exactly one place, in order, and a skip has a class and a reason.
+// Whatever the environment, profile and wishes: every behavior is in exactly one place, in order,
+// and a skip has a class and a reason.
 func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 	// A catalog of its own, in which every combination of level, needs and state occurs.
 	r := rand.New(rand.NewPCG(1, 2))

@@ -2,23 +2,27 @@ package plan
 
 import "slices"
 
-// Combination is one Istio minor with the Kubernetes minors the suite is run on with it, the newest first.
+// Combination is one Istio minor with the Kubernetes minors the suite is run on with it, the newest
+// first.
 type Combination struct {
 	Istio      string
 	Kubernetes []string
-	// Versions are what `amc up --istio` can lay down of this minor, the newest first. Where there is none, the suite is run on meshes that are there already:
-	// their reports are within the support window, and a nightly run has no job for them.
+	// Versions are those of this minor that `amc up --istio` can install, the newest first. Without
+	// any, the suite runs only on existing meshes: their reports are within the support window, and
+	// a nightly run has no job for them.
 	Versions []string
 }
 
-// Supported is the support window: the combinations that verify accepts and that the nightly matrix runs where it can. `amc matrix` prints it for CI systems.
+// Supported is the support window: the combinations that verify accepts and that the nightly matrix
+// runs where it can. `amc matrix` prints it for CI systems.
 var Supported = []Combination{
 	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}},
 	{"1.30", []string{"1.36", "1.35", "1.34"}, nil},
 	{"1.29", []string{"1.35", "1.34"}, nil},
 }
 
-// nodes are kind's node images by Kubernetes minor: each the default of the release of kind that brought it.
+// nodes are kind's node images by Kubernetes minor: each the default of the release of kind that
+// brought it.
 var nodes = map[string]string{
 	"1.36": "kindest/node:v1.36.1@sha256:3489c7674813ba5d8b1a9977baea8a6e553784dab7b84759d1014dbd78f7ebd5",
 	"1.35": "kindest/node:v1.35.0@sha256:452d707d4862f52530247495d180205e029056831160e22870e37e3f6c1ac31f",
@@ -35,8 +39,9 @@ type Job struct {
 	Profile    string `json:"profile"`
 }
 
-// Matrix is the table of jobs that a nightly run makes of [Supported]: every combination that can be laid down, with two clusters and the profile extended, and
-// for the newest also three clusters and the profile all.
+// Matrix returns the jobs of a nightly run: every combination of [Supported] that can be installed,
+// with two clusters and the profile extended. The newest also runs with three clusters, and with
+// the profile all.
 func Matrix() []Job {
 	jobs := []Job{}
 	for _, c := range Supported {

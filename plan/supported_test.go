@@ -37,7 +37,7 @@ func TestMatrix(t *testing.T) {
 		for _, k := range c.Kubernetes {
 			for _, version := range c.Versions {
 				if !slices.ContainsFunc(jobs, func(j Job) bool { return j.Version == version && j.Kubernetes == k }) {
-					t.Errorf("Istio %s on Kubernetes %s can be laid down and has no job", version, k)
+					t.Errorf("Istio %s on Kubernetes %s can be installed and has no job", version, k)
 				}
 			}
 		}

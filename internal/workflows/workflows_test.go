@@ -1,4 +1,5 @@
-// Package workflows holds the test of what GitHub runs: the workflows and the action are checked here, before they are pushed.
+// Package workflows holds the test of what GitHub runs: the workflows and the action are checked
+// here, before they are pushed.
 package workflows
 
 import (
@@ -51,7 +52,8 @@ func TestWorkflows(t *testing.T) {
 	report(t, found)
 }
 
-// actionlint reads no action's steps: they are checked as the steps of a workflow with the action's inputs.
+// actionlint reads no action's steps: they are checked as the steps of a workflow with the action's
+// inputs.
 func TestAction(t *testing.T) {
 	data, err := os.ReadFile(root + "/action.yaml")
 	if err != nil {
@@ -83,7 +85,8 @@ func TestAction(t *testing.T) {
 		inputs[name] = map[string]any{"type": "string", "required": in.Required}
 	}
 	for i := range action.Runs.Steps {
-		// A step of an action names its shell; one that interpolates what a caller passes into a script runs it.
+		// A step of an action names its shell; one that interpolates what a caller passes into a
+		// script runs it.
 		var step struct{ Run, Shell, Uses string }
 		if err := action.Runs.Steps[i].Decode(&step); err != nil {
 			t.Fatal(err)
@@ -124,7 +127,8 @@ func TestAction(t *testing.T) {
 	}
 }
 
-// What is uploaded is the bundle and nothing else: the folder it lies in also holds the fleet's credentials.
+// What is uploaded is the bundle and nothing else: the folder it lies in also holds the fleet's
+// credentials.
 func TestUploads(t *testing.T) {
 	want := []string{layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.GinkgoFile, layout.PreflightFile, layout.EvidenceDir, layout.SumsFile}
 	slices.Sort(want)
