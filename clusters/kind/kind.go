@@ -3,7 +3,7 @@
 // Each cluster has a container network of its own, and the engine keeps these apart. One more, the transit network, joins the nodes as a second interface;
 // only API servers and east-west gateways answer there. All clusters use the same pod and service addresses unless told otherwise, so that a request that
 // arrives in another cluster can only have come through a gateway. No packet of a pod leaves the fleet: the node's firewall refuses and counts it.
-// [Prove] shows all this from inside the pods before anything is tested.
+// [VerifyIsolation] shows all this from inside the pods before anything is tested.
 package kind
 
 import (
@@ -80,7 +80,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 			err = fmt.Errorf("%w: run `amc down` to remove what was made", err)
 		}
 	}()
-	all.Go(func() error { return bake(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
+	all.Go(func() error { return buildNodeImage(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
 	all.Go(func() error {
 		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
 	})
@@ -92,7 +92,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	}
 	all, ctx = errgroup.WithContext(parent)
 	for _, n := range nodes {
-		all.Go(func() error { return raise(ctx, o, f, n, phase.Item(n.Name)) })
+		all.Go(func() error { return createCluster(ctx, o, f, n, phase.Item(n.Name)) })
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
@@ -155,12 +155,12 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 			mtu = n
 		}
 	}
-	f := design(*o, b)
+	f := layout(*o, b)
 	return f, nodesOf(f, node{MTU: mtu, CgroupV1: strings.TrimSpace(facts) == "1", ShortOfCaps: o.Engine.NeedsWrapper()}), nil
 }
 
-// design lays the fleet out in its block of addresses.
-func design(o Options, b block) *mesh.Fleet {
+// layout lays the fleet out in its block of addresses.
+func layout(o Options, b block) *mesh.Fleet {
 	f := &mesh.Fleet{
 		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
 		Kind: &mesh.KindState{DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(), NodeImage: o.Images["node"].Ref},
@@ -210,14 +210,14 @@ func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet str
 	return nil
 }
 
-// raise makes one cluster, a second time if the first failed: on a loaded machine kubeadm can miss its window.
-func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
+// createCluster makes one cluster, a second time if the first failed: on a loaded machine kubeadm can miss its window.
+func createCluster(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
 	defer func() { item.Done(err) }()
 	try := func() error {
 		connected := make(chan error, 1)
-		ord := order{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
+		req := request{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
 		connecting := false
-		err := create(ctx, o.Engine, n.Kind.Network, ord, func(stage string) {
+		err := runChild(ctx, o.Engine, n.Kind.Network, req, func(stage string) {
 			item.Note("%s", stage)
 			// Not earlier: kind reads the node's address while it writes kubeadm's configuration, and takes a node with two for broken.
 			if !connecting && strings.HasPrefix(stage, "Starting control-plane") {
@@ -250,7 +250,7 @@ func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.
 	if err := ready(ctx, n.Cluster, time.Time{}); err != nil {
 		return err
 	}
-	return guarded(ctx, o.Engine, n.Cluster)
+	return firewallInForce(ctx, o.Engine, n.Cluster)
 }
 
 // removeNode removes one node container of the run.

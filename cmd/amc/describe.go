@@ -20,7 +20,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/evidence"
-	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
@@ -79,21 +79,23 @@ func rejections(counts map[string]int64) (all []v1alpha2.Rejected) {
 }
 
 // survey reads what the clusters are made of, side by side, by their names.
-func survey(ctx context.Context, f *mesh.Fleet) (map[string]*install.Info, error) {
+func survey(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	found := make([]*install.Info, len(f.Clusters))
+	found := make([]*inspect.Cluster, len(f.Clusters))
 	all, ctx := errgroup.WithContext(ctx)
 	for i, c := range f.Clusters {
 		all.Go(func() (err error) {
-			found[i], err = install.ControlPlane(ctx, c)
+			if found[i], err = inspect.Read(ctx, c); err != nil {
+				err = fmt.Errorf("%s: %w", c.Name, err)
+			}
 			return err
 		})
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	seen := map[string]*install.Info{}
+	seen := map[string]*inspect.Cluster{}
 	for i, c := range f.Clusters {
 		seen[c.Name] = found[i]
 	}
@@ -102,13 +104,13 @@ func survey(ctx context.Context, f *mesh.Fleet) (map[string]*install.Info, error
 
 // describe fills in the environment: what the fleet file says and, where the clusters were asked, what they are. A value that is the same in all clusters
 // is said once.
-func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.Info) {
+func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
 	*e = v1alpha2.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
 	for _, c := range f.Clusters {
 		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
 		if i := seen[c.Name]; i != nil {
-			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.Kernel), cmp.Or(e.Arch, i.Arch)
-			x.Nodes, x.Kubernetes, x.Istio = i.Nodes, i.Kubernetes, i.Istio
+			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.FirstNode().Kernel), cmp.Or(e.Arch, i.FirstNode().Arch)
+			x.Nodes, x.Kubernetes, x.Istio = len(i.Nodes), i.Kubernetes, i.Istio
 		}
 		e.Clusters = append(e.Clusters, x)
 	}
@@ -124,18 +126,18 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.I
 	}
 	if len(seen) > 0 {
 		e.Istio = cmp.Or(f.Istio, e.Clusters[0].Istio)
-		e.Facts = append(e.Facts, facet(seen, "istiod", func(i *install.Info) string { return i.Istio })...)
+		e.Facts = append(e.Facts, facet(seen, "istiod", func(i *inspect.Cluster) string { return i.Istio })...)
 	}
 	same(func(c *v1alpha2.Cluster) *string { return &c.Kubernetes })
 	same(func(c *v1alpha2.Cluster) *string { return &c.Istio })
-	e.Facts = append(e.Facts, facet(seen, "container runtime", func(i *install.Info) string { return i.Runtime })...)
-	e.Facts = append(e.Facts, facet(seen, "mesh config", func(i *install.Info) string {
+	e.Facts = append(e.Facts, facet(seen, "container runtime", func(i *inspect.Cluster) string { return i.FirstNode().Runtime })...)
+	e.Facts = append(e.Facts, facet(seen, "mesh config", func(i *inspect.Cluster) string {
 		b, _ := json.Marshal(i.MeshConfig) // it came from YAML and has no cycles
 		return string(reports.Redact(b))
 	})...)
-	e.Facts = append(e.Facts, facet(seen, "trust domain", func(i *install.Info) string { return i.TrustDomain })...)
+	e.Facts = append(e.Facts, facet(seen, "trust domain", func(i *inspect.Cluster) string { return i.TrustDomain })...)
 	slices.SortStableFunc(e.Facts, func(a, b v1alpha2.NamedValue) int { return strings.Compare(a.Name, b.Name) })
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.IstiodEnv }) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Flags }) {
 		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(reports.Redact([]byte(x.value))), Cluster: x.cluster})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
@@ -146,7 +148,7 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.I
 		}
 	}
 	// What runs, as the clusters say, beside what was asked for.
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.Images }) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Running }) {
 		image := v1alpha2.Image{Name: "istio-system/" + x.name, Digest: digest.FindString(x.value), Source: "found"}
 		if x.cluster != "" {
 			image.Name += " in " + x.cluster
@@ -165,7 +167,7 @@ var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 type value struct{ name, value, cluster string }
 
 // merged are the values of all clusters by name; those on which all agree stand once.
-func merged(seen map[string]*install.Info, of func(*install.Info) map[string]string) []value {
+func merged(seen map[string]*inspect.Cluster, of func(*inspect.Cluster) map[string]string) []value {
 	byName := map[string]map[string]string{}
 	for c, i := range seen {
 		for k, v := range of(i) {
@@ -192,8 +194,8 @@ func merged(seen map[string]*install.Info, of func(*install.Info) map[string]str
 }
 
 // facet is one fact of the clusters.
-func facet(seen map[string]*install.Info, name string, of func(*install.Info) string) (facts []v1alpha2.NamedValue) {
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return map[string]string{name: of(i)} }) {
+func facet(seen map[string]*inspect.Cluster, name string, of func(*inspect.Cluster) string) (facts []v1alpha2.NamedValue) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return map[string]string{name: of(i)} }) {
 		if x.value == "" {
 			continue
 		}

@@ -19,10 +19,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/clusters/existing"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/preflight"
 	"ambient.test/conformance/framework/prove"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports"
@@ -156,9 +156,6 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 	if err != nil {
 		return err
 	}
-	if err := hidden(ctx, f); err != nil {
-		return err
-	}
 	if err := b.Update(func(r *v1alpha2.ConformanceReport) { describe(&r.Environment, f, seen) }); err != nil {
 		return err
 	}
@@ -202,21 +199,6 @@ func conduct(ctx context.Context, out io.Writer, f *mesh.Fleet, p *plan.Plan, b 
 		}
 	}
 	return errors.Join(leaks(b, s), rejected(ctx, out, b, f), ctx.Err())
-}
-
-// hidden finds stand-ins that the fleet file does not name: a plan and a report that rest on it would take them for Istio's own.
-func hidden(ctx context.Context, f *mesh.Fleet) error {
-	found, err := existing.StandIns(ctx, f)
-	if err != nil {
-		return err
-	}
-	for name, what := range found {
-		named := func(key string) bool { return key == name || strings.HasPrefix(key, name+"@") }
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(f.Images)), func(key string) bool { return named(key) && f.Images[key].StandIn != "" }) {
-			return fmt.Errorf("%s is a stand-in (%s), and the fleet file %s does not say so: write it anew with `amc up` or `amc fleet init`", name, what, f.Path())
-		}
-	}
-	return nil
 }
 
 // record keeps a result, and for what is not conformant the evidence.
@@ -277,7 +259,7 @@ func rejected(ctx context.Context, out io.Writer, b *reports.Bundle, f *mesh.Fle
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	counts, err := kind.Rejected(ctx, f)
+	counts, err := kind.FirewallDrops(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -345,18 +327,22 @@ func unsettled(r *v1alpha2.ConformanceReport) error {
 	return fmt.Errorf("of %d promises nothing was learned because the environment broke: see above", r.Summary.Unknown)
 }
 
-// healthy says whether the fleet can be used, and what was looked at. The error is one sentence for each cluster that cannot.
+// patience is how long a run waits for a mesh that is not ready, for example after a restart.
+const patience = 30 * time.Second
+
+// healthy says whether the fleet can be used, with a row for each check. The error names all that
+// is wrong. It starts stopped nodes of a fleet of ours.
 func healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
-	var checks []v1alpha2.Check
-	health := existing.Health
+	var rows []v1alpha2.Check
 	if f.Provider == mesh.ProviderKind {
-		health = kind.Health
-		checks = append(checks, machine(ctx, f)...)
+		rows = append(rows, machine(ctx, f)...)
+		if err := kind.Health(ctx, f); err != nil {
+			return append(rows, v1alpha2.Check{Name: "nodes", Status: "fail", Detail: err.Error()}), err
+		}
+		rows = append(rows, v1alpha2.Check{Name: "nodes", Status: "ok", Detail: "every node runs behind its firewall"})
 	}
-	if err := health(ctx, f); err != nil {
-		return append(checks, v1alpha2.Check{Name: "fleet", Status: "fail", Detail: err.Error()}), err
-	}
-	return append(checks, v1alpha2.Check{Name: "fleet", Status: "ok", Detail: fmt.Sprintf("all %d clusters answer and are what the fleet file says", len(f.Clusters))}), nil
+	fleet, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: []string{prove.MeshNamespace, prove.PlainNamespace}, Patience: patience})
+	return append(rows, fleet...), err
 }
 
 // environment is what the plan is told of a fleet. What is not known stays false, and what needs it is skipped.
