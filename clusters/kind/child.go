@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -24,15 +23,17 @@ import (
 	"ambient.test/conformance/clusters/engine"
 )
 
-// ChildEnv is set in a process that is to create one cluster and nothing else. A program that calls Up must, first of all in main, call ChildMain
-// when it is set; a test binary does so in TestMain.
+// ChildEnv is set in a process that creates one cluster and does nothing else. A program that calls
+// Up must call ChildMain first of all in main when it is set; a test binary does so in TestMain.
 const ChildEnv = "AMC_KIND_CHILD"
 
-// kind reads the container network of a cluster from this variable of its process: so every cluster is made by a process of its own.
+// kind reads the container network of a cluster from this variable of its process, so every cluster
+// needs a process of its own.
 const networkEnv = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 
-// request is what the parent writes to a child's standard input. The parent then keeps the pipe open: when it closes, because the parent gave up or died
-// in whatever way, the child ends itself and what it started. (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
+// request is what the parent writes to a child's standard input. The parent then keeps the pipe open.
+// When it closes, because the parent gave up or died, the child ends itself and what it started.
+// (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
 type request struct {
 	Cluster    string
 	Config     string // kind's YAML
@@ -47,7 +48,8 @@ type event struct {
 	Tail  string `json:",omitempty"` // the last lines of the command that failed
 }
 
-// ChildMain creates the one cluster that standard input orders and reports on standard output. args is not used; the caller exits non-zero on an error.
+// ChildMain creates the one cluster that standard input asks for, and reports on standard output.
+// args is not used. The caller exits with a code other than 0 on an error.
 func ChildMain(args []string) error {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')
@@ -60,7 +62,7 @@ func ChildMain(args []string) error {
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
-		_ = syscall.Kill(0, syscall.SIGKILL) // the group: this process and the docker commands it runs
+		endGroup()
 	}()
 	logFile, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -89,7 +91,8 @@ func tail(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }
 
-// logger gives kind's words to the parent, and everything down to kubeadm's output (level 3) to a file.
+// logger reports kind's stages to the parent, and writes everything down to kubeadm's output (level 3)
+// to a file.
 type logger struct {
 	mu   sync.Mutex
 	file io.Writer
@@ -156,9 +159,8 @@ func runChild(ctx context.Context, e *engine.Engine, network string, o request, 
 	}
 	c := exec.CommandContext(ctx, self)
 	c.Env = append(e.Env(), ChildEnv+"=1", networkEnv+"="+network, "KUBECONFIG="+o.Kubeconfig)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ctrl-C is for the parent, which knows what to do
 	c.WaitDelay = 5 * time.Second
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	ownGroup(c)
 	stdin, err := c.StdinPipe()
 	if err != nil {
 		return err
