@@ -103,10 +103,10 @@ func RBAC(o Rights) []Grant {
 	role(istiod.Namespace,
 		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand"),
 		stuck,
-		right{"the mesh configuration", "", "configmaps", "get", nil},
+		right{"the mesh configuration and its root certificate", "", "configmaps", "get", nil},
 		right{"evidence: how the mesh is installed", "", "services", "list", nil},
 		right{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
-		right{"evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
+		right{"preflight and evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
 		right{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
 		right{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	)
