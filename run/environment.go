@@ -17,11 +17,12 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/clusters/engine"
-	"ambient.test/conformance/clusters/existing"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/evidence"
-	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/preflight"
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -61,37 +62,39 @@ func suite(i *debug.BuildInfo, ok bool) v1alpha2.Suite {
 	return s
 }
 
-// survey reads what the clusters are made of, side by side, by their names.
-func survey(ctx context.Context, f *mesh.Fleet) (map[string]*install.Info, error) {
+// inspectAll reads what the clusters are made of, side by side, by their names.
+func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	found := make([]*install.Info, len(f.Clusters))
+	found := make([]*inspect.Cluster, len(f.Clusters))
 	all, ctx := errgroup.WithContext(ctx)
 	for i, c := range f.Clusters {
 		all.Go(func() (err error) {
-			found[i], err = install.ControlPlane(ctx, c)
+			if found[i], err = inspect.Read(ctx, c); err != nil {
+				err = fmt.Errorf("%s: %w", c.Name, err)
+			}
 			return err
 		})
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	seen := map[string]*install.Info{}
+	seen := map[string]*inspect.Cluster{}
 	for i, c := range f.Clusters {
 		seen[c.Name] = found[i]
 	}
 	return seen, nil
 }
 
-// describe fills in the environment: what the fleet file says and, where the clusters were asked, what they are. A value that is the same in all clusters
-// is said once.
-func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.Info) {
+// describe fills in the environment: what the fleet file says and, where clusters were inspected, what
+// they are. A value that is the same in all clusters is said once.
+func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
 	*e = v1alpha2.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
 	for _, c := range f.Clusters {
 		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
 		if i := seen[c.Name]; i != nil {
-			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.Kernel), cmp.Or(e.Arch, i.Arch)
-			x.Nodes, x.Kubernetes, x.Istio = i.Nodes, i.Kubernetes, i.Istio
+			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.FirstNode().Kernel), cmp.Or(e.Arch, i.FirstNode().Arch)
+			x.Nodes, x.Kubernetes, x.Istio = len(i.Nodes), i.Kubernetes, i.Istio
 		}
 		e.Clusters = append(e.Clusters, x)
 	}
@@ -107,18 +110,18 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.I
 	}
 	if len(seen) > 0 {
 		e.Istio = cmp.Or(f.Istio, e.Clusters[0].Istio)
-		e.Facts = append(e.Facts, facet(seen, "istiod", func(i *install.Info) string { return i.Istio })...)
+		e.Facts = append(e.Facts, fact(seen, "istiod", func(i *inspect.Cluster) string { return i.Istio })...)
 	}
 	same(func(c *v1alpha2.Cluster) *string { return &c.Kubernetes })
 	same(func(c *v1alpha2.Cluster) *string { return &c.Istio })
-	e.Facts = append(e.Facts, facet(seen, "container runtime", func(i *install.Info) string { return i.Runtime })...)
-	e.Facts = append(e.Facts, facet(seen, "mesh config", func(i *install.Info) string {
+	e.Facts = append(e.Facts, fact(seen, "container runtime", func(i *inspect.Cluster) string { return i.FirstNode().Runtime })...)
+	e.Facts = append(e.Facts, fact(seen, "mesh config", func(i *inspect.Cluster) string {
 		b, _ := json.Marshal(i.MeshConfig) // it came from YAML and has no cycles
 		return string(redact.Bytes(b))
 	})...)
-	e.Facts = append(e.Facts, facet(seen, "trust domain", func(i *install.Info) string { return i.TrustDomain })...)
+	e.Facts = append(e.Facts, fact(seen, "trust domain", func(i *inspect.Cluster) string { return i.TrustDomain })...)
 	slices.SortStableFunc(e.Facts, func(a, b v1alpha2.NamedValue) int { return strings.Compare(a.Name, b.Name) })
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.IstiodEnv }) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Flags }) {
 		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(redact.Bytes([]byte(x.value))), Cluster: x.cluster})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
@@ -129,7 +132,7 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*install.I
 		}
 	}
 	// What runs, as the clusters say, beside what was asked for.
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return i.Images }) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Running }) {
 		image := v1alpha2.Image{Name: "istio-system/" + x.name, Digest: digest.FindString(x.value), Source: "found"}
 		if x.cluster != "" {
 			image.Name += " in " + x.cluster
@@ -148,7 +151,7 @@ var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 type value struct{ name, value, cluster string }
 
 // merged are the values of all clusters by name; those on which all agree stand once.
-func merged(seen map[string]*install.Info, of func(*install.Info) map[string]string) []value {
+func merged(seen map[string]*inspect.Cluster, of func(*inspect.Cluster) map[string]string) []value {
 	byName := map[string]map[string]string{}
 	for c, i := range seen {
 		for k, v := range of(i) {
@@ -174,9 +177,9 @@ func merged(seen map[string]*install.Info, of func(*install.Info) map[string]str
 	return all
 }
 
-// facet is one fact of the clusters.
-func facet(seen map[string]*install.Info, name string, of func(*install.Info) string) (facts []v1alpha2.NamedValue) {
-	for _, x := range merged(seen, func(i *install.Info) map[string]string { return map[string]string{name: of(i)} }) {
+// fact is one fact of the clusters.
+func fact(seen map[string]*inspect.Cluster, name string, of func(*inspect.Cluster) string) (facts []v1alpha2.NamedValue) {
+	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return map[string]string{name: of(i)} }) {
 		if x.value == "" {
 			continue
 		}
@@ -221,33 +224,23 @@ func machine(ctx context.Context, f *mesh.Fleet) []v1alpha2.Check {
 	return engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache})
 }
 
-// hidden finds stand-ins that the fleet file does not name: a plan and a report that rest on it would take them for Istio's own.
-func hidden(ctx context.Context, f *mesh.Fleet) error {
-	found, err := existing.StandIns(ctx, f)
-	if err != nil {
-		return err
-	}
-	for name, what := range found {
-		named := func(key string) bool { return key == name || strings.HasPrefix(key, name+"@") }
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(f.Images)), func(key string) bool { return named(key) && f.Images[key].StandIn != "" }) {
-			return fmt.Errorf("%s is a stand-in (%s), and the fleet file %s does not say so: write it anew with `amc up` or `amc fleet init`", name, what, f.Path())
-		}
-	}
-	return nil
-}
+// preflightPatience is how long a run waits for a mesh that is not ready, for example after a restart.
+const preflightPatience = 30 * time.Second
 
-// Healthy says whether the fleet can be used, and what was looked at. The error is one sentence for each cluster that cannot.
+// Healthy says whether the fleet can be used, with a row for each check. The error names everything
+// that is wrong. It starts stopped nodes of a fleet of ours.
 func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
-	var checks []v1alpha2.Check
-	health := existing.Health
+	var rows []v1alpha2.Check
 	if f.Provider == mesh.ProviderKind {
-		health = kind.Health
-		checks = append(checks, machine(ctx, f)...)
+		rows = machine(ctx, f)
+		if err := kind.Health(ctx, f); err != nil {
+			return append(rows, v1alpha2.Check{Name: "nodes", Status: v1alpha2.CheckFail, Detail: err.Error()}), err
+		}
+		rows = append(rows, v1alpha2.Check{Name: "nodes", Status: v1alpha2.CheckOK, Detail: "every node runs behind its firewall"})
 	}
-	if err := health(ctx, f); err != nil {
-		return append(checks, v1alpha2.Check{Name: "fleet", Status: "fail", Detail: err.Error()}), err
-	}
-	return append(checks, v1alpha2.Check{Name: "fleet", Status: "ok", Detail: fmt.Sprintf("all %d clusters answer and are what the fleet file says", len(f.Clusters))}), nil
+	namespaces := []string{fixture.MeshNamespace, fixture.PlainNamespace}
+	fleet, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: namespaces, Patience: preflightPatience})
+	return append(rows, fleet...), err
 }
 
 // Environment is what the plan is told about a fleet. What is not known stays false, and what needs

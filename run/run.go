@@ -273,11 +273,8 @@ func (r *run) preflight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	seen, err := survey(ctx, r.fleet)
+	seen, err := inspectAll(ctx, r.fleet)
 	if err != nil {
-		return err
-	}
-	if err := hidden(ctx, r.fleet); err != nil {
 		return err
 	}
 	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) { describe(&x.Environment, r.fleet, seen) })

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"ambient.test/conformance/behaviors"
-	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/plan"
@@ -95,9 +95,9 @@ func TestDescribe(t *testing.T) {
 	f := &mesh.Fleet{Provider: mesh.ProviderExisting, Istio: "1.31.0",
 		Images:   map[string]mesh.ImageRef{"ztunnel": {Ref: "z:1", Digest: "sha256:1", Source: "built", StandIn: "a Go program"}, "app": {Ref: "a:1", Source: "found"}},
 		Clusters: []*mesh.Cluster{{Name: "east", Network: "n1", Region: "r", GatewayAddresses: []string{"10.0.0.1"}}, {Name: "west", Network: "n2"}}}
-	seen := map[string]*install.Info{
-		"east": {Kubernetes: "v1.36.3", Kernel: "6", Arch: "amd64", Nodes: 1, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
-		"west": {Kubernetes: "v1.36.4", Kernel: "6", Arch: "amd64", Nodes: 2, Istio: "1.31", IstiodEnv: map[string]string{"CLUSTER_ID": "west", "A": "1"}, Images: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
+	seen := map[string]*inspect.Cluster{
+		"east": {Kubernetes: "v1.36.3", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}}, Istio: "1.31", Flags: map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"}, Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
+		"west": {Kubernetes: "v1.36.4", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}, {Kernel: "6", Arch: "amd64"}}, Istio: "1.31", Flags: map[string]string{"CLUSTER_ID": "west", "A": "1"}, Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
 	}
 	var e v1alpha2.Environment
 	describe(&e, f, seen)

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 )
 
@@ -80,7 +81,7 @@ func RBAC(o Rights) []Grant {
 		{"regions, zones, versions and images of nodes; addresses that must not answer from other networks", "", "nodes", "list", nil},
 		{"the gateways' pods, whatever their namespace", "", "pods", "list", nil},
 		{"the gateways and their addresses", "gateway.networking.k8s.io", "gateways", "list", nil},
-		{"whether the clusters give their services the same addresses", "networking.k8s.io", "servicecidrs", "get", []string{defaultServiceCIDR}},
+		{"whether the clusters give their services the same addresses", "networking.k8s.io", "servicecidrs", "get", []string{inspect.ServiceCIDRName}},
 		{"version and channel of the Gateway API, for the report", "apiextensions.k8s.io", "customresourcedefinitions", "get", []string{"gateways.gateway.networking.k8s.io"}},
 		{"labels of its own namespaces", "", "namespaces", "patch", labeled},
 	})
@@ -102,10 +103,10 @@ func RBAC(o Rights) []Grant {
 	role(istiod.Namespace,
 		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand"),
 		stuck,
-		right{"the mesh configuration", "", "configmaps", "get", nil},
+		right{"the mesh configuration and its root certificate", "", "configmaps", "get", nil},
 		right{"evidence: how the mesh is installed", "", "services", "list", nil},
 		right{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
-		right{"evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
+		right{"preflight and evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
 		right{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
 		right{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	)

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 	"unicode"
 
@@ -24,43 +23,46 @@ import (
 	"ambient.test/conformance/clusters/engine"
 )
 
-// ChildEnv is set in a process that is to create one cluster and nothing else. A program that calls Up must, first of all in main, call ChildMain
-// when it is set; a test binary does so in TestMain.
+// ChildEnv is set in a process that creates one cluster and does nothing else. A program that calls
+// Up must call ChildMain first of all in main when it is set; a test binary does so in TestMain.
 const ChildEnv = "AMC_KIND_CHILD"
 
-// kind reads the container network of a cluster from this variable of its process: so every cluster is made by a process of its own.
+// kind reads the container network of a cluster from this variable of its process, so every cluster
+// needs a process of its own.
 const networkEnv = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 
-// order is what the parent writes to a child's standard input. The parent then keeps the pipe open: when it closes, because the parent gave up or died
-// in whatever way, the child ends itself and what it started. (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
-type order struct {
+// request is what the parent writes to a child's standard input. The parent then keeps the pipe open.
+// When it closes, because the parent gave up or died, the child ends itself and what it started.
+// (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
+type request struct {
 	Cluster    string
 	Config     string // kind's YAML
 	Kubeconfig string
 	Log        string // file for all that kind and kubeadm say
 }
 
-// word is one line from the child to the parent.
-type word struct {
+// event is one line from the child to the parent.
+type event struct {
 	Stage string `json:",omitempty"` // what kind is doing now, in its own words
 	Error string `json:",omitempty"`
 	Tail  string `json:",omitempty"` // the last lines of the command that failed
 }
 
-// ChildMain creates the one cluster that standard input orders and reports on standard output. args is not used; the caller exits non-zero on an error.
+// ChildMain creates the one cluster that standard input asks for, and reports on standard output.
+// args is not used. The caller exits with a code other than 0 on an error.
 func ChildMain(args []string) error {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("%s is set, but no order came on standard input: this process is only of use to `amc up`", ChildEnv)
+		return fmt.Errorf("%s is set, but no request came on standard input: this process is only of use to `amc up`", ChildEnv)
 	}
-	var o order
+	var o request
 	if err := json.Unmarshal(line, &o); err != nil {
-		return fmt.Errorf("order is malformed: %w", err)
+		return fmt.Errorf("request is malformed: %w", err)
 	}
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
-		_ = syscall.Kill(0, syscall.SIGKILL) // the group: this process and the docker commands it runs
+		endGroup()
 	}()
 	logFile, err := os.OpenFile(o.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -74,7 +76,7 @@ func ChildMain(args []string) error {
 		cluster.CreateWithKubeconfigPath(o.Kubeconfig),
 		cluster.CreateWithRetain(true)) // who retries removes; who debugs wants to see
 	if err != nil {
-		w := word{Error: err.Error()}
+		w := event{Error: err.Error()}
 		if run := kindexec.RunErrorForError(err); run != nil {
 			fmt.Fprintf(logFile, "%s\n", run.Output)
 			w.Tail = tail(string(run.Output), 4)
@@ -89,7 +91,8 @@ func tail(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }
 
-// logger gives kind's words to the parent, and everything down to kubeadm's output (level 3) to a file.
+// logger reports kind's stages to the parent, and writes everything down to kubeadm's output (level 3)
+// to a file.
 type logger struct {
 	mu   sync.Mutex
 	file io.Writer
@@ -102,7 +105,7 @@ func (l *logger) write(stage bool, s string) {
 	s = strings.TrimRight(s, "\n")
 	fmt.Fprintln(l.file, s)
 	if doing, ok := strings.CutPrefix(s, " • "); ok && stage {
-		_ = l.say.Encode(word{Stage: strings.TrimRightFunc(doing, func(r rune) bool { return r > unicode.MaxASCII || r == ' ' || r == '.' })})
+		_ = l.say.Encode(event{Stage: strings.TrimRightFunc(doing, func(r rune) bool { return r > unicode.MaxASCII || r == ' ' || r == '.' })})
 	}
 }
 
@@ -128,19 +131,19 @@ func (i info) Infof(f string, a ...any) { i.Info(fmt.Sprintf(f, a...)) }
 // failure is a child's.
 type failure struct {
 	stage string // where it was
-	word
+	event
 }
 
 func (f *failure) Error() string {
-	s := fmt.Sprintf("kind failed at %q: %s", f.stage, f.word.Error)
+	s := fmt.Sprintf("kind failed at %q: %s", f.stage, f.event.Error)
 	if f.Tail != "" {
 		s += ": " + f.Tail
 	}
 	return s
 }
 
-// create runs one child and tells its stages.
-func create(ctx context.Context, e *engine.Engine, network string, o order, stage func(string)) error {
+// runChild runs one child process and reports its stages.
+func runChild(ctx context.Context, e *engine.Engine, network string, o request, stage func(string)) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -156,9 +159,8 @@ func create(ctx context.Context, e *engine.Engine, network string, o order, stag
 	}
 	c := exec.CommandContext(ctx, self)
 	c.Env = append(e.Env(), ChildEnv+"=1", networkEnv+"="+network, "KUBECONFIG="+o.Kubeconfig)
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the terminal's ctrl-C is for the parent, which knows what to do
 	c.WaitDelay = 5 * time.Second
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	ownGroup(c)
 	stdin, err := c.StdinPipe()
 	if err != nil {
 		return err
@@ -175,7 +177,7 @@ func create(ctx context.Context, e *engine.Engine, network string, o order, stag
 	_, err = stdin.Write(append(line, '\n'))
 	last := &failure{stage: "start"}
 	for dec := json.NewDecoder(stdout); err == nil; {
-		var w word
+		var w event
 		if err = dec.Decode(&w); err != nil {
 			break
 		}
@@ -184,7 +186,7 @@ func create(ctx context.Context, e *engine.Engine, network string, o order, stag
 			last.stage = w.Stage
 			stage(w.Stage)
 		case w.Error != "":
-			last.word = w
+			last.event = w
 		}
 	}
 	_ = stdin.Close()
@@ -194,7 +196,7 @@ func create(ctx context.Context, e *engine.Engine, network string, o order, stag
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case last.word.Error != "":
+	case last.event.Error != "":
 		return last
 	default:
 		return errors.Join(fmt.Errorf("the process that creates %s ended: %w", o.Cluster, err), errors.New(tail(stderr.String(), 3)))

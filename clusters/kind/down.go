@@ -28,8 +28,8 @@ func (b belongings) String() string {
 
 const separator = "\t"
 
-// findings lists what belongs to runs of amc, whoever's; by run id. With a run id, to that run alone.
-func findings(ctx context.Context, d docker, run string) (map[string]*belongings, error) {
+// belongingsByRun lists what belongs to runs of amc, whoever's; by run id. With a run id, to that run alone.
+func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*belongings, error) {
 	filter := "label=" + LabelRun
 	if run != "" {
 		filter += "=" + run
@@ -78,7 +78,7 @@ func findings(ctx context.Context, d docker, run string) (map[string]*belongings
 		slices.Sort(ids)
 		out, err = d.Output(ctx, append(kind.inspect, slices.Compact(ids)...)...)
 		if err != nil && out == "" && ctx.Err() == nil && gone(err) {
-			return findings(ctx, d, run) // something went away between the two
+			return belongingsByRun(ctx, d, run) // something went away between the two
 		}
 		if err != nil {
 			return nil, err
@@ -97,7 +97,7 @@ func gone(err error) bool {
 }
 
 func owned(ctx context.Context, d docker, run string) (*belongings, error) {
-	all, err := findings(ctx, d, run)
+	all, err := belongingsByRun(ctx, d, run)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ type Run struct {
 func Runs(ctx context.Context, e *engine.Engine) ([]Run, error) { return runs(ctx, e) }
 
 func runs(ctx context.Context, d docker) ([]Run, error) {
-	all, err := findings(ctx, d, "")
+	all, err := belongingsByRun(ctx, d, "")
 	if err != nil {
 		return nil, err
 	}

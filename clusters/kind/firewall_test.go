@@ -184,7 +184,7 @@ func TestFirewall(t *testing.T) {
 }
 
 func firewall(t *testing.T, own, transit string) {
-	_, nodes := designed(t, Options{}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
+	_, nodes := laidOut(t, Options{}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
 	node, pod, other, uplink, neighbor := newPlace(t), newPlace(t), newPlace(t), newPlace(t), newPlace(t)
 	link(node, own, "10.89.17.2/24", uplink, "up", "10.89.17.1/24")
 	link(node, transit, "10.89.16.11/24", other, "eth1", "10.89.16.12/24")

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/e2e-framework/klient/wait"
 
 	"ambient.test/conformance/clusters/engine"
@@ -80,22 +79,21 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 			return fmt.Errorf("%s: container %s: %w", c.Name, name, err)
 		}
 	}
-	if err := answers(ctx, c); err != nil {
+	if err := waitForAPIServer(ctx, c); err != nil {
 		return err
 	}
 	if err := ready(ctx, c, booted); err != nil {
 		return err
 	}
-	return guarded(ctx, d, c)
+	return firewallInForce(ctx, d, c)
 }
 
-// answers waits for the API server of a node that may just be booting. There is nothing to watch before it answers, so it is asked.
-func answers(ctx context.Context, c *mesh.Cluster) error {
+// waitForAPIServer waits for the API server of a node that may just be booting. There is nothing to watch before it answers, so it is asked.
+func waitForAPIServer(ctx context.Context, c *mesh.Cluster) error {
 	const patience = 90 * time.Second
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
+	config, err := c.Config()
 	if err != nil {
-		return fmt.Errorf("%s: kubeconfig %s: %w: %s", c.Name, c.Kubeconfig, err, anew)
+		return fmt.Errorf("%s: %w: %s", c.Name, err, anew)
 	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
@@ -130,8 +128,8 @@ func answers(ctx context.Context, c *mesh.Cluster) error {
 	return nil
 }
 
-// guarded says whether the node's firewall is in force.
-func guarded(ctx context.Context, d docker, c *mesh.Cluster) error {
+// firewallInForce says whether the node's firewall is in force.
+func firewallInForce(ctx context.Context, d docker, c *mesh.Cluster) error {
 	for _, name := range c.Kind.Nodes {
 		if _, err := count(ctx, d, name); err != nil {
 			return fmt.Errorf("%s: the firewall of node %s is not in force, its pods could reach the outside: %w: %s", c.Name, name, err, anew)

@@ -1,9 +1,11 @@
 // Package kind makes fleets of kind clusters that are really on separate networks.
 //
-// Each cluster has a container network of its own, and the engine keeps these apart. One more, the transit network, joins the nodes as a second interface;
-// only API servers and east-west gateways answer there. All clusters use the same pod and service addresses unless told otherwise, so that a request that
-// arrives in another cluster can only have come through a gateway. No packet of a pod leaves the fleet: the node's firewall refuses and counts it.
-// [Prove] shows all this from inside the pods before anything is tested.
+// Each cluster has a container network of its own, and the engine keeps these apart. One more, the
+// transit network, joins the nodes by a second interface; only API servers and east-west gateways
+// answer there. By default all clusters use the same pod and service addresses, so a request that
+// arrives in another cluster can only have come through a gateway. No packet of a pod leaves the
+// fleet: the node's firewall refuses and counts it. [VerifyIsolation] shows all this from inside the
+// pods before anything is tested.
 package kind
 
 import (
@@ -23,6 +25,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	toolswatch "k8s.io/client-go/tools/watch"
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/framework/mesh"
@@ -56,8 +59,9 @@ type docker interface {
 	Output(ctx context.Context, args ...string) (string, error)
 }
 
-// Up makes the fleet and returns it when every node is Ready behind its firewall. The fleet file is written before the first thing is made, so that
-// [Down] finds everything whenever Up ends, by whatever cause; Up itself removes nothing but a cluster that it tries a second time.
+// Up creates the fleet and returns it when every node is Ready behind its firewall. It writes the
+// fleet file before it creates anything, so that [Down] finds everything however Up ends. Up itself
+// removes only a cluster that it tries a second time.
 func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
@@ -80,7 +84,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 			err = fmt.Errorf("%w: run `amc down` to remove what was made", err)
 		}
 	}()
-	all.Go(func() error { return bake(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
+	all.Go(func() error { return buildNodeImage(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
 	all.Go(func() error {
 		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
 	})
@@ -92,7 +96,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	}
 	all, ctx = errgroup.WithContext(parent)
 	for _, n := range nodes {
-		all.Go(func() error { return raise(ctx, o, f, n, phase.Item(n.Name)) })
+		all.Go(func() error { return createCluster(ctx, o, f, n, phase.Item(n.Name)) })
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
@@ -155,12 +159,12 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 			mtu = n
 		}
 	}
-	f := design(*o, b)
+	f := layout(*o, b)
 	return f, nodesOf(f, node{MTU: mtu, CgroupV1: strings.TrimSpace(facts) == "1", ShortOfCaps: o.Engine.NeedsWrapper()}), nil
 }
 
-// design lays the fleet out in its block of addresses.
-func design(o Options, b block) *mesh.Fleet {
+// layout lays the fleet out in its block of addresses.
+func layout(o Options, b block) *mesh.Fleet {
 	f := &mesh.Fleet{
 		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
 		Kind: &mesh.KindState{DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(), NodeImage: o.Images["node"].Ref},
@@ -210,16 +214,18 @@ func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet str
 	return nil
 }
 
-// raise makes one cluster, a second time if the first failed: on a loaded machine kubeadm can miss its window.
-func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
+// createCluster creates one cluster. It tries a second time, because on a loaded machine kubeadm can
+// miss its deadline.
+func createCluster(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
 	defer func() { item.Done(err) }()
 	try := func() error {
 		connected := make(chan error, 1)
-		ord := order{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
+		req := request{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
 		connecting := false
-		err := create(ctx, o.Engine, n.Kind.Network, ord, func(stage string) {
+		err := runChild(ctx, o.Engine, n.Kind.Network, req, func(stage string) {
 			item.Note("%s", stage)
-			// Not earlier: kind reads the node's address while it writes kubeadm's configuration, and takes a node with two for broken.
+			// Not earlier: kind reads the node's address while it writes kubeadm's configuration, and
+			// refuses a node that has two.
 			if !connecting && strings.HasPrefix(stage, "Starting control-plane") {
 				connecting = true
 				go func() {
@@ -250,7 +256,7 @@ func raise(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.
 	if err := ready(ctx, n.Cluster, time.Time{}); err != nil {
 		return err
 	}
-	return guarded(ctx, o.Engine, n.Cluster)
+	return firewallInForce(ctx, o.Engine, n.Cluster)
 }
 
 // removeNode removes one node container of the run.
@@ -269,8 +275,8 @@ func removeNode(ctx context.Context, d docker, run, name string) error {
 	return err
 }
 
-// ready watches until the cluster's one node is Ready. After a boot the API server first repeats what was true before it, so the
-// kubelet must also have given a sign of life (its lease, every 10 s) later than since.
+// ready waits until the cluster's one node is Ready. After a boot the API server first repeats what
+// was true before it, so the kubelet must also have renewed its lease (every 10 s) later than since.
 func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 	const patience = 2 * time.Minute
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -309,22 +315,22 @@ func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 	return nil
 }
 
-// watchUntil watches all objects, beginning with those that are there, until one is as wanted.
+// watchUntil watches all objects, beginning with those that exist, until one is as wanted. The API
+// server ends a watch now and then; it is then opened again.
 func watchUntil(ctx context.Context, open func(context.Context, metav1.ListOptions) (watch.Interface, error), wanted func(runtime.Object) bool) error {
 	for {
 		w, err := open(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
 		}
-		for e := range w.ResultChan() {
-			if wanted(e.Object) {
-				w.Stop()
-				return nil
-			}
-		}
-		w.Stop()
-		if ctx.Err() != nil {
+		_, err = toolswatch.UntilWithoutRetry(ctx, w, func(e watch.Event) (bool, error) { return wanted(e.Object), nil })
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case !errors.Is(err, toolswatch.ErrWatchClosed):
+			return err
 		}
 	}
 }

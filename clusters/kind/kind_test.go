@@ -25,14 +25,14 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func designed(t *testing.T, o Options) (*mesh.Fleet, []node) {
+func laidOut(t *testing.T, o Options) (*mesh.Fleet, []node) {
 	t.Helper()
 	o.RunID, o.Engine, o.Dir = "r1", &engine.Engine{Host: "unix:///x.sock"}, "/work"
 	o.Images = map[string]mesh.ImageRef{"node": {Ref: "node:1"}}
 	if o.Clusters == 0 {
 		o.Clusters = 2
 	}
-	f := design(o, block{netip.MustParsePrefix("10.89.16.0/20")})
+	f := layout(o, block{netip.MustParsePrefix("10.89.16.0/20")})
 	return f, nodesOf(f, node{MTU: 1500, CgroupV1: true, ShortOfCaps: true})
 }
 
@@ -54,14 +54,14 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestGolden(t *testing.T) {
-	_, nodes := designed(t, Options{})
+	_, nodes := laidOut(t, Options{})
 	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist"} {
 		golden(t, name+".golden", nodes[1].render(name))
 	}
 }
 
 func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
-	_, nodes := designed(t, Options{})
+	_, nodes := laidOut(t, Options{})
 	n := nodes[0]
 	n.CgroupV1, n.ShortOfCaps = false, false
 	for _, crutch := range []string{"failCgroupV1", "KubeletInUserNamespace"} {
@@ -73,7 +73,7 @@ func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
 
 // kind must understand every field: it ignores none, but says so only when a cluster is made.
 func TestKindReadsTheConfig(t *testing.T) {
-	_, nodes := designed(t, Options{})
+	_, nodes := laidOut(t, Options{})
 	var c v1alpha4.Cluster
 	if err := yaml.UnmarshalStrict([]byte(nodes[0].render("kind.yaml")), &c); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestKindReadsTheConfig(t *testing.T) {
 }
 
 func TestDesign(t *testing.T) {
-	f, nodes := designed(t, Options{Clusters: MaxClusters})
+	f, nodes := laidOut(t, Options{Clusters: MaxClusters})
 	seen := map[string]string{}
 	unique := func(what, value string) {
 		if other, twice := seen[value]; twice {
@@ -123,7 +123,7 @@ func TestDesign(t *testing.T) {
 	if len(nodes[0].Fleet) != 2*MaxClusters {
 		t.Errorf("pods may call %v", nodes[0].Fleet)
 	}
-	f, _ = designed(t, Options{Clusters: MaxClusters, DistinctCIDRs: true})
+	f, _ = laidOut(t, Options{Clusters: MaxClusters, DistinctCIDRs: true})
 	for i, c := range f.Clusters {
 		pods, services, err := ranges(c)
 		if err != nil {
@@ -139,7 +139,7 @@ func TestDesign(t *testing.T) {
 }
 
 func TestLayer(t *testing.T) {
-	_, nodes := designed(t, Options{})
+	_, nodes := laidOut(t, Options{})
 	r, err := layer(files(nodes))
 	if err != nil {
 		t.Fatal(err)
@@ -513,7 +513,7 @@ func TestDownNeedsToKnowWhat(t *testing.T) {
 }
 
 func TestHealthNamesWhatIsWrong(t *testing.T) {
-	f, _ := designed(t, Options{})
+	f, _ := laidOut(t, Options{})
 	c := f.Clusters[0]
 	c.Kubeconfig = filepath.Join(t.TempDir(), "none")
 	if err := healthy(context.Background(), populated(), f, c); err == nil || !strings.Contains(err.Error(), "never finished") || !strings.Contains(err.Error(), "cluster1") {
@@ -577,7 +577,7 @@ func TestChildEndsWithoutOrder(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	// As the child of a test of create: say some stages, then do as the order's cluster name says.
+	// As the child of a test of runChild: say some stages, then do as the request's cluster name says.
 	if os.Getenv(ChildEnv) != "" {
 		childOfTest()
 	}
@@ -604,21 +604,21 @@ func childOfTest() {
 }
 
 func TestCreate(t *testing.T) {
-	ord := func(name string) order {
-		return order{Cluster: name, Kubeconfig: filepath.Join(t.TempDir(), "k", "c"), Log: filepath.Join(t.TempDir(), "l", "log")}
+	req := func(name string) request {
+		return request{Cluster: name, Kubeconfig: filepath.Join(t.TempDir(), "k", "c"), Log: filepath.Join(t.TempDir(), "l", "log")}
 	}
 	e := &engine.Engine{Host: "unix:///nowhere.sock"}
 	var stages []string
-	if err := create(context.Background(), e, "net7", ord("fine"), func(s string) { stages = append(stages, s) }); err != nil || !slices.Equal(stages, []string{"net7"}) {
+	if err := runChild(context.Background(), e, "net7", req("fine"), func(s string) { stages = append(stages, s) }); err != nil || !slices.Equal(stages, []string{"net7"}) {
 		t.Errorf("got %v, stages %q: the child must see its network", err, stages)
 	}
 	var f *failure
-	if err := create(context.Background(), e, "", ord("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" || !strings.Contains(err.Error(), "boom: why") {
+	if err := runChild(context.Background(), e, "", req("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" || !strings.Contains(err.Error(), "boom: why") {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("too long"))
 	defer cancel()
-	err := create(ctx, e, "", ord("hangs"), func(string) { cancel() })
+	err := runChild(ctx, e, "", req("hangs"), func(string) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

@@ -43,7 +43,7 @@ type node struct {
 	PodRange    string   // of the one node, within PodCIDR
 	MTU         int
 	CgroupV1    bool // kubelet refuses it unless told otherwise
-	ShortOfCaps bool // CAP_SYS_RESOURCE is missing: kubelet must not insist on what it cannot raise
+	ShortOfCaps bool // CAP_SYS_RESOURCE is missing: kubelet must not insist on what it cannot createCluster
 }
 
 // render executes one template of node.tmpl.
@@ -148,8 +148,8 @@ func layer(files map[string]string) (io.Reader, error) {
 	return &b, w.Close()
 }
 
-// bake makes the run's node image: the given one, our files on top, and the run's labels, which containers inherit. It takes about 0.3 s.
-func bake(ctx context.Context, e *engine.Engine, run, dir, image string, nodes []node) error {
+// buildNodeImage makes the run's node image: the given one, our files on top, and the run's labels, which containers inherit. It takes about 0.3 s.
+func buildNodeImage(ctx context.Context, e *engine.Engine, run, dir, image string, nodes []node) error {
 	archive, err := layer(files(nodes))
 	if err != nil {
 		return err

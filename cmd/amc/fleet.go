@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/existing"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -77,7 +78,7 @@ func describeFleet(out io.Writer, f *mesh.Fleet) {
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
 		i := f.Images[name]
 		what := i.Digest
-		if i.Source != existing.Found {
+		if i.Source != inspect.Found {
 			what = "(for the suite's own pods)"
 		}
 		if i.StandIn != "" {

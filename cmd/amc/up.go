@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/clusters/engine"
-	"ambient.test/conformance/clusters/existing"
 	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/progress"
@@ -168,10 +168,10 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	case err != nil:
 		return usage("%w", err)
 	case fleet.Provider == mesh.ProviderExisting:
-		if err := existing.Health(ctx, fleet); err != nil {
-			return unknown(err)
+		if err := checkFleet(ctx, out, fleet); err != nil {
+			return err
 		}
-		fmt.Fprintf(out, "the fleet of %s answers; its mesh is not ours to install\n", fleet.Path())
+		fmt.Fprintf(out, "the fleet of %s can be used; its mesh is not ours to install\n", fleet.Path())
 		return nil
 	}
 	if fleet.Kind != nil && fleet.Kind.Unfinished {
@@ -202,7 +202,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	if err != nil {
 		return unknown(err)
 	}
-	if err := preflight(ctx, out, engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}); err != nil {
+	if err := checkMachine(ctx, out, engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}); err != nil {
 		return err
 	}
 	if err := kind.CheckFree(ctx, e, o.subnet); err != nil { // before images are made for minutes
@@ -229,7 +229,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 			}
 			return images.Load(ctx, e, refs, nodesOf(fleet))
 		}},
-		{"mesh", func() error { return lay(ctx, show, fleet, o.istio) }},
+		{"mesh", func() error { return installMesh(ctx, show, fleet, o.istio) }},
 		{"isolation", func() error { return isolate(ctx, show, fleet) }},
 	} {
 		if err := timed(step.name, step.do); err != nil {
@@ -260,7 +260,7 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 	if istio == "" { // it was cut off before its mesh
 		istio = o.istio
 	}
-	if err := lay(ctx, show, fleet, istio); err != nil {
+	if err := installMesh(ctx, show, fleet, istio); err != nil {
 		return unknown(err)
 	}
 	if err := isolate(ctx, show, fleet); err != nil {
@@ -298,8 +298,9 @@ func nodesOf(f *mesh.Fleet) []string {
 	return all
 }
 
-// lay installs the mesh; what is there already stays. It notes what turns out to be a stand-in.
-func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
+// installMesh installs the mesh, or leaves alone the one that is there. It notes what turns out to be
+// a stand-in.
+func installMesh(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
 	o, err := meshOptions(ctx, show, fleet, istio)
 	if err != nil {
 		return err
@@ -307,8 +308,8 @@ func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio s
 	if err := install.Mesh(ctx, fleet, o); err != nil {
 		return err
 	}
-	// An image that was named by --image says nothing of what is in it.
-	found, err := existing.StandIns(ctx, fleet)
+	// The name of an image given by --image does not tell what is in it.
+	found, err := inspect.StandIns(ctx, fleet)
 	if err != nil {
 		return err
 	}
@@ -321,7 +322,7 @@ func lay(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio s
 	return nil
 }
 
-// meshOptions are where the mesh of a fleet is laid down from.
+// meshOptions are the sources that the mesh of a fleet is installed from.
 func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) (install.Options, error) {
 	src, err := images.FindSources(ctx, istio)
 	return install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
@@ -333,7 +334,7 @@ func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (er
 	phase := show.Phase("isolation", 1)
 	item := phase.Item("proof")
 	defer func() { item.Done(err); phase.Close(err) }()
-	if fleet.Isolation, err = kind.Prove(ctx, fleet); err != nil {
+	if fleet.Isolation, err = kind.VerifyIsolation(ctx, fleet); err != nil {
 		return err
 	}
 	if err := fleet.Save(fleet.Path()); err != nil {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/gateway-api/pkg/consts"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
@@ -340,10 +341,10 @@ func TestPatchMetalLBRefusesOtherShape(t *testing.T) {
 
 func TestSameBundle(t *testing.T) {
 	crd := func(name, version string) client.Object {
-		return &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name, "annotations": map[string]any{bundleVersion: version}}}}
+		return &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name, "annotations": map[string]any{consts.BundleVersionAnnotation: version}}}}
 	}
 	has := func(name, version string) apiext.CustomResourceDefinition {
-		return apiext.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{bundleVersion: version}}}
+		return apiext.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{consts.BundleVersionAnnotation: version}}}
 	}
 	want := []client.Object{crd("a", "v1"), crd("b", "v1")}
 	for name, tt := range map[string]struct {
@@ -371,7 +372,7 @@ func TestGatewayAPIModule(t *testing.T) {
 		t.Errorf("read %v and %d other objects", names, len(rest))
 	}
 	for _, c := range crds {
-		if c.GetAnnotations()[bundleVersion] == "" {
+		if c.GetAnnotations()[consts.BundleVersionAnnotation] == "" {
 			t.Errorf("%s has no bundle version: sameBundle would be blind", c.GetName())
 		}
 	}
@@ -381,11 +382,11 @@ func TestGatewayAPIModule(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	before := &holding{
+	before := &inventory{
 		Objects: map[string]string{"namespaces default": "a=1", "configmaps default/x": "", "nodes n": "z=1"},
 		Nodes:   map[string]string{"n: file /etc/cni/net.d/10.conflist": "h1", "n: file /opt/cni/bin/ptp": "h2"},
 	}
-	now := &holding{
+	now := &inventory{
 		Objects: map[string]string{"namespaces default": "a=1,istio.io/dataplane-mode=ambient", "configmaps default/x": "", "nodes n": "z=1",
 			"configmaps default/istio-ca-root-cert": "", "clusterroles.rbac.authorization.k8s.io istiod": "", "namespaces other": "", "configmaps other/y": "", "configmaps other/istio-ca-root-cert": ""},
 		Nodes: map[string]string{"n: file /etc/cni/net.d/10.conflist": "h9", "n: iptables-save rule -N ISTIO_POSTRT": ""},

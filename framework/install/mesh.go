@@ -1,7 +1,10 @@
-// Package install lays a mesh down on a fleet and takes it away again: certificates, charts, gateways, remote secrets.
+// Package install installs a mesh in a fleet and removes it again: certificates, charts, gateways,
+// remote secrets.
 //
-// The install is the documented one for multi-primary, multi-network ambient, made with Istio's own charts; what it differs in is listed at charts.
-// Everything that can go on side by side does; nothing is waited for but what the next step needs, and all rollouts together at the end.
+// It follows the documented install of multi-primary, multi-network ambient with Istio's own charts;
+// the function charts lists the differences. Steps run side by side wherever they can, because a
+// fleet should be up in a minute. A step waits only for what it needs; all rollouts are waited for
+// together at the end.
 package install
 
 import (
@@ -16,10 +19,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/gateway-api/pkg/consts"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
@@ -33,18 +38,19 @@ const (
 	rootBundleName = "istio-ca-root-cert"
 )
 
-// MeshID is the mesh's id, the one of the documents.
+// MeshID is the ID of the mesh, the same as in Istio's documentation.
 const MeshID = "mesh1"
 
-// Budget bounds Mesh and Undo when their context has no deadline. A mesh from warm images takes half a minute on two cores.
+// Budget bounds Mesh and Undo when their context has no deadline. With images at hand, a mesh takes
+// half a minute on two cores.
 const Budget = 5 * time.Minute
 
 var smallCPU, smallMemory = resource.MustParse("10m"), resource.MustParse("32Mi")
 
 // Options of Mesh and Undo.
 type Options struct {
-	// Images by name: pilot, install-cni, ztunnel, proxyv2, and for kind fleets metallb-controller and metallb-speaker. References must be whole,
-	// with a slash in them.
+	// Images by name: pilot, install-cni, ztunnel, proxyv2, and for kind fleets metallb-controller and
+	// metallb-speaker. References must have a slash in them, or the charts would complete them.
 	Images map[string]mesh.ImageRef
 	// Istio is the version of Istio's module, for the fleet file.
 	Istio string
@@ -54,11 +60,9 @@ type Options struct {
 	GatewayCRDs, MetalLB string
 	// Progress may be nil.
 	Progress progress.Reporter
-	// Trace, if set, is told how long each step of each cluster took.
-	Trace func(cluster, step string, begin, end time.Time)
 }
 
-// plan is what is to be installed; making it touches no cluster.
+// plan says what will be installed. Making it touches no cluster.
 type plan struct {
 	fleet        *mesh.Fleet
 	options      Options
@@ -137,7 +141,7 @@ func (p *plan) sum() (string, error) {
 		Clusters []cluster
 		Values   map[string]map[string]any
 		MetalLB  []client.Object
-	}{p.options.Istio, p.gatewayAPI[0].GetAnnotations()[bundleVersion], p.options.Images, clusters, values, p.metallb})
+	}{p.options.Istio, p.gatewayAPI[0].GetAnnotations()[consts.BundleVersionAnnotation], p.options.Images, clusters, values, p.metallb})
 	if err != nil {
 		return "", err
 	}
@@ -145,8 +149,9 @@ func (p *plan) sum() (string, error) {
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
-// Mesh installs the mesh, or makes sure that the one installed is whole: with the same images, values and topology, and everything ready, it changes nothing.
-// It fills in the fleet's CADir, GatewayAddresses and MeshReady, and saves the fleet file. Only fleets of provider kind are accepted.
+// Mesh installs the mesh. It changes nothing if a mesh with the same images, values and topology is
+// installed and ready. It fills in the fleet's CADir, GatewayAddresses and MeshReady, and saves the
+// fleet file. It accepts only fleets of provider kind.
 func Mesh(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
@@ -159,55 +164,54 @@ func Mesh(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	defer cancel()
 	if f.MeshReady == p.digest {
 		look, stop := context.WithTimeout(ctx, 3*time.Second)
-		err := p.each(look, progress.Discard.Phase("", 0), "look", (*site).ready)
+		err := p.each(look, progress.Discard.Phase("", 0), (*target).ready)
 		stop()
 		if err == nil {
 			return f.Save(f.Path())
 		}
-		// Something is missing or sick: laying it down again mends it or says why it cannot.
+		// Something is missing or not ready: installing it again repairs it or says why it cannot.
 	}
 	phase := o.Progress.Phase("mesh", len(f.Clusters))
 	defer func() { phase.Close(err) }()
 	f.MeshReady, f.Istio, f.Images = "", o.Istio, o.Images
-	if err := f.Save(f.Path()); err != nil { // first: a run killed in the middle must not leave a fleet that says it has a mesh
+	// Save first: a run that is killed must not leave a fleet file that claims to have a mesh.
+	if err := f.Save(f.Path()); err != nil {
 		return err
 	}
-	if err := p.each(ctx, phase, "install", (*site).lay); err != nil {
+	if err := p.each(ctx, phase, (*target).install); err != nil {
 		return err
 	}
 	f.MeshReady = p.digest
 	return f.Save(f.Path())
 }
 
-// site is one cluster while the mesh is laid down on it.
-type site struct {
+// target is one cluster while the mesh is installed in it.
+type target struct {
 	*plan
 	cluster  *mesh.Cluster
 	item     progress.Item
 	helm     *helm
-	peers    []*site       // the other clusters
-	receives chan struct{} // closed when the namespace is there to take the others' remote secrets
+	peers    []*target     // the other clusters
+	receives chan struct{} // closed when the namespace exists, which the others' remote secrets need
 }
 
 // each runs a step in all clusters side by side. The first error ends the others.
-func (p *plan) each(ctx context.Context, phase progress.Phase, name string, do func(*site, context.Context) error) error {
-	sites := make([]*site, len(p.fleet.Clusters))
+func (p *plan) each(ctx context.Context, phase progress.Phase, do func(*target, context.Context) error) error {
+	targets := make([]*target, len(p.fleet.Clusters))
 	for i, c := range p.fleet.Clusters {
-		sites[i] = &site{plan: p, cluster: c, receives: make(chan struct{})}
+		targets[i] = &target{plan: p, cluster: c, receives: make(chan struct{})}
 	}
-	for i, s := range sites {
-		s.peers = append(slices.Clone(sites[:i]), sites[i+1:]...)
+	for i, s := range targets {
+		s.peers = append(slices.Clone(targets[:i]), targets[i+1:]...)
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, s := range sites {
+	for _, s := range targets {
 		s.item = phase.Item(s.cluster.Name)
 		g.Go(func() error {
-			err := s.step(name, func() error {
-				if err := s.cluster.Connect(); err != nil {
-					return err
-				}
-				return do(s, wait.Saying(gctx, s.item.Note))
-			})
+			err := s.cluster.Connect()
+			if err == nil {
+				err = do(s, wait.Saying(gctx, s.item.Note))
+			}
 			if err != nil && gctx.Err() != nil && ctx.Err() == nil {
 				err = fmt.Errorf("%s: stopped, because another cluster failed", s.cluster.Name)
 			}
@@ -218,30 +222,22 @@ func (p *plan) each(ctx context.Context, phase progress.Phase, name string, do f
 	return g.Wait()
 }
 
-func (s *site) step(name string, do func() error) error {
-	begin := time.Now()
-	err := do()
-	if s.options.Trace != nil {
-		s.options.Trace(s.cluster.Name, name, begin, time.Now())
-	}
-	return err
-}
-
-// lay installs everything into one cluster. The dependencies are few: the namespace before all that is in it, CRDs before their objects,
-// the base chart (with its ServiceAccount) before the token for the other clusters. The rest runs side by side, but for two things that cost time otherwise
-// (measured): some 35 CRDs keep an API server busy for seconds, so they come after the charts whose pods take longest, and istiod waits for CRDs
-// by itself; a ztunnel that finds no istiod backs off for up to 15 seconds, so it comes after istiod.
-func (s *site) lay(ctx context.Context) error {
+// install installs everything in one cluster, side by side but for a few dependencies: the namespace
+// comes before everything in it, CRDs before their objects, and the base chart with its
+// ServiceAccount before the token for the other clusters.
+//
+// Two more orders save time, as measured. Some 35 CRDs keep an API server busy for seconds, so they
+// come after the charts whose pods take longest; istiod waits for CRDs by itself. A ztunnel that
+// finds no istiod backs off for up to 15 seconds, so it comes after istiod.
+func (s *target) install(ctx context.Context) error {
 	c := s.cluster
-	if err := s.step("snapshot", func() error { return snapshotOnce(ctx, s.fleet, c) }); err != nil {
+	if err := snapshotOnce(ctx, s.fleet, c); err != nil {
 		return err
 	}
-	// The network label stands before istiod starts: istiod reads the cluster's network from it and from nowhere else.
-	if err := s.step("namespace", func() error {
-		return apply.Objects(ctx, c,
-			&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{networkLabel: c.Network}}},
-			cacerts(s.root, s.intermediate[c.Name]), rootBundle(s.root))
-	}); err != nil {
+	// The network label comes before istiod: it is the only place that istiod reads the network from.
+	if err := apply.Objects(ctx, c,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}}},
+		cacerts(s.root, s.intermediate[c.Name]), rootBundle(s.root)); err != nil {
 		return err
 	}
 	close(s.receives)
@@ -250,16 +246,14 @@ func (s *site) lay(ctx context.Context) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	run := func(name string, steps ...func(context.Context) error) {
+	run := func(steps ...func(context.Context) error) {
 		g.Go(func() error {
-			return s.step(name, func() error {
-				for _, do := range steps {
-					if err := do(gctx); err != nil {
-						return err
-					}
+			for _, do := range steps {
+				if err := do(gctx); err != nil {
+					return err
 				}
-				return nil
-			})
+			}
+			return nil
 		})
 	}
 	started, up := make(chan struct{}), make(chan struct{}) // istiod's chart is applied; istiod is ready
@@ -276,20 +270,20 @@ func (s *site) lay(ctx context.Context) error {
 			}
 		}
 	}
-	run("istiod", s.release("istiod"), reached(started), s.istiodReady, reached(up))
-	run("cni", s.release("istio-cni"), s.cniReady)
-	run("gateway", after(started), s.applyGateway, s.gatewayReady)
-	run("metallb", after(started), s.applyMetalLB, s.metallbReady)
-	run("remote secrets", after(started), s.release("istio-base"), s.introduce)
-	run("ztunnel", after(up), s.release("ztunnel"), s.ztunnelReady)
+	run(s.release("istiod"), reached(started), s.istiodReady, reached(up))
+	run(s.release("istio-cni"), s.cniReady)
+	run(after(started), s.applyGateway, s.gatewayReady)
+	run(after(started), s.applyMetalLB, s.metallbReady)
+	run(after(started), s.release("istio-base"), s.createRemoteSecrets)
+	run(after(up), s.release("ztunnel"), s.ztunnelReady)
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return s.step("remote clusters", func() error { return s.synced(ctx) })
+	return s.synced(ctx)
 }
 
-// ready looks whether everything that lay makes is there and well; it changes nothing.
-func (s *site) ready(ctx context.Context) error {
+// ready checks that everything that install makes exists and is ready. It changes nothing.
+func (s *target) ready(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, look := range []func(context.Context) error{s.istiodReady, s.cniReady, s.ztunnelReady, s.gatewayReady, s.metallbReady, s.synced} {
 		g.Go(func() error { return look(ctx) })
@@ -298,27 +292,25 @@ func (s *site) ready(ctx context.Context) error {
 }
 
 // release is the step that installs one of Istio's charts.
-func (s *site) release(name string) func(context.Context) error {
+func (s *target) release(name string) func(context.Context) error {
 	charts := s.charts[s.cluster.Name]
 	i := slices.IndexFunc(charts, func(c chart) bool { return c.release == name })
-	return func(ctx context.Context) error {
-		return s.step("chart "+name, func() error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) })
-	}
+	return func(ctx context.Context) error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) }
 }
 
-func (s *site) applyGateway(ctx context.Context) error {
+func (s *target) applyGateway(ctx context.Context) error {
 	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
 		return err
 	}
 	return apply.Objects(ctx, s.cluster, eastWest(s.cluster))
 }
 
-func (s *site) applyMetalLB(ctx context.Context) error {
+func (s *target) applyMetalLB(ctx context.Context) error {
 	return applyMetalLB(ctx, s.cluster, s.metallb)
 }
 
-// introduce gives every other cluster a secret with which its istiod can read this one.
-func (s *site) introduce(ctx context.Context) error {
+// createRemoteSecrets gives every other cluster a secret with which its istiod can read this one.
+func (s *target) createRemoteSecrets(ctx context.Context) error {
 	token, ca, err := readerCredentials(ctx, s.cluster)
 	if err != nil {
 		return err
@@ -340,26 +332,26 @@ func (s *site) introduce(ctx context.Context) error {
 	return nil
 }
 
-func (s *site) istiodReady(ctx context.Context) error {
+func (s *target) istiodReady(ctx context.Context) error {
 	return wait.Deployment(ctx, s.cluster, namespace, "istiod", 0)
 }
 
-func (s *site) cniReady(ctx context.Context) error {
+func (s *target) cniReady(ctx context.Context) error {
 	return wait.DaemonSet(ctx, s.cluster, namespace, "istio-cni-node", 0)
 }
 
-func (s *site) ztunnelReady(ctx context.Context) error {
+func (s *target) ztunnelReady(ctx context.Context) error {
 	return wait.DaemonSet(ctx, s.cluster, namespace, "ztunnel", 0)
 }
 
-func (s *site) metallbReady(ctx context.Context) error {
+func (s *target) metallbReady(ctx context.Context) error {
 	if err := wait.Deployment(ctx, s.cluster, metallbNamespace, "controller", 0); err != nil {
 		return err
 	}
 	return wait.DaemonSet(ctx, s.cluster, metallbNamespace, "speaker", 0)
 }
 
-func (s *site) gatewayReady(ctx context.Context) error {
+func (s *target) gatewayReady(ctx context.Context) error {
 	gw, err := wait.Gateway(ctx, s.cluster, namespace, EastWestGateway)
 	if err != nil {
 		return err
@@ -369,7 +361,7 @@ func (s *site) gatewayReady(ctx context.Context) error {
 }
 
 // synced asks istiod whether it has read every cluster of the mesh.
-func (s *site) synced(ctx context.Context) error {
+func (s *target) synced(ctx context.Context) error {
 	names := []string{s.cluster.Name}
 	for _, p := range s.peers {
 		names = append(names, p.cluster.Name)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,23 +29,22 @@ const (
 // EastWestGateway is the name of the Gateway, Deployment and Service through which a network is entered.
 const EastWestGateway = "istio-eastwestgateway"
 
-// networkLabel tells the network of a cluster (on the namespace istio-system) and of a gateway.
-const networkLabel = "topology.istio.io/network"
-
 // eastWest is the gateway that the documented install makes.
 func eastWest(c *mesh.Cluster) *gateway.Gateway {
 	terminate := gateway.TLSModeTerminate
 	return &gateway.Gateway{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{networkLabel: c.Network}},
-		Spec: gateway.GatewaySpec{GatewayClassName: "istio-east-west", Listeners: []gateway.Listener{{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}},
+		Spec: gateway.GatewaySpec{GatewayClassName: constants.EastWestGatewayClassName, Listeners: []gateway.Listener{{
 			Name: "mesh", Port: 15008, Protocol: "HBONE",
-			TLS: &gateway.ListenerTLSConfig{Mode: &terminate, Options: map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
+			TLS: &gateway.ListenerTLSConfig{Mode: &terminate, Options: map[gateway.AnnotationKey]gateway.AnnotationValue{
+				"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
 		}}},
 	}
 }
 
-// readerCredentials makes, or finds again, a token with which other clusters' istiods read this cluster, and returns it with the API server's CA.
-// The ServiceAccount comes with Istio's base chart. Neither value may be logged.
+// readerCredentials makes or finds the token with which the istiods of other clusters read this
+// cluster, and returns it with the API server's CA. The ServiceAccount comes with Istio's base chart.
+// Neither value may be logged.
 func readerCredentials(ctx context.Context, c *mesh.Cluster) (token, ca []byte, err error) {
 	if err := apply.Objects(ctx, c, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: readerToken, Annotations: map[string]string{corev1.ServiceAccountNameKey: readerAccount}},
@@ -61,7 +62,8 @@ func readerCredentials(ctx context.Context, c *mesh.Cluster) (token, ca []byte, 
 	return token, ca, err
 }
 
-// remoteSecret lets another cluster's istiod read cluster c: what `istioctl create-remote-secret --name C --server URL` prints.
+// remoteSecret lets the istiod of another cluster read cluster c. It is what
+// `istioctl create-remote-secret --name C --server URL` prints.
 func remoteSecret(c *mesh.Cluster, token, ca []byte) (*corev1.Secret, error) {
 	config := clientcmdapi.Config{
 		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: c.APIServer, CertificateAuthorityData: ca}},

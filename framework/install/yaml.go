@@ -14,29 +14,40 @@ import (
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/e2e-framework/klient/decoder"
-	"sigs.k8s.io/e2e-framework/klient/k8s"
+	"sigs.k8s.io/gateway-api/pkg/consts"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
 )
 
-// manifest reads the objects of a manifest, in their order: Kubernetes' own in their Go types, others untyped.
+// manifest reads the objects of a manifest, in their order: those of Kubernetes itself in their Go
+// types, others untyped.
 func manifest(b []byte) (all []client.Object, err error) {
-	err = decoder.DecodeEach(context.Background(), bytes.NewReader(b), func(_ context.Context, o k8s.Object) error {
-		if o.GetName() == "" {
-			return fmt.Errorf("object %d has no name", len(all)+1)
+	objects, err := untyped(b)
+	for _, u := range objects {
+		if !scheme.Scheme.Recognizes(u.GroupVersionKind()) {
+			all = append(all, u)
+			continue
 		}
-		all = append(all, o)
-		return nil
-	})
+		o, err := scheme.Scheme.New(u.GroupVersionKind())
+		if err != nil {
+			return nil, err
+		}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, o); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+		all = append(all, o.(client.Object))
+	}
 	return all, err
 }
 
-// untyped reads the objects of a YAML stream, in their order, with every field as it stands there: what a chart rendered must not lose one that a Go type does not know.
+// untyped reads the objects of a YAML stream, in their order and with every field: what a chart
+// rendered must not lose a field that a Go type does not know.
 func untyped(b []byte) ([]*unstructured.Unstructured, error) {
 	var out []*unstructured.Unstructured
 	d := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(b), 4096)
@@ -69,7 +80,7 @@ func applyAll(ctx context.Context, c *mesh.Cluster, objs []client.Object) error 
 	return g.Wait()
 }
 
-// split parts the custom resource definitions from the rest.
+// split separates the custom resource definitions from the rest.
 func split(objs []client.Object) (crds, rest []client.Object, names []string) {
 	for _, o := range objs {
 		if o.GetObjectKind().GroupVersionKind().Kind == "CustomResourceDefinition" {
@@ -81,13 +92,13 @@ func split(objs []client.Object) (crds, rest []client.Object, names []string) {
 	return crds, rest, names
 }
 
-const bundleVersion = "gateway.networking.k8s.io/bundle-version"
-
-// gatewayAPI reads the Gateway API's standard channel from its module: its CRDs and the policy that guards their upgrades.
+// gatewayAPI reads the standard channel of the Gateway API from its module: the CRDs and the policy
+// that guards their upgrades.
 func gatewayAPI(moduleDir string) ([]client.Object, error) {
 	files, err := filepath.Glob(filepath.Join(moduleDir, "config", "crd", "standard", "*.yaml"))
 	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("no CRDs of the Gateway API in %s/config/crd/standard: is sigs.k8s.io/gateway-api in the module cache? (`go mod download sigs.k8s.io/gateway-api`)", moduleDir)
+		return nil, fmt.Errorf("no CRDs of the Gateway API in %s/config/crd/standard: "+
+			"is sigs.k8s.io/gateway-api in the module cache? (`go mod download sigs.k8s.io/gateway-api`)", moduleDir)
 	}
 	slices.Sort(files)
 	var all []client.Object
@@ -105,7 +116,8 @@ func gatewayAPI(moduleDir string) ([]client.Object, error) {
 	return all, nil
 }
 
-// applyGatewayAPI applies the CRDs, unless every one is there in the same bundle version, and waits until the API server serves them.
+// applyGatewayAPI applies the CRDs, unless all are there in the same bundle version, and waits until
+// the API server serves them.
 func applyGatewayAPI(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
 	crds, rest, names := split(objs)
 	var have apiext.CustomResourceDefinitionList
@@ -123,14 +135,14 @@ func applyGatewayAPI(ctx context.Context, c *mesh.Cluster, objs []client.Object)
 	return wait.Established(ctx, c, names...)
 }
 
-// sameBundle says that all wanted CRDs are there and of the wanted bundle version.
+// sameBundle tells whether all wanted CRDs are there in the wanted bundle version.
 func sameBundle(want []client.Object, have []apiext.CustomResourceDefinition) bool {
 	version := map[string]string{}
 	for _, h := range have {
-		version[h.Name] = h.Annotations[bundleVersion]
+		version[h.Name] = h.Annotations[consts.BundleVersionAnnotation]
 	}
 	for _, w := range want {
-		if v, there := version[w.GetName()]; !there || v != w.GetAnnotations()[bundleVersion] {
+		if v, there := version[w.GetName()]; !there || v != w.GetAnnotations()[consts.BundleVersionAnnotation] {
 			return false
 		}
 	}

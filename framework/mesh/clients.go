@@ -40,14 +40,11 @@ type clients struct {
 
 func (c *Cluster) connect() error {
 	c.once.Do(func() {
-		c.config, c.err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-			&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig},
-			&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
-		if c.err != nil {
-			c.err = fmt.Errorf("%s: kubeconfig %s: %w", c.Name, c.Kubeconfig, c.err)
+		if c.config, c.err = c.Config(); c.err != nil {
+			c.err = fmt.Errorf("%s: %w", c.Name, c.err)
 			return
 		}
-		c.config.QPS, c.config.Burst = 200, 400 // the API server is ours or asked little; client-side throttling only hides time
+		c.config.QPS, c.config.Burst = 200, 400 // client-side throttling would only hide time
 		c.config.UserAgent = "amc"
 		if c.kube, c.err = kubernetes.NewForConfig(c.config); c.err != nil {
 			return
@@ -58,6 +55,26 @@ func (c *Cluster) connect() error {
 		}
 	})
 	return c.err
+}
+
+// Config reads the client configuration from the cluster's kubeconfig. It makes no connection.
+func (c *Cluster) Config() (*rest.Config, error) {
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.Kubeconfig},
+		&clientcmd.ConfigOverrides{CurrentContext: c.Context}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", c.Kubeconfig, err)
+	}
+	return config, nil
+}
+
+// Kubectl is the command that reaches the cluster, for messages that say what to type next.
+func (c *Cluster) Kubectl() string {
+	s := "kubectl --kubeconfig " + c.Kubeconfig
+	if c.Context != "" {
+		s += " --context " + c.Context
+	}
+	return s
 }
 
 // Connect makes the cluster's clients; it fails when the kubeconfig is bad or the API server does not answer.

@@ -25,11 +25,13 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s: %s: %s", p.Object, p.Reason, oneLine(p.Message))
 }
 
-// never is the patience for problems that often mend themselves while a mesh comes up: they are said at once, and end the wait only with its budget.
+// never is the patience for problems that often resolve themselves while a mesh comes up. They are
+// reported at once, and end the wait only with its budget.
 const never = time.Duration(1<<63 - 1)
 
-// patience is how long a problem may last before the wait gives up on it; every problem is said at once, whatever its patience.
-// What cannot mend itself has none; what mends itself when somebody else's pod leaves, or a registry answers again, has some.
+// patience is how long a problem may last before the wait gives up. Every problem is reported at once,
+// whatever its patience. Reasons that cannot resolve themselves have none; reasons that may, such as
+// scheduling or an outage of a registry, have some.
 var patience = map[string]time.Duration{
 	"ErrImageNeverPull":          0, // the image is not on the node and may not be pulled
 	"InvalidImageName":           0,
@@ -47,7 +49,8 @@ var patience = map[string]time.Duration{
 	"NotReady":                   never,
 }
 
-// problemsOf reads why the pods are not ready from their status and from the warning events about them (newest wins) or about their owner.
+// problemsOf reads why pods are not ready from their status and from the warning events about them
+// or their owner. Of several events about a pod the newest counts.
 func problemsOf(pods []*corev1.Pod, events []*corev1.Event, owner string) []Problem {
 	var out []Problem
 	for _, p := range pods {

@@ -1,8 +1,13 @@
 // Package wait waits for objects of a cluster by watching them, and says at once why one is stuck.
 //
-// No wait polls. Each ends in one of three ways: the object is as wanted, a problem that cannot mend itself has lasted longer than its
-// patience (see stuck.go), or the budget is used up. The error then names cluster, object, reason and the next command to type.
-// The budget is the deadline of the context; a context without one gets [Budget].
+// Each wait ends in one of three ways: the object is as wanted, a problem that cannot resolve itself
+// has lasted longer than its patience (see stuck.go), or the budget is used up. The error then names
+// cluster, object, reason and the next command to type. The budget is the deadline of the context; a
+// context without one gets [Budget].
+//
+// The judging is ours, because no library does it: client-go and Helm wait until a timeout, and say
+// only that it is over. A missing image or an unschedulable pod ends a wait here within seconds, by
+// a table of reasons and of how long each may last.
 package wait
 
 import (

@@ -89,7 +89,7 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 		case sourceErr != nil && !st.complete():
 			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
 		}
-		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: kubectl(w.cluster) + " " + next, Problem: p, cause: cause}
+		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
 	}
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
@@ -154,15 +154,6 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 			alarm.Reset(wake)
 		}
 	}
-}
-
-// kubectl is the command line that reaches the cluster.
-func kubectl(c *mesh.Cluster) string {
-	s := "kubectl --kubeconfig " + c.Kubeconfig
-	if c.Context != "" {
-		s += " --context " + c.Context
-	}
-	return s
 }
 
 // follow lists and watches one source until ctx ends, starting over whenever the server ends the watch.

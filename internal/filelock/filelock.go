@@ -1,6 +1,6 @@
-//go:build unix
-
-// Package filelock keeps two processes from working on the same thing at once. The kernel gives a lock back when its process ends, however it ends.
+// Package filelock keeps two amc processes from working on the same thing at once. The locking is
+// gofrs/flock's; this package adds who holds a lock, and what to do about it. The operating system
+// gives a lock back when its process ends, however it ends.
 package filelock
 
 import (
@@ -11,67 +11,50 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/gofrs/flock"
 )
 
-// Wait takes the lock of a file, which is made if need be and then names this process. While another process holds it, Wait tries again until ctx ends;
-// waiting, which may be nil, is told once, with what the file says of the holder.
+// again is how often Wait tries: a lock cannot be watched.
+const again = 100 * time.Millisecond
+
+// Wait takes the lock of a file, which it creates if need be and writes its process ID to. While
+// another process holds the lock, Wait tries again until ctx ends. It calls waiting, which may be
+// nil, once with what the file says about the holder.
 func Wait(ctx context.Context, path string, waiting func(holder string)) (release func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		held, err := try(f)
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		if !held {
-			break
-		}
+	l := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	taken, err := l.TryLock()
+	if err == nil && !taken {
 		if waiting != nil {
 			holder, _ := os.ReadFile(path)
 			waiting(strings.TrimSpace(string(holder)))
-			waiting = nil
 		}
-		select { // flock cannot be watched, and a blocked call could not be canceled
-		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("another amc holds %s: %w", path, context.Cause(ctx))
-		case <-time.After(pause):
-		}
+		taken, err = l.TryLockContext(ctx, again)
 	}
-	_ = f.Truncate(0)
-	_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	return func() { _ = f.Close() }, nil
+	if err != nil || !taken {
+		_ = l.Close()
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("another amc holds %s: %w", path, context.Cause(ctx))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	// Windows refuses to write: a holder without a name does no harm.
+	_ = os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+	return func() { _ = l.Close() }, nil
 }
 
-// Dir takes the lock of a folder that is there, without leaving anything in it. When another process holds it the error says so at once.
+// Dir takes the lock of a folder and leaves nothing in it. It fails at once when another process
+// holds the lock.
 func Dir(path string) (release func(), err error) {
-	f, err := os.Open(path)
-	if err != nil {
+	if _, err := os.Stat(path); err != nil {
 		return nil, err
 	}
-	held, err := try(f)
-	if err == nil && held {
+	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	taken, err := l.TryLock()
+	if err == nil && !taken {
 		err = fmt.Errorf("another amc is at work in %s: wait for it or end it", path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, l.Close())
 	}
-	return func() { _ = f.Close() }, nil
-}
-
-// try says whether somebody else holds the lock of f; if not, it is taken.
-func try(f *os.File) (held bool, err error) {
-	for {
-		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-		case err == nil:
-			return false, nil
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return true, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-	}
+	return func() { _ = l.Close() }, nil
 }

@@ -1,5 +1,5 @@
 # Runs on a node, by clusters/kind: what the isolation proof does there. Needs bash, iproute2, util-linux, socat and nft, which every node image has.
-# usage: bash -s lay|probe|clear < this file, with the variables below set before it
+# usage: bash -s setup|probe|clear < this file, with the variables below set before it
 #   TOKEN    what this cluster's servers answer            PROBE_IP  an address of the pod range that no pod has
 #   PORT     of the servers                                POD_IP    address of a real pod, in whose network namespace the pod's probes are sent
 #   PROBES   lines "id where ip port banner"               OUTSIDE   an address outside the fleet
@@ -13,32 +13,32 @@ netns() { # of the pod with address POD_IP
 }
 serve() { # in the network namespace $1; ends itself when nobody ends it
 	nsenter --net="$1" timeout 120 socat "TCP-LISTEN:$PORT,fork,reuseaddr" SYSTEM:"echo $TOKEN" </dev/null >/dev/null 2>&1 &
-	echo $! >>/run/amc-prove.pids
+	echo $! >>/run/amc-isolation.pids
 }
 clear_up() {
-	[ -e /run/amc-prove.pids ] && xargs -r kill </run/amc-prove.pids 2>/dev/null
-	rm -f /run/amc-prove.pids
-	ip netns del amc-prove 2>/dev/null
-	ip link del amc-prove 2>/dev/null
+	[ -e /run/amc-isolation.pids ] && xargs -r kill </run/amc-isolation.pids 2>/dev/null
+	rm -f /run/amc-isolation.pids
+	ip netns del amc-iso 2>/dev/null
+	ip link del amc-iso 2>/dev/null
 	return 0
 }
 case "$1" in
-lay)
+setup)
 	clear_up
 	pod=$(netns) || exit 1
 	set -e
 	# Like a pod, at an address that the clusters' pods do not have: what answers there can only be this cluster.
-	ip netns add amc-prove
-	ip link add amc-prove type veth peer name eth0 netns amc-prove
-	ip link set amc-prove up
-	ip -n amc-prove link set lo up
-	ip -n amc-prove link set eth0 up
-	ip -n amc-prove addr add "$PROBE_IP/32" dev eth0
-	ip -n amc-prove route add 169.254.1.1 dev eth0
-	ip -n amc-prove neigh add 169.254.1.1 lladdr "$(cat /sys/class/net/amc-prove/address)" dev eth0
-	ip -n amc-prove route add default via 169.254.1.1 dev eth0
-	ip route replace "$PROBE_IP/32" dev amc-prove
-	serve /run/netns/amc-prove
+	ip netns add amc-iso
+	ip link add amc-iso type veth peer name eth0 netns amc-iso
+	ip link set amc-iso up
+	ip -n amc-iso link set lo up
+	ip -n amc-iso link set eth0 up
+	ip -n amc-iso addr add "$PROBE_IP/32" dev eth0
+	ip -n amc-iso route add 169.254.1.1 dev eth0
+	ip -n amc-iso neigh add 169.254.1.1 lladdr "$(cat /sys/class/net/amc-iso/address)" dev eth0
+	ip -n amc-iso route add default via 169.254.1.1 dev eth0
+	ip route replace "$PROBE_IP/32" dev amc-iso
+	serve /run/netns/amc-iso
 	serve "$pod"
 	;;
 probe)

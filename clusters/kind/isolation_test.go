@@ -11,16 +11,16 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-func twoSites() ([]*site, []probe) {
-	sites := []*site{
+func twoClusters() ([]*subject, []probe) {
+	subjects := []*subject{
 		{Cluster: &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{TransitIP: "10.89.0.11"}}, token: "cluster1", probeIP: "10.10.255.1", podIP: "10.10.0.2", vip: "10.110.255.1", nodeIP: "10.89.1.2", nodePort: 30001},
 		{Cluster: &mesh.Cluster{Name: "cluster2", Kind: &mesh.KindCluster{TransitIP: "10.89.0.12"}}, token: "cluster2", probeIP: "10.10.255.2", podIP: "10.10.0.2", vip: "10.110.255.2", nodeIP: "10.89.2.2", nodePort: 30002},
 	}
 	var probes []probe
-	for _, s := range sites {
-		probes = append(probes, probesFrom(s, sites)...)
+	for _, s := range subjects {
+		probes = append(probes, probesFrom(s, subjects)...)
 	}
-	return sites, probes
+	return subjects, probes
 }
 
 // isolated is how a fleet answers that is as it should be. Both clusters have a pod at the same address: each finds its own.
@@ -56,7 +56,7 @@ func find(t *testing.T, probes []probe, from, to, where, what string, port int) 
 }
 
 func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
-	_, probes := twoSites()
+	_, probes := twoClusters()
 	ids := map[string]bool{}
 	for _, p := range probes {
 		if id := p.from.Name + p.id; ids[id] {
@@ -89,7 +89,7 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	_, probes := twoSites()
+	_, probes := twoClusters()
 	if iso := judge(probes, isolated(probes)); !iso.Proven || verdict(iso) != nil || len(iso.Probes) != len(probes)+6 {
 		t.Fatalf("an isolated fleet: proven %v, %v", iso.Proven, verdict(iso))
 	}
@@ -129,8 +129,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestBatches(t *testing.T) {
-	_, probes := twoSites()
+func TestUntilControlsPass(t *testing.T) {
+	_, probes := twoClusters()
 	control := find(t, probes, "cluster1", "cluster1", fromPod, "service", 0)
 	leak := find(t, probes, "cluster1", "cluster2", fromPod, "service", 0)
 	batch := func(change map[string]string) map[string]map[string]string {
@@ -139,7 +139,7 @@ func TestBatches(t *testing.T) {
 		return a
 	}
 	asked := 0
-	iso, err := batches(t.Context(), func() (map[string]map[string]string, error) {
+	iso, err := untilControlsPass(t.Context(), func() (map[string]map[string]string, error) {
 		if asked++; asked == 1 {
 			return batch(map[string]string{control.id: ""}), nil // kube-proxy has not programmed the service yet
 		}
@@ -149,20 +149,20 @@ func TestBatches(t *testing.T) {
 		t.Errorf("a control may take its time: %v, %v, asked %d times", iso, err, asked)
 	}
 	asked = 0
-	iso, err = batches(t.Context(), func() (map[string]map[string]string, error) {
+	iso, err = untilControlsPass(t.Context(), func() (map[string]map[string]string, error) {
 		asked++
 		return batch(map[string]string{control.id: "", leak.id: "+cluster2"}), nil
 	}, probes)
 	if err != nil || iso.Proven || asked != 1 {
 		t.Errorf("a leak is final at once: %v, %v, asked %d times", iso.Proven, err, asked)
 	}
-	if _, err := batches(t.Context(), func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }, probes); err == nil {
+	if _, err := untilControlsPass(t.Context(), func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }, probes); err == nil {
 		t.Error("the error is lost")
 	}
 	// When time is up in the middle of a batch, the one before it says which control failed.
 	late, cancel := context.WithCancel(t.Context())
 	asked = 0
-	iso, err = batches(late, func() (map[string]map[string]string, error) {
+	iso, err = untilControlsPass(late, func() (map[string]map[string]string, error) {
 		if asked++; asked == 2 {
 			cancel()
 			return nil, late.Err()

@@ -28,12 +28,12 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Snapshot is what each cluster of a fleet held at one moment, by the cluster's name.
-type Snapshot map[string]*holding
+// snapshot is what each cluster of a fleet held at one moment, by the cluster's name.
+type snapshot map[string]*inventory
 
-// Take lists what the clusters hold now.
-func Take(ctx context.Context, f *mesh.Fleet) (Snapshot, error) {
-	all := make([]*holding, len(f.Clusters))
+// takeSnapshot lists what the clusters hold now.
+func takeSnapshot(ctx context.Context, f *mesh.Fleet) (snapshot, error) {
+	all := make([]*inventory, len(f.Clusters))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, c := range f.Clusters {
 		g.Go(func() error {
@@ -41,37 +41,28 @@ func Take(ctx context.Context, f *mesh.Fleet) (Snapshot, error) {
 				return err
 			}
 			var err error
-			all[i], err = take(ctx, f, c)
+			all[i], err = takeInventory(ctx, f, c)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	s := Snapshot{}
+	s := snapshot{}
 	for i, c := range f.Clusters {
 		s[c.Name] = all[i]
 	}
 	return s, nil
 }
 
-// Leaks lists, as sentences, what the clusters hold now and did not hold in the snapshot: objects without an owner, labels of namespaces and nodes, and on
-// kind nodes CNI files, firewall rules and folders.
-func (before Snapshot) Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
-	found, err := before.leaks(ctx, f)
-	var out []string
-	for _, l := range found {
-		out = append(out, l.String())
-	}
-	return out, err
-}
-
-func (before Snapshot) leaks(ctx context.Context, f *mesh.Fleet) ([]leak, error) {
-	now, err := Take(ctx, f)
+// remnants lists what the clusters hold now and did not hold in the snapshot: objects without an
+// owner, labels of namespaces and nodes, and on kind nodes CNI files, firewall rules and folders.
+func (before snapshot) remnants(ctx context.Context, f *mesh.Fleet) ([]remnant, error) {
+	now, err := takeSnapshot(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	var out []leak
+	var out []remnant
 	for _, c := range f.Clusters {
 		if before[c.Name] == nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, errNoSnapshot)
@@ -84,16 +75,16 @@ func (before Snapshot) leaks(ctx context.Context, f *mesh.Fleet) ([]leak, error)
 	return out, nil
 }
 
-// leak is one difference.
-type leak struct {
+// remnant is one difference.
+type remnant struct {
 	cluster, namespace string // namespace of the object, or the one that it is; empty for others
 	what               string
 }
 
-func (l leak) String() string { return l.cluster + ": " + l.what }
+func (l remnant) String() string { return l.cluster + ": " + l.what }
 
-// holding is what a cluster held at one moment: names, and of a few objects their labels, but no content.
-type holding struct {
+// inventory is what a cluster held at one moment: names, and of a few objects their labels, but no content.
+type inventory struct {
 	// Objects maps "kind.group namespace/name" to the object's labels, where labels count (namespaces and nodes), else to "".
 	Objects map[string]string `json:"objects"`
 	// Nodes maps "node: thing" to a description, for kind nodes: CNI files, Istio's firewall rules and address sets, its socket folders.
@@ -134,8 +125,8 @@ const redirectedMark = " (redirected to ztunnel)"
 // labeled are the kinds that an install may leave labels on.
 var labeled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
 
-// take lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
-func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
+// takeInventory lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
+func takeInventory(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 	config := c.REST()
 	disc, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
@@ -149,7 +140,7 @@ func take(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*holding, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &holding{Objects: map[string]string{}}
+	s := &inventory{Objects: map[string]string{}}
 	var mu sync.Mutex
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
@@ -263,10 +254,10 @@ func onNode(ctx context.Context, f *mesh.Fleet, node, script string) (string, er
 }
 
 // diff lists what is in now and was not in before, and labels and files that changed or are gone; sorted.
-func (before *holding) diff(now *holding) []leak {
-	var out []leak
+func (before *inventory) diff(now *inventory) []remnant {
+	var out []remnant
 	add := func(namespace, format string, args ...any) {
-		out = append(out, leak{namespace: namespace, what: fmt.Sprintf(format, args...)})
+		out = append(out, remnant{namespace: namespace, what: fmt.Sprintf(format, args...)})
 	}
 	for k, l := range now.Objects {
 		was, known := before.Objects[k]
@@ -296,7 +287,7 @@ func (before *holding) diff(now *holding) []leak {
 			add("", "%s is gone", k)
 		}
 	}
-	slices.SortFunc(out, func(a, b leak) int { return strings.Compare(a.what, b.what) })
+	slices.SortFunc(out, func(a, b remnant) int { return strings.Compare(a.what, b.what) })
 	return out
 }
 
@@ -315,7 +306,7 @@ func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	s, err := take(ctx, f, c)
+	s, err := takeInventory(ctx, f, c)
 	if err != nil {
 		return err
 	}
@@ -332,7 +323,7 @@ func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 // errNoSnapshot is what readSnapshot returns for a cluster on which nothing was ever installed.
 var errNoSnapshot = errors.New("nothing is known about the cluster before the install")
 
-func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
+func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 	path := snapshotPath(f, c)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -344,7 +335,7 @@ func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &holding{}
+	s := &inventory{}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s is malformed: %w", path, err)
 	}
@@ -352,8 +343,8 @@ func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*holding, error) {
 }
 
 // beforeMesh is the snapshot that the first Mesh took.
-func beforeMesh(f *mesh.Fleet) (Snapshot, error) {
-	s := Snapshot{}
+func beforeMesh(f *mesh.Fleet) (snapshot, error) {
+	s := snapshot{}
 	for _, c := range f.Clusters {
 		h, err := readSnapshot(f, c)
 		if err != nil {
@@ -362,14 +353,4 @@ func beforeMesh(f *mesh.Fleet) (Snapshot, error) {
 		s[c.Name] = h
 	}
 	return s, nil
-}
-
-// Leaks lists what is in the clusters and was not there before the mesh was installed (see Snapshot.Leaks). After Undo, and with the suite's
-// namespaces gone, there should be none.
-func Leaks(ctx context.Context, f *mesh.Fleet) ([]string, error) {
-	before, err := beforeMesh(f)
-	if err != nil {
-		return nil, err
-	}
-	return before.Leaks(ctx, f)
 }

@@ -25,46 +25,51 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-//go:embed prove.sh
-var proveScript string
+//go:embed isolation.sh
+var script string
 
 const (
-	// outside is an address that belongs to nobody (RFC 5737, TEST-NET-2): the proof never calls a real host.
+	// outside is an address that belongs to nobody (RFC 5737, TEST-NET-2), so that the proof never
+	// calls a real host.
 	outside = "198.51.100.1"
-	// tokenPort is where each cluster's servers of the proof say which cluster they are of.
+	// tokenPort is where the proof's servers in each cluster say which cluster they are in.
 	tokenPort = 18080
-	// provePatience bounds the proof: services must be programmed before its controls can succeed.
-	provePatience = 30 * time.Second
-	proveName     = "amc-isolation"
+	// isolationPatience bounds the proof. Its controls succeed only once services are programmed.
+	isolationPatience = 30 * time.Second
+	isolationName     = "amc-isolation"
 )
 
-// Prove shows, from a real pod and from the node of each cluster, that nothing in another cluster answers on a pod, service or node address, nor on a port of the
-// transit network that is not open, and that a pod's packet to an address outside the fleet is refused and counted. Each "does not answer" has a control in the
-// same batch: the same probe inside the cluster, which must succeed. As clusters may use the same addresses, the proof goes by who answers, and also probes
-// addresses that only one cluster has.
+// VerifyIsolation probes from a real pod and from the node of each cluster. Nothing in another
+// cluster may answer on a pod, service or node address, nor on a closed port of the transit network.
+// A pod's packet to an address outside the fleet must be refused and counted.
 //
-// The error is not nil when something answered that must not, or when the proof could not be carried out; in the former case the result is there too.
-// Isolation.FirewallDrops has the counters after the proof: what [FirewallDrops] shows beyond them later, pods did.
-func Prove(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
-	ctx, cancel := context.WithTimeout(ctx, provePatience)
+// Each "does not answer" has a control in the same batch: the same probe inside the cluster, which
+// must succeed. Clusters may use the same addresses, so the result depends on who answers, and
+// addresses that only one cluster has are probed too.
+//
+// The error is not nil when something answered that must not, or when the probes could not be sent.
+// In the first case there is a result too. Isolation.FirewallDrops holds the firewalls' counters after
+// the proof: whatever [FirewallDrops] counts beyond them later, pods of the fleet caused.
+func VerifyIsolation(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
+	ctx, cancel := context.WithTimeout(ctx, isolationPatience)
 	defer cancel()
 	e := of(f)
-	sites := make([]*site, len(f.Clusters))
-	defer func() { // also when canceled: what was laid out is taken away
+	subjects := make([]*subject, len(f.Clusters))
+	defer func() { // also when canceled
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		var all errgroup.Group
-		for _, s := range sites {
+		for _, s := range subjects {
 			if s != nil {
 				all.Go(func() error { return s.clear(ctx, e) })
 			}
 		}
-		_ = all.Wait() // its servers end by themselves, and the next proof clears first
+		_ = all.Wait() // on failure, the servers end by themselves and the next proof cleans up first
 	}()
-	all, layCtx := errgroup.WithContext(ctx)
+	all, setUpCtx := errgroup.WithContext(ctx)
 	for i, c := range f.Clusters {
 		all.Go(func() (err error) {
-			sites[i], err = lay(layCtx, e, c, i+1)
+			subjects[i], err = setUp(setUpCtx, e, c, i+1)
 			return err
 		})
 	}
@@ -72,10 +77,10 @@ func Prove(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
 		return nil, fmt.Errorf("isolation proof: %w", err)
 	}
 	var probes []probe
-	for _, s := range sites {
-		probes = append(probes, probesFrom(s, sites)...)
+	for _, s := range subjects {
+		probes = append(probes, probesFrom(s, subjects)...)
 	}
-	iso, err := batches(ctx, func() (map[string]map[string]string, error) { return ask(ctx, e, sites, probes) }, probes)
+	iso, err := untilControlsPass(ctx, func() (map[string]map[string]string, error) { return send(ctx, e, subjects, probes) }, probes)
 	if err != nil {
 		return nil, fmt.Errorf("isolation proof: %w", err)
 	}
@@ -87,13 +92,13 @@ func Prove(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
 	return iso, verdict(iso)
 }
 
-// batches asks until the controls of one batch succeed, and judges that batch. A control that fails says that the cluster, or this machine, is not ready to
-// be judged; a wrong answer is final at once.
-func batches(ctx context.Context, ask func() (map[string]map[string]string, error), probes []probe) (iso *v1alpha2.Isolation, err error) {
+// untilControlsPass sends batches until the controls of one succeed, and judges that batch. A control
+// that fails means that the cluster or this machine is not ready yet. A wrong answer is final at once.
+func untilControlsPass(ctx context.Context, send func() (map[string]map[string]string, error), probes []probe) (iso *v1alpha2.Isolation, err error) {
 	for {
-		answers, err := ask()
+		answers, err := send()
 		if err != nil && ctx.Err() != nil && iso != nil {
-			return iso, nil // the control that failed says more than that time is up
+			return iso, nil // the failed control tells more than the timeout
 		}
 		if err != nil {
 			return nil, err
@@ -110,8 +115,8 @@ func batches(ctx context.Context, ask func() (map[string]map[string]string, erro
 	}
 }
 
-// site is one cluster as the proof sees it.
-type site struct {
+// subject is one cluster as the proof sees it.
+type subject struct {
 	*mesh.Cluster
 	token    string
 	probeIP  string // of the pod range, in use in this cluster alone
@@ -121,8 +126,8 @@ type site struct {
 	nodePort int
 }
 
-// lay prepares cluster number n: servers that say who they are, and a service in front of one.
-func lay(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*site, error) {
+// setUp prepares cluster number n: servers that say where they are, and a service for one of them.
+func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subject, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
 	}
@@ -130,7 +135,7 @@ func lay(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*site, 
 	if err != nil {
 		return nil, err
 	}
-	s := &site{Cluster: c, token: c.Name, probeIP: host(pods, 255<<8+n).String(), vip: host(services, 255<<8+n).String()}
+	s := &subject{Cluster: c, token: c.Name, probeIP: host(pods, 255<<8+n).String(), vip: host(services, 255<<8+n).String()}
 	if s.nodeIP, err = e.Output(ctx, "container", "inspect", "-f", `{{(index .NetworkSettings.Networks "`+c.Kind.Network+`").IPAddress}}`, c.Kind.Nodes[0]); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
@@ -148,7 +153,7 @@ func lay(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*site, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: no pod of kube-dns has an address, from which it could be probed: %w: run `kubectl --kubeconfig %s -n kube-system describe pods -l k8s-app=kube-dns`", c.Name, err, c.Kubeconfig)
 	}
-	if _, err := s.script(ctx, e, "lay", nil); err != nil {
+	if _, err := s.run(ctx, e, "setup", nil); err != nil {
 		return s, err
 	}
 	s.nodePort, err = s.service(ctx)
@@ -164,11 +169,11 @@ func ranges(c *mesh.Cluster) (pods, services netip.Prefix, err error) {
 	return pods, services, nil
 }
 
-// service makes the service of the proof and returns its node port.
-func (s *site) service(ctx context.Context) (int, error) {
+// service creates the service of the proof and returns its node port.
+func (s *subject) service(ctx context.Context) (int, error) {
 	core, slices := s.Kube().CoreV1().Services(metav1.NamespaceSystem), s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem)
-	_ = s.unservice(ctx) // of a proof that was killed
-	meta := metav1.ObjectMeta{Name: proveName, Labels: map[string]string{discoveryv1.LabelServiceName: proveName}}
+	_ = s.removeService(ctx) // left by a proof that was killed
+	meta := metav1.ObjectMeta{Name: isolationName, Labels: map[string]string{discoveryv1.LabelServiceName: isolationName}}
 	name, port, proto := "token", int32(tokenPort), corev1.ProtocolTCP
 	_, err := slices.Create(ctx, &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
 		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{s.probeIP}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}}}, metav1.CreateOptions{})
@@ -182,27 +187,27 @@ func (s *site) service(ctx context.Context) (int, error) {
 	return int(svc.Spec.Ports[0].NodePort), nil
 }
 
-func (s *site) unservice(ctx context.Context) error {
+func (s *subject) removeService(ctx context.Context) error {
 	var all error
 	for _, del := range []func(context.Context, string, metav1.DeleteOptions) error{
 		s.Kube().CoreV1().Services(metav1.NamespaceSystem).Delete, s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Delete,
 	} {
-		if err := del(ctx, proveName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := del(ctx, isolationName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			all = errors.Join(all, err)
 		}
 	}
 	return all
 }
 
-func (s *site) clear(ctx context.Context, e *engine.Engine) error {
-	_, err := s.script(ctx, e, "clear", nil)
-	return errors.Join(err, s.unservice(ctx))
+func (s *subject) clear(ctx context.Context, e *engine.Engine) error {
+	_, err := s.run(ctx, e, "clear", nil)
+	return errors.Join(err, s.removeService(ctx))
 }
 
-// script runs one step of prove.sh on the site's node.
-func (s *site) script(ctx context.Context, e *engine.Engine, step string, probes []string) (string, error) {
+// run runs one step of isolation.sh on the node of the cluster.
+func (s *subject) run(ctx context.Context, e *engine.Engine, step string, probes []string) (string, error) {
 	vars := fmt.Sprintf("TOKEN=%s PROBE_IP=%s PORT=%d POD_IP=%s OUTSIDE=%s PROBES='%s'\n", s.token, s.probeIP, tokenPort, s.podIP, outside, strings.Join(probes, "\n"))
-	out, err := e.Feed(ctx, strings.NewReader(vars+proveScript), "exec", "-i", s.Kind.Nodes[0], "bash", "-s", step)
+	out, err := e.Feed(ctx, strings.NewReader(vars+script), "exec", "-i", s.Kind.Nodes[0], "bash", "-s", step)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
 	}
@@ -218,7 +223,7 @@ const (
 // probe is one attempt.
 type probe struct {
 	id       string
-	from, to *site // to is nil for the outside
+	from, to *subject // to is nil for the outside
 	where    string
 	what     string // of the address
 	ip       string
@@ -227,19 +232,20 @@ type probe struct {
 	control  bool
 }
 
-// probesFrom are all probes of one site: what must answer, in the site and on the transit network, and what must not.
-func probesFrom(s *site, sites []*site) []probe {
+// probesFrom are all probes of one cluster: those that must be answered, inside the cluster and on
+// the transit network, and those that must not.
+func probesFrom(s *subject, subjects []*subject) []probe {
 	var all []probe
 	add := func(p probe) {
 		p.id, p.from = "p"+strconv.Itoa(len(all)), s
 		all = append(all, p)
 	}
-	for _, to := range sites {
+	for _, to := range subjects {
 		inside := to == s
 		for _, where := range []string{fromPod, fromNode} {
 			for _, port := range []int{apiServerPort, kubeletPort} {
 				add(probe{to: to, where: where, what: "node", ip: to.nodeIP, port: port, control: inside})
-				// The one thing of a node that other clusters may call by its transit address.
+				// Of a node, other clusters may call only the API server, at its transit address.
 				add(probe{to: to, where: where, what: "node on transit", ip: to.Kind.TransitIP, port: port, control: inside || port == apiServerPort})
 			}
 			add(probe{to: to, where: where, what: "node port", ip: to.nodeIP, port: to.nodePort, banner: true, control: inside})
@@ -256,14 +262,15 @@ func probesFrom(s *site, sites []*site) []probe {
 
 const kubeletPort = 10250
 
-// ask sends one batch, all sites at once; the answers are by site and by the first word of each line.
-func ask(ctx context.Context, e *engine.Engine, sites []*site, probes []probe) (map[string]map[string]string, error) {
+// send sends one batch from all clusters at once. The answers are by cluster and by the first word
+// of each line.
+func send(ctx context.Context, e *engine.Engine, subjects []*subject, probes []probe) (map[string]map[string]string, error) {
 	answers := map[string]map[string]string{}
-	for _, s := range sites {
+	for _, s := range subjects {
 		answers[s.Name] = map[string]string{}
 	}
 	all, ctx := errgroup.WithContext(ctx)
-	for _, s := range sites {
+	for _, s := range subjects {
 		var lines []string
 		for _, p := range probes {
 			if p.from == s {
@@ -275,7 +282,7 @@ func ask(ctx context.Context, e *engine.Engine, sites []*site, probes []probe) (
 			}
 		}
 		all.Go(func() error {
-			out, err := s.script(ctx, e, "probe", lines)
+			out, err := s.run(ctx, e, "probe", lines)
 			for line := range strings.Lines(out) {
 				key, answer, _ := strings.Cut(strings.TrimSpace(line), " ")
 				answers[s.Name][key] = answer
@@ -286,14 +293,15 @@ func ask(ctx context.Context, e *engine.Engine, sites []*site, probes []probe) (
 	return answers, all.Wait()
 }
 
-// judge turns answers into results. An answer is "+" and the token, if one was said; nothing is empty; a probe that was not carried out has no answer.
+// judge turns answers into results. An answer is "+" and the token, if there was one. It is empty
+// when nothing answered. A probe that was not sent has no answer.
 func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isolation {
 	iso := &v1alpha2.Isolation{Proven: true, At: time.Now().UTC().Truncate(time.Second)}
 	add := func(p v1alpha2.IsolationProbe) {
 		iso.Proven = iso.Proven && p.OK
 		iso.Probes = append(iso.Probes, p)
 	}
-	var from []*site
+	var from []*subject
 	for _, p := range probes {
 		if !slices.Contains(from, p.from) {
 			from = append(from, p.from)
@@ -306,7 +314,7 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		case p.control:
 			r.OK = reached && (!p.banner || token == p.to.token)
 		case reached && p.banner && token == p.from.token:
-			// The same address, but of this cluster: the other one was not reached.
+			// The same address in the own cluster: the other cluster was not reached.
 			r.Reached, r.OK = false, true
 		default:
 			r.OK = !reached
@@ -334,7 +342,7 @@ func failing(iso *v1alpha2.Isolation) []v1alpha2.IsolationProbe {
 			bad = append(bad, p)
 		}
 	}
-	slices.SortStableFunc(bad, func(a, b v1alpha2.IsolationProbe) int { // what must not answer first
+	slices.SortStableFunc(bad, func(a, b v1alpha2.IsolationProbe) int { // wrong answers before failed controls
 		return cmp.Compare(btoi(a.Control), btoi(b.Control))
 	})
 	return bad
@@ -347,7 +355,7 @@ func btoi(b bool) int {
 	return 0
 }
 
-// verdict is nil when all went as it should, and else says what did not.
+// verdict is an error that says which probe failed, or nil.
 func verdict(iso *v1alpha2.Isolation) error {
 	bad := failing(iso)
 	if len(bad) == 0 {
