@@ -61,7 +61,8 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Unknown, Message: summary.NeverRan})
 	}
 	for _, e := range p.Skip {
-		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}})
+		why := &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: why})
 	}
 	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
 	for i := range r.Behaviors {
@@ -103,7 +104,8 @@ func removeOld(dir string) error {
 		return nil
 	}
 	if !isReport(filepath.Join(dir, layout.ReportFile)) {
-		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory", dir, strings.Join(there, ", "))
+		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory",
+			dir, strings.Join(there, ", "))
 	}
 	// The report is removed last. Until then the directory is recognized as a bundle.
 	slices.Reverse(there)
@@ -123,7 +125,8 @@ func isReport(name string) bool {
 	}
 	defer f.Close()
 	head, err := bufio.NewReader(io.LimitReader(f, 200)).ReadString(0)
-	return (err == nil || errors.Is(err, io.EOF)) && strings.Contains(head, "apiVersion: "+api.Group+"/") && strings.Contains(head, "kind: "+v1alpha2.Kind)
+	return (err == nil || errors.Is(err, io.EOF)) &&
+		strings.Contains(head, "apiVersion: "+api.Group+"/") && strings.Contains(head, "kind: "+v1alpha2.Kind)
 }
 
 // Dir is the bundle's directory.
