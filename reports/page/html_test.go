@@ -34,7 +34,7 @@ func TestPageSaysEverything(t *testing.T) {
 	for _, want := range []string{
 		"Not conformant, 1 of", "Not a certificate:", "the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
-		"212 cluster1", "– 3 nobody", "global: echo behind a waypoint", // the matrix
+		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
 		"expected: answers of cluster1 and cluster2",                                                                             // what was seen
 		"mark the helloworld service in cluster1 as global", "https://istio.io/latest/docs/ambient/install/multicluster/verify/", // quote and link
 		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
