@@ -12,7 +12,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// A bundle of an older release is refused by every command that reads one, in one sentence that says what to do.
+// A bundle of an older release is refused by every command that reads one, in one sentence that
+// says what to do.
 func TestBundleOfAnotherVersionIsRefused(t *testing.T) {
 	dir, now := madeBundle(t, nil), madeBundle(t, nil)
 	private, _ := keys(t)

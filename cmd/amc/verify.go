@@ -133,7 +133,8 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	return err
 }
 
-// plainLine replaces characters that could control the terminal. The report may come from a stranger.
+// plainLine replaces characters that could control the terminal. The report may come from a
+// stranger.
 func plainLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -16,9 +16,11 @@ import (
 
 // Diff is what changed from one report to another.
 type Diff struct {
-	// Context are the differences that a reader must know before comparing verdicts: catalog, version, mode.
+	// Context are the differences that a reader must know before comparing verdicts: catalog,
+	// version, mode.
 	Context []Change `json:"context,omitempty"`
-	// Behaviors are those whose verdict, outcome or skip class changed, in the order of the catalog.
+	// Behaviors are those whose verdict, outcome or skip class changed, in the order of the
+	// catalog.
 	Behaviors []BehaviorChange `json:"behaviors,omitempty"`
 	// Worse reports whether a behavior was conformant and no longer is, or is newly violated.
 	Worse bool `json:"worse"`
@@ -48,8 +50,8 @@ const (
 
 var kinds = []Kind{Broke, Lost, Other, Fixed, Gained, Changed}
 
-// BehaviorChange is the change of one behavior. From and To are its status: the verdict with the skip class
-// or the outcome, or "absent" where the report does not have it.
+// BehaviorChange is the change of one behavior. From and To are its status: the verdict with the
+// skip class or the outcome, or "absent" where the report does not have it.
 type BehaviorChange struct {
 	ID      string `json:"id"`
 	Kind    Kind   `json:"kind"`

@@ -17,7 +17,8 @@ import (
 	"ambient.test/conformance/reports/junit"
 )
 
-// junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here: attributes, those of them that must be there, and children.
+// junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here:
+// attributes, those of them that must be there, and children.
 var junitForm = map[string]struct{ attributes, required, children []string }{
 	"":           {nil, nil, []string{"testsuites"}},
 	"testsuites": {[]string{"name", "time", "tests", "failures", "errors"}, nil, []string{"testsuite"}},

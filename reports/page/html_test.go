@@ -70,7 +70,8 @@ func TestPageOfALittleReport(t *testing.T) {
 	}
 }
 
-// fill puts a hostile string into every string of a value, lists of one element where there is none.
+// fill puts a hostile string into every string of a value, lists of one element where there is
+// none.
 func fill(v reflect.Value, hostile func() string) {
 	switch v.Kind() {
 	case reflect.String:
@@ -244,7 +245,8 @@ func TestPageInChromium(t *testing.T) {
 	})
 }
 
-// contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as backgrounds are plain colors.
+// contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as
+// backgrounds are plain colors.
 const contrast = `(() => {
 	const lum = c => { const [r, g, b] = c.match(/[\d.]+/g).map(Number).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
 	const back = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c } return "rgb(255,255,255)" };
@@ -257,7 +259,8 @@ const contrast = `(() => {
 	return [...found];
 })()`
 
-// Whatever a report holds, nothing of it runs: not with the page's policy, and not without it, by escaping alone.
+// Whatever a report holds, nothing of it runs: not with the page's policy, and not without it, by
+// escaping alone.
 func TestHostileValuesAreText(t *testing.T) {
 	b := openBrowser(t)
 	b.view(1280, 900, "light", "screen")
@@ -293,7 +296,8 @@ func TestHostileValuesAreText(t *testing.T) {
 			}
 		}
 	}
-	// The probe can see: what is not escaped does run without the policy, and the policy alone stops it.
+	// The probe can see: what is not escaped does run without the policy, and the policy alone
+	// stops it.
 	attack := []byte("<p><script>window.pwned=1</script>")
 	html := render(t, example.Rich(t))
 	for _, c := range []struct {
@@ -326,7 +330,8 @@ func bigReport(t testing.TB, n int) *v1alpha2.ConformanceReport {
 	return r
 }
 
-// BenchmarkPage opens a page of 1,000 behaviors: from the start of the navigation to the first frame after loading, and as often as long as an empty page.
+// BenchmarkPage opens a page of 1,000 behaviors: from the start of the navigation to the first
+// frame after loading, and as often as long as an empty page.
 func BenchmarkPage(b *testing.B) {
 	chrome := openBrowser(b)
 	chrome.view(1280, 900, "light", "screen")

@@ -30,8 +30,9 @@ const (
 	maxEnvelope   = 4 << 20
 )
 
-// Sign writes attestation.dsse.json into a closed bundle: an in-toto test-result attestation of SHA256SUMS
-// and of the report's verdicts, in a DSSE envelope. It refuses an unfinished or changed bundle.
+// Sign writes attestation.dsse.json into a closed bundle: an in-toto test-result attestation of
+// SHA256SUMS and of the report's verdicts, in a DSSE envelope. It refuses an unfinished or changed
+// bundle.
 //
 // The signature shows who vouches for the bundle. It does not show that the run happened.
 func Sign(ctx context.Context, dir string, key crypto.Signer) error {

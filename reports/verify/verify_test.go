@@ -136,7 +136,8 @@ func reseal(t testing.TB, dir string) {
 	}
 }
 
-// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the change left them.
+// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the
+// change left them.
 func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
 	r := example.Read(t, dir)
@@ -175,7 +176,8 @@ func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
 	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })]
 }
 
-// fixtures break exactly the rule they are named for: each takes the good bundle and does one thing to it.
+// fixtures break exactly the rule they are named for: each takes the good bundle and does one thing
+// to it.
 var fixtures = map[string]struct {
 	does  string
 	spoil func(t testing.TB, dir string)
@@ -467,7 +469,8 @@ func copyBundle(t testing.TB, dir string) string {
 	return to
 }
 
-// A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside it is read.
+// A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside
+// it is read.
 func TestHostileBundles(t *testing.T) {
 	put := func(name string, data []byte) func(testing.TB, string) {
 		return func(t testing.TB, dir string) {
@@ -598,7 +601,8 @@ func TestHostileBundles(t *testing.T) {
 	}
 }
 
-// On clusters of others there is no proof before the run: the spec that shows the same stands for it, unless a proof says otherwise.
+// On clusters of others there is no proof before the run: the spec that shows the same stands for
+// it, unless a proof says otherwise.
 func TestIsolationOnClustersOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*v1alpha2.ConformanceReport)

@@ -74,8 +74,8 @@ func Read(t testing.TB, dir string) *v1alpha2.ConformanceReport {
 	return r
 }
 
-// Rich is a report with something of everything: violations, unknowns, outcomes, skips of several classes,
-// stand-ins, traffic, times.
+// Rich is a report with something of everything: violations, unknowns, outcomes, skips of several
+// classes, stand-ins, traffic, times.
 func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
 	env := Environment
