@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +13,7 @@ func diffCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "diff A B",
-		Short: "say what changed from one report to another; exit with 1 when something got worse",
+		Short: "show what changed between two reports; exit with 1 when something got worse",
 		Example: `  amc diff yesterday/ today/
   amc diff main.yaml branch.yaml -o markdown`,
 		Args: cobra.ExactArgs(2),
@@ -36,7 +36,7 @@ func diffCommand() *cobra.Command {
 				err = d.Text(c.OutOrStdout())
 			}
 			if err == nil && d.Worse {
-				err = exit{exitNonConformant, errors.New("something got worse")}
+				err = exit{exitNonConformant, fmt.Errorf("%s is worse than %s: see the lines marked broke or lost", args[1], args[0])}
 			}
 			return err
 		},

@@ -14,11 +14,12 @@ func renderCommand() *cobra.Command {
 	var to string
 	c := &cobra.Command{
 		Use:   "render BUNDLE|report.yaml",
-		Short: "make JUnit, HTML and Markdown again from report.yaml",
-		Long: `Render makes ` + layout.JUnitFile + `, ` + layout.HTMLFile + ` and ` + layout.MarkdownFile + ` from report.yaml alone.
+		Short: "render JUnit, HTML and Markdown from report.yaml",
+		Long: `Render writes ` + layout.JUnitFile + `, ` + layout.HTMLFile + ` and ` + layout.MarkdownFile + ` from report.yaml alone.
 
-Without --to it does so inside the bundle and closes it again: after a run that was killed, or after a secret was taken out of the evidence. A closed bundle
-whose files were changed is refused. A signature stays only when the sums come out the same.`,
+Without --to it writes them into the bundle and closes it: after a run that was killed, or after a secret was
+removed from the evidence. It refuses a closed bundle whose files were changed. The signature stays only when
+the sums come out the same.`,
 		Example: `  amc render _artifacts/run
   amc render report.yaml --to public/`,
 		Args: cobra.ExactArgs(1),
@@ -39,12 +40,12 @@ whose files were changed is refused. A signature stays only when the sums come o
 				return unknown(err)
 			}
 			if unsigned {
-				fmt.Fprintln(c.OutOrStdout(), "what was rendered differs from what was signed: the signature is gone, sign again")
+				fmt.Fprintln(c.OutOrStdout(), "the rendered files differ from the signed ones and the signature was removed: run `amc sign` again")
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "rendered and closed: %s\n", args[0])
 			return err
 		},
 	}
-	c.Flags().StringVar(&to, "to", "", "write the three files into this directory and leave the bundle alone")
+	c.Flags().StringVar(&to, "to", "", "write the files into this directory and leave the bundle as it is")
 	return c
 }

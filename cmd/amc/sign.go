@@ -14,10 +14,11 @@ func signCommand() *cobra.Command {
 	var key string
 	c := &cobra.Command{
 		Use:   "sign BUNDLE --key KEY",
-		Short: "vouch for a closed bundle: an in-toto test-result attestation in a DSSE envelope",
-		Long: `Sign writes ` + layout.SignatureFile + ` into the bundle. A bundle that breaks a rule for every bundle is not signed.
+		Short: "sign a closed bundle with an in-toto test-result attestation",
+		Long: `Sign writes ` + layout.SignatureFile + `, a DSSE envelope, into the bundle. It refuses a bundle
+that breaks a rule, except for the rules of certified bundles.
 
-The signature says who vouches for the bundle; it does not show that the run happened.`,
+The signature shows who vouches for the bundle. It does not show that the run happened.`,
 		Example: `  openssl genpkey -algorithm ed25519 -out vendor.key && chmod 600 vendor.key
   openssl pkey -in vendor.key -pubout -out vendor.pub
   amc sign bundle --key vendor.key
@@ -25,7 +26,7 @@ The signature says who vouches for the bundle; it does not show that the run hap
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if key == "" {
-				return usage("sign needs --key with the PEM file of a private key: `openssl genpkey -algorithm ed25519 -out KEY` makes one")
+				return usage("--key must name the PEM file of a private key: create one with `openssl genpkey -algorithm ed25519 -out KEY`")
 			}
 			k, err := verify.PrivateKey(key)
 			if err != nil {
@@ -38,6 +39,6 @@ The signature says who vouches for the bundle; it does not show that the run hap
 			return err
 		},
 	}
-	c.Flags().StringVar(&key, "key", "", "PEM file with an ed25519 or ECDSA P-256 private key that only you can read (mode 0600)")
+	c.Flags().StringVar(&key, "key", "", "PEM file with a private key (ed25519 or ECDSA P-256), readable by you alone (mode 0600)")
 	return c
 }

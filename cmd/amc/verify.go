@@ -19,10 +19,11 @@ func verifyCommand() *cobra.Command {
 	var rules, certified bool
 	c := &cobra.Command{
 		Use:   "verify BUNDLE",
-		Short: "check a bundle against every rule, offline",
+		Short: "check a bundle against all rules, offline",
 		Long: `Verify reads a bundle and nothing else. It exits with 0 when no rule is broken and with 1 when one is.
 
-Sums show that nothing was changed since, a signature who vouches for it. Neither shows that the run happened: that only a second run does.`,
+Sums show that nothing was changed since the bundle was closed. A signature shows who vouches for it. Neither
+shows that the run happened: only a second run does.`,
 		Example: `  amc verify _artifacts/run
   amc verify bundle --certified --key vendor.pub
   amc verify --rules                       # what is checked`,
@@ -39,7 +40,7 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 			}
 			o := verify.Options{MaxAge: time.Duration(days) * 24 * time.Hour}
 			if days == 0 {
-				return usage("--max-age 0 allows no report at all: give days, or -1 for any age")
+				return usage("--max-age must be a number of days, or -1 for any age: 0 allows no report")
 			}
 			if key != "" {
 				k, err := verify.PublicKey(key)
@@ -55,31 +56,33 @@ Sums show that nothing was changed since, a signature who vouches for it. Neithe
 			if err := writeVerification(out, v, format); err != nil {
 				return err
 			}
-			broken := 0
-			for _, f := range v.Findings {
-				if f.Status == verify.Broken {
-					broken++
-				}
-			}
-			switch {
-			case broken == 1:
-				return exit{exitNonConformant, fmt.Errorf("a rule is broken: %s is not to be relied on", args[0])}
-			case broken > 1:
-				return exit{exitNonConformant, fmt.Errorf("%d rules are broken: %s is not to be relied on", broken, args[0])}
-			case certified && v.Report.Mode != v1alpha2.ModeCertified:
-				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its mode is %s and not certified", v.Report.Mode)}
-			case certified && v.Report.Result != v1alpha2.Success:
-				return exit{exitNonConformant, fmt.Errorf("the bundle is sound, but its result is %s", v.Report.Result)}
+			if err := relyOn(args[0], v, certified); err != nil {
+				return exit{exitNonConformant, err}
 			}
 			return nil
 		},
 	}
-	c.Flags().StringVar(&key, "key", "", "PEM file with the public key (ed25519 or ECDSA P-256) that must have signed the bundle")
-	c.Flags().IntVar(&days, "max-age", int(verify.DefaultMaxAge.Hours()/24), "how many days old the report may be; -1 for any age")
-	c.Flags().BoolVar(&certified, "certified", false, "ask also that the run was in mode certified and a success")
-	c.Flags().BoolVar(&rules, "rules", false, "print the table of rules and check nothing")
+	c.Flags().StringVar(&key, "key", "", "PEM file with a public key (ed25519 or ECDSA P-256); the bundle must be signed with it")
+	c.Flags().IntVar(&days, "max-age", int(verify.DefaultMaxAge.Hours()/24), "maximum age of the report in days; -1 for any age")
+	c.Flags().BoolVar(&certified, "certified", false, "also require that the run was certified and successful")
+	c.Flags().BoolVar(&rules, "rules", false, "print the rules and check no bundle")
 	outputFlag(c, &format, formatTable, formatJSON)
 	return c
+}
+
+// relyOn says why a bundle must not be relied on.
+func relyOn(name string, v *verify.Result, certified bool) error {
+	switch n := len(v.Broken()); {
+	case n == 1:
+		return fmt.Errorf("a rule is broken: do not rely on %s", name)
+	case n > 1:
+		return fmt.Errorf("%d rules are broken: do not rely on %s", n, name)
+	case certified && v.Report.Mode != v1alpha2.ModeCertified:
+		return fmt.Errorf("no rule is broken, but its mode is %s, not certified", v.Report.Mode)
+	case certified && v.Report.Result != v1alpha2.Success:
+		return fmt.Errorf("no rule is broken, but its result is %s, not success", v.Report.Result)
+	}
+	return nil
 }
 
 func writeRules(out io.Writer, format string) error {
@@ -95,7 +98,7 @@ func writeRules(out io.Writer, format string) error {
 		}
 		return writeJSON(out, all)
 	}
-	rows := [][]string{{"RULE", "ASKED OF", "WHAT MUST HOLD"}}
+	rows := [][]string{{"RULE", "APPLIES TO", "WHAT MUST HOLD"}}
 	for _, r := range verify.Rules {
 		rows = append(rows, []string{r.ID, string(r.For), r.Says})
 	}
@@ -122,14 +125,16 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
 	if r := v.Report; r != nil {
-		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s: %d conformant, %d non-conformant, %d unknown, %d skipped", r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio),
+		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s: %d conformant, %d non-conformant, %d unknown, %d skipped",
+			r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio),
 			r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
 	}
 	_, err := fmt.Fprintln(out)
 	return err
 }
 
-// plainLine keeps what a stranger's report says from steering the terminal.
+// plainLine replaces characters that could control the terminal. The report may come from a
+// stranger.
 func plainLine(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

@@ -6,7 +6,48 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
+
+// The isolation proof is the report's own type. Fleet files in which its fields begin with a capital
+// letter, as an earlier type wrote them, can still be read.
+func TestIsolationInFleetFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fleet.yaml")
+	want := &v1alpha2.Isolation{
+		Proven:        true,
+		At:            time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC),
+		Probes:        []v1alpha2.IsolationProbe{{From: "a", To: "b", Address: "10.0.0.1:80", Control: true, Reached: true, Answered: "b", OK: true}},
+		FirewallDrops: []v1alpha2.FirewallDrops{{Cluster: "a", Packets: 3}},
+	}
+	f := &Fleet{RunID: "r", Clusters: []*Cluster{{Name: "a", Network: "n", Kubeconfig: "k"}}, Isolation: want}
+	if err := f.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	capitals := strings.NewReplacer("from: a", "From: a", "to: b", "To: b", "address:", "Address:", "control:", "Control:",
+		"reached:", "Reached:", "answered:", "Answered:", "ok:", "OK:").Replace(string(written))
+	for name, content := range map[string]string{"as written": string(written), "capitals": capitals} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := Load(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, f.Isolation); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
 
 func TestLoad(t *testing.T) {
 	good := &Fleet{RunID: "r", Provider: ProviderKind, Clusters: []*Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}}}

@@ -252,7 +252,7 @@ func TestPodSecurityJudgesTheSuitesPod(t *testing.T) {
 	if len(pod.Spec.Containers) != 1 {
 		t.Fatalf("the suite's pod has %d containers, want 1", len(pod.Spec.Containers))
 	}
-	want := ok
+	want := v1alpha2.CheckStatus(ok)
 	if pod.Spec.Containers[0].SecurityContext == nil && pod.Spec.SecurityContext == nil {
 		want = fail // Kubernetes refuses pods that ask for nothing of what "restricted" demands
 	}

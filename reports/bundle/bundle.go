@@ -1,8 +1,8 @@
-// Package bundle writes and reads bundles. A bundle is the directory that holds what a run found: it is
-// valid at every moment of the run and closed on any exit.
+// Package bundle writes and reads bundles. A bundle is the directory that holds what a run found:
+// it is valid at every moment of the run and closed on any exit.
 //
-// The package never talks to a cluster. All files but the evidence are rendered from report.yaml and
-// can be rendered again.
+// The package never talks to a cluster. All files but the evidence are rendered from report.yaml
+// and can be rendered again.
 package bundle
 
 import (
@@ -29,8 +29,8 @@ import (
 
 // Bundle is a bundle that is being written. Its methods may be called from several goroutines.
 //
-// After every change report.yaml and junit.xml are whole and valid on disk. A run that is killed leaves
-// a report in which everything that never ran is unknown.
+// After every change report.yaml and junit.xml are whole and valid on disk. A run that is killed
+// leaves a report in which everything that never ran is unknown.
 type Bundle struct {
 	mu     sync.Mutex
 	dir    string
@@ -40,8 +40,8 @@ type Bundle struct {
 	closed bool
 }
 
-// Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites what
-// follows from the plan in head: catalog, profile, filters, features and behaviors.
+// Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites
+// what follows from the plan in head: catalog, profile, filters, features and behaviors.
 func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
 	if err := removeOld(dir); err != nil {
 		return nil, err
@@ -61,7 +61,8 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Unknown, Message: summary.NeverRan})
 	}
 	for _, e := range p.Skip {
-		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}})
+		why := &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason}
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped, Skip: why})
 	}
 	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
 	for i := range r.Behaviors {
@@ -88,7 +89,8 @@ func fillFromCatalog(x *v1alpha2.BehaviorResult) {
 	}
 }
 
-// removeOld removes an older bundle. It refuses a directory that holds files of these names but no report.
+// removeOld removes an older bundle. It refuses a directory that holds files of these names but no
+// report.
 func removeOld(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the bundle's directory cannot be created: %w", err)
@@ -103,7 +105,8 @@ func removeOld(dir string) error {
 		return nil
 	}
 	if !isReport(filepath.Join(dir, layout.ReportFile)) {
-		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory", dir, strings.Join(there, ", "))
+		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory",
+			dir, strings.Join(there, ", "))
 	}
 	// The report is removed last. Until then the directory is recognized as a bundle.
 	slices.Reverse(there)
@@ -123,14 +126,15 @@ func isReport(name string) bool {
 	}
 	defer f.Close()
 	head, err := bufio.NewReader(io.LimitReader(f, 200)).ReadString(0)
-	return (err == nil || errors.Is(err, io.EOF)) && strings.Contains(head, "apiVersion: "+api.Group+"/") && strings.Contains(head, "kind: "+v1alpha2.Kind)
+	return (err == nil || errors.Is(err, io.EOF)) &&
+		strings.Contains(head, "apiVersion: "+api.Group+"/") && strings.Contains(head, "kind: "+v1alpha2.Kind)
 }
 
 // Dir is the bundle's directory.
 func (b *Bundle) Dir() string { return b.dir }
 
-// Record stores the result of one behavior. The last record of an id counts. Attempts add up unless the
-// record says how many there were.
+// Record stores the result of one behavior. The last record of an id counts. Attempts add up unless
+// the record says how many there were.
 func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,8 +192,8 @@ func milli(seconds float64) float64 {
 	return math.Round(seconds*1000) / 1000
 }
 
-// Update changes the other fields of the report. It keeps the recorded behaviors and recomputes what
-// follows from them.
+// Update changes the other fields of the report. It keeps the recorded behaviors and recomputes
+// what follows from them.
 func (b *Bundle) Update(change func(*v1alpha2.ConformanceReport)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,12 +2,10 @@ package bundle_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +23,17 @@ import (
 	"ambient.test/conformance/reports/summary"
 )
 
+func closeBundle(t *testing.T, b *bundle.Bundle, want v1alpha2.Result) {
+	t.Helper()
+	got, err := b.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Fatalf("got result %s, want %s", got, want)
+	}
+}
+
 func TestKilledRunLeavesUnknowns(t *testing.T) {
 	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{Exclude: []string{"GW"}})
 	b := example.Open(t, p)
@@ -33,24 +42,34 @@ func TestKilledRunLeavesUnknowns(t *testing.T) {
 	}
 	// Nothing is closed: this is what a SIGKILL leaves.
 	r := example.Read(t, b.Dir())
-	if r.Finished || r.Summary.Conformant != 1 || r.Summary.Unknown != len(p.Run)-1 || r.Summary.Skipped != len(p.Skip) {
-		t.Fatalf("finished %v, %+v for %d to run and %d skipped", r.Finished, r.Summary, len(p.Run), len(p.Skip))
+	if r.Finished {
+		t.Error("the report says that the run was finished")
+	}
+	counts := v1alpha2.Counts{Conformant: 1, Unknown: len(p.Run) - 1, Skipped: len(p.Skip)}
+	if diff := cmp.Diff(counts, r.Summary); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
 	}
 	for _, x := range r.Behaviors {
 		if x.Verdict == v1alpha2.Unknown && x.Message != summary.NeverRan {
 			t.Errorf("%s is unknown without saying why: %q", x.ID, x.Message)
 		}
 	}
-	if r.Result != v1alpha2.Partial || summary.ExitCode(r) != summary.ExitUnknown {
-		t.Errorf("result %s, exit code %d", r.Result, summary.ExitCode(r))
+	if r.Result != v1alpha2.Partial {
+		t.Errorf("got result %s, want %s", r.Result, v1alpha2.Partial)
+	}
+	if got := summary.ExitCode(r); got != summary.ExitUnknown {
+		t.Errorf("got exit code %d, want %d", got, summary.ExitUnknown)
 	}
 	if _, err := os.Stat(filepath.Join(b.Dir(), layout.JUnitFile)); err != nil {
 		t.Error(err)
 	}
 	// Finishing it afterwards closes the bundle but does not pretend that the run was finished.
-	r, err := bundle.Finish(context.Background(), b.Dir())
-	if err != nil || r.Finished {
-		t.Fatalf("finished %v, %v", r.Finished, err)
+	r, err := bundle.Finish(t.Context(), b.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Finished {
+		t.Error("after Finish the report says that the run was finished")
 	}
 	if _, err := os.Stat(filepath.Join(b.Dir(), layout.SumsFile)); err != nil {
 		t.Error(err)
@@ -71,12 +90,8 @@ func TestClosedBundleIsWhole(t *testing.T) {
 	if err := b.Attach(layout.PreflightFile, []byte("[]\n")); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
-		t.Fatal(result, err)
-	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
-		t.Fatal("closing twice:", result, err)
-	}
+	closeBundle(t, b, v1alpha2.Success)
+	closeBundle(t, b, v1alpha2.Success) // a second time
 	// sha256sum, which we did not write, agrees with every sum.
 	c := exec.Command("sha256sum", "--check", "--strict", "--quiet", layout.SumsFile)
 	c.Dir = b.Dir()
@@ -91,15 +106,26 @@ func TestClosedBundleIsWhole(t *testing.T) {
 	}
 	r := example.Read(t, b.Dir())
 	i := slices.IndexFunc(r.Behaviors, func(x v1alpha2.BehaviorResult) bool { return x.ID == "LB-01" })
-	if got := r.Behaviors[i]; !slices.Equal(got.Evidence, []string{"evidence/LB-01/calls.txt"}) || got.Attempts != 1 || got.Promise == "" || got.Chapter != "LB" || got.Level != "core" {
-		t.Errorf("%+v", got)
+	want := v1alpha2.BehaviorResult{
+		ID: "LB-01", Chapter: "LB", Level: "core", Promise: behaviors.ByID("LB-01").Promise, Verdict: v1alpha2.Conformant, Attempts: 1,
+		Seconds: 1.5, Expectations: 2, Controls: 1, ConvergeSeconds: []float64{0.25}, Evidence: []string{"evidence/LB-01/calls.txt"},
 	}
-	if !r.Finished || r.Convergence == nil || r.Convergence.P50 != 0.25 || r.Convergence.Samples != len(p.Run) {
-		t.Errorf("finished %v, convergence %+v", r.Finished, r.Convergence)
+	if diff := cmp.Diff(want, r.Behaviors[i]); diff != "" {
+		t.Errorf("LB-01 (-want +got):\n%s", diff)
 	}
-	ids := len(r.Behaviors) + len(r.NotAutomated)
-	if ids != len(behaviors.All()) || r.Catalog.Behaviors != ids || r.Catalog.Digest != behaviors.Digest() {
-		t.Errorf("%d ids for %d behaviors, catalog %+v", ids, len(behaviors.All()), r.Catalog)
+	if !r.Finished {
+		t.Error("the report does not say that the run was finished")
+	}
+	convergence := &v1alpha2.Convergence{Samples: len(p.Run), P50: .25, P90: .25, P99: .25, Max: .25}
+	if diff := cmp.Diff(convergence, r.Convergence); diff != "" {
+		t.Errorf("convergence (-want +got):\n%s", diff)
+	}
+	if got := len(r.Behaviors) + len(r.NotAutomated); got != len(behaviors.All()) {
+		t.Errorf("got %d ids, want the %d of the catalog", got, len(behaviors.All()))
+	}
+	catalog := v1alpha2.Catalog{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
+	if diff := cmp.Diff(catalog, r.Catalog); diff != "" {
+		t.Errorf("catalog (-want +got):\n%s", diff)
 	}
 }
 
@@ -109,7 +135,11 @@ func TestReportRoundTrip(t *testing.T) {
 	b := example.Open(t, p)
 	example.RecordAll(t, b, p)
 	nasty := "true\n'quoted' \"twice\" # no comment: {a: [b]} \t\x01 <b>&amp;</b> \u2028 \U0001f600 \xff end\x7f"
-	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty, Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"}}); err != nil {
+	err := b.Record(v1alpha2.BehaviorResult{
+		ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty,
+		Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"},
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	r := b.Report()
@@ -121,12 +151,15 @@ func TestReportRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, one)
 	}
-	if !reflect.DeepEqual(&r, back) {
-		t.Fatalf("what was read is not what was written:\n%+v\n%+v", r, back)
+	if diff := cmp.Diff(&r, back); diff != "" {
+		t.Fatalf("what was read is not what was written (-want +got):\n%s", diff)
 	}
 	two, err := bundle.Encode(back)
-	if err != nil || !bytes.Equal(one, two) {
-		t.Fatal("written twice, the bytes differ", err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(one), string(two)); diff != "" {
+		t.Fatalf("written twice, the bytes differ:\n%s", diff)
 	}
 	if head := "apiVersion: " + v1alpha2.APIVersion + "\nkind: ConformanceReport\nresult: failure\n"; !strings.HasPrefix(string(one), head) {
 		t.Errorf("it begins with %.100s", one)
@@ -149,9 +182,11 @@ func TestRecordRefusesNonsense(t *testing.T) {
 		"unsafe outcome is fine": {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "served-remotely"},
 		"outcome outside set":    {ID: "WP-07", Verdict: v1alpha2.Conformant, Outcome: "shrug"},
 	} {
-		if err := b.Record(x); err == nil {
-			t.Errorf("%s: recorded", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := b.Record(x); err == nil {
+				t.Errorf("recorded: %+v", x)
+			}
+		})
 	}
 	if err := b.Attach("../x", nil); err == nil {
 		t.Error("attached a file outside the bundle")
@@ -176,8 +211,17 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 	}
 	wg.Wait()
 	r := example.Read(t, b.Dir())
-	if r.Summary.NonConformant != 8 || r.Behaviors[0].Attempts != 2 || summary.ExitCode(r) != summary.ExitNonConformant || r.Result != v1alpha2.Failure {
-		t.Fatalf("%+v, %d attempts", r.Summary, r.Behaviors[0].Attempts)
+	if got := r.Summary.NonConformant; got != 8 {
+		t.Errorf("got %d non-conformant, want 8", got)
+	}
+	if got := r.Behaviors[0].Attempts; got != 2 {
+		t.Errorf("got %d attempts, want 2", got)
+	}
+	if got := summary.ExitCode(r); got != summary.ExitNonConformant {
+		t.Errorf("got exit code %d, want %d", got, summary.ExitNonConformant)
+	}
+	if r.Result != v1alpha2.Failure {
+		t.Errorf("got result %s, want %s", r.Result, v1alpha2.Failure)
 	}
 }
 
@@ -187,12 +231,16 @@ func TestFailedSetUpIsAReportToo(t *testing.T) {
 	if err := b.Update(func(r *v1alpha2.ConformanceReport) { r.Failure = "cluster2: no address for the gateway" }); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
-		t.Fatal(result, err)
-	}
+	closeBundle(t, b, v1alpha2.Partial)
 	r := example.Read(t, b.Dir())
-	if summary.ExitCode(r) != summary.ExitUnknown || r.Summary.Unknown != len(p.Run) || !strings.Contains(r.Behaviors[0].Message, "cluster2: no address") {
-		t.Fatalf("%d, %+v, %q", summary.ExitCode(r), r.Summary, r.Behaviors[0].Message)
+	if got := summary.ExitCode(r); got != summary.ExitUnknown {
+		t.Errorf("got exit code %d, want %d", got, summary.ExitUnknown)
+	}
+	if got := r.Summary.Unknown; got != len(p.Run) {
+		t.Errorf("got %d unknown, want %d", got, len(p.Run))
+	}
+	if got := r.Behaviors[0].Message; !strings.Contains(got, "cluster2: no address") {
+		t.Errorf("got message %q, want the failure in it", got)
 	}
 }
 
@@ -271,7 +319,7 @@ func TestOpenRemovesOnlyBundles(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(d, "a.txt"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Close(context.Background()); err != nil {
+		if _, err := b.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -285,8 +333,32 @@ func TestOpenRemovesOnlyBundles(t *testing.T) {
 	if _, err := bundle.Open(other, example.Head(), p); err == nil || !strings.Contains(err.Error(), "choose another directory") {
 		t.Fatalf("somebody else's file: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(other, "report.html"), []byte("my thesis"), 0o644); err != nil {
+	left, err := os.ReadFile(filepath.Join(other, "report.html"))
+	if err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff("my thesis", string(left)); diff != "" {
+		t.Errorf("somebody else's file (-want +got):\n%s", diff)
+	}
+}
+
+// A new run may replace the bundle of an older release, which this release cannot read.
+func TestOpenReplacesABundleOfAnotherVersion(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+	b := example.Open(t, p)
+	name := filepath.Join(b.Dir(), layout.ReportFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, bytes.Replace(data, []byte("v1alpha2"), []byte("v1alpha1"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bundle.Open(b.Dir(), example.Head(), p); err != nil {
+		t.Fatal(err)
+	}
+	if got := example.Read(t, b.Dir()).APIVersion; got != v1alpha2.APIVersion {
+		t.Errorf("got %s, want %s", got, v1alpha2.APIVersion)
 	}
 }
 
@@ -295,14 +367,19 @@ func TestEvidenceHoldsPlainFilesOnly(t *testing.T) {
 		"link": func(dir string) error { return os.Symlink("/etc/hostname", filepath.Join(dir, "out")) },
 		"name": func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o644) },
 	} {
-		b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
-		dir, _ := b.EvidenceDir("LB-01")
-		if err := spoil(dir); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Close(context.Background()); err == nil {
-			t.Errorf("%s: closed", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+			dir, err := b.EvidenceDir("LB-01")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := b.Close(t.Context()); err == nil {
+				t.Error("the bundle was closed")
+			}
+		})
 	}
 }
 
@@ -310,16 +387,16 @@ func TestTakingCoreOutIsPartial(t *testing.T) {
 	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{Include: []string{"LB"}})
 	b := example.Open(t, p)
 	example.RecordAll(t, b, p)
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Partial {
-		t.Fatal(result, err)
-	}
-	if r := b.Report(); summary.ExitCode(&r) != summary.ExitConformant {
-		t.Error("what was asked for holds: that is exit code 0")
+	closeBundle(t, b, v1alpha2.Partial)
+	r := b.Report()
+	if got := summary.ExitCode(&r); got != summary.ExitConformant {
+		t.Errorf("got exit code %d, want %d: all that the user chose holds", got, summary.ExitConformant)
 	}
 }
 
+// The core of the suite has no Ginkgo and no Kubernetes client.
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".", "ambient.test/conformance/plan", "ambient.test/conformance/behaviors").Output()
+	out, err := exec.Command("go", "list", "-deps", "../...", "ambient.test/conformance/plan", "ambient.test/conformance/behaviors").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,9 +23,9 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// Close finishes the bundle: it lists the evidence, renders the other files, scans for secrets and writes
-// SHA256SUMS. When it finds a secret it returns a *[SecretError] and writes no SHA256SUMS, so that nobody
-// takes the bundle for finished. A second call does nothing.
+// Close finishes the bundle: it lists the evidence, renders the other files, scans for secrets and
+// writes SHA256SUMS. When it finds a secret it returns a *[SecretError] and writes no SHA256SUMS,
+// so that nobody takes the bundle for finished. A second call does nothing.
 func (b *Bundle) Close(ctx context.Context) (v1alpha2.Result, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,8 +45,8 @@ func (b *Bundle) Close(ctx context.Context) (v1alpha2.Result, error) {
 	return b.report.Result, finish(ctx, b.dir, b.report)
 }
 
-// Finish renders everything in a bundle but its evidence from report.yaml and closes it: after a run that
-// was killed, or after evidence was redacted.
+// Finish renders everything in a bundle but its evidence from report.yaml and closes it: after a
+// run that was killed, or after evidence was redacted.
 func Finish(ctx context.Context, dir string) (*v1alpha2.ConformanceReport, error) {
 	r, err := Read(dir)
 	if err != nil {
@@ -55,8 +55,8 @@ func Finish(ctx context.Context, dir string) (*v1alpha2.ConformanceReport, error
 	return r, finish(ctx, dir, r)
 }
 
-// Render writes the files that need nothing but a report into a directory, which it creates when it is
-// missing. It closes no bundle.
+// Render writes the files that need nothing but a report into a directory, which it creates when it
+// is missing. It closes no bundle.
 func Render(dir string, r *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be created: %w", err)
@@ -135,7 +135,8 @@ func seal(ctx context.Context, root *os.Root, dir string, names []string) error 
 	return WriteFile(dir, layout.SumsFile, []byte(sums.String()))
 }
 
-// listEvidence names all files of evidence, sorted. It refuses what is not a plain file under a plain name.
+// listEvidence names all files of evidence, sorted. It refuses what is not a plain file under a
+// plain name.
 func listEvidence(root *os.Root) ([]string, error) {
 	if _, err := root.Lstat(layout.EvidenceDir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -183,7 +184,8 @@ func hashFile(root *os.Root, name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// SecretError names the files whose secrets keep a bundle from being closed. It never holds the secrets.
+// SecretError names the files whose secrets keep a bundle from being closed. It never holds the
+// secrets.
 type SecretError struct{ Places []string }
 
 func (e *SecretError) Error() string {

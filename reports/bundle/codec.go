@@ -1,5 +1,5 @@
-// The codec is ours, not a YAML library's. Fields keep the order of the Go types, and what is read may
-// be hostile: alias bombs, huge documents, keys that stand twice.
+// The codec is ours, not a YAML library's. Fields keep the order of the Go types, and what is read
+// may be hostile: alias bombs, huge documents, keys that stand twice.
 
 package bundle
 
@@ -91,8 +91,8 @@ func nodeOf(d *json.Decoder) (*yaml.Node, error) {
 	return nil, fmt.Errorf("unexpected %v", t)
 }
 
-// Decode reads a report strictly: UTF-8, one document, no alias, no custom tag, no key twice, no unknown
-// field, and of this version.
+// Decode reads a report strictly: UTF-8, one document, no alias, no custom tag, no key twice, no
+// unknown field, and of this version.
 func Decode(data []byte) (*v1alpha2.ConformanceReport, error) {
 	js, err := ToJSON(data)
 	if err != nil {
@@ -109,8 +109,8 @@ func (e *VersionError) Error() string {
 		"run the suite again with this release, or use the release of amc that wrote the report", e.APIVersion, v1alpha2.APIVersion)
 }
 
-// CheckVersion refuses what is not a report of this version. It returns a *[VersionError] for a report of
-// another version.
+// CheckVersion refuses what is not a report of this version. It returns a *[VersionError] for a
+// report of another version.
 func CheckVersion(js []byte) error {
 	var head struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(js, &head); err != nil {
@@ -139,8 +139,8 @@ func DecodeJSON(js []byte) (*v1alpha2.ConformanceReport, error) {
 	return r, nil
 }
 
-// ToJSON reads YAML strictly and returns it as JSON. Its errors are one sentence and quote no more than a
-// few characters of the input.
+// ToJSON reads YAML strictly and returns it as JSON. Its errors are one sentence and quote no more
+// than a few characters of the input.
 func ToJSON(data []byte) ([]byte, error) {
 	switch {
 	case len(data) > MaxReportBytes:
@@ -148,8 +148,8 @@ func ToJSON(data []byte) ([]byte, error) {
 	case !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) || bytes.IndexByte(data, 0) >= 0:
 		return nil, errors.New("it is not plain UTF-8 text")
 	}
-	// One of these stands before every node but the first. Their number bounds the size of the document
-	// before it is built.
+	// One of these stands before every node but the first. Their number bounds the size of the
+	// document before it is built.
 	nodes := 0
 	for _, c := range data {
 		switch c {

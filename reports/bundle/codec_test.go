@@ -2,15 +2,65 @@ package bundle_test
 
 import (
 	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/internal/example"
+	"ambient.test/conformance/reports/layout"
 )
+
+// A report of another version of the API is refused in one sentence that says what to do.
+func TestReportOfAnotherVersion(t *testing.T) {
+	b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	name := filepath.Join(b.Dir(), layout.ReportFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.Replace(data, []byte(v1alpha2.APIVersion), []byte(api.Group+"/v1alpha1"), 1)
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bundle.Read(b.Dir())
+	var version *bundle.VersionError
+	if !errors.As(err, &version) {
+		t.Fatalf("got %v, want a VersionError", err)
+	}
+	want := "the report is of \"amc.ambient.test/v1alpha1\", and this release of amc reads only amc.ambient.test/v1alpha2: " +
+		"run the suite again with this release, or use the release of amc that wrote the report"
+	if diff := cmp.Diff(want, version.Error()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsNotAReport(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"another kind":  {"apiVersion: v1\nkind: Pod\n", `it is a "Pod" of "v1"`},
+		"a fleet file":  {"apiVersion: " + api.Group + "/v1alpha1\nrunID: x\n", `it is a "" of`},
+		"not a mapping": {"just words\n", "it is not a report"},
+		"empty":         {"", "it is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := bundle.Decode([]byte(c.text))
+			if err == nil {
+				t.Fatal("it is taken for a report")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %q, want it to contain %q", err, c.want)
+			}
+		})
+	}
+}
 
 // What can be read can be written and read again as the same; nothing panics.
 func FuzzDecode(f *testing.F) {

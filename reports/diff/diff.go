@@ -4,6 +4,7 @@ package diff
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,9 +16,11 @@ import (
 
 // Diff is what changed from one report to another.
 type Diff struct {
-	// Context are the differences that a reader must know before comparing verdicts: catalog, version, mode.
+	// Context are the differences that a reader must know before comparing verdicts: catalog,
+	// version, mode.
 	Context []Change `json:"context,omitempty"`
-	// Behaviors are those whose verdict, outcome or skip class changed, in the order of the catalog.
+	// Behaviors are those whose verdict, outcome or skip class changed, in the order of the
+	// catalog.
 	Behaviors []BehaviorChange `json:"behaviors,omitempty"`
 	// Worse reports whether a behavior was conformant and no longer is, or is newly violated.
 	Worse bool `json:"worse"`
@@ -47,8 +50,8 @@ const (
 
 var kinds = []Kind{Broke, Lost, Other, Fixed, Gained, Changed}
 
-// BehaviorChange is the change of one behavior. From and To are its status: the verdict with the skip class
-// or the outcome, or "absent" where the report does not have it.
+// BehaviorChange is the change of one behavior. From and To are its status: the verdict with the
+// skip class or the outcome, or "absent" where the report does not have it.
 type BehaviorChange struct {
 	ID      string `json:"id"`
 	Kind    Kind   `json:"kind"`
@@ -61,7 +64,32 @@ const absent = "absent"
 
 // Compare says what changed from report a to report b.
 func Compare(a, b *v1alpha2.ConformanceReport) *Diff {
-	d := &Diff{}
+	d := &Diff{Context: contextOf(a, b)}
+	old, now := byID(a), byID(b)
+	ids := slices.Collect(maps.Keys(old))
+	for id := range now {
+		if old[id] == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, behaviors.CompareIDs)
+	for _, id := range ids {
+		x, y := old[id], now[id]
+		c := BehaviorChange{ID: id, Kind: kindOf(x, y), From: status(x), To: status(y)}
+		if c.From == c.To {
+			d.Same++
+			continue
+		}
+		if y != nil {
+			c.Message = y.Message
+		}
+		d.Worse = d.Worse || c.Kind == Broke || c.Kind == Lost
+		d.Behaviors = append(d.Behaviors, c)
+	}
+	return d
+}
+
+func contextOf(a, b *v1alpha2.ConformanceReport) (changes []Change) {
 	for _, c := range []Change{
 		{"result", string(a.Result), string(b.Result)},
 		{"catalog", a.Catalog.Digest, b.Catalog.Digest},
@@ -78,46 +106,28 @@ func Compare(a, b *v1alpha2.ConformanceReport) *Diff {
 		{"failure", a.Failure, b.Failure},
 	} {
 		if c.From != c.To {
-			d.Context = append(d.Context, c)
+			changes = append(changes, c)
 		}
 	}
-	old, now := byID(a), byID(b)
-	var ids []string
-	for _, r := range []*v1alpha2.ConformanceReport{a, b} {
-		for _, x := range r.Behaviors {
-			ids = append(ids, x.ID)
-		}
+	return changes
+}
+
+// kindOf is the kind of a change; a nil result is not in its report.
+func kindOf(old, now *v1alpha2.BehaviorResult) Kind {
+	was, is := verdictOf(old), verdictOf(now)
+	switch {
+	case was != v1alpha2.NonConformant && is == v1alpha2.NonConformant:
+		return Broke
+	case was == v1alpha2.Conformant && is != v1alpha2.Conformant:
+		return Lost
+	case was == v1alpha2.NonConformant && is == v1alpha2.Conformant:
+		return Fixed
+	case is == v1alpha2.Conformant && was != v1alpha2.Conformant:
+		return Gained
+	case old == nil || now == nil:
+		return Changed
 	}
-	slices.SortFunc(ids, behaviors.CompareIDs)
-	for _, id := range slices.Compact(ids) {
-		x, y := old[id], now[id]
-		c := BehaviorChange{ID: id, From: status(x), To: status(y)}
-		if c.From == c.To {
-			d.Same++
-			continue
-		}
-		if y != nil {
-			c.Message = y.Message
-		}
-		was, is := verdictOf(x), verdictOf(y)
-		switch {
-		case was != v1alpha2.NonConformant && is == v1alpha2.NonConformant:
-			c.Kind = Broke
-		case was == v1alpha2.Conformant && is != v1alpha2.Conformant:
-			c.Kind = Lost
-		case was == v1alpha2.NonConformant && is == v1alpha2.Conformant:
-			c.Kind = Fixed
-		case is == v1alpha2.Conformant && was != v1alpha2.Conformant:
-			c.Kind = Gained
-		case x == nil || y == nil:
-			c.Kind = Changed
-		default:
-			c.Kind = Other
-		}
-		d.Worse = d.Worse || c.Kind == Broke || c.Kind == Lost
-		d.Behaviors = append(d.Behaviors, c)
-	}
-	return d
+	return Other
 }
 
 func byID(r *v1alpha2.ConformanceReport) map[string]*v1alpha2.BehaviorResult {
@@ -203,7 +213,8 @@ func (d *Diff) Markdown(w io.Writer) error {
 		for _, k := range kinds {
 			for _, c := range d.Behaviors {
 				if c.Kind == k {
-					fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", k, text.Markdown(c.ID), text.Markdown(c.From), text.Markdown(c.To), text.Markdown(text.Line(c.Message, 240)))
+					fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", k, text.Markdown(c.ID), text.Markdown(c.From), text.Markdown(c.To),
+						text.Markdown(text.Line(c.Message, 240)))
 				}
 			}
 		}

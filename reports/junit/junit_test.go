@@ -11,13 +11,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/internal/example"
 	"ambient.test/conformance/reports/junit"
 )
 
-// junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here: attributes, those of them that must be there, and children.
+// junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here:
+// attributes, those of them that must be there, and children.
 var junitForm = map[string]struct{ attributes, required, children []string }{
 	"":           {nil, nil, []string{"testsuites"}},
 	"testsuites": {[]string{"name", "time", "tests", "failures", "errors"}, nil, []string{"testsuite"}},
@@ -86,30 +89,39 @@ func TestJUnitHasJenkinsForm(t *testing.T) {
 		b.Observations = append(slices.Clone(b.Observations), "</system-out>", strings.Repeat("long ", 4000))
 	}
 	for name, r := range map[string]*v1alpha2.ConformanceReport{"rich": rich, "hostile": &hostile, "empty": {}} {
-		var out bytes.Buffer
-		if err := junit.Write(&out, r); err != nil {
-			t.Fatal(err)
-		}
-		if err := checkJUnit(out.Bytes()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		verdicts, err := junit.Verdicts(out.Bytes())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, b := range r.Behaviors {
-			if verdicts[b.ID] != b.Verdict {
-				t.Errorf("%s: %s is %s, not %s", name, b.ID, verdicts[b.ID], b.Verdict)
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := junit.Write(&out, r); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if n := out.Len(); n > 64<<10+len(r.Behaviors)*3*junit.MaxText {
-			t.Errorf("%s: logs are not trimmed: %d bytes", name, n)
-		}
+			if err := checkJUnit(out.Bytes()); err != nil {
+				t.Error(err)
+			}
+			got, err := junit.Verdicts(out.Bytes())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]v1alpha2.Verdict{}
+			for _, b := range r.Behaviors {
+				want[b.ID] = b.Verdict
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("verdicts (-want +got):\n%s", diff)
+			}
+			if n := out.Len(); n > 64<<10+len(r.Behaviors)*3*junit.MaxText {
+				t.Errorf("logs are not trimmed: %d bytes", n)
+			}
+		})
 	}
-	for _, bad := range []string{`<testsuites><testcase name="a"/></testsuites>`, `<testsuites><testsuite/></testsuites>`, `<testsuites time="1 s"/>`, `<testsuite name="a"/>`, `<testsuites><testsuite name="a" color="red"/></testsuites>`} {
-		if checkJUnit([]byte(bad)) == nil {
-			t.Errorf("%s passes", bad)
-		}
+	for _, bad := range []string{
+		`<testsuites><testcase name="a"/></testsuites>`, `<testsuites><testsuite/></testsuites>`, `<testsuites time="1 s"/>`,
+		`<testsuite name="a"/>`, `<testsuites><testsuite name="a" color="red"/></testsuites>`,
+	} {
+		t.Run(bad, func(t *testing.T) {
+			if checkJUnit([]byte(bad)) == nil {
+				t.Error("the check lets it pass")
+			}
+		})
 	}
 }
 

@@ -39,7 +39,8 @@ type (
 // maxAttention is how many behaviors are listed at the top of the page.
 const maxAttention = 40
 
-// attentionOf lists violations first, then what is unknown, and counts those that are too many to list.
+// attentionOf lists violations first, then what is unknown, and counts those that are too many to
+// list.
 func attentionOf(r *v1alpha2.ConformanceReport) (cards []card, more int) {
 	for i := range r.Behaviors {
 		if b := &r.Behaviors[i]; b.Verdict == v1alpha2.NonConformant || b.Verdict == v1alpha2.Unknown {

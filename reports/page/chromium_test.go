@@ -20,7 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// browser is a headless Chromium with one page. Each of its methods fails the test t that is running.
+// browser is a headless Chromium with one page. Each of its methods fails the test t that is
+// running.
 type browser struct {
 	t   testing.TB
 	tab context.Context
@@ -34,7 +35,8 @@ type deeds struct {
 	errors            []string // exceptions, and what its policy or the browser had to say
 }
 
-// openBrowser skips the test with a sentence where no Chromium is installed; in CI that is a failure.
+// openBrowser skips the test with a sentence where no Chromium is installed; in CI that is a
+// failure.
 func openBrowser(t testing.TB) *browser {
 	t.Helper()
 	installed := slices.ContainsFunc([]string{"chromium", "chromium-browser", "google-chrome", "chrome"}, func(n string) bool { _, err := exec.LookPath(n); return err == nil })

@@ -6,8 +6,8 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// drawing is the tested topology, in pixels: networks around clusters, the parts of Istio in them, and
-// the way between the gateways.
+// drawing is the tested topology, in pixels: networks around clusters, the parts of Istio in them,
+// and the way between the gateways.
 type (
 	drawing struct {
 		Class    string // wide or narrow; the page shows the one that fits

@@ -8,7 +8,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// Whatever the topology, nothing is drawn outside the drawing, over something else, or left out unsaid.
+// Whatever the topology, nothing is drawn outside the drawing, over something else, or left out
+// unsaid.
 func TestDrawings(t *testing.T) {
 	for n := range 9 {
 		for networks := 1; networks <= max(n, 1); networks++ {

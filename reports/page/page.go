@@ -27,8 +27,8 @@ var css string
 //go:embed page.js
 var js string
 
-// policy allows the page's own style and script and nothing else: no network, and no script that came
-// with a value, even if escaping failed.
+// policy allows the page's own style and script and nothing else: no network, and no script that
+// came with a value, even if escaping failed.
 var policy = fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; script-src 'sha256-%s'; base-uri 'none'; form-action 'none'",
 	sourceHash(css), sourceHash(js))
 
@@ -50,8 +50,8 @@ var marks = map[v1alpha2.Verdict]string{
 	v1alpha2.Conformant: "✓", v1alpha2.NonConformant: "✗", v1alpha2.Unknown: "?", v1alpha2.Skipped: "–",
 }
 
-// Write renders the report as a page that loads nothing. Every value of the report is text in it, never
-// markup.
+// Write renders the report as a page that loads nothing. Every value of the report is text in it,
+// never markup.
 func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	return parsed().Execute(w, pageOf(r))
 }

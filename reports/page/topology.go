@@ -101,7 +101,8 @@ func partBox(x, y, w int, standIn bool, name, below string) box {
 	return b
 }
 
-// istioOf is the version of a cluster's istiod, short enough for its box. The whole is among the facts.
+// istioOf is the version of a cluster's istiod, short enough for its box. The whole is among the
+// facts.
 func (t *topology) istioOf(c v1alpha2.Cluster) string {
 	version := c.Istio
 	if version == "" {

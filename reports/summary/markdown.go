@@ -13,8 +13,10 @@ import (
 func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Istio ambient multicluster: %s\n\n", Headline(r))
-	fmt.Fprintf(&b, "%s · profile %s, mode %s · Istio %s, Kubernetes %s · %d clusters · run %s of %s\n\n", text.Markdown(Implementation(r)), text.Markdown(r.Profile), text.Markdown(string(r.Mode)), text.Markdown(OrUnknown(r.Environment.Istio)),
-		text.Markdown(OrUnknown(r.Environment.Kubernetes)), len(r.Environment.Clusters), text.Markdown(OrUnknown(r.RunID)), r.Date.Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(&b, "%s · profile %s, mode %s · Istio %s, Kubernetes %s · %d clusters · run %s of %s\n\n",
+		text.Markdown(Implementation(r)), text.Markdown(r.Profile), text.Markdown(string(r.Mode)),
+		text.Markdown(OrUnknown(r.Environment.Istio)), text.Markdown(OrUnknown(r.Environment.Kubernetes)),
+		len(r.Environment.Clusters), text.Markdown(OrUnknown(r.RunID)), r.Date.Format("2006-01-02 15:04 MST"))
 	for _, s := range r.Environment.StandIns {
 		fmt.Fprintf(&b, "> Stand-in for **%s**: %s\n>\n", text.Markdown(s.Name), text.Markdown(s.What))
 	}
@@ -25,7 +27,8 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	for _, c := range r.Chapters {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", text.Markdown(Chapter(c.Name)), c.Conformant, c.NonConformant, c.Unknown, c.Skipped)
 	}
-	fmt.Fprintf(&b, "| **total** | **%d** | **%d** | **%d** | **%d** |\n", r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
+	fmt.Fprintf(&b, "| **total** | **%d** | **%d** | **%d** | **%d** |\n",
+		r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
 	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
 		if r.Summary.Of(v) == 0 {
 			continue

@@ -13,16 +13,26 @@ import (
 )
 
 func TestExitCodes(t *testing.T) {
-	for want, c := range map[int][]v1alpha2.Counts{
-		summary.ExitConformant:    {{Conformant: 1}, {Conformant: 3, Skipped: 9}},
-		summary.ExitNonConformant: {{NonConformant: 1}, {NonConformant: 1, Unknown: 4, Conformant: 2}},
-		summary.ExitUnknown:       {{}, {Skipped: 4}, {Unknown: 1, Conformant: 7}},
+	for name, c := range map[string]struct {
+		report v1alpha2.ConformanceReport
+		want   int
+	}{
+		"all conformant":         {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 1}}, summary.ExitConformant},
+		"conformant and skipped": {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 3, Skipped: 9}}, summary.ExitConformant},
+		"a violation":            {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{NonConformant: 1}}, summary.ExitNonConformant},
+		"a violation and unknown": {
+			v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{NonConformant: 1, Unknown: 4, Conformant: 2}}, summary.ExitNonConformant,
+		},
+		"nothing":         {v1alpha2.ConformanceReport{}, summary.ExitUnknown},
+		"all skipped":     {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Skipped: 4}}, summary.ExitUnknown},
+		"one unknown":     {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Unknown: 1, Conformant: 7}}, summary.ExitUnknown},
+		"the run stopped": {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 7}, Failure: "f"}, summary.ExitUnknown},
 	} {
-		for _, counts := range c {
-			if got := summary.ExitCode(&v1alpha2.ConformanceReport{Summary: counts}); got != want {
-				t.Errorf("%+v: %d, want %d", counts, got, want)
+		t.Run(name, func(t *testing.T) {
+			if got := summary.ExitCode(&c.report); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
 			}
-		}
+		})
 	}
 }
 

@@ -38,8 +38,9 @@ func (in *inspection) knownCatalog() []string {
 	if in.ownCatalog() && in.report.Catalog.Behaviors == len(behaviors.All()) {
 		return nil
 	}
-	return []string{fmt.Sprintf("the report's catalog %.20q with %d behaviors is not this release's %.20q with %d: verify it with the release of amc that wrote it", in.report.Catalog.Digest,
-		in.report.Catalog.Behaviors, behaviors.Digest(), len(behaviors.All()))}
+	return []string{fmt.Sprintf("the report's catalog %.20q with %d behaviors is not this release's %.20q with %d: "+
+		"verify it with the release of amc that wrote it",
+		in.report.Catalog.Digest, in.report.Catalog.Behaviors, behaviors.Digest(), len(behaviors.All()))}
 }
 
 func (in *inspection) everyID() (wrong []string) {
@@ -60,7 +61,8 @@ func (in *inspection) everyID() (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("%.40q is out of order", b.ID))
 		}
 		last = b.ID
-		if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && (b.Level != string(k.Level) || b.Promise != k.Promise || b.Chapter != k.Chapter().Prefix) {
+		if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() &&
+			(b.Level != string(k.Level) || b.Promise != k.Promise || b.Chapter != k.Chapter().Prefix) {
 			wrong = append(wrong, b.ID+" does not have the level, chapter and promise of the catalog")
 		}
 	}

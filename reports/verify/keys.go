@@ -69,8 +69,8 @@ func fit(key crypto.PublicKey) error {
 	return errors.New("the key is neither ed25519 nor ECDSA P-256")
 }
 
-// PrivateKey reads a PEM file with an ed25519 or ECDSA P-256 key, such as `openssl genpkey -algorithm ed25519`
-// creates. It refuses a file that other users can read.
+// PrivateKey reads a PEM file with an ed25519 or ECDSA P-256 key, such as `openssl genpkey
+// -algorithm ed25519` creates. It refuses a file that other users can read.
 func PrivateKey(name string) (crypto.Signer, error) {
 	st, err := os.Stat(name)
 	if err != nil {

@@ -39,8 +39,8 @@ type file struct {
 	err    error
 }
 
-// inspection is a bundle that has been read, once. Nothing in a bundle makes it read outside the bundle, block,
-// or use more memory than the limits allow.
+// inspection is a bundle that has been read, once. Nothing in a bundle makes it read outside the
+// bundle, block, or use more memory than the limits allow.
 type inspection struct {
 	ctx  context.Context
 	root *os.Root
@@ -136,7 +136,8 @@ func (in *inspection) readSums() {
 	}
 }
 
-// walk lists the files of the bundle. It follows no links, opens no devices and lists no more than maxFiles.
+// walk lists the files of the bundle. It follows no links, opens no devices and lists no more than
+// maxFiles.
 func (in *inspection) walk() {
 	wrong := func(format string, args ...any) {
 		if len(in.treeWrong) < 4 {
@@ -207,8 +208,8 @@ func (in *inspection) walk() {
 	}
 }
 
-// readFiles reads every file once, two at a time, for its sum and for secrets. It reads nothing of a bundle
-// that exceeds a limit.
+// readFiles reads every file once, two at a time, for its sum and for secrets. It reads nothing of
+// a bundle that exceeds a limit.
 func (in *inspection) readFiles() {
 	if len(in.treeWrong) > 0 {
 		return

@@ -12,9 +12,10 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// Rerender renders everything in a bundle but its evidence again, whether the bundle is open, closed or signed. It
-// refuses a bundle that was changed after it was closed, because new sums would hide the change. It keeps the
-// signature when the sums come out the same; unsigned reports that the signature is gone.
+// Rerender renders everything in a bundle but its evidence again, whether the bundle is open,
+// closed or signed. It refuses a bundle that was changed after it was closed, because new sums
+// would hide the change. It keeps the signature when the sums come out the same; unsigned reports
+// that the signature is gone.
 func Rerender(ctx context.Context, dir string) (unsigned bool, err error) {
 	before, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
 	closed := err == nil

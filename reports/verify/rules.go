@@ -65,7 +65,8 @@ var Rules = []Rule{
 	},
 	{
 		ID: "R06", For: NeedsReport, check: (*inspection).verdictsFit,
-		Says: "Every verdict fits its details: a skip has a class and a reason, a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control.",
+		Says: "Every verdict fits its details: a skip has a class and a reason, " +
+			"a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control.",
 	},
 	{
 		ID: "R07", For: NeedsReport, check: (*inspection).recomputed,
@@ -113,7 +114,8 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated,
-		Says: "The networks were proven isolated before anything ran, or by INST-14 on clusters that the suite did not create; and no preflight check failed.",
+		Says: "The networks were proven isolated before anything ran, or by INST-14 on clusters that the suite did not create; " +
+			"and no preflight check failed.",
 	},
 	{
 		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, FromHead: true,

@@ -30,9 +30,11 @@ const (
 	maxEnvelope   = 4 << 20
 )
 
-// Sign writes attestation.dsse.json into a closed bundle: an in-toto test-result attestation over SHA256SUMS and report.yaml, in a DSSE envelope.
+// Sign writes attestation.dsse.json into a closed bundle: an in-toto test-result attestation of
+// SHA256SUMS and of the report's verdicts, in a DSSE envelope. It refuses an unfinished or changed
+// bundle.
 //
-// It shows who vouches for the bundle, not that the run happened. An unfinished or changed bundle is not signed.
+// The signature shows who vouches for the bundle. It does not show that the run happened.
 func Sign(ctx context.Context, dir string, key crypto.Signer) error {
 	v, err := Bundle(ctx, dir, Options{MaxAge: -1})
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package verify checks a bundle against the rules, offline, and does what only a checked bundle may
-// undergo: it is signed, or rendered again.
+// Package verify checks a bundle against the rules, offline, and does what only a checked bundle
+// may undergo: it is signed, or rendered again.
 package verify
 
 import (
@@ -67,8 +67,9 @@ func (r *Result) Broken() (broken []Finding) {
 	return broken
 }
 
-// Bundle checks a bundle against all rules. It returns an error when the directory cannot be read at all,
-// and when its report is of another version of the API ([bundle.VersionError]); all else is a finding.
+// Bundle checks a bundle against all rules. It returns an error when the directory cannot be read
+// at all, and when its report is of another version of the API ([bundle.VersionError]); all else is
+// a finding.
 func Bundle(ctx context.Context, dir string, o Options) (*Result, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
@@ -137,8 +138,8 @@ func (in *inspection) judge(r Rule) Finding {
 	return f
 }
 
-// Certifiable names the rules of certified bundles that a run would break and that can be judged before it
-// begins, from the head of its report.
+// Certifiable names the rules of certified bundles that a run would break and that can be judged
+// before it begins, from the head of its report.
 func Certifiable(head *v1alpha2.ConformanceReport) []Finding {
 	in := &inspection{report: head}
 	var broken []Finding

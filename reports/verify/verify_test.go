@@ -10,22 +10,27 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
+	"ambient.test/conformance/reports/api"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/internal/example"
@@ -36,35 +41,78 @@ import (
 
 var testNow = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 
-// goodBundle is a certified bundle that breaks no rule.
+// goodBundle is a certified bundle that breaks no rule. Every test gets a copy of its own.
 func goodBundle(t testing.TB) string {
+	t.Helper()
+	once.Do(func() { good = createBundle(t) })
+	if good == nil {
+		t.Fatal("the good bundle could not be created, see the first test that failed")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, good); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var (
+	once sync.Once
+	good fs.FS
+)
+
+func createBundle(t testing.TB) fs.FS {
 	t.Helper()
 	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
 	head := example.Head()
 	head.Mode = v1alpha2.ModeCertified
-	head.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com", "@example/mesh"}}
-	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}}}
-	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: "ok"}}
+	head.Implementation = v1alpha2.Implementation{
+		Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com",
+		Contact: []string{"conformance@example.com", "@example/mesh"},
+	}
+	probe := v1alpha2.IsolationProbe{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}
+	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{probe}}
+	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
-	b, err := bundle.Open(t.TempDir(), head, p)
+	dir, err := os.MkdirTemp("", "good-bundle-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	b, err := bundle.Open(dir, head, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	example.RecordAll(t, b, p)
-	dir, err := b.EvidenceDir("LB-01")
+	evidence, err := b.EvidenceDir("LB-01")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "calls.txt"), []byte("cluster1 21, cluster2 19\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(evidence, "calls.txt"), []byte("cluster1 21, cluster2 19\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Attach(layout.GinkgoFile, []byte("[]\n")); err != nil {
 		t.Fatal(err)
 	}
-	if result, err := b.Close(context.Background()); err != nil || result != v1alpha2.Success {
-		t.Fatal(result, err)
+	result, err := b.Close(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b.Dir()
+	if result != v1alpha2.Success {
+		t.Fatalf("got result %s, want %s", result, v1alpha2.Success)
+	}
+	files := fstest.MapFS{}
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		files[name] = &fstest.MapFile{Data: data, Mode: 0o644}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // reseal writes new sums over a changed bundle, as a forger would.
@@ -88,7 +136,8 @@ func reseal(t testing.TB, dir string) {
 	}
 }
 
-// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the change left them.
+// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the
+// change left them.
 func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
 	r := example.Read(t, dir)
@@ -127,7 +176,8 @@ func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
 	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })]
 }
 
-// fixtures break exactly the rule they are named for: each takes the good bundle and does one thing to it.
+// fixtures break exactly the rule they are named for: each takes the good bundle and does one thing
+// to it.
 var fixtures = map[string]struct {
 	does  string
 	spoil func(t testing.TB, dir string)
@@ -267,8 +317,17 @@ func TestGoodBundleBreaksNoRule(t *testing.T) {
 			t.Errorf("%s %s: %s", f.Rule, f.Status, f.Message)
 		}
 	}
-	if !v.OK() || v.Files == 0 || v.Bytes == 0 || len(v.Findings) != len(Rules) {
-		t.Errorf("%+v", v)
+	if !v.OK() {
+		t.Errorf("broken %v", broken(v))
+	}
+	if len(v.Findings) != len(Rules) {
+		t.Errorf("got %d findings, want one for each of %d rules", len(v.Findings), len(Rules))
+	}
+	if v.Files == 0 {
+		t.Error("no file was counted")
+	}
+	if v.Bytes == 0 {
+		t.Error("no byte was counted")
 	}
 }
 
@@ -276,8 +335,11 @@ func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
 	public, _, _ := ed25519.GenerateKey(rand.Reader)
 	seen := map[string]bool{}
 	for _, r := range Rules {
-		if seen[r.ID] || !strings.HasSuffix(r.Says, ".") {
-			t.Errorf("%s: an id of its own and a sentence, please: %q", r.ID, r.Says)
+		if seen[r.ID] {
+			t.Errorf("there are two rules %s", r.ID)
+		}
+		if !strings.HasSuffix(r.Says, ".") {
+			t.Errorf("%s: %q is not a sentence", r.ID, r.Says)
 		}
 		seen[r.ID] = true
 		f, ok := fixtures[r.ID]
@@ -293,15 +355,13 @@ func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
 				key = public
 			}
 			v := verifyTest(t, dir, key)
-			if got := broken(v); !slices.Equal(got, []string{r.ID}) {
-				t.Errorf("%s: broken %v", f.does, got)
+			if diff := cmp.Diff([]string{r.ID}, broken(v)); diff != "" {
+				t.Errorf("%s: broken (-want +got):\n%s", f.does, diff)
 			}
-			for _, x := range v.Findings {
-				if x.Status == Broken {
-					t.Logf("%s: %s -> %s", x.Rule, f.does, x.Message)
-					if x.Message == "" || strings.ContainsAny(x.Message, "\n\r\t") || len(x.Message) > 900 {
-						t.Errorf("the message is not one sentence: %q", x.Message)
-					}
+			for _, x := range v.Broken() {
+				t.Logf("%s: %s -> %s", x.Rule, f.does, x.Message)
+				if x.Message == "" || strings.ContainsAny(x.Message, "\n\r\t") || len(x.Message) > 900 {
+					t.Errorf("the message is not one sentence: %q", x.Message)
 				}
 			}
 		})
@@ -382,8 +442,8 @@ func TestSignatures(t *testing.T) {
 			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
 			copied := copyBundle(t, dir)
 			forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
-			if got := broken(verifyTest(t, copied, k)); !slices.Equal(got, []string{"S01"}) {
-				t.Errorf("after a change: %v", got)
+			if diff := cmp.Diff([]string{"S01"}, broken(verifyTest(t, copied, k))); diff != "" {
+				t.Errorf("after a change: broken (-want +got):\n%s", diff)
 			}
 			if _, err := PublicKey(private); err == nil {
 				t.Error("a private key is taken for a public one")
@@ -409,7 +469,8 @@ func copyBundle(t testing.TB, dir string) string {
 	return to
 }
 
-// A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside it is read.
+// A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside
+// it is read.
 func TestHostileBundles(t *testing.T) {
 	put := func(name string, data []byte) func(testing.TB, string) {
 		return func(t testing.TB, dir string) {
@@ -540,47 +601,91 @@ func TestHostileBundles(t *testing.T) {
 	}
 }
 
-// On clusters of others there is no proof before the run: the spec that shows the same stands for it, unless a proof says otherwise.
+// On clusters of others there is no proof before the run: the spec that shows the same stands for
+// it, unless a proof says otherwise.
 func TestIsolationOnClustersOfOthers(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*v1alpha2.ConformanceReport)
-		ok     bool
+		broken []string
 	}{
-		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, true},
-		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, false},
-		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, false},
+		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, nil},
+		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
+		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, []string{"C07"}},
 	} {
-		dir := goodBundle(t)
-		forge(t, dir, c.change)
-		if got := broken(verifyTest(t, dir, nil)); c.ok != (len(got) == 0) || !c.ok && !slices.Equal(got, []string{"C07"}) {
-			t.Errorf("%s: broken %v", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			forge(t, dir, c.change)
+			if diff := cmp.Diff(c.broken, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
 func TestAge(t *testing.T) {
 	dir := goodBundle(t)
 	for days, ok := range map[int]bool{0: true, 89: true, 92: false, -3: false} {
-		v, err := Bundle(context.Background(), dir, Options{Now: example.Head().Date.Add(time.Duration(days) * 24 * time.Hour)})
-		if err != nil || v.OK() != ok {
-			t.Errorf("%d days: %v %v", days, err, broken(v))
-		}
+		t.Run(fmt.Sprint(days, " days"), func(t *testing.T) {
+			v, err := Bundle(t.Context(), dir, Options{Now: example.Head().Date.AddDate(0, 0, days)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v.OK() != ok {
+				t.Errorf("got OK %t, want %t: broken %v", v.OK(), ok, broken(v))
+			}
+		})
 	}
 	if v, _ := Bundle(context.Background(), dir, Options{Now: testNow.AddDate(9, 0, 0), MaxAge: -1}); !v.OK() {
 		t.Error("any age was asked for")
 	}
 }
 
-// A verdict of conformant stands on something that was claimed, and on something that could have shown it wrong.
-func TestConformantNeedsClaimAndTwin(t *testing.T) {
+// A conformant behavior has an expectation, and a control that could have shown it wrong.
+func TestConformantNeedsExpectationAndControl(t *testing.T) {
 	for name, spoil := range map[string]func(*v1alpha2.BehaviorResult){
-		"no claim": func(b *v1alpha2.BehaviorResult) { b.Expectations = 0 },
-		"no twin":  func(b *v1alpha2.BehaviorResult) { b.Controls = 0 },
+		"no expectation": func(b *v1alpha2.BehaviorResult) { b.Expectations = 0 },
+		"no control":     func(b *v1alpha2.BehaviorResult) { b.Controls = 0 },
 	} {
-		dir := goodBundle(t)
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { spoil(result(r, "GW-01")) })
-		if got := broken(verifyTest(t, dir, nil)); !slices.Equal(got, []string{"R06"}) {
-			t.Errorf("%s: broken %v, want R06", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) { spoil(result(r, "GW-01")) })
+			if diff := cmp.Diff([]string{"R06"}, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A report of another version is neither verified nor found broken: this release cannot read it.
+func TestReportOfAnotherVersion(t *testing.T) {
+	dir := goodBundle(t)
+	replaceIn(t, dir, layout.ReportFile, v1alpha2.APIVersion, api.Group+"/v1alpha1")
+	reseal(t, dir)
+	_, err := Bundle(t.Context(), dir, Options{Now: testNow})
+	var version *bundle.VersionError
+	if !errors.As(err, &version) {
+		t.Fatalf("got %v, want a VersionError", err)
+	}
+	if !strings.HasPrefix(err.Error(), dir+": ") {
+		t.Errorf("the error does not name the bundle: %v", err)
+	}
+}
+
+// What can be judged before a run is judged by the rules that its bundle would have to keep.
+func TestCertifiable(t *testing.T) {
+	dir := goodBundle(t)
+	r := example.Read(t, dir)
+	if diff := cmp.Diff([]Finding(nil), Certifiable(r)); diff != "" {
+		t.Errorf("the good bundle (-want +got):\n%s", diff)
+	}
+	var got []string
+	for _, f := range Certifiable(&v1alpha2.ConformanceReport{
+		Filters:     v1alpha2.Filters{Include: []string{"LB"}},
+		Environment: v1alpha2.Environment{StandIns: []v1alpha2.StandIn{{Name: "ztunnel"}}},
+	}) {
+		got = append(got, f.Rule)
+	}
+	if diff := cmp.Diff([]string{"C01", "C03", "C05", "C06", "C08"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

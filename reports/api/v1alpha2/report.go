@@ -1,5 +1,5 @@
-// Package v1alpha2 holds the types of the conformance report. It is a versioned API: report.yaml of a
-// bundle is one [ConformanceReport].
+// Package v1alpha2 holds the types of the conformance report. It is a versioned API: report.yaml of
+// a bundle is one [ConformanceReport].
 //
 // Fields are written in the order of the structs and lists in a stated order. The same report is
 // always the same bytes.
@@ -57,19 +57,25 @@ type ConformanceReport struct {
 	WallSeconds float64 `json:"wallSeconds"`
 	// Phases are the parts of the run and how long they took, in their order.
 	Phases []Phase `json:"phases,omitempty"`
-	// Failure says why the run as a whole could not go on, for example because a set-up failed; empty otherwise.
+	// Failure says why the run as a whole could not go on, for example because a set-up failed;
+	// empty otherwise.
 	Failure string `json:"failure,omitempty"`
-	// Behaviors has one entry for every planned behavior, run or skipped, in the order of the catalog.
+	// Behaviors has one entry for every planned behavior, run or skipped, in the order of the
+	// catalog.
 	Behaviors []BehaviorResult `json:"behaviors"`
-	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are the whole catalog.
+	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are
+	// the whole catalog.
 	NotAutomated []string `json:"notAutomated,omitempty"`
 	// Summary counts Behaviors by verdict.
 	Summary Counts `json:"summary"`
-	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are left out.
+	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are
+	// left out.
 	Levels []Group `json:"levels,omitempty"`
-	// Chapters counts by chapter, in the order of the catalog; chapters without behaviors are left out.
+	// Chapters counts by chapter, in the order of the catalog; chapters without behaviors are left
+	// out.
 	Chapters []Group `json:"chapters,omitempty"`
-	// Features are the claimed optional capabilities, sorted by name, with the behaviors that show them.
+	// Features are the claimed optional capabilities, sorted by name, with the behaviors that show
+	// them.
 	Features []Feature `json:"features,omitempty"`
 	// Convergence says how long the mesh took to apply changes; absent when nothing was measured.
 	Convergence *Convergence `json:"convergence,omitempty"`
@@ -86,8 +92,8 @@ const (
 	// Success: at least one behavior ran, all that ran are conformant, and the user took no core
 	// behavior out.
 	Success Result = "success"
-	// Partial: nothing is non-conformant, but something is unknown, the user took a core behavior out,
-	// or nothing ran.
+	// Partial: nothing is non-conformant, but something is unknown, the user took a core behavior
+	// out, or nothing ran.
 	Partial Result = "partial"
 	// Failure: at least one behavior is non-conformant.
 	Failure Result = "failure"
@@ -99,7 +105,8 @@ type Mode string
 const (
 	ModeSmoke       Mode = "smoke"       // a quick check; proves little
 	ModeConformance Mode = "conformance" // the chosen profile
-	// ModeCertified allows no filters, no retries, no stand-ins and no leaks, and requires metadata.
+	// ModeCertified allows no filters, no retries, no stand-ins and no leaks, and requires
+	// metadata.
 	ModeCertified Mode = "certified"
 )
 
@@ -232,8 +239,8 @@ type Isolation struct {
 	Proven bool             `json:"proven"`
 	At     time.Time        `json:"at"`
 	Probes []IsolationProbe `json:"probes,omitempty"`
-	// FirewallDrops counts, by cluster, the packets by which pods tried to leave the fleet and which
-	// the firewalls of the nodes dropped.
+	// FirewallDrops counts, by cluster, the packets by which pods tried to leave the fleet and
+	// which the firewalls of the nodes dropped.
 	FirewallDrops []FirewallDrops `json:"firewallDrops,omitempty"`
 }
 
@@ -282,15 +289,19 @@ type BehaviorResult struct {
 	Attempts int `json:"attempts,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
-	// Expectations counts what the spec expected of the mesh and saw. A conformant behavior has at least one.
+	// Expectations counts what the spec expected of the mesh and saw. A conformant behavior has at
+	// least one.
 	Expectations int `json:"expectations,omitempty"`
-	// Controls counts the checks that would have failed if an expectation could not. A conformant behavior has at least one.
+	// Controls counts the checks that would have failed if an expectation could not. A conformant
+	// behavior has at least one.
 	Controls int `json:"controls,omitempty"`
-	// ConvergeSeconds are the times from a change to the first call that showed it, in the order of measurement.
+	// ConvergeSeconds are the times from a change to the first call that showed it, in the order of
+	// measurement.
 	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string `json:"observations,omitempty"`
-	// Message says who called whom, what was expected and what was seen; empty when the behavior is conformant.
+	// Message says who called whom, what was expected and what was seen; empty when the behavior is
+	// conformant.
 	Message string `json:"message,omitempty"`
 	// Evidence are the paths of files in the bundle, sorted.
 	Evidence []string `json:"evidence,omitempty"`

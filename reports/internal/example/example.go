@@ -38,7 +38,8 @@ func Head() v1alpha2.ConformanceReport {
 		Date: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC), RunID: "abc123", Mode: v1alpha2.ModeConformance, Seed: 7,
 		Suite: v1alpha2.Suite{Version: "v0.1.0", Commit: "0123456789abcdef0123456789abcdef01234567"},
 		Environment: v1alpha2.Environment{Provider: "kind", Kubernetes: "v1.36.3", Istio: "1.31.0", Clusters: []v1alpha2.Cluster{
-			{Name: "cluster1", Network: "network1", Gateways: []string{"172.18.0.100"}}, {Name: "cluster2", Network: "network2", Gateways: []string{"172.18.0.200"}},
+			{Name: "cluster1", Network: "network1", Gateways: []string{"172.18.0.100"}},
+			{Name: "cluster2", Network: "network2", Gateways: []string{"172.18.0.200"}},
 		}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 	}
 }
@@ -57,7 +58,8 @@ func Open(t testing.TB, p *plan.Plan) *bundle.Bundle {
 func RecordAll(t testing.TB, b *bundle.Bundle, p *plan.Plan) {
 	t.Helper()
 	for _, e := range p.Run {
-		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1.5, Expectations: 2, Controls: 1, ConvergeSeconds: []float64{0.25}}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Seconds: 1.5,
+			Expectations: 2, Controls: 1, ConvergeSeconds: []float64{0.25}}
 		if o := e.Behavior.Outcomes; o != nil {
 			x.Outcome = o.Acceptable[0].Name
 		}
@@ -77,8 +79,8 @@ func Read(t testing.TB, dir string) *v1alpha2.ConformanceReport {
 	return r
 }
 
-// Rich is a report with something of everything: violations, unknowns, outcomes, skips of several classes,
-// stand-ins, traffic, times.
+// Rich is a report with something of everything: violations, unknowns, outcomes, skips of several
+// classes, stand-ins, traffic, times.
 func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
 	env := Environment
@@ -90,7 +92,8 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 		t.Fatal(err)
 	}
 	h := Head()
-	h.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
+	h.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3",
+		URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
 	e := &h.Environment
 	e.GatewayAPI, e.Kernel, e.Arch = "v1.6.0 standard", "6.1.0-44-amd64", "amd64"
 	e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
@@ -98,10 +101,14 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 		c := &e.Clusters[i]
 		c.Region, c.Zone, c.Nodes, c.PodCIDR, c.ServiceCIDR = fmt.Sprintf("region%d", i+1), fmt.Sprintf("zone%d", i+1), 1, "10.244.0.0/16", "10.96.0.0/16"
 	}
-	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0", Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
+	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0",
+		Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
 	e.IstiodFlags = []v1alpha2.Flag{{Name: "AMBIENT_ENABLE_MULTI_NETWORK", Value: "true"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}}
 	e.Host = &v1alpha2.Host{CPUs: 2, MemoryMB: 24576, Engine: "Docker 20.10.24"}
-	h.Preflight = []v1alpha2.Check{{Name: "memory", Status: "ok", Detail: "24 GiB, 4 are needed"}, {Name: "inotify", Status: "fixed", Detail: "raised to 8192"}}
+	h.Preflight = []v1alpha2.Check{
+		{Name: "memory", Status: v1alpha2.CheckOK, Detail: "24 GiB, 4 are needed"},
+		{Name: "inotify", Status: v1alpha2.CheckFixed, Detail: "raised to 8192"},
+	}
 	h.Isolation = &v1alpha2.Isolation{Proven: true, At: h.Date, Probes: []v1alpha2.IsolationProbe{
 		{From: "cluster1", To: "cluster2", Address: "10.244.0.7:80", OK: true},
 		{From: "cluster1", To: "cluster1", Address: "10.244.0.5:80", Control: true, Reached: true, Answered: "echo of cluster1", OK: true},
@@ -109,9 +116,11 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	h.Timeouts = []v1alpha2.Timeout{{Name: "settle", Seconds: 60}, {Name: "hold", Seconds: 3}}
 	h.Phases = []v1alpha2.Phase{{Name: "clusters", Seconds: 71.3}, {Name: "mesh", Seconds: 48}, {Name: "specs", Seconds: 402.8}}
 	h.Traffic = []v1alpha2.Traffic{
-		{From: "cluster1", Scope: "global", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 212}, {Cluster: "cluster2", Calls: 188}}},
+		{From: "cluster1", Scope: "global", Service: "echo",
+			Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 212}, {Cluster: "cluster2", Calls: 188}}},
 		{From: "cluster1", Scope: "local", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 400}}},
-		{From: "cluster2", Scope: "global", Service: "echo", Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 171}, {Cluster: "cluster2", Calls: 226}}, Failed: 3},
+		{From: "cluster2", Scope: "global", Service: "echo",
+			Answered: []v1alpha2.Answered{{Cluster: "cluster1", Calls: 171}, {Cluster: "cluster2", Calls: 226}}, Failed: 3},
 		{From: "cluster2", Scope: "global", Service: "echo behind a waypoint", Answered: []v1alpha2.Answered{{Cluster: "cluster2", Calls: 120}}},
 	}
 	h.Leaks = &v1alpha2.Leaks{Clean: true}
@@ -121,7 +130,10 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, e := range p.Run {
-		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant, Expectations: 3, Controls: 2, Seconds: 1 + 20*r.Float64(), Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2", "the control from the same pod was answered"}}
+		x := v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Conformant,
+			Expectations: 3, Controls: 2, Seconds: 1 + 20*r.Float64(),
+			Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2",
+				"the control from the same pod was answered"}}
 		for range r.IntN(4) {
 			x.ConvergeSeconds = append(x.ConvergeSeconds, math.Exp(r.NormFloat64()-1))
 		}
@@ -131,9 +143,11 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 		switch i {
 		case 4:
 			x.Verdict = v1alpha2.NonConformant
-			x.Message = "client of cluster1 -> echo.amc-lb (global)\nexpected: answers of cluster1 and cluster2\nseen: cluster1 40 of 40\nhint: `kubectl --context cluster2 -n istio-system get pods -l istio.io/gateway-name=istio-eastwestgateway`"
+			x.Message = "client of cluster1 -> echo.amc-lb (global)\nexpected: answers of cluster1 and cluster2\n" +
+				"seen: cluster1 40 of 40\nhint: `kubectl --context cluster2 -n istio-system get pods -l istio.io/gateway-name=istio-eastwestgateway`"
 		case 7:
-			x.Verdict, x.Message = v1alpha2.Unknown, "the pods of echo were not ready within 60 s: 0/1 nodes are available: insufficient cpu"
+			x.Verdict = v1alpha2.Unknown
+			x.Message = "the pods of echo were not ready within 60 s: 0/1 nodes are available: insufficient cpu"
 		}
 		if err := b.Record(x); err != nil {
 			t.Fatal(err)
