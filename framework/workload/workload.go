@@ -60,8 +60,10 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 				ServiceAccountName:            e.Name,
 				TerminationGracePeriodSeconds: &grace,
+				SecurityContext:               restrictedPod(),
 				Containers: []corev1.Container{{
-					Name: "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+					SecurityContext: restrictedContainer(),
+					Name:            "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
 						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first", strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
 					Env:   []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
@@ -73,6 +75,21 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 			}},
 		}},
 	}
+}
+
+// The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs wherever
+// the owner of a cluster allows pods at all.
+func restrictedPod() *corev1.PodSecurityContext {
+	yes, user := true, int64(1338)
+	return &corev1.PodSecurityContext{
+		RunAsNonRoot: &yes, RunAsUser: &user, RunAsGroup: &user,
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func restrictedContainer() *corev1.SecurityContext {
+	no := false
+	return &corev1.SecurityContext{AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}}
 }
 
 // Deploy applies the echo to a cluster and waits until its pods are ready.
