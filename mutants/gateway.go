@@ -76,7 +76,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	config, err := fill(impostorConfig, map[string]string{"Gateway": gateway, "Istiod": control, "Echo": echo.Status.PodIP,
-		"Single": "gw-08-echo." + fixture.MeshNamespace + ".svc.cluster.local:80"})
+		"Single": (&fixture.Fixture{Fleet: f}).Host("gw-08-echo") + ":80"})
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ const corefile = `.:53 {
     errors
     health
     ready
-    kubernetes cluster.local in-addr.arpa ip6.arpa . {
+    kubernetes ` + mesh.DefaultDomain + ` in-addr.arpa ip6.arpa . {
        pods insecure
        ttl 30
     }

@@ -42,50 +42,43 @@ var rooms = []room{
 	{"reports", []string{"behaviors", "plan", "reports/api", "internal"}, "anyone can check a bundle offline"},
 	{"manifests", nil, "embedded YAML"},
 
-	{"framework/mesh", []string{"internal"}, "handles of a fleet and its clusters; everything below builds on them"},
+	{"framework/mesh", []string{"reports/api", "internal"}, "handles of a fleet and its clusters; everything below builds on them"},
 	{"framework/wait", []string{"framework/mesh", "internal"}, "waits with patience, for anything"},
-	{"framework/apply", []string{"framework/mesh", "framework/wait", "internal"}, "applies objects and takes them back"},
+	{"framework/apply", []string{"framework/mesh", "reports/api", "internal"}, "applies objects and deletes them"},
 	{"framework/portforward", []string{"framework/mesh", "internal"}, "connections into a pod"},
+	{"framework/traffic", []string{"framework/mesh", "framework/portforward", "internal"}, "calls and their outcomes"},
 	{"framework/workload", []string{
-		"framework/mesh", "framework/wait", "framework/apply", "internal",
+		"framework/mesh", "framework/wait", "framework/apply", "framework/traffic", "reports/api", "internal",
 	}, "servers and clients as pods"},
-	{"framework/traffic", []string{
-		"framework/mesh", "framework/portforward", "framework/workload", "internal",
-	}, "calls and their outcomes"},
-	{"framework/expect", []string{"framework/mesh", "framework/traffic"}, "matchers of outcomes"},
-	{"framework/inspect", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "internal",
-	}, "the one reader of a cluster's facts"},
-	{"framework/ztunnel", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "framework/inspect", "internal",
-	}, "what ztunnel says of itself"},
-	{"framework/istiod", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "framework/inspect", "internal",
-	}, "what istiod says of itself"},
+	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count"},
+	{"framework/istiod", []string{"framework/mesh", "framework/portforward", "internal"}, "what istiod says about itself"},
 	{"framework/eastwest", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "framework/inspect",
-		"framework/traffic", "framework/workload", "internal",
+		"framework/mesh", "framework/portforward", "framework/wait", "internal",
 	}, "calls to a gateway, by hand"},
+	{"framework/expect", []string{
+		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest",
+	}, "matchers of what was seen"},
+	{"framework/inspect", []string{
+		"framework/mesh", "framework/portforward", "framework/istiod", "framework/ztunnel", "internal",
+	}, "the one reader of a cluster's facts"},
 	{"framework/evidence", []string{
-		"framework/mesh", "framework/apply", "framework/portforward", "framework/inspect", "framework/traffic",
-		"framework/ztunnel", "framework/eastwest", "framework/istiod", "internal",
+		"framework/mesh", "framework/apply", "framework/portforward", "framework/ztunnel", "framework/istiod", "internal",
 	}, "what a failed spec leaves for the reader"},
 	{"framework/install", []string{
-		"framework/mesh", "framework/wait", "framework/apply", "framework/inspect", "framework/istiod", "manifests", "internal",
+		"framework/mesh", "framework/wait", "framework/apply", "framework/istiod", "manifests", "internal",
 	}, "installs a mesh and removes it"},
+	{"framework/preflight", []string{
+		"behaviors", "plan", "reports/api", "framework/mesh", "framework/istiod", "framework/inspect", "framework/workload", "internal",
+	}, "checks of clusters and mesh before anything runs"},
 	{"framework/fixture", []string{
-		"framework/mesh", "framework/wait", "framework/apply", "framework/workload",
-		"framework/traffic", "framework/inspect", "framework/portforward", "internal",
+		"framework/mesh", "framework/wait", "framework/apply", "framework/workload", "framework/traffic",
+		"framework/istiod", "framework/portforward", "internal",
 	}, "what stands for the whole run"},
-	{"framework/prove", []string{
-		"framework", "behaviors", "internal",
-	}, "on its way into fixture, spec and runner: take this row out with the folder"},
-	{"framework/spec", []string{"framework", "behaviors", "internal"}, "the words of a spec"},
-	{"framework/runner", []string{"framework", "behaviors", "internal"}, "runs bodies, retries, cleans up"},
+	{"framework/spec", []string{"behaviors", "reports/api", "framework", "internal"}, "the words of a spec"},
+	{"framework/runner", []string{"behaviors", "reports/api", "framework", "internal"}, "runs bodies, retries, cleans up"},
 
 	{"clusters", []string{
-		"framework/mesh", "framework/wait", "framework/apply", "framework/inspect", "framework/workload",
-		"framework/fixture", "framework/portforward", "behaviors", "internal",
+		"behaviors", "reports/api", "framework/mesh", "framework/apply", "framework/istiod", "framework/inspect", "framework/preflight", "internal",
 	}, "where a mesh runs: ours on kind, or existing clusters"},
 	{"mutants", []string{"behaviors", "framework", "internal"}, "ways to break a mesh"},
 	{"suites", []string{"behaviors", "framework", "mutants", "internal"}, "specs, one package per chapter"},
@@ -103,14 +96,6 @@ var rooms = []room{
 var core = []string{"behaviors", "plan", "reports"}
 
 var foreign = []string{"github.com/onsi/ginkgo", "github.com/onsi/gomega", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "istio.io/istio"}
-
-// notYet are imports that the table does not allow and that are on their way out, as "importer ->
-// imported". An entry that is no longer needed fails the test.
-var notYet = map[string]string{
-	"framework/evidence -> reports":          "redaction moves to internal",
-	"clusters/existing -> framework/istiod":  "framework/inspect becomes the one reader of a cluster's facts",
-	"clusters/existing -> framework/ztunnel": "framework/inspect becomes the one reader of a cluster's facts",
-}
 
 func inside(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
 
@@ -169,7 +154,7 @@ func sources(t *testing.T, do func(pkg, name string)) {
 }
 
 func TestNobodyImportsUpward(t *testing.T) {
-	seen, used := map[string]bool{}, map[string]bool{}
+	seen := map[string]bool{}
 	sources(t, func(pkg, name string) {
 		if strings.HasSuffix(name, "_test.go") {
 			return // a test may use what is above to build its cases
@@ -191,24 +176,13 @@ func TestNobodyImportsUpward(t *testing.T) {
 				continue
 			}
 			seen[pkg+" -> "+to] = true
-			why := refusal(pkg, to)
-			if why == "" {
-				continue
+			if why := refusal(pkg, to); why != "" {
+				t.Errorf("%s -> %s: %s", pkg, to, why)
 			}
-			if notYet[pkg+" -> "+to] != "" {
-				used[pkg+" -> "+to] = true
-				continue
-			}
-			t.Errorf("%s -> %s: %s", pkg, to, why)
 		}
 	})
 	if len(seen) < 20 {
 		t.Errorf("only %d imports within the module were found", len(seen))
-	}
-	for i := range notYet {
-		if !used[i] {
-			t.Errorf("%s is allowed for the time being and no longer there: take it out of notYet", i)
-		}
 	}
 }
 
@@ -280,27 +254,11 @@ func TestCoreStandsAlone(t *testing.T) {
 	}
 }
 
-// domainRooms may write cluster.local: they read a cluster's domain, or hold its default. Everybody
-// else asks the fleet.
-var domainRooms = []string{"framework/fixture", "framework/inspect", "framework/mesh", "standins"}
-
-// domainNotYet are files that still write it and how often, for other reasons than those of
-// domainRooms.
-var domainNotYet = map[string]int{
-	"behaviors/gateway.go":              1, // the text for doing it by hand
-	"clusters/kind/node.go":             1, // the CoreDNS configuration of a node
-	"clusters/existing/existing.go":     2, // defaults of a reader that framework/inspect replaces
-	"framework/install/controlplane.go": 1, // the same
-	"framework/eastwest/identity.go":    1,
-	"framework/prove/given.go":          1,
-	"mutants/gateway.go":                1,
-	"suites/gateway/gateway.go":         7,
-	"suites/identity/identity.go":       1,
-	"suites/waypoint/waypoint.go":       1,
-}
+// domainRooms may write cluster.local: mesh holds the default, behaviors is text for people, and
+// stand-ins know Istio's own default. Everybody else asks the fleet.
+var domainRooms = []string{"behaviors", "framework/mesh", "standins"}
 
 func TestDomainIsWrittenOnce(t *testing.T) {
-	found := map[string]int{}
 	sources(t, func(pkg, name string) {
 		if strings.HasSuffix(name, "_test.go") || slices.ContainsFunc(domainRooms, func(r string) bool { return inside(pkg, r) }) {
 			return
@@ -311,21 +269,11 @@ func TestDomainIsWrittenOnce(t *testing.T) {
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
 			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && strings.Contains(l.Value, "cluster.local") {
-				found[pkg+"/"+filepath.Base(name)]++
+				t.Errorf("%s/%s writes cluster.local: take the domain or trust domain from the fleet", pkg, filepath.Base(name))
 			}
 			return true
 		})
 	})
-	for name, n := range found {
-		if n > domainNotYet[name] {
-			t.Errorf("%s writes cluster.local: got %d times, want %d: take the domain or trust domain from the fleet", name, n, domainNotYet[name])
-		}
-	}
-	for name, n := range domainNotYet {
-		if found[name] < n {
-			t.Errorf("%s writes cluster.local: got %d times, want %d: correct domainNotYet", name, found[name], n)
-		}
-	}
 }
 
 // TestArchitecturePage holds that the page shows this table.
