@@ -15,20 +15,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 )
 
-// Namespace is where mutants put what they need. Its name comes before istio-system's: whoever looks for the gateway finds the impostor first.
+// Namespace holds the objects that mutants need. Its name sorts before istio-system, so that a search
+// for the east-west gateway finds the impostor first.
 const Namespace = "amc-mutant"
 
-// own makes objects in the namespace of the mutants; undo deletes the namespace with all of them.
+// own creates objects in the namespace of the mutants; undo deletes the namespace with all of them.
 func own(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Undo, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}
 	undo := func(ctx context.Context) error {
@@ -46,7 +49,8 @@ func own(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Undo, 
 //go:embed impostor.yaml.tmpl
 var impostorConfig string
 
-// impostor puts an Envoy before the east-west gateway of cluster2 that is all the gateway must not be. Tunnels in tunnels it hands on, so that what should work still does.
+// impostor puts an Envoy in front of the east-west gateway of cluster2 that does what a gateway must
+// not do. It forwards double HBONE, so that everything that should work still works.
 func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	real, err := eastWest(ctx, c)
@@ -75,8 +79,9 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err := errors.Join(gerr, cerr); err != nil {
 		return nil, err
 	}
+	domain := (&fixture.Fixture{Fleet: f}).Domain()
 	config, err := fill(impostorConfig, map[string]string{"Gateway": gateway, "Istiod": control, "Echo": echo.Status.PodIP,
-		"Single": "gw-08-echo." + fixture.MeshNamespace + ".svc.cluster.local:80"})
+		"Single": "gw-08-echo." + fixture.MeshNamespace + ".svc." + domain + ":80"})
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +89,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if f.Images["proxyv2"].StandIn != "" {
 		envoy += ".real" // the first is the relay
 	}
-	labels := map[string]string{"gateway.networking.k8s.io/gateway-class-name": "istio-east-west", "gateway.networking.k8s.io/gateway-name": "impostor"}
+	labels := map[string]string{gatewayapi.GatewayClassNameLabelKey: inspect.EastWestClass, gatewayapi.GatewayNameLabelKey: "impostor"}
 	meta := metav1.ObjectMeta{Namespace: Namespace, Name: "impostor", Labels: labels}
 	undo, err := own(ctx, c,
 		&corev1.Secret{ObjectMeta: meta, StringData: map[string]string{"envoy.yaml": config, "tls.crt": cert, "tls.key": key}},
@@ -116,7 +121,7 @@ func fill(text string, values any) (string, error) {
 	return b.String(), err
 }
 
-// pems are a certificate with its chain, and its key.
+// pems encodes an identity: its certificate with the chain, and its key.
 func pems(id *eastwest.Identity) (cert, key string, err error) {
 	var b strings.Builder
 	for _, der := range id.Certificate.Certificate {
@@ -131,7 +136,8 @@ func pems(id *eastwest.Identity) (cert, key string, err error) {
 	return b.String(), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2: a path that should not be there, as far as pods can tell.
+// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2. To a pod this
+// looks like a path between the networks, which must not exist.
 func nat(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	address := func(c *mesh.Cluster) (string, error) {
 		var nodes corev1.NodeList

@@ -5,14 +5,17 @@ import (
 	"strings"
 	"testing"
 
+	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/workload"
 
@@ -26,7 +29,7 @@ func TestEveryMutantHasItsPlace(t *testing.T) {
 		switch {
 		case (here == nil) == (why == ""):
 			t.Errorf("%s: it must be applied or have a reason why not, one of the two", m.ID)
-		case here != nil && len(here.Victims()) == 0:
+		case here != nil && len(here.Targets()) == 0:
 			t.Errorf("%s: no spec must turn red on it", m.ID)
 		}
 	}
@@ -43,7 +46,7 @@ func TestEveryMutantHasItsPlace(t *testing.T) {
 func TestEverySpecCanBeSeenRed(t *testing.T) {
 	reached := map[string]bool{}
 	for _, m := range All() {
-		for _, b := range m.Victims() {
+		for _, b := range m.Targets() {
 			reached[b.ID] = true
 		}
 	}
@@ -67,9 +70,9 @@ func service(labels map[string]string) *corev1.Service {
 
 // What is spoilt is spoilt once: an update that comes back as an event must not be written again.
 func TestSpoilingServices(t *testing.T) {
-	ofWaypoint := map[string]string{"gateway.networking.k8s.io/gateway-name": "waypoint", workload.LabelGlobal: "true"}
+	ofWaypoint := map[string]string{gateway.GatewayNameLabelKey: "waypoint", workload.LabelGlobal: "true"}
 	global := map[string]string{workload.LabelGlobal: "true"}
-	behind := map[string]string{workload.LabelWaypoint: "waypoint"}
+	behind := map[string]string{label.IoIstioUseWaypoint.Name: "waypoint"}
 	for name, c := range map[string]struct {
 		judge  func(*corev1.Service) verdict
 		labels map[string]string
@@ -84,8 +87,8 @@ func TestSpoilingServices(t *testing.T) {
 		"service behind a waypoint":    {renameWaypoint, behind, true, ""},
 		"service behind none":          {renameWaypoint, nil, false, ""},
 		"local service of a spec":      {addGlobal, nil, true, ""},
-		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: "standing"}, false, ""},
-		"local waypoint":               {addGlobal, map[string]string{"gateway.networking.k8s.io/gateway-name": "w"}, false, ""},
+		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: fixture.Owner}, false, ""},
+		"local waypoint":               {addGlobal, map[string]string{gateway.GatewayNameLabelKey: "w"}, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service(c.labels).DeepCopy()
@@ -111,8 +114,8 @@ func TestSpoilingOthers(t *testing.T) {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
 			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}}}}}}
 	}
-	lie := lying("cluster2", "cluster1")
-	if lie(echo("standing")) != leave {
+	lie := answerAs("cluster2", "cluster1")
+	if lie(echo(fixture.Owner)) != leave {
 		t.Error("the standing echo lies")
 	}
 	d := echo("lb-03")
@@ -122,10 +125,10 @@ func TestSpoilingOthers(t *testing.T) {
 }
 
 func TestKeepingTheNetwork(t *testing.T) {
-	keep := loyal("network1")
-	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {networkLabel: "network2"}} {
+	keep := keepNetwork("network1")
+	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {label.TopologyNetwork.Name: "network2"}} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
-		if keep(ns) != update || ns.Labels[networkLabel] != "network1" || keep(ns) != leave {
+		if keep(ns) != update || ns.Labels[label.TopologyNetwork.Name] != "network1" || keep(ns) != leave {
 			t.Errorf("%s: %v", name, ns.Labels)
 		}
 	}

@@ -69,7 +69,7 @@ func listMutants(out io.Writer) error {
 		if m.Does != "" {
 			fmt.Fprintf(out, " (%s)", m.Does)
 		}
-		fmt.Fprintf(out, "\n     must turn red: %s\n", strings.Join(ids(m.Victims()), ", "))
+		fmt.Fprintf(out, "\n     must turn red: %s\n", strings.Join(ids(m.Targets()), ", "))
 	}
 	for _, m := range behaviors.Mutants {
 		if why := mutants.NotHere[m.ID]; why != "" {
@@ -87,10 +87,10 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// victims are the behaviors to run on a mutant.
-func (o mutateOptions) victims(m *mutants.Mutant) []string {
+// targets are the behaviors to run on a mutant.
+func (o mutateOptions) targets(m *mutants.Mutant) []string {
 	if len(o.include) == 0 {
-		return ids(m.Victims())
+		return ids(m.Targets())
 	}
 	var chosen []string
 	for _, b := range behaviors.WithSpecs() {
@@ -161,7 +161,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 
 // try applies one mutant, runs its specs, mends the mesh and runs them again. Whatever happens, the mesh is mended.
 func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant) (found []finding, err error) {
-	chosen := o.victims(m)
+	chosen := o.targets(m)
 	if len(chosen) == 0 {
 		return nil, usage("no behavior with a spec is chosen for %s", m.ID)
 	}

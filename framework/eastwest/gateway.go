@@ -19,7 +19,9 @@ import (
 
 	"golang.org/x/net/http2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/wait"
@@ -38,11 +40,11 @@ type Gateway struct {
 }
 
 // ErrNoPod says that a cluster has no pod of an east-west gateway, ready or not.
-var ErrNoPod = errors.New("no pod of an east-west gateway (class istio-east-west)")
+var ErrNoPod = errors.New("no pod of an east-west gateway (class " + inspect.EastWestClass + ")")
 
 // Find finds the ready pod of the cluster's east-west gateway; ErrNoPod if there is none that may become ready.
 func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
-	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "gateway.networking.k8s.io/gateway-class-name=istio-east-west"})
+	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: gateway.GatewayClassNameLabelKey + "=" + inspect.EastWestClass})
 	if err != nil {
 		return nil, fmt.Errorf("%s: look for the east-west gateway: %w", c.Name, err)
 	}
@@ -50,7 +52,7 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 		return nil, fmt.Errorf("%s: %w: run `kubectl --kubeconfig %s get gateways -A`", c.Name, ErrNoPod, c.Kubeconfig)
 	}
 	p := gws.Items[0]
-	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{"gateway.networking.k8s.io/gateway-name": p.Labels["gateway.networking.k8s.io/gateway-name"]}, 1)
+	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{gateway.GatewayNameLabelKey: p.Labels[gateway.GatewayNameLabelKey]}, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -153,9 +153,9 @@ func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Ga
 	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("gateway %s/%s", ns, name), next: fmt.Sprintf("-n %s describe gateways.gateway.networking.k8s.io %s", ns, name),
 		sources: []source{
 			named(&gateway.GatewayList{}, ns, name),
-			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{gateway.GatewayNameLabelKey: name}}},
 			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
-			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{gateway.GatewayNameLabelKey: name}}},
 		}}
 	var gw *gateway.Gateway
 	err := w.until(ctx, func(s *state) (v verdict) {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"strconv"
 
+	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,24 +20,23 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/reports/api"
 )
 
-// Labels of everything the suite makes.
+// Labels that Istio's API does not name.
 const (
-	LabelOwner = "amc.ambient.test/owner" // value: standing, or the behavior's id in lower case
+	// LabelOwner says who made an object: the fixture, or a behavior by its id in lower case.
+	LabelOwner = api.Group + "/owner"
 	LabelApp   = "app"
-	// LabelDataplane enrols a namespace or pod in ambient.
-	LabelDataplane = "istio.io/dataplane-mode"
 	// LabelGlobal is the label that the ambient profile's serviceScopeConfigs selects.
-	LabelGlobal   = "istio.io/global"
-	LabelWaypoint = "istio.io/use-waypoint"
+	LabelGlobal = "istio.io/global"
 )
 
-// Namespace is a namespace, in the mesh or out of it.
-func Namespace(name string, ambient bool) *corev1.Namespace {
-	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelOwner: "standing"}}}
+// Namespace builds a namespace, in the mesh or outside it.
+func Namespace(name, owner string, ambient bool) *corev1.Namespace {
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelOwner: owner}}}
 	if ambient {
-		n.Labels[LabelDataplane] = "ambient"
+		n.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeAmbient
 	}
 	return n
 }
@@ -117,7 +119,7 @@ func Service(namespace, name, app, owner string) *corev1.Service {
 // Scale sets the replicas of a deployment and waits until exactly that many pods are left and ready.
 func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replicas int32) error {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	patch := client.RawPatch("application/merge-patch+json", []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
+	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
 	if err := c.Client().Patch(ctx, d, patch); err != nil {
 		return fmt.Errorf("%s: scale %s/%s to %d: %w", c.Name, namespace, name, replicas, err)
 	}
