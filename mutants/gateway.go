@@ -27,8 +27,8 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-// Namespace holds the objects that mutants need. Its name sorts before istio-system, so that a search
-// for the east-west gateway finds the impostor first.
+// Namespace holds the objects that mutants need. Its name sorts before istio-system, so that a
+// search for the east-west gateway finds the impostor first.
 const Namespace = "amc-mutant"
 
 // own creates objects in the namespace of the mutants; undo deletes the namespace with all of them.
@@ -49,8 +49,8 @@ func own(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Undo, 
 //go:embed impostor.yaml.tmpl
 var impostorConfig string
 
-// impostor puts an Envoy in front of the east-west gateway of cluster2 that does what a gateway must
-// not do. It forwards double HBONE, so that everything that should work still works.
+// impostor puts an Envoy in front of the east-west gateway of cluster2 that does what a gateway
+// must not do. It forwards double HBONE, so that everything that should work still works.
 func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	real, err := eastWest(ctx, c)
@@ -96,11 +96,15 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
 				Name: "envoy", Image: real.Spec.Template.Spec.Containers[0].Image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command:        []string{envoy, "-c", "/etc/impostor/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
-				VolumeMounts:   []corev1.VolumeMount{{Name: "config", MountPath: "/etc/impostor"}},
-				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(eastwest.Port)}}},
+				Command:      []string{envoy, "-c", "/etc/impostor/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
+				VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/etc/impostor"}},
+				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1,
+					ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(eastwest.Port)}}},
 			}},
-			Volumes: []corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "impostor"}}}},
+			Volumes: []corev1.Volume{{
+				Name:         "config",
+				VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "impostor"}},
+			}},
 		}})
 	if err != nil {
 		return nil, err
@@ -136,8 +140,8 @@ func pems(id *eastwest.Identity) (cert, key string, err error) {
 	return b.String(), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2. To a pod this
-// looks like a path between the networks, which must not exist.
+// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2. To a pod
+// this looks like a path between the networks, which must not exist.
 func nat(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	address := func(c *mesh.Cluster) (string, error) {
 		var nodes corev1.NodeList
@@ -164,6 +168,8 @@ func nat(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	slice := meta
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: name}
 	return own(ctx, f.Clusters[0],
-		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ExternalIPs: []string{there}, Ports: []corev1.ServicePort{{Name: name, Port: port, TargetPort: intstr.FromInt32(port)}}}},
-		&discoveryv1.EndpointSlice{ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{here}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}}})
+		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ExternalIPs: []string{there},
+			Ports: []corev1.ServicePort{{Name: name, Port: port, TargetPort: intstr.FromInt32(port)}}}},
+		&discoveryv1.EndpointSlice{ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{here}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}}})
 }

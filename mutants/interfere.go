@@ -183,8 +183,8 @@ func noPolicies(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		func(*security.AuthorizationPolicy) verdict { return remove })
 }
 
-// keepNetworkLabel restores the network label of istio-system in cluster1 whenever a spec removes it.
-// To the spec this looks like a mesh that learns its network from somewhere else.
+// keepNetworkLabel restores the network label of istio-system in cluster1 whenever a spec removes
+// it. To the spec this looks like a mesh that learns its network from somewhere else.
 func keepNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	ns := &corev1.Namespace{}
@@ -224,8 +224,8 @@ func withoutOutlierDetection(r *istio.DestinationRule) verdict {
 	return update
 }
 
-// wrongClusterName makes the servers of specs answer with the name of another cluster. The fixture's
-// servers keep their own.
+// wrongClusterName makes the servers of specs answer with the name of another cluster. The
+// fixture's servers keep their own.
 func wrongClusterName(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, answerAs(f.Clusters[1].Name, f.Clusters[0].Name))
 }

@@ -78,12 +78,13 @@ func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return scaled(ctx, f.Clusters[0], istiod.Namespace, "istiod")
 }
 
-// noRemoteSecret deletes all remote secrets of cluster1. Undo creates them again and waits until istiod
-// has synced with the clusters.
+// noRemoteSecret deletes all remote secrets of cluster1. Undo creates them again and waits until
+// istiod has synced with the clusters.
 func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	var secrets corev1.SecretList
-	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace), client.MatchingLabels{remoteSecretLabel: "true"}); err != nil {
+	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace),
+		client.MatchingLabels{remoteSecretLabel: "true"}); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if len(secrets.Items) == 0 {
@@ -236,7 +237,8 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 	}
 }
 
-// leaveMesh takes the fixture's echo server of cluster2 out of the mesh: the gateway sends it plaintext.
+// leaveMesh takes the fixture's echo server of cluster2 out of the mesh: the gateway sends it
+// plaintext.
 func leaveMesh(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	d := &appsv1.Deployment{}
 	d.Namespace, d.Name = fixture.MeshNamespace, fixture.Echo

@@ -1,8 +1,8 @@
-// Package mutants breaks a mesh on purpose and restores it. A spec that stays green on a mutant that
-// its behavior names proves nothing.
+// Package mutants breaks a mesh on purpose and restores it. A spec that stays green on a mutant
+// that its behavior names proves nothing.
 //
-// Mutants work through API servers only, in one cluster unless they say otherwise. Objects that a spec
-// creates, such as a Service or a policy, are changed as soon as they appear.
+// Mutants work through API servers only, in one cluster unless they say otherwise. Objects that a
+// spec creates, such as a Service or a policy, are changed as soon as they appear.
 package mutants
 
 import (
@@ -45,7 +45,8 @@ func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return undo, nil
 }
 
-// Targets are the behaviors whose specs must not be green on the mutant, in the order of the catalog.
+// Targets are the behaviors whose specs must not be green on the mutant, in the order of the
+// catalog.
 func (m *Mutant) Targets() []*behaviors.Behavior {
 	var all []*behaviors.Behavior
 	for _, b := range behaviors.WithSpecs() {
@@ -87,17 +88,22 @@ var all = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M05"}, apply: istiodEnv("AMBIENT_ENABLE_MULTI_NETWORK", "false")},
 		{Mutant: behaviors.Mutant{ID: "M06"}, apply: noNetworkLabel},
 		{Mutant: behaviors.Mutant{ID: "M07"}, apply: ztunnelEnv("NETWORK", "")},
-		{Mutant: behaviors.Mutant{ID: "M10"}, Does: "services of cluster2 name a waypoint that does not exist", apply: interfereWithServices(1, renameWaypoint)},
+		{Mutant: behaviors.Mutant{ID: "M10"}, Does: "services of cluster2 name a waypoint that does not exist",
+			apply: interfereWithServices(1, renameWaypoint)},
 		{Mutant: behaviors.Mutant{ID: "M11"}, Does: "in cluster2", apply: interfereWithServices(1, removeGlobalFromWaypoint)},
 		{Mutant: behaviors.Mutant{ID: "M12"}, Does: "in cluster2", apply: noRoutes},
 		{Mutant: behaviors.Mutant{ID: "M13"}, Does: "in cluster1", apply: noOutlierDetection},
 		{Mutant: behaviors.Mutant{ID: "M14"}, apply: noPolicies},
-		{Mutant: behaviors.Mutant{ID: "M15"}, Does: "in cluster2, an Envoy in front of the gateway asks for no client certificate, forwards plaintext to a pod, connects to istiod and ends single tunnels", Only: []string{"GW-01", "GW-02", "GW-03", "GW-08", "GW-13"}, apply: impostor},
-		{Mutant: behaviors.Mutant{ID: "M16"}, Does: "the fixture's echo server of cluster2 leaves the mesh", Only: []string{"ID-09"}, apply: leaveMesh},
+		{Mutant: behaviors.Mutant{ID: "M15"}, Does: "in cluster2, an Envoy in front of the gateway asks for no client certificate, " +
+			"forwards plaintext to a pod, connects to istiod and ends single tunnels",
+			Only: []string{"GW-01", "GW-02", "GW-03", "GW-08", "GW-13"}, apply: impostor},
+		{Mutant: behaviors.Mutant{ID: "M16"}, Does: "the fixture's echo server of cluster2 leaves the mesh", Only: []string{"ID-09"},
+			apply: leaveMesh},
 		{Mutant: behaviors.Mutant{ID: "M18"}, Does: "istiod of cluster1 is scaled to 0", apply: noIstiod},
 		{Mutant: behaviors.Mutant{ID: "M19"}, Does: "in cluster1", apply: istiodEnv("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false")},
 		{Mutant: behaviors.Mutant{ID: "M21"}, Does: "servers of specs in cluster2 answer with the name of cluster1", apply: wrongClusterName},
-		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, the node's kubelet answers on the address of cluster2's node", Only: []string{"INST-14"}, apply: nat},
+		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, the node's kubelet answers on the address of cluster2's node",
+			Only: []string{"INST-14"}, apply: nat},
 		{Mutant: behaviors.Mutant{ID: "M23"}, apply: allGlobal},
 		{Mutant: behaviors.Mutant{ID: "M24"}, apply: keepNetworkLabel},
 	} {

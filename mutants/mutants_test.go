@@ -22,7 +22,8 @@ import (
 	_ "ambient.test/conformance/suites" // what has a spec
 )
 
-// Every mutant of the catalog can be applied or says why not; and what can be applied has something that must turn red.
+// Every mutant of the catalog can be applied or says why not; and what can be applied has something
+// that must turn red.
 func TestEveryMutantHasItsPlace(t *testing.T) {
 	for _, m := range behaviors.Mutants {
 		here, why := ByID(m.ID), NotHere[m.ID]
@@ -106,13 +107,17 @@ func TestSpoilingServices(t *testing.T) {
 }
 
 func TestSpoilingOthers(t *testing.T) {
-	r := &istio.DestinationRule{Spec: networking.DestinationRule{TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}}}}
+	r := &istio.DestinationRule{Spec: networking.DestinationRule{
+		TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}},
+	}}
 	if withoutOutlierDetection(r) != update || r.Spec.TrafficPolicy.OutlierDetection != nil || withoutOutlierDetection(r) != leave {
 		t.Error("outlier detection is not taken out once")
 	}
 	echo := func(owner string) *appsv1.Deployment {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
-			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}}}}}}
+			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}},
+			}}}}
 	}
 	lie := answerAs("cluster2", "cluster1")
 	if lie(echo(fixture.Owner)) != leave {
@@ -153,7 +158,8 @@ func TestWithoutScopes(t *testing.T) {
 
 func TestEnv(t *testing.T) {
 	template := func() *corev1.PodTemplateSpec {
-		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery", Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
+		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery",
+			Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
 	}
 	for _, c := range []struct{ container, name, value, fails string }{
 		{"discovery", "A", "false", ""},
@@ -176,7 +182,8 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-// The impostor's configuration is YAML whatever is filled in, and a value that is missing is noticed.
+// The impostor's configuration is YAML whatever is filled in, and a value that is missing is
+// noticed.
 func TestImpostorConfig(t *testing.T) {
 	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Echo": "10.0.0.3", "Single": "a.b:80"}
 	text, err := fill(impostorConfig, values)

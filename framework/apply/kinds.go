@@ -13,8 +13,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Kinds are the resources that specs write, all of them in namespaces. Secrets are left out on purpose:
-// no spec creates them, and evidence is collected by this table.
+// Kinds are the resources that specs write, all of them in namespaces. Secrets are left out on
+// purpose: no spec creates them, and evidence is collected by this table.
 var Kinds = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "services"},
 	{Version: "v1", Resource: "serviceaccounts"},
@@ -35,8 +35,8 @@ var Kinds = []schema.GroupVersionResource{
 }
 
 // Left lists the objects of all Kinds in a namespace that a label selector selects. It leaves out
-// objects that another object owns, because they are deleted with it, objects that are being deleted,
-// and kinds that the cluster does not have.
+// objects that another object owns, because they are deleted with it, objects that are being
+// deleted, and kinds that the cluster does not have.
 func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]unstructured.Unstructured, error) {
 	var left []unstructured.Unstructured
 	for _, k := range Kinds {

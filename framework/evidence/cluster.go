@@ -65,7 +65,10 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 		})
 		ask(file(ns+".events.txt"), func(ctx context.Context) ([]byte, error) { return events(ctx, c, ns, x.Since) })
 	}
-	ask(file(istiod.Namespace+".objects.yaml"), func(ctx context.Context) ([]byte, error) { return objects(ctx, c, istiod.Namespace, controlPlane) })
+	ask(file(istiod.Namespace+".objects.yaml"), func(ctx context.Context) ([]byte,
+		error) {
+		return objects(ctx, c, istiod.Namespace, controlPlane)
+	})
 	ask(file(istiod.Namespace+".events.txt"), func(ctx context.Context) ([]byte, error) { return events(ctx, c, istiod.Namespace, x.Since) })
 	for _, endpoint := range []string{"syncz", "endpointz", "ambientz"} {
 		ask(file("istiod-"+endpoint+".json"), func(ctx context.Context) ([]byte, error) { return istiod.Debug(ctx, c, endpoint) })
@@ -94,7 +97,8 @@ func objects(ctx context.Context, c *mesh.Cluster, namespace string, kinds []sch
 		b.WriteString("---\n")
 		b.Write(y)
 	}
-	if ns, err := c.Dynamic().Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace, metav1.GetOptions{}); err == nil {
+	if ns, err := c.Dynamic().Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace,
+		metav1.GetOptions{}); err == nil {
 		write(ns)
 	} else {
 		failed = append(failed, fmt.Errorf("namespace %s: %w", namespace, err))
@@ -135,8 +139,10 @@ func events(ctx context.Context, c *mesh.Cluster, namespace string, since time.T
 	return b.Bytes(), nil
 }
 
-// logs asks for what the containers of the selected pods have logged since a time, and returns the pods.
-func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, since time.Time, file func(string) string, ask ask) []corev1.Pod {
+// logs asks for what the containers of the selected pods have logged since a time, and returns the
+// pods.
+func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, since time.Time, file func(string) string,
+	ask ask) []corev1.Pod {
 	list, err := c.Kube().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		ask(file("logs of "+cmp.Or(selector, namespace)), func(context.Context) ([]byte, error) { return nil, err })

@@ -94,11 +94,12 @@ func (c *Cluster) Kubectl() string {
 	return s
 }
 
-// Connect makes the cluster's clients. It fails when the kubeconfig is bad or the API server does not
-// answer.
+// Connect makes the cluster's clients. It fails when the kubeconfig is bad or the API server does
+// not answer.
 func (c *Cluster) Connect() error { return c.connect() }
 
-// REST is the cluster's client configuration. It panics when Connect would fail: call Connect first.
+// REST is the cluster's client configuration. It panics when Connect would fail: call Connect
+// first.
 func (c *Cluster) REST() *rest.Config { c.must(); return rest.CopyConfig(c.config) }
 
 // Kube is the typed Kubernetes client. It panics when Connect would fail.

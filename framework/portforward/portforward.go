@@ -1,7 +1,9 @@
-// Package portforward opens connections into a pod through its API server (the port-forward subresource).
+// Package portforward opens connections into a pod through its API server (the port-forward
+// subresource).
 //
-// One connection to the API server per pod is kept open for the whole run and carries any number of streams, so that
-// a call costs a stream and not an exec, and so that the suite needs no route to the clusters' networks.
+// One connection to the API server per pod is kept open for the whole run and carries any number of
+// streams, so that a call costs a stream and not an exec, and so that the suite needs no route to
+// the clusters' networks.
 package portforward
 
 import (
@@ -24,7 +26,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Pod is an open way into one pod. It is safe for concurrent use and dials anew when the API server closed it.
+// Pod is an open way into one pod. It is safe for concurrent use and dials anew when the API server
+// closed it.
 type Pod struct {
 	Cluster         *mesh.Cluster
 	Namespace, Name string
@@ -42,8 +45,8 @@ func Open(c *mesh.Cluster, namespace, name string) *Pod {
 // String names the pod as cluster/namespace/name.
 func (p *Pod) String() string { return p.Cluster.Name + "/" + p.Namespace + "/" + p.Name }
 
-// Dial connects to a port on the pod's loopback. Errors name the pod and the port; a refused port shows on the first read,
-// as the kubelet reports it on a stream of its own.
+// Dial connects to a port on the pod's loopback. Errors name the pod and the port; a refused port
+// shows on the first read, as the kubelet reports it on a stream of its own.
 func (p *Pod) Dial(ctx context.Context, port int) (net.Conn, error) {
 	c, err := p.connection(ctx)
 	if err != nil {
@@ -152,14 +155,16 @@ func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
 		defer close(s.failed)
 		if b, err := io.ReadAll(es); err == nil && len(b) > 0 {
 			s.why = errors.New(string(b))
-			// A peer that answers and then resets makes the kubelet fail the forward while the answer is still on its way: let the reader have it first.
+			// A peer that answers and then resets makes the kubelet fail the forward while the answer is
+			// still on its way: let the reader have it first.
 			time.AfterFunc(250*time.Millisecond, func() { _ = ds.Reset() }) // wakes a reader that still waits, who then tells why
 		}
 	}()
 	return s, nil
 }
 
-// conn is one port-forward stream as a net.Conn. SPDY streams have no deadlines: a timer resets the stream instead.
+// conn is one port-forward stream as a net.Conn. SPDY streams have no deadlines: a timer resets the
+// stream instead.
 type conn struct {
 	httpstream.Stream
 	where  string

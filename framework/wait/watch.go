@@ -48,8 +48,8 @@ type verdict struct {
 	problems []Problem
 }
 
-// change is one step of a source: a new start with all its objects, one object set or removed, or an
-// error of the source.
+// change is one step of a source: a new start with all its objects, one object set or removed, or
+// an error of the source.
 type change struct {
 	source  int
 	reset   []client.Object
@@ -59,7 +59,8 @@ type change struct {
 	err     error
 }
 
-// until judges at every change until the verdict is done, a problem has outlived its patience, or ctx ends.
+// until judges at every change until the verdict is done, a problem has outlived its patience, or
+// ctx ends.
 func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	ctx, cancel := Give(ctx, Budget)
 	defer cancel()
@@ -92,7 +93,8 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 		case sourceErr != nil && !st.complete():
 			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
 		}
-		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
+		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin),
+			Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
 	}
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()

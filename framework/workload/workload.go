@@ -1,4 +1,5 @@
-// Package workload deploys what the specs call and are called by: Istio's echo application as server and as client.
+// Package workload deploys what the specs call and are called by: Istio's echo application as
+// server and as client.
 package workload
 
 import (
@@ -49,7 +50,8 @@ type Echo struct {
 	Replicas        int32
 }
 
-// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with that cluster's name.
+// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with
+// that cluster's name.
 func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
 	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
@@ -67,20 +69,24 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 					SecurityContext: restrictedContainer(),
 					Name:            "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
-						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first", strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
-					Env:   []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP}, {ContainerPort: traffic.ServerFirst}},
+						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
+						strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
+					Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
+					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
+						{ContainerPort: traffic.ServerFirst}},
 					// The application answers on its TCP port only once all its servers are up.
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
-					Resources:      corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("24Mi")}},
+					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
+						ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
+					Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
+						corev1.ResourceMemory: resource.MustParse("24Mi")}},
 				}},
 			}},
 		}},
 	}
 }
 
-// The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs wherever
-// the owner of a cluster allows pods at all.
+// The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs
+// wherever the owner of a cluster allows pods at all.
 func restrictedPod() *corev1.PodSecurityContext {
 	yes, user := true, int64(1338)
 	return &corev1.PodSecurityContext{
@@ -102,7 +108,8 @@ func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
 	return wait.Deployment(ctx, c, e.Namespace, e.Name, 0)
 }
 
-// Service is a Service that selects echo pods by their app label; the same in every cluster (namespace sameness).
+// Service is a Service that selects echo pods by their app label; the same in every cluster
+// (namespace sameness).
 func Service(namespace, name, app, owner string) *corev1.Service {
 	http, tcp, grpc := "http", "tcp", "grpc"
 	return &corev1.Service{
@@ -116,7 +123,8 @@ func Service(namespace, name, app, owner string) *corev1.Service {
 	}
 }
 
-// Scale sets the replicas of a deployment and waits until exactly that many pods are left and ready.
+// Scale sets the replicas of a deployment and waits until exactly that many pods are left and
+// ready.
 func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replicas int32) error {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
