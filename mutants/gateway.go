@@ -15,20 +15,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 )
 
-// Namespace is where mutants put what they need. Its name comes before istio-system's: whoever looks for the gateway finds the impostor first.
+// Namespace holds the objects that mutants need. Its name sorts before istio-system, so that a
+// search for the east-west gateway finds the impostor first.
 const Namespace = "amc-mutant"
 
-// own makes objects in the namespace of the mutants; undo deletes the namespace with all of them.
+// own creates objects in the namespace of the mutants; undo deletes the namespace with all of them.
 func own(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Undo, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}
 	undo := func(ctx context.Context) error {
@@ -46,7 +49,8 @@ func own(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Undo, 
 //go:embed impostor.yaml.tmpl
 var impostorConfig string
 
-// impostor puts an Envoy before the east-west gateway of cluster2 that is all the gateway must not be. Tunnels in tunnels it hands on, so that what should work still does.
+// impostor puts an Envoy in front of the east-west gateway of cluster2 that does what a gateway
+// must not do. It forwards double HBONE, so that everything that should work still works.
 func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	real, err := eastWest(ctx, c)
@@ -84,18 +88,22 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if f.Images["proxyv2"].StandIn != "" {
 		envoy += ".real" // the first is the relay
 	}
-	labels := map[string]string{"gateway.networking.k8s.io/gateway-class-name": "istio-east-west", "gateway.networking.k8s.io/gateway-name": "impostor"}
+	labels := map[string]string{gatewayapi.GatewayClassNameLabelKey: inspect.EastWestClass, gatewayapi.GatewayNameLabelKey: "impostor"}
 	meta := metav1.ObjectMeta{Namespace: Namespace, Name: "impostor", Labels: labels}
 	undo, err := own(ctx, c,
 		&corev1.Secret{ObjectMeta: meta, StringData: map[string]string{"envoy.yaml": config, "tls.crt": cert, "tls.key": key}},
 		&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
 				Name: "envoy", Image: real.Spec.Template.Spec.Containers[0].Image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command:        []string{envoy, "-c", "/etc/impostor/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
-				VolumeMounts:   []corev1.VolumeMount{{Name: "config", MountPath: "/etc/impostor"}},
-				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(eastwest.Port)}}},
+				Command:      []string{envoy, "-c", "/etc/impostor/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
+				VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/etc/impostor"}},
+				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1,
+					ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(eastwest.Port)}}},
 			}},
-			Volumes: []corev1.Volume{{Name: "config", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "impostor"}}}},
+			Volumes: []corev1.Volume{{
+				Name:         "config",
+				VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "impostor"}},
+			}},
 		}})
 	if err != nil {
 		return nil, err
@@ -116,7 +124,7 @@ func fill(text string, values any) (string, error) {
 	return b.String(), err
 }
 
-// pems are a certificate with its chain, and its key.
+// pems encodes an identity: its certificate with the chain, and its key.
 func pems(id *eastwest.Identity) (cert, key string, err error) {
 	var b strings.Builder
 	for _, der := range id.Certificate.Certificate {
@@ -131,7 +139,8 @@ func pems(id *eastwest.Identity) (cert, key string, err error) {
 	return b.String(), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), nil
 }
 
-// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2: a path that should not be there, as far as pods can tell.
+// nat makes the kubelet of cluster1 answer, in cluster1, on the node address of cluster2. To a pod
+// this looks like a path between the networks, which must not exist.
 func nat(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	address := func(c *mesh.Cluster) (string, error) {
 		var nodes corev1.NodeList
@@ -158,6 +167,8 @@ func nat(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	slice := meta
 	slice.Labels = map[string]string{discoveryv1.LabelServiceName: name}
 	return own(ctx, f.Clusters[0],
-		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ExternalIPs: []string{there}, Ports: []corev1.ServicePort{{Name: name, Port: port, TargetPort: intstr.FromInt32(port)}}}},
-		&discoveryv1.EndpointSlice{ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4, Endpoints: []discoveryv1.Endpoint{{Addresses: []string{here}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}}})
+		&corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{ExternalIPs: []string{there},
+			Ports: []corev1.ServicePort{{Name: name, Port: port, TargetPort: intstr.FromInt32(port)}}}},
+		&discoveryv1.EndpointSlice{ObjectMeta: slice, AddressType: discoveryv1.AddressTypeIPv4,
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{here}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port}}})
 }

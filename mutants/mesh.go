@@ -6,30 +6,24 @@ import (
 	"errors"
 	"fmt"
 
+	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
 )
-
-// patch is a JSON merge patch.
-func patch(ctx context.Context, c *mesh.Cluster, o client.Object, change map[string]any) error {
-	b, err := json.Marshal(change)
-	if err != nil {
-		return err
-	}
-	if err := c.Client().Patch(ctx, o, client.RawPatch("application/merge-patch+json", b)); err != nil {
-		return fmt.Errorf("%s: patch %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
-	}
-	return nil
-}
 
 func get(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
@@ -38,7 +32,7 @@ func get(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	return nil
 }
 
-// scaled sets a Deployment to no replicas; undo gives it back those it had.
+// scaled scales a Deployment to zero; undo restores its replicas.
 func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo, error) {
 	d := &appsv1.Deployment{}
 	d.Namespace, d.Name = namespace, name
@@ -50,7 +44,7 @@ func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo,
 		had = *d.Spec.Replicas
 	}
 	if had == 0 {
-		return nil, fmt.Errorf("%s: %s/%s has no replicas already: mend the mesh first", c.Name, namespace, name)
+		return nil, fmt.Errorf("%s: %s/%s has no replicas already: restore the mesh first", c.Name, namespace, name)
 	}
 	undo := func(ctx context.Context) error { return workload.Scale(ctx, c, namespace, name, had) }
 	if err := workload.Scale(ctx, c, namespace, name, 0); err != nil {
@@ -59,10 +53,10 @@ func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo,
 	return undo, nil
 }
 
-// eastWest is the Deployment of a cluster's east-west gateway.
+// eastWest finds the Deployment of a cluster's only east-west gateway.
 func eastWest(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
 	var all appsv1.DeploymentList
-	if err := c.Client().List(ctx, &all, client.MatchingLabels{"gateway.networking.k8s.io/gateway-class-name": "istio-east-west"}); err != nil {
+	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: inspect.EastWestClass}); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if len(all.Items) != 1 {
@@ -84,15 +78,17 @@ func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return scaled(ctx, f.Clusters[0], istiod.Namespace, "istiod")
 }
 
-// noRemoteSecret deletes all remote secrets of cluster1; undo makes them anew and waits until istiod has read the clusters.
+// noRemoteSecret deletes all remote secrets of cluster1. Undo creates them again and waits until
+// istiod has synced with the clusters.
 func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	var secrets corev1.SecretList
-	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace), client.MatchingLabels{"istio/multiCluster": "true"}); err != nil {
+	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace),
+		client.MatchingLabels{remoteSecretLabel: "true"}); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if len(secrets.Items) == 0 {
-		return nil, fmt.Errorf("%s: it has no remote secret already: mend the mesh first", c.Name)
+		return nil, fmt.Errorf("%s: it has no remote secret already: restore the mesh first", c.Name)
 	}
 	var names []string
 	for _, x := range f.Clusters {
@@ -117,8 +113,6 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return undo, nil
 }
 
-const networkLabel = "topology.istio.io/network"
-
 func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	ns := func() *corev1.Namespace { n := &corev1.Namespace{}; n.Name = istiod.Namespace; return n }
@@ -126,13 +120,13 @@ func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err := get(ctx, c, before); err != nil {
 		return nil, err
 	}
-	set := func(ctx context.Context, v any) error {
-		return patch(ctx, c, ns(), map[string]any{"metadata": map[string]any{"labels": map[string]any{networkLabel: v}}})
+	set := func(ctx context.Context, network string) error {
+		return apply.Label(ctx, c, ns(), label.TopologyNetwork.Name, network)
 	}
-	return func(ctx context.Context) error { return set(ctx, before.Labels[networkLabel]) }, set(ctx, nil)
+	return func(ctx context.Context) error { return set(ctx, before.Labels[label.TopologyNetwork.Name]) }, set(ctx, "")
 }
 
-// noScopes empties serviceScopeConfigs, by which the label istio.io/global has a meaning.
+// noScopes empties serviceScopeConfigs, which gives the label istio.io/global its meaning.
 func noScopes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	cm := &corev1.ConfigMap{}
@@ -146,7 +140,14 @@ func noScopes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, fmt.Errorf("%s: ConfigMap %s: %w", c.Name, client.ObjectKeyFromObject(cm), err)
 	}
 	set := func(ctx context.Context, text string) error {
-		return patch(ctx, c, cm.DeepCopy(), map[string]any{"data": map[string]any{"mesh": text}})
+		patch, err := json.Marshal(map[string]any{"data": map[string]any{"mesh": text}})
+		if err != nil {
+			return err
+		}
+		if err := c.Client().Patch(ctx, cm.DeepCopy(), client.RawPatch(types.MergePatchType, patch)); err != nil {
+			return fmt.Errorf("%s: patch ConfigMap %s: %w", c.Name, client.ObjectKeyFromObject(cm), err)
+		}
+		return nil
 	}
 	return func(ctx context.Context) error { return set(ctx, before) }, set(ctx, without)
 }
@@ -161,7 +162,8 @@ func withoutScopes(config string) (string, error) {
 	return string(b), err
 }
 
-// template changes the pod template of a Deployment or DaemonSet and waits for the rollout; undo puts the old one back.
+// template changes the pod template of a Deployment or DaemonSet and waits for the rollout. Undo
+// restores the old template.
 func template(ctx context.Context, c *mesh.Cluster, o client.Object, change func(*corev1.PodTemplateSpec) error) (Undo, error) {
 	if err := get(ctx, c, o); err != nil {
 		return nil, err
@@ -183,7 +185,7 @@ func template(ctx context.Context, c *mesh.Cluster, o client.Object, change func
 		if err != nil {
 			return err
 		}
-		if err := c.Client().Patch(ctx, o, client.RawPatch("application/json-patch+json", b)); err != nil {
+		if err := c.Client().Patch(ctx, o, client.RawPatch(types.JSONPatchType, b)); err != nil {
 			return fmt.Errorf("%s: %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
 		}
 		return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
@@ -206,7 +208,7 @@ func env(container, name, value string) func(*corev1.PodTemplateSpec) error {
 			for j := range c.Env {
 				if c.Env[j].Name == name {
 					if c.Env[j].Value == value && c.Env[j].ValueFrom == nil {
-						return fmt.Errorf("%s is %q already: mend the mesh first", name, value)
+						return fmt.Errorf("%s is %q already: restore the mesh first", name, value)
 					}
 					c.Env[j] = corev1.EnvVar{Name: name, Value: value}
 					return nil
@@ -235,12 +237,17 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 	}
 }
 
-// leaveMesh takes the standing echo of cluster2 out of the mesh: what the gateway sends it is plaintext.
+// leaveMesh takes the fixture's echo server of cluster2 out of the mesh: the gateway sends it
+// plaintext.
 func leaveMesh(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	d := &appsv1.Deployment{}
 	d.Namespace, d.Name = fixture.MeshNamespace, fixture.Echo
 	return template(ctx, f.Clusters[1], d, func(t *corev1.PodTemplateSpec) error {
-		t.Labels[workload.LabelDataplane] = "none"
+		t.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
 		return nil
 	})
 }
+
+// remoteSecretLabel selects remote secrets. Istio's own constant would bring its whole Kubernetes
+// client with it.
+const remoteSecretLabel = "istio/multiCluster"

@@ -5,28 +5,32 @@ import (
 	"strings"
 	"testing"
 
+	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/workload"
 
 	_ "ambient.test/conformance/suites" // what has a spec
 )
 
-// Every mutant of the catalog can be applied or says why not; and what can be applied has something that must turn red.
+// Every mutant of the catalog can be applied or says why not; and what can be applied has something
+// that must turn red.
 func TestEveryMutantHasItsPlace(t *testing.T) {
 	for _, m := range behaviors.Mutants {
 		here, why := ByID(m.ID), NotHere[m.ID]
 		switch {
 		case (here == nil) == (why == ""):
 			t.Errorf("%s: it must be applied or have a reason why not, one of the two", m.ID)
-		case here != nil && len(here.Victims()) == 0:
+		case here != nil && len(here.Targets()) == 0:
 			t.Errorf("%s: no spec must turn red on it", m.ID)
 		}
 	}
@@ -43,7 +47,7 @@ func TestEveryMutantHasItsPlace(t *testing.T) {
 func TestEverySpecCanBeSeenRed(t *testing.T) {
 	reached := map[string]bool{}
 	for _, m := range All() {
-		for _, b := range m.Victims() {
+		for _, b := range m.Targets() {
 			reached[b.ID] = true
 		}
 	}
@@ -67,9 +71,9 @@ func service(labels map[string]string) *corev1.Service {
 
 // What is spoilt is spoilt once: an update that comes back as an event must not be written again.
 func TestSpoilingServices(t *testing.T) {
-	ofWaypoint := map[string]string{"gateway.networking.k8s.io/gateway-name": "waypoint", workload.LabelGlobal: "true"}
+	ofWaypoint := map[string]string{gateway.GatewayNameLabelKey: "waypoint", workload.LabelGlobal: "true"}
 	global := map[string]string{workload.LabelGlobal: "true"}
-	behind := map[string]string{workload.LabelWaypoint: "waypoint"}
+	behind := map[string]string{label.IoIstioUseWaypoint.Name: "waypoint"}
 	for name, c := range map[string]struct {
 		judge  func(*corev1.Service) verdict
 		labels map[string]string
@@ -84,8 +88,8 @@ func TestSpoilingServices(t *testing.T) {
 		"service behind a waypoint":    {renameWaypoint, behind, true, ""},
 		"service behind none":          {renameWaypoint, nil, false, ""},
 		"local service of a spec":      {addGlobal, nil, true, ""},
-		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: "standing"}, false, ""},
-		"local waypoint":               {addGlobal, map[string]string{"gateway.networking.k8s.io/gateway-name": "w"}, false, ""},
+		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: fixture.Owner}, false, ""},
+		"local waypoint":               {addGlobal, map[string]string{gateway.GatewayNameLabelKey: "w"}, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service(c.labels).DeepCopy()
@@ -103,16 +107,20 @@ func TestSpoilingServices(t *testing.T) {
 }
 
 func TestSpoilingOthers(t *testing.T) {
-	r := &istio.DestinationRule{Spec: networking.DestinationRule{TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}}}}
+	r := &istio.DestinationRule{Spec: networking.DestinationRule{
+		TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}},
+	}}
 	if withoutOutlierDetection(r) != update || r.Spec.TrafficPolicy.OutlierDetection != nil || withoutOutlierDetection(r) != leave {
 		t.Error("outlier detection is not taken out once")
 	}
 	echo := func(owner string) *appsv1.Deployment {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
-			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}}}}}}
+			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+				Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}},
+			}}}}
 	}
-	lie := lying("cluster2", "cluster1")
-	if lie(echo("standing")) != leave {
+	lie := answerAs("cluster2", "cluster1")
+	if lie(echo(fixture.Owner)) != leave {
 		t.Error("the standing echo lies")
 	}
 	d := echo("lb-03")
@@ -122,10 +130,10 @@ func TestSpoilingOthers(t *testing.T) {
 }
 
 func TestKeepingTheNetwork(t *testing.T) {
-	keep := loyal("network1")
-	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {networkLabel: "network2"}} {
+	keep := keepNetwork("network1")
+	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {label.TopologyNetwork.Name: "network2"}} {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
-		if keep(ns) != update || ns.Labels[networkLabel] != "network1" || keep(ns) != leave {
+		if keep(ns) != update || ns.Labels[label.TopologyNetwork.Name] != "network1" || keep(ns) != leave {
 			t.Errorf("%s: %v", name, ns.Labels)
 		}
 	}
@@ -150,7 +158,8 @@ func TestWithoutScopes(t *testing.T) {
 
 func TestEnv(t *testing.T) {
 	template := func() *corev1.PodTemplateSpec {
-		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery", Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
+		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery",
+			Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
 	}
 	for _, c := range []struct{ container, name, value, fails string }{
 		{"discovery", "A", "false", ""},
@@ -173,7 +182,8 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-// The impostor's configuration is YAML whatever is filled in, and a value that is missing is noticed.
+// The impostor's configuration is YAML whatever is filled in, and a value that is missing is
+// noticed.
 func TestImpostorConfig(t *testing.T) {
 	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Echo": "10.0.0.3", "Single": "a.b:80"}
 	text, err := fill(impostorConfig, values)

@@ -32,7 +32,8 @@ import (
 func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
-		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()), Isolation: f.Isolation,
+		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()),
+		Isolation: f.Isolation,
 		Timeouts: []v1alpha2.Timeout{
 			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.Times.Hold.Seconds()},
 			{Name: "settle", Seconds: o.Times.Convergence.Seconds()}, {Name: "spec", Seconds: o.Times.Spec.Seconds()},
@@ -86,14 +87,16 @@ func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster
 	return seen, nil
 }
 
-// describe fills in the environment: what the fleet file says and, where clusters were inspected, what
-// they are. A value that is the same in all clusters is said once.
+// describe fills in the environment: what the fleet file says and, where clusters were inspected,
+// what they are. A value that is the same in all clusters is said once.
 func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
 	*e = v1alpha2.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
 	for _, c := range f.Clusters {
-		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR, ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
+		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
+			ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
 		if i := seen[c.Name]; i != nil {
-			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI), cmp.Or(e.Kernel, i.FirstNode().Kernel), cmp.Or(e.Arch, i.FirstNode().Arch)
+			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI),
+				cmp.Or(e.Kernel, i.FirstNode().Kernel), cmp.Or(e.Arch, i.FirstNode().Arch)
 			x.Nodes, x.Kubernetes, x.Istio = len(i.Nodes), i.Kubernetes, i.Istio
 		}
 		e.Clusters = append(e.Clusters, x)
@@ -214,7 +217,8 @@ func machine(ctx context.Context, f *mesh.Fleet) []v1alpha2.Check {
 	defer cancel()
 	root, err := e.Output(ctx, "info", "--format", "{{.DockerRootDir}}")
 	if err != nil {
-		return []v1alpha2.Check{{Name: "engine", Status: "fail", Detail: fmt.Sprintf("the container engine does not answer: %v", err), Fix: "run `amc up`, which starts it again"}}
+		return []v1alpha2.Check{{Name: "engine", Status: "fail", Detail: fmt.Sprintf("the container engine does not answer: %v", err),
+			Fix: "run `amc up`, which starts it again"}}
 	}
 	e.DataRoot = strings.TrimSpace(root)
 	cache, err := engine.CacheDir()
@@ -224,7 +228,8 @@ func machine(ctx context.Context, f *mesh.Fleet) []v1alpha2.Check {
 	return engine.Preflight(ctx, engine.Requirements{Engine: e, CacheDir: cache})
 }
 
-// preflightPatience is how long a run waits for a mesh that is not ready, for example after a restart.
+// preflightPatience is how long a run waits for a mesh that is not ready, for example after a
+// restart.
 const preflightPatience = 30 * time.Second
 
 // Healthy says whether the fleet can be used, with a row for each check. The error names everything

@@ -16,8 +16,8 @@ import (
 
 const maxImplementation = 64 << 10
 
-// ReadImplementation reads a YAML file that says whose mesh is tested: organization, project, version,
-// url and a list of contacts. Other keys are an error.
+// ReadImplementation reads a YAML file that says whose mesh is tested: organization, project,
+// version, url and a list of contacts. Other keys are an error.
 func ReadImplementation(name string) (v1alpha2.Implementation, error) {
 	f, err := os.Open(name)
 	if err != nil {

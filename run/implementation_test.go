@@ -54,15 +54,19 @@ func TestCertifiable(t *testing.T) {
 		change func(*v1alpha2.ConformanceReport)
 		want   []string // nothing: it may be certified
 	}{
-		"whole":           {func(*v1alpha2.ConformanceReport) {}, nil},
-		"nobody is named": {func(r *v1alpha2.ConformanceReport) { r.Implementation = v1alpha2.Implementation{} }, []string{"the implementation's organization is missing", "(rule C05)"}},
-		"a branch":        {func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = "main" }, []string{`"main" is not a release`}},
-		"several at once": {func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"}; r.Suite.Dirty = true }, []string{"(rule C01)", "(rule C06)"}},
-		"stand-ins":       {func(r *v1alpha2.ConformanceReport) { r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel"}} }, []string{"something stands in for ztunnel"}},
+		"whole": {func(*v1alpha2.ConformanceReport) {}, nil},
+		"nobody is named": {func(r *v1alpha2.ConformanceReport) { r.Implementation = v1alpha2.Implementation{} },
+			[]string{"the implementation's organization is missing", "(rule C05)"}},
+		"a branch": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = "main" }, []string{`"main" is not a release`}},
+		"several at once": {func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"}; r.Suite.Dirty = true },
+			[]string{"(rule C01)", "(rule C06)"}},
+		"stand-ins": {func(r *v1alpha2.ConformanceReport) { r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel"}} },
+			[]string{"something stands in for ztunnel"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			head := &v1alpha2.ConformanceReport{
-				Mode: v1alpha2.ModeCertified, Profile: "core", Implementation: whole, Suite: v1alpha2.Suite{Version: "v0.1.0", Commit: strings.Repeat("a", 40)},
+				Mode: v1alpha2.ModeCertified, Profile: "core", Implementation: whole,
+				Suite:       v1alpha2.Suite{Version: "v0.1.0", Commit: strings.Repeat("a", 40)},
 				Environment: v1alpha2.Environment{Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 			}
 			c.change(head)

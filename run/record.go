@@ -27,7 +27,8 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 		if derr == nil {
 			derr = evidence.Save(ctx, dir, r.fleet, evidence.Case{
 				Since: x.Started, Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}, Calls: x.Calls,
-				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message, strings.Join(x.Observations, "\n")),
+				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message,
+					strings.Join(x.Observations, "\n")),
 			})
 		}
 		err = errors.Join(err, derr)
@@ -86,7 +87,8 @@ func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
 	})
 }
 
-// firewallDrops adds how many packets of pods the nodes' firewalls have kept inside the fleet by now.
+// firewallDrops adds how many packets of pods the nodes' firewalls have kept inside the fleet by
+// now.
 func (r *run) firewallDrops(ctx context.Context) error {
 	if r.fleet.Provider != mesh.ProviderKind {
 		return nil

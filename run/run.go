@@ -1,5 +1,6 @@
 // Package run is a whole run as a library: plan, preflight, fixture, specs, leak check, bundle and
-// verdict. `amc run`, `go test ./suites` and a vendor's own test call [Run] and write the same bundle.
+// verdict. `amc run`, `go test ./suites` and a vendor's own test call [Run] and write the same
+// bundle.
 package run
 
 import (
@@ -224,10 +225,11 @@ func (r *run) execute(ctx context.Context) error {
 
 	began = time.Now()
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
-	under := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel, Done: func(ctx context.Context, x spec.Result) {
-		r.record(ctx, x)
-		show.ended(x)
-	}})
+	under := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel,
+		Done: func(ctx context.Context, x spec.Result) {
+			r.record(ctx, x)
+			show.ended(x)
+		}})
 	if hasGinkgo {
 		err = r.ginkgo(tree, under)
 	}

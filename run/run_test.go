@@ -53,7 +53,8 @@ func TestFinish(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := planned(t)
-			if err := r.bundle.Record(resultOf(spec.Result{Behavior: behaviors.ByID("SCOPE-01"), Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1})); err != nil {
+			if err := r.bundle.Record(resultOf(spec.Result{Behavior: behaviors.ByID("SCOPE-01"), Verdict: v1alpha2.Conformant,
+				Expectations: 1, Controls: 1})); err != nil {
 				t.Fatal(err)
 			}
 			report, err := r.finish(c.ctx, c.broken)
@@ -93,24 +94,33 @@ func TestSecretInEvidenceKeepsTheBundleOpen(t *testing.T) {
 
 func TestDescribe(t *testing.T) {
 	f := &mesh.Fleet{Provider: mesh.ProviderExisting, Istio: "1.31.0",
-		Images:   map[string]mesh.ImageRef{"ztunnel": {Ref: "z:1", Digest: "sha256:1", Source: "built", StandIn: "a Go program"}, "app": {Ref: "a:1", Source: "found"}},
-		Clusters: []*mesh.Cluster{{Name: "east", Network: "n1", Region: "r", GatewayAddresses: []string{"10.0.0.1"}}, {Name: "west", Network: "n2"}}}
+		Images: map[string]mesh.ImageRef{"ztunnel": {Ref: "z:1", Digest: "sha256:1", Source: "built", StandIn: "a Go program"},
+			"app": {Ref: "a:1", Source: "found"}},
+		Clusters: []*mesh.Cluster{{Name: "east", Network: "n1", Region: "r", GatewayAddresses: []string{"10.0.0.1"}},
+			{Name: "west", Network: "n2"}}}
 	seen := map[string]*inspect.Cluster{
-		"east": {Kubernetes: "v1.36.3", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}}, Istio: "1.31", Flags: map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"}, Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
-		"west": {Kubernetes: "v1.36.4", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}, {Kernel: "6", Arch: "amd64"}}, Istio: "1.31", Flags: map[string]string{"CLUSTER_ID": "west", "A": "1"}, Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
+		"east": {Kubernetes: "v1.36.3", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}}, Istio: "1.31",
+			Flags:   map[string]string{"CLUSTER_ID": "east", "A": "1", "ONLY_EAST": "x"},
+			Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
+		"west": {Kubernetes: "v1.36.4", Nodes: []inspect.Node{{Kernel: "6", Arch: "amd64"}, {Kernel: "6", Arch: "amd64"}}, Istio: "1.31",
+			Flags:   map[string]string{"CLUSTER_ID": "west", "A": "1"},
+			Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
 	}
 	var e v1alpha2.Environment
 	describe(&e, f, seen)
-	if len(e.IstiodFlags) != 4 || e.IstiodFlags[0] != (v1alpha2.Flag{Name: "A", Value: "1"}) || e.IstiodFlags[1] != (v1alpha2.Flag{Name: "CLUSTER_ID", Value: "east", Cluster: "east"}) || e.IstiodFlags[3].Cluster != "east" {
+	if len(e.IstiodFlags) != 4 || e.IstiodFlags[0] != (v1alpha2.Flag{Name: "A", Value: "1"}) ||
+		e.IstiodFlags[1] != (v1alpha2.Flag{Name: "CLUSTER_ID", Value: "east", Cluster: "east"}) || e.IstiodFlags[3].Cluster != "east" {
 		t.Errorf("flags %+v", e.IstiodFlags)
 	}
-	if e.Clusters[1].Kubernetes != "v1.36.4" || e.Clusters[1].Istio != "" || e.Clusters[1].Nodes != 2 || e.Clusters[0].Gateways[0] != "10.0.0.1" {
+	if e.Clusters[1].Kubernetes != "v1.36.4" || e.Clusters[1].Istio != "" || e.Clusters[1].Nodes != 2 ||
+		e.Clusters[0].Gateways[0] != "10.0.0.1" {
 		t.Errorf("clusters %+v: what differs is said of each, what does not once", e.Clusters)
 	}
 	if len(e.StandIns) != 1 || e.StandIns[0].Name != "ztunnel" {
 		t.Errorf("stand-ins %+v", e.StandIns)
 	}
-	if len(e.Images) != 3 || e.Images[1].Name != "istio-system/istiod/discovery" || e.Images[1].Ref != "reg/pilot" || len(e.Images[1].Digest) != len("sha256:")+64 {
+	if len(e.Images) != 3 || e.Images[1].Name != "istio-system/istiod/discovery" || e.Images[1].Ref != "reg/pilot" ||
+		len(e.Images[1].Digest) != len("sha256:")+64 {
 		t.Errorf("images %+v", e.Images)
 	}
 	if e.Host == nil || e.Host.CPUs == 0 {
@@ -119,7 +129,8 @@ func TestDescribe(t *testing.T) {
 }
 
 func TestSuiteOfBuildInfo(t *testing.T) {
-	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)
+	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"},
+		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)
 	if s != (v1alpha2.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}) {
 		t.Errorf("%+v", s)
 	}
@@ -132,7 +143,8 @@ func TestEnvironmentKnowsSameAddresses(t *testing.T) {
 	for _, c := range []struct {
 		ranges []string
 		same   bool
-	}{{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"}, true}, {[]string{"10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"}, false}, {[]string{"", ""}, false}, {[]string{"10.96.0.0/16", ""}, false}} {
+	}{{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"}, true},
+		{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"}, false}, {[]string{"", ""}, false}, {[]string{"10.96.0.0/16", ""}, false}} {
 		f := &mesh.Fleet{}
 		for _, r := range c.ranges {
 			f.Clusters = append(f.Clusters, &mesh.Cluster{ServiceCIDR: r})

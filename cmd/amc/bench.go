@@ -54,7 +54,8 @@ func benchCommand() *cobra.Command {
 					}
 				}
 				if ran > 0 {
-					fmt.Fprintf(w, "specs\t%.1f s\t%d ran, %.1f s of wall time each, %.1f s each alone\n", r.WallSeconds, ran, r.WallSeconds/float64(ran), sum/float64(ran))
+					fmt.Fprintf(w, "specs\t%.1f s\t%d ran, %.1f s of wall time each, %.1f s each alone\n", r.WallSeconds, ran,
+						r.WallSeconds/float64(ran), sum/float64(ran))
 					if facts > 0 {
 						fmt.Fprintf(w, "claims and twins\t%d\t%.2f s of wall time each\n", facts, r.WallSeconds/float64(facts))
 					}
@@ -65,13 +66,15 @@ func benchCommand() *cobra.Command {
 					fmt.Fprintf(w, "memory\t%s\n", said)
 				}
 			}
-			// Through the mesh the call itself costs the same both ways; to the client's own pod hardly anything, so that what is left is the way of driving it.
+			// Through the mesh the call itself costs the same both ways; to the client's own pod hardly
+			// anything, so that what is left is the way of driving it.
 			ways, err := compare(ctx, f, calls, execs)
 			if err != nil {
 				return unknown(err)
 			}
 			for _, x := range ways {
-				fmt.Fprintf(w, "call %s\t%.2f ms by stream\t%.2f ms by kubectl exec\t1 : %.0f\t%d and %d calls, %d at once\n", x.to, ms(x.stream), ms(x.exec), float64(x.exec)/float64(x.stream), calls, execs, x.atOnce)
+				fmt.Fprintf(w, "call %s\t%.2f ms by stream\t%.2f ms by kubectl exec\t1 : %.0f\t%d and %d calls, %d at once\n", x.to,
+					ms(x.stream), ms(x.exec), float64(x.exec)/float64(x.stream), calls, execs, x.atOnce)
 			}
 			return nil
 		},
@@ -108,7 +111,8 @@ func compare(ctx context.Context, f *mesh.Fleet, calls, execs int) ([]way, error
 		return nil, err
 	}
 	inMesh, own := fmt.Sprintf("http://%s:%d/", server.Status.PodIP, traffic.HTTP), fmt.Sprintf("http://127.0.0.1:%d/", traffic.HTTP)
-	ways := []way{{to: "through the mesh", url: inMesh, atOnce: 1}, {to: "through the mesh", url: inMesh, atOnce: traffic.Parallel}, {to: "to its own pod", url: own, atOnce: 1}}
+	ways := []way{{to: "through the mesh", url: inMesh, atOnce: 1}, {to: "through the mesh", url: inMesh, atOnce: traffic.Parallel},
+		{to: "to its own pod", url: own, atOnce: 1}}
 	for i, x := range ways {
 		one := func() error {
 			os, err := at.Client.Do(ctx, traffic.Call{URL: x.url})
@@ -142,7 +146,8 @@ func compare(ctx context.Context, f *mesh.Fleet, calls, execs int) ([]way, error
 	return ways, nil
 }
 
-// perCall is the mean wall time of each of n calls, some of them at once, after a first one that opens what stays open.
+// perCall is the mean wall time of each of n calls, some of them at once, after a first one that
+// opens what stays open.
 func perCall(n, atOnce int, call func() error) (time.Duration, error) {
 	if err := call(); err != nil {
 		return 0, err

@@ -18,13 +18,17 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// bigBundle is a closed bundle of n behaviors and some MiB of evidence, in files of 100 KiB. Its catalog is none of ours: ours is not so large.
+// bigBundle is a closed bundle of n behaviors and some MiB of evidence, in files of 100 KiB. Its
+// catalog is none of ours: ours is not so large.
 func bigBundle(b *testing.B, n, mib int) string {
-	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}}, behaviors.ProfileSmoke, plan.Filters{})
+	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2,
+		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}},
+		behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	open, err := bundle.Open(b.TempDir(), v1alpha2.ConformanceReport{RunID: "bench", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"}, Environment: v1alpha2.Environment{Istio: "1.31.0"}}, p)
+	open, err := bundle.Open(b.TempDir(), v1alpha2.ConformanceReport{RunID: "bench", Mode: v1alpha2.ModeConformance,
+		Suite: v1alpha2.Suite{Version: "devel"}, Environment: v1alpha2.Environment{Istio: "1.31.0"}}, p)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -34,8 +38,10 @@ func bigBundle(b *testing.B, n, mib int) string {
 	for i := range n {
 		c := behaviors.Chapters[i*len(behaviors.Chapters)/n]
 		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{
-			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core", Promise: "A promise of a catalog that is forty times as large as ours.", Verdict: v1alpha2.Conformant,
-			Attempts: 1, Seconds: 1.5, Expectations: 2, Controls: 1, ConvergeSeconds: []float64{.25}, Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
+			ID: fmt.Sprintf("%s-%05d", c.Prefix, i), Chapter: c.Prefix, Level: "core",
+			Promise: "A promise of a catalog that is forty times as large as ours.", Verdict: v1alpha2.Conformant,
+			Attempts: 1, Seconds: 1.5, Expectations: 2, Controls: 1, ConvergeSeconds: []float64{.25},
+			Observations: []string{"40 of 40 calls from cluster1 were answered by cluster1 and cluster2"},
 		})
 	}
 	r.Catalog = v1alpha2.Catalog{Digest: "sha256:" + strings.Repeat("0", 64), Behaviors: n}
@@ -49,7 +55,8 @@ func bigBundle(b *testing.B, n, mib int) string {
 	}
 	// Lines as logs have them: letters, digits and what the scan for secrets stumbles over most often.
 	random := rand.New(rand.NewPCG(1, 2))
-	words := strings.Fields("outbound|15008||echo.amc-lb.svc.cluster.local envoy token tokenreview eyJ Bearer password private key cluster1 istio-system 10.244.0.7:15008 HBONE connected")
+	words := strings.Fields("outbound|15008||echo.amc-lb.svc.cluster.local envoy token tokenreview eyJ Bearer password " +
+		"private key cluster1 istio-system 10.244.0.7:15008 HBONE connected")
 	var line strings.Builder
 	for line.Len() < 100<<10 {
 		line.WriteString(words[random.IntN(len(words))])
@@ -70,8 +77,9 @@ func bigBundle(b *testing.B, n, mib int) string {
 	return dir
 }
 
-// BenchmarkList is how long the whole command, cluster libraries and all, takes to start and list the catalog, and how often as long as the shell takes to
-// start and do nothing. The aim is 50 ms; `GODEBUG=inittrace=1 amc list` says which package costs what.
+// BenchmarkList is how long the whole command, cluster libraries and all, takes to start and list
+// the catalog, and how often as long as the shell takes to start and do nothing. The aim is 50 ms;
+// `GODEBUG=inittrace=1 amc list` says which package costs what.
 func BenchmarkList(b *testing.B) {
 	name := build(b)
 	best, shell := time.Hour, time.Hour
@@ -101,7 +109,8 @@ func build(b *testing.B) string {
 	return name
 }
 
-// BenchmarkVerify holds `amc verify` of 10,000 behaviors and 200 MiB of evidence against sha256sum of the same files, each as a process of its own.
+// BenchmarkVerify holds `amc verify` of 10,000 behaviors and 200 MiB of evidence against sha256sum
+// of the same files, each as a process of its own.
 func BenchmarkVerify(b *testing.B) {
 	name := build(b)
 	dir := bigBundle(b, 10_000, 200)

@@ -37,12 +37,14 @@ func mutateCommand() *cobra.Command {
 	var o mutateOptions
 	c := &cobra.Command{
 		Use:   "mutate ID...|all",
-		Short: "break the mesh on purpose and see whether the specs that must notice turn red",
-		Long: `Mutate applies each mutant, runs the specs of the behaviors that name it, demands that none is green, mends the mesh and demands that all are green again.
-It is for meshes that were made to be broken: one that the suite has not made is left alone unless --allow-mesh-changes is given, and then kubeconfigs are needed that may
-change istio-system, which the rights of ` + "`amc rbac`" + ` do not.
+		Short: "break the mesh on purpose and check that the specs turn red",
+		Long: `Mutate applies each mutant and runs the specs of the behaviors that name it: none may be green.
+It then restores the mesh and runs them again: all must be green. Use it on a mesh that was made to be
+broken. A mesh that the suite did not make is left alone unless --allow-mesh-changes is given. It then
+needs kubeconfigs that may change istio-system, which the rights of ` + "`amc rbac`" + ` do not allow.
 
-Exit codes: 0 all were noticed and the mesh is mended, 1 a spec stayed green on a broken mesh, 2 something is unknown, 3 usage.`,
+Exit codes: 0 every spec turned red and the mesh is restored, 1 a spec stayed green on a broken mesh,
+2 something is unknown, 3 usage.`,
 		Example: `  amc mutate --list
   amc mutate M03 M06
   amc mutate M15 --include GW-01,GW-13 --settle 10s
@@ -56,10 +58,12 @@ Exit codes: 0 all were noticed and the mesh is mended, 1 a spec stayed green on 
 	}
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
-	f.StringSliceVar(&o.include, "include", nil, "run only these behaviors: ids, globs (GW-*) or chapters (LB), whether they name the mutant or not")
-	f.DurationVar(&o.settle, "settle", 15*time.Second, "how long a spec on the broken mesh waits for what will not come; the mended one gets twice the usual time")
-	f.BoolVar(&o.theirs, "allow-mesh-changes", false, "break a mesh that the suite has not made, too")
-	f.BoolVar(&o.list, "list", false, "list the mutants and what must turn red")
+	f.StringSliceVar(&o.include, "include", nil,
+		"run only these behaviors, also if they do not name the mutant: ids, globs (GW-*) or chapters (LB)")
+	f.DurationVar(&o.settle, "settle", 15*time.Second,
+		"convergence timeout on the broken mesh; on the restored mesh it is twice the default")
+	f.BoolVar(&o.theirs, "allow-mesh-changes", false, "also break a mesh that the suite did not make")
+	f.BoolVar(&o.list, "list", false, "list the mutants and the behaviors that must turn red")
 	return c
 }
 
@@ -69,7 +73,7 @@ func listMutants(out io.Writer) error {
 		if m.Does != "" {
 			fmt.Fprintf(out, " (%s)", m.Does)
 		}
-		fmt.Fprintf(out, "\n     must turn red: %s\n", strings.Join(ids(m.Victims()), ", "))
+		fmt.Fprintf(out, "\n     must turn red: %s\n", strings.Join(ids(m.Targets()), ", "))
 	}
 	for _, m := range behaviors.Mutants {
 		if why := mutants.NotHere[m.ID]; why != "" {
@@ -87,10 +91,10 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// victims are the behaviors to run on a mutant.
-func (o mutateOptions) victims(m *mutants.Mutant) []string {
+// targets lists the behaviors to run on a mutant.
+func (o mutateOptions) targets(m *mutants.Mutant) []string {
 	if len(o.include) == 0 {
-		return ids(m.Victims())
+		return ids(m.Targets())
 	}
 	var chosen []string
 	for _, b := range behaviors.WithSpecs() {
@@ -101,10 +105,11 @@ func (o mutateOptions) victims(m *mutants.Mutant) []string {
 	return chosen
 }
 
-// finding is what became of one behavior on one mutant.
-type finding struct {
+// trial is one behavior on one mutant: its verdicts on the broken and on the restored mesh, and what
+// it said on the broken one.
+type trial struct {
 	mutant, id, message string
-	broken, mended      v1alpha2.Verdict
+	broken, restored    v1alpha2.Verdict
 }
 
 func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) error {
@@ -136,7 +141,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 		return usage("%w", err)
 	}
 	if f.Provider != mesh.ProviderKind && !o.theirs {
-		return usage("the mesh of %s is not ours to break: --allow-mesh-changes does it nevertheless", o.fleet)
+		return usage("the suite did not make the mesh of %s: give --allow-mesh-changes to break it nevertheless", o.fleet)
 	}
 	release, err := lockDirs(filepath.Dir(f.Path()))
 	if err != nil {
@@ -146,7 +151,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if _, err := run.Healthy(ctx, f); err != nil {
 		return unknown(err)
 	}
-	var all []finding
+	var all []trial
 	var failed error
 	for _, m := range chosen {
 		found, err := o.try(ctx, out, f, m)
@@ -156,12 +161,13 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			break
 		}
 	}
-	return tell(out, all, failed)
+	return printTrials(out, all, failed)
 }
 
-// try applies one mutant, runs its specs, mends the mesh and runs them again. Whatever happens, the mesh is mended.
-func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant) (found []finding, err error) {
-	chosen := o.victims(m)
+// try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the mesh
+// whatever happens.
+func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant) (found []trial, err error) {
+	chosen := o.targets(m)
 	if len(chosen) == 0 {
 		return nil, usage("no behavior with a spec is chosen for %s", m.ID)
 	}
@@ -179,32 +185,32 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 	if uerr := undo(after); uerr != nil {
 		return nil, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
 	}
-	fmt.Fprintf(out, "%s: mended in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
+	fmt.Fprintf(out, "%s: restored in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
 	if err != nil {
 		return nil, unknown(err)
 	}
-	mended, err := o.specs(ctx, out, f, chosen, 2*spec.DefaultTimes.Convergence)
+	restored, err := o.specs(ctx, out, f, chosen, 2*spec.DefaultTimes.Convergence)
 	if err != nil {
 		return nil, unknown(err)
 	}
 	for _, id := range chosen {
-		x := finding{mutant: m.ID, id: id, broken: v1alpha2.Unknown, mended: v1alpha2.Unknown}
+		x := trial{mutant: m.ID, id: id, broken: v1alpha2.Unknown, restored: v1alpha2.Unknown}
 		if r, ok := broken[id]; ok {
 			x.broken, x.message = r.Verdict, r.Message
 		}
-		if r, ok := mended[id]; ok {
-			x.mended = r.Verdict
+		if r, ok := restored[id]; ok {
+			x.restored = r.Verdict
 		}
 		found = append(found, x)
 	}
 	return found, nil
 }
 
-// tell prints the table and turns it into the exit code.
-func tell(out io.Writer, all []finding, failed error) error {
+// printTrials prints the table and turns it into the exit code.
+func printTrials(out io.Writer, all []trial, failed error) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	survived, unclear := 0, 0
-	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tON THE MUTANT\tMENDED\tRESULT\tSEEN")
+	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tON THE MUTANT\tRESTORED\tRESULT\tSEEN")
 	for _, x := range all {
 		result := "killed"
 		switch {
@@ -215,11 +221,11 @@ func tell(out io.Writer, all []finding, failed error) error {
 			result = "unclear"
 			unclear++
 		}
-		if x.mended != v1alpha2.Conformant {
-			result += ", not mended"
+		if x.restored != v1alpha2.Conformant {
+			result += ", not restored"
 			unclear++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.mended, result, inBrief(x.message))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.restored, result, inBrief(x.message))
 	}
 	_ = w.Flush()
 	if controls := onlyControls(all); len(controls) > 0 {
@@ -229,24 +235,25 @@ func tell(out io.Writer, all []finding, failed error) error {
 	case failed != nil:
 		return failed
 	case survived > 0:
-		return exit{exitNonConformant, fmt.Errorf("%d specs stayed green on a broken mesh: what they prove is less than they say", survived)}
+		return exit{exitNonConformant, fmt.Errorf("%d specs stayed green on a broken mesh: they prove less than they say", survived)}
 	case unclear > 0:
-		return unknown(errors.New("not all is clear: a spec that is unknown on the broken mesh has not noticed what is broken; one that is not green on the mended mesh may be right"))
+		return unknown(errors.New("some results are unclear: a spec that is unknown on the broken mesh has not seen what is broken; " +
+			"a spec that is not green on the restored mesh may be right"))
 	}
 	return nil
 }
 
-// onlyControls are the behaviors that were noticed to be broken, and on no mutant by their claim.
-func onlyControls(all []finding) []string {
-	claimed := map[string]bool{}
+// onlyControls lists the behaviors that turned red, but on no mutant because of an expectation.
+func onlyControls(all []trial) []string {
+	byExpectation := map[string]bool{}
 	for _, x := range all {
 		if x.broken == v1alpha2.NonConformant {
-			claimed[x.id] = claimed[x.id] || !strings.Contains(x.message, spec.ControlMark)
+			byExpectation[x.id] = byExpectation[x.id] || !strings.Contains(x.message, spec.ControlMark)
 		}
 	}
 	var controls []string
-	for id, claim := range claimed {
-		if !claim {
+	for id, expectation := range byExpectation {
+		if !expectation {
 			controls = append(controls, id)
 		}
 	}
@@ -254,7 +261,7 @@ func onlyControls(all []finding) []string {
 	return controls
 }
 
-// inBrief is a message's first line with what was seen.
+// inBrief returns the first line of a message, with what was seen.
 func inBrief(message string) string {
 	lines := strings.Split(message, "\n")
 	short := lines[0]
@@ -270,9 +277,10 @@ func inBrief(message string) string {
 	return short
 }
 
-// specs runs behaviors and returns their results. Unlike `amc run` it neither asks whether the mesh is
-// well nor repairs what looks like an accident.
-func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, chosen []string, convergence time.Duration) (map[string]spec.Result, error) {
+// specs runs behaviors and returns their results. Unlike `amc run` it neither checks the health of the
+// mesh nor repairs it.
+func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, chosen []string,
+	convergence time.Duration) (map[string]spec.Result, error) {
 	fx, err := fixture.Create(ctx, f)
 	if err != nil {
 		return nil, err

@@ -29,13 +29,13 @@ func runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "run the specs of a profile against a fleet and write the bundle: report, JUnit, evidence",
 		Long: `Run proves what the profile promises against the fleet of a fleet file. It writes a bundle into the
-artifacts folder: ` + layout.ReportFile + `, ` + layout.JUnitFile + `, ` + layout.HTMLFile + `, and a folder of evidence for each failure. The
-bundle is valid at every moment. After a run that was killed, what never ran is unknown in it, and
-` + "`amc render`" + ` closes it.
+artifacts folder: ` + layout.ReportFile + `, ` + layout.JUnitFile + `, ` + layout.HTMLFile + `, and a
+folder of evidence for each failure. The bundle is valid at every moment. If the run is killed, what
+never ran is unknown in it, and ` + "`amc render`" + ` closes it.
 
 Exit codes: 0 conformant, 1 a promise was seen broken, 2 something is unknown because the environment
-broke, 3 usage. Ctrl-C ends the specs that run, cleans up after them and closes the bundle; a second
-one ends at once and leaves everything as it is.`,
+broke, 3 usage. Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops
+at once, without cleaning up.`,
 		Example: `  amc run
   amc run --profile smoke --include 'GW-*,LB-01'
   amc run --fleet other/fleet.yaml --artifacts other/run1 --verbose`,
@@ -62,14 +62,17 @@ one ends at once and leaves everything as it is.`,
 	}
 	p.flags(c)
 	f := c.Flags()
-	f.StringVar(&implementation, "implementation", "", "YAML file that says whose mesh is tested: organization, project, version, url, contact")
-	f.BoolVar(&o.Certified, "certified", false, "keep the rules of a certificate (docs/certify.md); what breaks one is refused before anything runs")
+	f.StringVar(&implementation, "implementation", "",
+		"YAML file that says whose mesh is tested: organization, project, version, url, contact")
+	f.BoolVar(&o.Certified, "certified", false,
+		"keep the rules of a certificate (docs/certify.md); options that break a rule are refused before anything runs")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")
 	f.DurationVar(&o.Times.Hold, "hold", o.Times.Hold, "hold time: how long the effect must then stay")
 	f.DurationVar(&o.Times.Spec, "spec-timeout", o.Times.Spec, "how long one spec may take")
-	f.IntVar(&o.Parallel, "parallel", 0, "how many specs may run at the same time (default: 8 divided by the clusters); serial ones always run alone")
+	f.IntVar(&o.Parallel, "parallel", 0,
+		"how many specs may run at the same time (default: 8 divided by the number of clusters); serial specs always run alone")
 	f.Int64Var(&o.Seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what each spec saw")
 	return c
@@ -81,7 +84,7 @@ func endAtOnceOnSecond(ctx context.Context, out io.Writer) (context.Context, fun
 	again := make(chan os.Signal, 1)
 	stop := context.AfterFunc(ctx, func() {
 		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
-		fmt.Fprintln(out, "interrupted: ending the specs that run and cleaning up after them; once more ends at once and leaves everything as it is")
+		fmt.Fprintln(out, "interrupted: ending the running specs and cleaning up; interrupt again to stop at once, without cleaning up")
 		if _, more := <-again; more {
 			os.Exit(exitUnknown)
 		}
@@ -93,8 +96,8 @@ func endAtOnceOnSecond(ctx context.Context, out io.Writer) (context.Context, fun
 	}
 }
 
-// conclude prints a run's table and turns its report into the exit code. broken says why the run as a
-// whole could not go on.
+// conclude prints a run's table and turns its report into the exit code. broken says why the run as
+// a whole could not go on.
 func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broken error) error {
 	fmt.Fprintln(out)
 	if err := summary.Table(out, r); err != nil {
@@ -121,7 +124,8 @@ func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broke
 	case code != 0:
 		return exit{code, cmp.Or(unsettled(r), errors.New("nothing ran: `amc plan` with the same flags says why"))}
 	case left > 0:
-		return unknown(fmt.Errorf("everything that ran is conformant, but %d objects were left behind: see above; the next run removes them", left))
+		return unknown(fmt.Errorf("everything that ran is conformant, but %d objects were left behind: "+
+			"see above; the next run removes them", left))
 	}
 	return nil
 }

@@ -50,7 +50,8 @@ func goneFleet(t *testing.T) string {
 func TestRunAgainstAFleetThatIsGone(t *testing.T) {
 	fleet, dir := goneFleet(t), t.TempDir()
 	out, code, err := amc(t, "run", "--fleet", fleet, "--artifacts", dir, "--include", "SCOPE", "--seed", "7")
-	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "cluster1: ") || !strings.Contains(err.Error(), "kubectl --kubeconfig") {
+	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "cluster1: ") ||
+		!strings.Contains(err.Error(), "kubectl --kubeconfig") {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)
 	}
 	r, err := bundle.Read(dir)
@@ -126,13 +127,18 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		want   string
 	}{
-		"all well":                    {report: good, code: exitConformant},
-		"one broken":                  {report: report(v1alpha2.Conformant, v1alpha2.NonConformant), code: exitNonConformant, want: "1 promises were seen broken"},
-		"one unknown":                 {report: report(v1alpha2.Conformant, v1alpha2.Unknown), code: exitUnknown, want: "of 1 promises nothing was learned"},
-		"something left behind":       {report: leaky, code: exitUnknown, want: "1 objects were left behind"},
-		"set-up failed":               {report: report(v1alpha2.Unknown), broken: errors.New("cluster1: gone"), code: exitUnknown, want: "cluster1: gone"},
-		"interrupted":                 {report: report(v1alpha2.Conformant, v1alpha2.Unknown), broken: interrupted, code: exitUnknown, want: "interrupted"},
-		"interrupted after violation": {report: report(v1alpha2.NonConformant, v1alpha2.Unknown), broken: interrupted, code: exitNonConformant, want: "seen broken"},
+		"all well": {report: good, code: exitConformant},
+		"one broken": {report: report(v1alpha2.Conformant, v1alpha2.NonConformant), code: exitNonConformant,
+			want: "1 promises were seen broken"},
+		"one unknown": {report: report(v1alpha2.Conformant, v1alpha2.Unknown), code: exitUnknown,
+			want: "of 1 promises nothing was learned"},
+		"something left behind": {report: leaky, code: exitUnknown, want: "1 objects were left behind"},
+		"set-up failed": {report: report(v1alpha2.Unknown), broken: errors.New("cluster1: gone"), code: exitUnknown,
+			want: "cluster1: gone"},
+		"interrupted": {report: report(v1alpha2.Conformant, v1alpha2.Unknown), broken: interrupted, code: exitUnknown,
+			want: "interrupted"},
+		"interrupted after violation": {report: report(v1alpha2.NonConformant, v1alpha2.Unknown), broken: interrupted,
+			code: exitNonConformant, want: "seen broken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

@@ -1,4 +1,5 @@
-// Package apply writes objects to a cluster by server-side apply: once or again, with the same result.
+// Package apply writes objects to a cluster by server-side apply: once or again, with the same
+// result.
 package apply
 
 import (
@@ -23,7 +24,8 @@ func Objects(ctx context.Context, c *mesh.Cluster, objs ...client.Object) error 
 		if err != nil {
 			return err
 		}
-		if err := c.Client().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(Owner), client.ForceOwnership); err != nil {
+		if err := c.Client().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(Owner),
+			client.ForceOwnership); err != nil {
 			return fmt.Errorf("%s: apply %s %s: %w", c.Name, u.GetKind(), client.ObjectKeyFromObject(o), err)
 		}
 	}

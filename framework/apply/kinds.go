@@ -9,12 +9,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Kinds are the resources that specs write, all of them in namespaces. No Secrets: no spec makes any, and whoever reads this table to look at a cluster does not see any.
+// Kinds are the resources that specs write, all of them in namespaces. Secrets are left out on
+// purpose: no spec creates them, and evidence is collected by this table.
 var Kinds = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "services"},
 	{Version: "v1", Resource: "serviceaccounts"},
@@ -34,16 +34,13 @@ var Kinds = []schema.GroupVersionResource{
 	{Group: "telemetry.istio.io", Version: "v1", Resource: "telemetries"},
 }
 
-// Left lists the objects of all Kinds in a namespace that a label selector selects. What belongs to another object goes with it and is not listed,
-// nor is what is being deleted, nor kinds that the cluster does not have.
+// Left lists the objects of all Kinds in a namespace that a label selector selects. It leaves out
+// objects that another object owns, because they are deleted with it, objects that are being
+// deleted, and kinds that the cluster does not have.
 func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]unstructured.Unstructured, error) {
-	d, err := dynamic.NewForConfig(c.REST())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
 	var left []unstructured.Unstructured
 	for _, k := range Kinds {
-		list, err := d.Resource(k).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+		list, err := c.Dynamic().Resource(k).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -59,7 +56,7 @@ func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]u
 	return left, nil
 }
 
-// Sweep deletes what Left lists and names it.
+// Sweep deletes what Left lists and returns its names.
 func Sweep(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]string, error) {
 	left, err := Left(ctx, c, namespace, selector)
 	if err != nil {

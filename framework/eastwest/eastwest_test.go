@@ -35,7 +35,8 @@ func newAuthority(t *testing.T) authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mesh"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mesh"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
@@ -63,7 +64,8 @@ func (a authority) identity(t *testing.T, account string) *Identity {
 	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, a.pool()}
 }
 
-// end is one end of HBONE: TLS that wants a certificate of the mesh, and CONNECT. Where to connect to an authority is known, its bytes go there; else the answer is 503.
+// end is one end of HBONE: TLS that wants a certificate of the mesh, and CONNECT. Where to connect
+// to an authority is known, its bytes go there; else the answer is 503.
 type end struct {
 	id     *Identity
 	routes map[string]func() net.Conn
@@ -84,7 +86,8 @@ func (e end) serve(t *testing.T, mesh authority) net.Conn {
 		if err != nil {
 			return
 		}
-		s := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Certificates: []tls.Certificate{e.id.Certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: mesh.pool()})
+		s := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+			Certificates: []tls.Certificate{e.id.Certificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: mesh.pool()})
 		if err := s.Handshake(); err != nil {
 			c.Close()
 			if e.gone != nil {
@@ -181,7 +184,10 @@ func TestNoHTTPInTheTunnel(t *testing.T) {
 func TestTunnelInTunnel(t *testing.T) {
 	mesh := newAuthority(t)
 	pod := end{id: mesh.identity(t, "echo"), routes: map[string]func() net.Conn{"echo:80": app(hello)}}
-	gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": func() net.Conn { return pod.serve(t, mesh) }}}
+	gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": func() net.Conn {
+		return pod.serve(t,
+			mesh)
+	}}}
 	outer, err := tunnel(t.Context(), "outer", gateway.serve(t, mesh), mesh.identity(t, "client"), "echo:80", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +236,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// The alert comes before the client has written anything, and then the connection is closed: writing fails, and the refusal is still told.
+// The alert comes before the client has written anything, and then the connection is closed:
+// writing fails, and the refusal is still told.
 func TestRefusedBeforeTheFirstWrite(t *testing.T) {
 	mesh := newAuthority(t)
 	forged, err := Forged(mesh.identity(t, "client"), "cluster.local", "ns", "client")
@@ -271,22 +278,28 @@ func TestForgedNamesTheSame(t *testing.T) {
 	}
 }
 
-// A listener that is replaced stays in the dump as draining while it has connections: what only it serves is withdrawn.
+// A listener that is replaced stays in the dump as draining while it has connections: what only it
+// serves is withdrawn.
 func TestServedByTheActiveListenerOnly(t *testing.T) {
 	listener := func(hosts ...string) string {
 		var entries []string
 		for _, h := range hosts {
 			entries = append(entries, fmt.Sprintf(`%q: {"matcher": {"matcher_tree": {"exact_match_map": {"map": {"80": {"action": {}}}}}}}`, h))
 		}
-		return fmt.Sprintf(`{"listener": {"name": "main_internal", "filter_chain_matcher": {"matcher_tree": {"exact_match_map": {"map": {%s}}}}}}`, strings.Join(entries, ","))
+		const matcher = `{"matcher_tree": {"exact_match_map": {"map": {%s}}}}`
+		return fmt.Sprintf(`{"listener": {"name": "main_internal", "filter_chain_matcher": `+matcher+`}}`, strings.Join(entries, ","))
 	}
-	dump := fmt.Sprintf(`{"configs": [{"name": "connect_terminate", "active_state": %s}, {"name": "main_internal", "active_state": %s, "warming_state": %s, "draining_state": %s}]}`,
+	dump := fmt.Sprintf(`{"configs": [
+		{"name": "connect_terminate", "active_state": %s},
+		{"name": "main_internal", "active_state": %s, "warming_state": %s, "draining_state": %s}
+	]}`,
 		listener("other:80"), listener("b:80", "a:80"), listener("soon:80"), listener("a:80", "gone:80"))
 	got, err := servedBy(strings.NewReader(dump))
 	if want := []string{"80", "80", "a:80", "b:80"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
-	if got, err := servedBy(strings.NewReader(`{"configs": [{"name": "main_internal", "warming_state": ` + listener("a:80") + `}]}`)); err != nil || len(got) != 0 {
+	if got, err := servedBy(strings.NewReader(`{"configs": [{"name": "main_internal", "warming_state": ` + listener("a:80") +
+		`}]}`)); err != nil || len(got) != 0 {
 		t.Errorf("a listener that only warms: %v, %v", got, err)
 	}
 	if _, err := servedBy(strings.NewReader("<html>")); err == nil {

@@ -19,7 +19,9 @@ import (
 
 	"golang.org/x/net/http2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/wait"
@@ -38,11 +40,13 @@ type Gateway struct {
 }
 
 // ErrNoPod says that a cluster has no pod of an east-west gateway, ready or not.
-var ErrNoPod = errors.New("no pod of an east-west gateway (class istio-east-west)")
+var ErrNoPod = errors.New("no pod of an east-west gateway (class " + inspect.EastWestClass + ")")
 
-// Find finds the ready pod of the cluster's east-west gateway; ErrNoPod if there is none that may become ready.
+// Find finds the ready pod of the cluster's east-west gateway; ErrNoPod if there is none that may
+// become ready.
 func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
-	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: "gateway.networking.k8s.io/gateway-class-name=istio-east-west"})
+	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: gateway.GatewayClassNameLabelKey + "=" +
+		inspect.EastWestClass})
 	if err != nil {
 		return nil, fmt.Errorf("%s: look for the east-west gateway: %w", c.Name, err)
 	}
@@ -50,7 +54,7 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 		return nil, fmt.Errorf("%s: %w: run `kubectl --kubeconfig %s get gateways -A`", c.Name, ErrNoPod, c.Kubeconfig)
 	}
 	p := gws.Items[0]
-	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{"gateway.networking.k8s.io/gateway-name": p.Labels["gateway.networking.k8s.io/gateway-name"]}, 1)
+	ready, err := wait.Pods(ctx, c, p.Namespace, map[string]string{gateway.GatewayNameLabelKey: p.Labels[gateway.GatewayNameLabelKey]}, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +64,8 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 // Close ends the connection into the pod.
 func (g *Gateway) Close() { g.pod.Close() }
 
-// closing is how long a gateway may take to close what it refuses: Envoy sends its alert at once, but delays the close by a second, and more on a busy machine.
+// closing is how long a gateway may take to close what it refuses: Envoy sends its alert at once,
+// but delays the close by a second, and more on a busy machine.
 const closing = 10 * time.Second
 
 // Reply is what came back for raw bytes.
@@ -94,7 +99,8 @@ func (g *Gateway) Send(ctx context.Context, payload []byte) (Reply, error) {
 	return Reply{got, errors.As(err, &timeout) && timeout.Timeout()}, nil
 }
 
-// Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The error is what the gateway said; nil means that it served.
+// Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The
+// error is what the gateway said; nil means that it served.
 func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	c, err := g.pod.Dial(ctx, Port)
 	if err != nil {
@@ -106,7 +112,8 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	// Speak HTTP/2 first: Envoy answers only then. One that refuses the certificate sends an alert instead.
+	// Speak HTTP/2 first: Envoy answers only then. One that refuses the certificate sends an alert
+	// instead.
 	if _, err := io.WriteString(t, http2.ClientPreface); err != nil {
 		return t.cause(err)
 	}
@@ -123,8 +130,9 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	return nil
 }
 
-// alertConn is a TLS connection that keeps the alert with which the peer ended it. A TLS 1.3 server refuses a certificate when the client's handshake is already
-// over: the client may be writing by then, and its write or HTTP/2 may fail of the closed connection before the alert is read.
+// alertConn is a TLS connection that keeps the alert with which the peer ended it. A TLS 1.3 server
+// refuses a certificate when the client's handshake is already over: the client may be writing by
+// then, and its write or HTTP/2 may fail of the closed connection before the alert is read.
 type alertConn struct {
 	*tls.Conn
 	alert atomic.Pointer[net.OpError]
@@ -156,7 +164,8 @@ func (c *alertConn) cause(err error) error {
 	return err
 }
 
-// WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no certificate.
+// WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no
+// certificate.
 func WithCertificate(id *Identity) *tls.Config {
 	if id == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, InsecureSkipVerify: true}
@@ -174,7 +183,8 @@ type Tunnel struct {
 // Close ends the tunnel.
 func (t *Tunnel) Close() error { err := t.Conn.Close(); t.close(); return err }
 
-// Refusal is an HTTP status other than 200 that answered a CONNECT, or a tunnel that was closed instead of answered.
+// Refusal is an HTTP status other than 200 that answered a CONNECT, or a tunnel that was closed
+// instead of answered.
 type Refusal struct {
 	Hop    string // outer or inner
 	Status int    // 0 when the connection was closed
@@ -190,7 +200,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// Single opens one HBONE tunnel to authority (host:port), as a client inside the gateway's network would.
+// Single opens one HBONE tunnel to authority (host:port), as a client inside the gateway's network
+// would.
 func (g *Gateway) Single(ctx context.Context, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
 	c, err := g.pod.Dial(ctx, Port)
 	if err != nil {
@@ -199,7 +210,8 @@ func (g *Gateway) Single(ctx context.Context, id *Identity, authority string, he
 	return tunnel(ctx, "outer", c, id, authority, headers)
 }
 
-// Double opens an HBONE tunnel to authority and in it another, as a ztunnel of another network does.
+// Double opens an HBONE tunnel to authority and in it another, as a ztunnel of another network
+// does.
 func (g *Gateway) Double(ctx context.Context, outer, inner *Identity, authority string) (*Tunnel, error) {
 	o, err := g.Single(ctx, outer, authority, nil)
 	if err != nil {
@@ -233,7 +245,8 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	for k, v := range headers {
 		h.Set(k, v)
 	}
-	resp, err := cc.RoundTrip((&http.Request{Method: http.MethodConnect, URL: &url.URL{Scheme: "https", Host: authority}, Host: authority, Header: h, Body: pr, ContentLength: -1}).WithContext(rctx))
+	resp, err := cc.RoundTrip((&http.Request{Method: http.MethodConnect, URL: &url.URL{Scheme: "https", Host: authority},
+		Host: authority, Header: h, Body: pr, ContentLength: -1}).WithContext(rctx))
 	if !timer.Stop() && err == nil {
 		err = context.DeadlineExceeded
 	}
@@ -257,7 +270,8 @@ type pipe struct {
 	raw net.Conn
 }
 
-// Read hides HTTP/2's own error types: an outer stream's error inside an inner HTTP/2 connection would be taken for the inner's.
+// Read hides HTTP/2's own error types: an outer stream's error inside an inner HTTP/2 connection
+// would be taken for the inner's.
 func (p *pipe) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -273,7 +287,8 @@ func (p *pipe) SetDeadline(t time.Time) error     { return p.raw.SetDeadline(t) 
 func (p *pipe) SetReadDeadline(t time.Time) error { return p.raw.SetDeadline(t) }
 func (*pipe) SetWriteDeadline(time.Time) error    { return nil }
 
-// Get sends one HTTP/1.1 request through a tunnel and reads the answer. raw holds what came instead, when it was no HTTP.
+// Get sends one HTTP/1.1 request through a tunnel and reads the answer. raw holds what came
+// instead, when it was no HTTP.
 func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error) {
 	if _, err := fmt.Fprintf(t, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
 		return 0, "", nil, err
@@ -313,15 +328,15 @@ func (a Answer) String() string {
 	return fmt.Sprintf("tunnel to %s, then status %d, body %.120q", a.Peer, a.Code, a.Body)
 }
 
-// CallDouble makes one HTTP request to host's port 80 by double HBONE, as a ztunnel of another network
-// does. A refusal is an answer; the error means that nothing was learned.
+// CallDouble makes one HTTP request to host's port 80 by double HBONE, as a ztunnel of another
+// network does. A refusal is an answer; the error means that nothing was learned.
 func (g *Gateway) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
 	t, err := g.Double(ctx, id, id, host+":80")
 	return get(t, err, host)
 }
 
-// CallSingle makes one HTTP request to host's port 80 by single HBONE, as a ztunnel of the gateway's
-// own network would.
+// CallSingle makes one HTTP request to host's port 80 by single HBONE, as a ztunnel of the
+// gateway's own network would.
 func (g *Gateway) CallSingle(ctx context.Context, id *Identity, host string) (Answer, error) {
 	t, err := g.Single(ctx, id, host+":80", nil)
 	return get(t, err, host)
@@ -341,8 +356,8 @@ func get(t *Tunnel, err error, host string) (Answer, error) {
 	return a, nil
 }
 
-// ShakeThrough opens a single tunnel to authority (host:port) and tries a TLS handshake in it: Err is
-// nil when something behind the gateway answered with TLS.
+// ShakeThrough opens a single tunnel to authority (host:port) and tries a TLS handshake in it: Err
+// is nil when something behind the gateway answered with TLS.
 func (g *Gateway) ShakeThrough(ctx context.Context, id *Identity, authority string) (Answer, error) {
 	t, err := g.Single(ctx, id, authority, nil)
 	var refusal *Refusal
@@ -358,8 +373,9 @@ func (g *Gateway) ShakeThrough(ctx context.Context, id *Identity, authority stri
 	return a, nil
 }
 
-// Chains are the authorities (host:port) that the gateway's internal listener has a filter chain for: what it serves.
-// The listener's matcher is the truth; the gateway's cluster list keeps withdrawn services for good.
+// Chains are the authorities (host:port) that the gateway's internal listener has a filter chain
+// for: what it serves. The listener's matcher is the truth; the gateway's cluster list keeps
+// withdrawn services for good.
 func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gateway:15000/config_dump?resource=dynamic_listeners", nil)
 	if err != nil {
@@ -377,8 +393,9 @@ func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
 	return chains, nil
 }
 
-// servedBy reads the chains of a dump's internal listener. Only its active version counts: one that is being replaced stays in the dump as draining for as long as
-// it has connections, and one that is warming serves nobody yet.
+// servedBy reads the chains of a dump's internal listener. Only its active version counts: one that
+// is being replaced stays in the dump as draining for as long as it has connections, and one that
+// is warming serves nobody yet.
 func servedBy(dump io.Reader) ([]string, error) {
 	var found struct {
 		Configs []struct {

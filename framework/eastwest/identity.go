@@ -1,7 +1,9 @@
-// Package eastwest speaks to an east-west gateway by hand: raw bytes, TLS, HBONE and double HBONE, with certificates of the mesh or of a stranger.
+// Package eastwest speaks to an east-west gateway by hand: raw bytes, TLS, HBONE and double HBONE,
+// with certificates of the mesh or of a stranger.
 //
-// The connection goes through the API server into the gateway's pod, to the same listener (15008) that other networks reach,
-// so the suite needs no route to the gateway and sees every byte and every TLS alert itself.
+// The connection goes through the API server into the gateway's pod, to the same listener (15008)
+// that other networks reach, so the suite needs no route to the gateway and sees every byte and
+// every TLS alert itself.
 package eastwest
 
 import (
@@ -40,8 +42,9 @@ type Identity struct {
 	Roots       *x509.CertPool
 }
 
-// FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy would: a token of audience istio-ca and a signing request.
-// It needs the right to create tokens for that ServiceAccount, and no CA key.
+// FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy would: a
+// token of audience istio-ca and a signing request. It needs the right to create tokens for that
+// ServiceAccount, and no CA key.
 func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, account string) (*Identity, error) {
 	fault := func(err error) error {
 		return fmt.Errorf("%s: certificate for %s/%s from istiod: %w", c.Name, namespace, account, err)
@@ -66,7 +69,8 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	}
 	pod := portforward.Open(c, "istio-system", pods[0].Name)
 	defer pod.Close()
-	cc, err := grpc.NewClient("passthrough:///istiod", grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod.istio-system.svc"})),
+	cc, err := grpc.NewClient("passthrough:///istiod",
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: "istiod.istio-system.svc"})),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pod.Dial(ctx, 15012) }))
 	if err != nil {
 		return nil, fault(err)
@@ -76,7 +80,8 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	if err != nil {
 		return nil, fault(err)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{URIs: []*url.URL{spiffe(trustDomain, namespace, account)}}, key)
+	csr, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{URIs: []*url.URL{spiffe(trustDomain, namespace, account)}}, key)
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -84,7 +89,8 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	defer cancel()
 	resp, err := ca.NewIstioCertificateServiceClient(cc).CreateCertificate(
 		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Status.Token, "clusterid", c.Name),
-		&ca.IstioCertificateRequest{Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})), ValidityDuration: hour}, grpc.WaitForReady(true))
+		&ca.IstioCertificateRequest{Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
+			ValidityDuration: hour}, grpc.WaitForReady(true))
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -105,14 +111,16 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	return &Identity{cert, roots}, nil
 }
 
-// Forged has the same names as a mesh identity, signed by a CA that the mesh does not know. The holder trusts the mesh's roots.
+// Forged has the same names as a mesh identity, signed by a CA that the mesh does not know. The
+// holder trusts the mesh's roots.
 func Forged(like *Identity, trustDomain, namespace, account string) (*Identity, error) {
 	now := time.Now()
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	caTmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"a stranger"}}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+	caTmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"a stranger"}},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	caDER, err := x509.CreateCertificate(rand.Reader, caTmpl, caTmpl, caKey.Public(), caKey)
 	if err != nil {
@@ -130,8 +138,10 @@ func sign(parent *x509.Certificate, parentKey crypto.Signer, id *url.URL, now ti
 	if err != nil {
 		return nil, nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
-		URIs: []*url.URL{id}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, parent, key.Public(), parentKey)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Minute),
+		NotAfter: now.Add(time.Hour),
+		URIs:     []*url.URL{id}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, parent, key.Public(), parentKey)
 	return der, key, err
 }
 
@@ -139,10 +149,12 @@ func spiffe(trustDomain, namespace, account string) *url.URL {
 	return &url.URL{Scheme: "spiffe", Host: trustDomain, Path: "/ns/" + namespace + "/sa/" + account}
 }
 
-// config is the client side of HBONE's TLS: 1.3, ALPN h2, no server name; the peer must chain to the mesh's roots and carry a SPIFFE identity.
+// config is the client side of HBONE's TLS: 1.3, ALPN h2, no server name; the peer must chain to
+// the mesh's roots and carry a SPIFFE identity.
 func (id *Identity) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
-		// Not Certificates: of those Go sends only what the server says it would accept, and a stranger's certificate would silently be none.
+		// Not Certificates: of those Go sends only what the server says it would accept, and a stranger's
+		// certificate would silently be none.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil },
 		InsecureSkipVerify:   true, // the names in these certificates are SPIFFE identities: the chain is checked below
 		VerifyConnection: func(cs tls.ConnectionState) error {
@@ -150,7 +162,8 @@ func (id *Identity) config() *tls.Config {
 			for _, c := range cs.PeerCertificates[1:] {
 				between.AddCert(c)
 			}
-			_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: id.Roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+			_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: id.Roots, Intermediates: between,
+				KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			return err
 		}}
 }

@@ -17,10 +17,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/portforward"
@@ -44,7 +45,7 @@ var (
 )
 
 const (
-	gatewayPods = "gateway.networking.k8s.io/gateway-class-name=istio-east-west"
+	gatewayPods = gateway.GatewayClassNameLabelKey + "=" + inspect.EastWestClass
 	istiodPods  = "app=istiod"
 	adminPort   = 15000 // of ztunnel, on its loopback
 	maxPods     = 40    // of one namespace whose logs are read
@@ -64,7 +65,10 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 		})
 		ask(file(ns+".events.txt"), func(ctx context.Context) ([]byte, error) { return events(ctx, c, ns, x.Since) })
 	}
-	ask(file(istiod.Namespace+".objects.yaml"), func(ctx context.Context) ([]byte, error) { return objects(ctx, c, istiod.Namespace, controlPlane) })
+	ask(file(istiod.Namespace+".objects.yaml"), func(ctx context.Context) ([]byte,
+		error) {
+		return objects(ctx, c, istiod.Namespace, controlPlane)
+	})
 	ask(file(istiod.Namespace+".events.txt"), func(ctx context.Context) ([]byte, error) { return events(ctx, c, istiod.Namespace, x.Since) })
 	for _, endpoint := range []string{"syncz", "endpointz", "ambientz"} {
 		ask(file("istiod-"+endpoint+".json"), func(ctx context.Context) ([]byte, error) { return istiod.Debug(ctx, c, endpoint) })
@@ -81,10 +85,6 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 
 // objects are all objects of the kinds in a namespace, as YAML documents, and the namespace itself.
 func objects(ctx context.Context, c *mesh.Cluster, namespace string, kinds []schema.GroupVersionResource) ([]byte, error) {
-	d, err := dynamic.NewForConfig(c.REST())
-	if err != nil {
-		return nil, err
-	}
 	var b bytes.Buffer
 	var failed []error
 	write := func(o *unstructured.Unstructured) {
@@ -97,13 +97,14 @@ func objects(ctx context.Context, c *mesh.Cluster, namespace string, kinds []sch
 		b.WriteString("---\n")
 		b.Write(y)
 	}
-	if ns, err := d.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace, metav1.GetOptions{}); err == nil {
+	if ns, err := c.Dynamic().Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace,
+		metav1.GetOptions{}); err == nil {
 		write(ns)
 	} else {
 		failed = append(failed, fmt.Errorf("namespace %s: %w", namespace, err))
 	}
 	for _, k := range kinds {
-		list, err := d.Resource(k).Namespace(namespace).List(ctx, metav1.ListOptions{})
+		list, err := c.Dynamic().Resource(k).Namespace(namespace).List(ctx, metav1.ListOptions{})
 		if apierrors.IsNotFound(err) { // the cluster does not have this kind
 			continue
 		}
@@ -138,8 +139,10 @@ func events(ctx context.Context, c *mesh.Cluster, namespace string, since time.T
 	return b.Bytes(), nil
 }
 
-// logs asks for what the containers of the selected pods have logged since a time, and returns the pods.
-func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, since time.Time, file func(string) string, ask ask) []corev1.Pod {
+// logs asks for what the containers of the selected pods have logged since a time, and returns the
+// pods.
+func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, since time.Time, file func(string) string,
+	ask ask) []corev1.Pod {
 	list, err := c.Kube().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		ask(file("logs of "+cmp.Or(selector, namespace)), func(context.Context) ([]byte, error) { return nil, err })

@@ -1,7 +1,9 @@
-// Package evidence saves what the clusters looked like when a spec was not conformant, before anything is cleaned up.
+// Package evidence saves what the clusters looked like when a spec was not conformant, before
+// anything is cleaned up.
 //
-// Everything comes through the API servers. It is bounded in size and in time, because the cluster that broke a spec may not answer: what could not be had is
-// named in missing.txt and the run goes on. Secrets are never read, and what looks like one in a log is taken out.
+// Everything comes through the API servers. It is bounded in size and in time, because the cluster
+// that broke a spec may not answer: what could not be had is named in missing.txt and the run goes
+// on. Secrets are never read, and what looks like one in a log is taken out.
 package evidence
 
 import (
@@ -43,8 +45,9 @@ type Case struct {
 	Calls      []string  // what was called and what became of it
 }
 
-// Save writes the evidence into dir, which must be there: finding.txt, calls.txt, a folder for each cluster, and missing.txt when something could not be
-// had. It returns after [Patience] at the latest. The error is the disk's; a cluster that does not answer is no error.
+// Save writes the evidence into dir, which must be there: finding.txt, calls.txt, a folder for each
+// cluster, and missing.txt when something could not be had. It returns after [Patience] at the
+// latest. The error is the disk's; a cluster that does not answer is no error.
 func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -62,10 +65,12 @@ func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	return errors.Join(s.errs...)
 }
 
-// ask has one thing read: a file's name below the evidence's folder, and how to get what goes into it.
+// ask has one thing read: a file's name below the evidence's folder, and how to get what goes into
+// it.
 type ask func(file string, take func(context.Context) ([]byte, error))
 
-// gather lets each reader ask for files, which are taken side by side, and puts what comes before ctx ends. It returns, sorted, what did not come.
+// gather lets each reader ask for files, which are taken side by side, and puts what comes before
+// ctx ends. It returns, sorted, what did not come.
 func gather(ctx context.Context, readers map[string]func(context.Context, ask), put func(file string, data []byte)) []string {
 	type answer struct {
 		file string

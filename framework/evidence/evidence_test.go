@@ -46,7 +46,8 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	pod := func(ns, name string, labels map[string]string) corev1.Pod {
 		m := meta(ns, name)
 		m.Labels = labels
-		return corev1.Pod{ObjectMeta: m, Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "main"}}}}
+		return corev1.Pod{ObjectMeta: m, Status: corev1.PodStatus{Phase: corev1.PodRunning,
+			ContainerStatuses: []corev1.ContainerStatus{{Name: "main"}}}}
 	}
 	p := r.URL.Path
 	switch {
@@ -60,15 +61,19 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		fmt.Fprintln(w, "last line")
 	case p == "/api/v1/namespaces/specs/pods":
-		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{pod("specs", "echo", nil), pod("specs", "chatty", nil)}})
+		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"},
+			Items: []corev1.Pod{pod("specs", "echo", nil), pod("specs", "chatty", nil)}})
 	case p == "/api/v1/namespaces/istio-system/pods" && r.URL.Query().Get("labelSelector") == "app=istiod":
-		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}, Items: []corev1.Pod{pod("istio-system", "istiod", map[string]string{"app": "istiod"})}})
+		answer(corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"},
+			Items: []corev1.Pod{pod("istio-system", "istiod", map[string]string{"app": "istiod"})}})
 	case p == "/api/v1/namespaces/specs/services":
-		answer(corev1.ServiceList{TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"}, Items: []corev1.Service{{TypeMeta: metav1.TypeMeta{Kind: "Service", APIVersion: "v1"}, ObjectMeta: meta("specs", "echo-service")}}})
+		answer(corev1.ServiceList{TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"},
+			Items: []corev1.Service{{TypeMeta: metav1.TypeMeta{Kind: "Service", APIVersion: "v1"}, ObjectMeta: meta("specs", "echo-service")}}})
 	case p == "/api/v1/namespaces/specs/events":
 		old, fresh := metav1.NewTime(time.Now().Add(-time.Hour)), metav1.Now()
 		answer(corev1.EventList{Items: []corev1.Event{
-			{Reason: "Fresh", Type: "Warning", Message: "of this spec", LastTimestamp: fresh, InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "echo"}},
+			{Reason: "Fresh", Type: "Warning", Message: "of this spec", LastTimestamp: fresh,
+				InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "echo"}},
 			{Reason: "Old", LastTimestamp: old},
 		}})
 	case strings.HasSuffix(p, "/pods"), strings.HasSuffix(p, "/events"):
@@ -77,7 +82,8 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(corev1.Namespace{TypeMeta: metav1.TypeMeta{Kind: "Namespace", APIVersion: "v1"}, ObjectMeta: metav1.ObjectMeta{Name: "specs"}})
 	default:
 		w.WriteHeader(http.StatusNotFound)
-		answer(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonNotFound, Code: 404})
+		answer(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+			Reason: metav1.StatusReasonNotFound, Code: 404})
 	}
 }
 
@@ -110,14 +116,17 @@ func TestSave(t *testing.T) {
 	f := &mesh.Fleet{Clusters: []*mesh.Cluster{cluster(t, "well", httptest.NewServer(api)), cluster(t, "dead", dead)}}
 	dead.Close()
 	dir := t.TempDir()
-	err := Save(t.Context(), dir, f, Case{Since: time.Now().Add(-time.Minute), Namespaces: []string{"specs"}, Summary: "it broke, Bearer " + token, Calls: []string{"a -> b: reset"}})
+	err := Save(t.Context(), dir, f, Case{Since: time.Now().Add(-time.Minute), Namespaces: []string{"specs"},
+		Summary: "it broke, Bearer " + token, Calls: []string{"a -> b: reset"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := content(t, dir, "well/specs.objects.yaml"); !strings.Contains(s, "name: echo-service") || !strings.Contains(s, "kind: Namespace") || strings.Contains(s, "managedFields") {
+	if s := content(t, dir, "well/specs.objects.yaml"); !strings.Contains(s, "name: echo-service") ||
+		!strings.Contains(s, "kind: Namespace") || strings.Contains(s, "managedFields") {
 		t.Errorf("objects: %s", s)
 	}
-	if s := content(t, dir, "well/specs.events.txt"); !strings.Contains(s, "Warning Fresh Pod/echo: of this spec") || strings.Contains(s, "Old") {
+	if s := content(t, dir, "well/specs.events.txt"); !strings.Contains(s, "Warning Fresh Pod/echo: of this spec") ||
+		strings.Contains(s, "Old") {
 		t.Errorf("events: %s", s)
 	}
 	if s := content(t, dir, "calls.txt"); s != "a -> b: reset\n" {
@@ -194,7 +203,8 @@ func TestBound(t *testing.T) {
 	if s := string(bound(lines, 80, true)); !strings.HasSuffix(s, "the end\n") || !strings.HasPrefix(s, "[cut: 808 bytes") || len(s) > 150 {
 		t.Errorf("of a log the end counts: %q", s)
 	}
-	if s := string(bound(lines, 80, false)); !strings.HasPrefix(s, "0123456\n") || !strings.HasSuffix(s, "kept]\n") || strings.Contains(s, "the end") {
+	if s := string(bound(lines, 80, false)); !strings.HasPrefix(s, "0123456\n") || !strings.HasSuffix(s, "kept]\n") ||
+		strings.Contains(s, "the end") {
 		t.Errorf("of other files the beginning counts: %q", s)
 	}
 }

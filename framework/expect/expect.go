@@ -127,8 +127,8 @@ func AnsweredOnlyBy[C fmt.Stringer](clusters ...C) Matcher {
 	}
 }
 
-// AnsweredUnless expects that the clusters answer, each of them, and that the other calls end as one
-// of the kinds; there must be such ends.
+// AnsweredUnless expects that the clusters answer, each of them, and that the other calls end as
+// one of the kinds; there must be such ends.
 func AnsweredUnless[C fmt.Stringer](kinds []traffic.Kind, clusters ...C) Matcher {
 	want := names(clusters)
 	return Matcher{
@@ -210,8 +210,8 @@ func ViaOneWaypoint() Matcher {
 	return Matcher{says: "every answer to come through exactly one waypoint", hint: traceHint, fault: traversed}
 }
 
-// ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the clusters,
-// and that each of these clusters' waypoints was used.
+// ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the
+// clusters, and that each of these clusters' waypoints was used.
 func ViaWaypointOf[C fmt.Stringer](clusters ...C) Matcher {
 	want := names(clusters)
 	return Matcher{

@@ -20,8 +20,8 @@ func ServedIn(c fmt.Stringer) types.GomegaMatcher {
 	})
 }
 
-// RefusedByGateway expects that the gateway opens no tunnel: status 503 at the outer CONNECT, or 200
-// and closed before the inner handshake. Envoy does either for an authority without a chain.
+// RefusedByGateway expects that the gateway opens no tunnel: status 503 at the outer CONNECT, or
+// 200 and closed before the inner handshake. Envoy does either for an authority without a chain.
 func RefusedByGateway() types.GomegaMatcher {
 	return Value("the gateway to refuse the tunnel", func(a eastwest.Answer) string {
 		switch {
@@ -44,9 +44,9 @@ func NotAnswered() types.GomegaMatcher {
 	})
 }
 
-// NotExposed expects that nothing behind the gateway answers: the CONNECT is refused with status 503
-// or by closing, or it is answered 200 and then closed without a byte. Envoy may answer 200 before it
-// finds that no chain matches.
+// NotExposed expects that nothing behind the gateway answers: the CONNECT is refused with status
+// 503 or by closing, or it is answered 200 and then closed without a byte. Envoy may answer 200
+// before it finds that no chain matches.
 func NotExposed() types.GomegaMatcher {
 	return Value("nothing behind the gateway to answer", func(a eastwest.Answer) string {
 		switch {
@@ -89,7 +89,8 @@ func Closed() types.GomegaMatcher {
 	})
 }
 
-// isAlert holds for exactly one TLS record of type alert: 21, version, length 2, level, description.
+// isAlert holds for exactly one TLS record of type alert: 21, version, length 2, level,
+// description.
 func isAlert(b []byte) bool {
 	return len(b) == 7 && b[0] == 21 && b[1] == 3 && b[3] == 0 && b[4] == 2
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/onsi/gomega/types"
 )
 
-// Value is a matcher for a value of any type: wrong says what is wrong with it, empty if nothing is.
+// Value is a matcher for a value of any type: wrong says what is wrong with it, empty if nothing
+// is.
 func Value[V any](says string, wrong func(V) string) types.GomegaMatcher {
 	return value[V]{says, wrong}
 }

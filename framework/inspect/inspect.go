@@ -377,7 +377,8 @@ func (f *Cluster) readGateways(ctx context.Context, r client.Reader, fault func(
 		if g.Spec.GatewayClassName != EastWestClass {
 			continue
 		}
-		x := Gateway{Namespace: g.Namespace, Name: g.Name, Network: g.Labels[label.TopologyNetwork.Name], Why: "no controller has set the condition"}
+		x := Gateway{Namespace: g.Namespace, Name: g.Name, Network: g.Labels[label.TopologyNetwork.Name],
+			Why: "no controller has set the condition"}
 		if c := meta.FindStatusCondition(g.Status.Conditions, string(gateway.GatewayConditionProgrammed)); c != nil {
 			x.Programmed, x.Why = c.Status == metav1.ConditionTrue, c.Reason+": "+c.Message
 		}

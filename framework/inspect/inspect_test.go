@@ -57,24 +57,32 @@ func good() *parts {
 				{Name: "beside", Image: "other", ImageID: "sha256:other"}, {Name: container, Image: image, ImageID: id}}}}
 	}
 	p := &parts{
-		ns:      &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "istio-system", Labels: map[string]string{label.TopologyNetwork.Name: "east"}}},
-		system:  &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "uid-1"}},
-		istiod:  pod("istiod-1", map[string]string{"app": "istiod", "istio.io/rev": "default"}, "discovery", "istio/pilot:1", "docker.io/istio/pilot@sha256:1"),
+		ns: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "istio-system",
+			Labels: map[string]string{label.TopologyNetwork.Name: "east"}}},
+		system: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "uid-1"}},
+		istiod: pod("istiod-1", map[string]string{"app": "istiod", "istio.io/rev": "default"}, "discovery", "istio/pilot:1",
+			"docker.io/istio/pilot@sha256:1"),
 		ztunnel: pod("ztunnel-1", map[string]string{"app": "ztunnel"}, "istio-proxy", "istio/ztunnel:1", "docker.io/istio/ztunnel@sha256:2"),
 		cni:     pod("cni-1", map[string]string{"k8s-app": "istio-cni-node"}, "install-cni", "istio/install-cni:1", "sha256:local"),
 		proxy:   pod("ew-1", map[string]string{gateway.GatewayClassNameLabelKey: EastWestClass}, "istio-proxy", "istio/proxyv2:1", "sha256:id"),
-		config:  &corev1.ConfigMap{ObjectMeta: in("istio", nil), Data: map[string]string{"mesh": "trustDomain: corp.example\nrootNamespace: istio-system\n"}},
-		roots:   &corev1.ConfigMap{ObjectMeta: in("istio-ca-root-cert", nil), Data: map[string]string{"root-cert.pem": root}},
-		node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{corev1.LabelTopologyRegion: "r", corev1.LabelTopologyZone: "z"}},
+		config: &corev1.ConfigMap{ObjectMeta: in("istio", nil),
+			Data: map[string]string{"mesh": "trustDomain: corp.example\nrootNamespace: istio-system\n"}},
+		roots: &corev1.ConfigMap{ObjectMeta: in("istio-ca-root-cert", nil), Data: map[string]string{"root-cert.pem": root}},
+		node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1",
+			Labels: map[string]string{corev1.LabelTopologyRegion: "r", corev1.LabelTopologyZone: "z"}},
 			Status: corev1.NodeStatus{
-				NodeInfo:   corev1.NodeSystemInfo{OperatingSystem: "linux", KernelVersion: "6.1", Architecture: "amd64", ContainerRuntimeVersion: "containerd://2"},
+				NodeInfo: corev1.NodeSystemInfo{OperatingSystem: "linux", KernelVersion: "6.1", Architecture: "amd64",
+					ContainerRuntimeVersion: "containerd://2"},
 				Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
-				Images:     []corev1.ContainerImage{{Names: []string{"istio/other@sha256:no", "istio/other:1"}}, {Names: []string{"istio/proxyv2@sha256:node", "istio/proxyv2:1"}}}}},
-		services: &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"}, Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00::/112"}}},
-		gateway:  &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: EastWestClass}},
+				Images: []corev1.ContainerImage{{Names: []string{"istio/other@sha256:no", "istio/other:1"}},
+					{Names: []string{"istio/proxyv2@sha256:node", "istio/proxyv2:1"}}}}},
+		services: &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"},
+			Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00::/112"}}},
+		gateway: &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: EastWestClass}},
 	}
 	p.istiod.Spec.Containers[0].Args = []string{"discovery", "--domain", "corp.local"}
-	p.istiod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "CLUSTER_ID", Value: "c-east"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}, {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}
+	p.istiod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "CLUSTER_ID", Value: "c-east"},
+		{Name: "PILOT_ENABLE_AMBIENT", Value: "true"}, {Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}
 	p.istiod.OwnerReferences, p.istiod.Labels["pod-template-hash"] = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "istiod-77"}}, "77"
 	p.ztunnel.Spec.NodeName = "n1"
 	p.ztunnel.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -90,10 +98,12 @@ func (p *parts) client(without ...client.Object) client.WithWatch {
 
 func (p *parts) builder(without ...client.Object) *fake.ClientBuilder {
 	b := fake.NewClientBuilder().WithScheme(mesh.Scheme)
-	ingress := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "ingress"}, Spec: gateway.GatewaySpec{GatewayClassName: "istio"}}
+	ingress := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: "apps", Name: "ingress"},
+		Spec: gateway.GatewaySpec{GatewayClassName: "istio"}}
 	ingress.Status.Addresses = []gateway.GatewayStatusAddress{{Value: "203.0.113.8"}}
 next:
-	for _, o := range []client.Object{p.ns, p.system, p.istiod, p.ztunnel, p.cni, p.proxy, p.config, p.roots, p.node, p.gateway, p.services, ingress} {
+	for _, o := range []client.Object{p.ns, p.system, p.istiod, p.ztunnel, p.cni, p.proxy, p.config, p.roots, p.node, p.gateway,
+		p.services, ingress} {
 		for _, w := range without {
 			if o == w {
 				continue next
@@ -111,16 +121,19 @@ func TestObjects(t *testing.T) {
 	}
 	want := &Cluster{
 		Where: here, UID: "uid-1", ServiceCIDR: "10.96.0.0/16,fd00::/112",
-		Nodes:         []Node{{Name: "n1", OS: "linux", Kernel: "6.1", Arch: "amd64", Runtime: "containerd://2", Region: "r", Zone: "z", Schedulable: true}},
+		Nodes: []Node{{Name: "n1", OS: "linux", Kernel: "6.1", Arch: "amd64", Runtime: "containerd://2", Region: "r", Zone: "z",
+			Schedulable: true}},
 		HasGatewayAPI: true,
 		Network:       "east", Revisions: []string{"default"}, Revision: "default", Name: "c-east",
-		Flags:      map[string]string{"CLUSTER_ID": "c-east", "PILOT_ENABLE_AMBIENT": "true"}, // POD_NAME has its value from elsewhere: it is no flag
+		// POD_NAME takes its value from the pod, so it is not a flag.
+		Flags:      map[string]string{"CLUSTER_ID": "c-east", "PILOT_ENABLE_AMBIENT": "true"},
 		MeshConfig: map[string]any{"trustDomain": "corp.example", "rootNamespace": "istio-system"},
 		Domain:     "corp.local", TrustDomain: "corp.example", RootNamespace: "istio-system",
 		Roots: []string{ // SHA-256 of "b" and of "a"
 			"3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d",
 			"ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"},
-		Gateways: []Gateway{{Namespace: "istio-system", Name: "ew", Network: "east", Programmed: true, Why: "Programmed: ", Addresses: []string{"203.0.113.7", "lb.example.com"}}},
+		Gateways: []Gateway{{Namespace: "istio-system", Name: "ew", Network: "east", Programmed: true, Why: "Programmed: ",
+			Addresses: []string{"203.0.113.7", "lb.example.com"}}},
 		Ztunnels: []Ztunnel{{Pod: "ztunnel-1", Node: "n1", Running: true, Ready: true}},
 		Images: []Image{
 			{"pilot", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}},
@@ -287,10 +300,12 @@ func TestJudgeStandIns(t *testing.T) {
 }
 
 func TestMarkStandIns(t *testing.T) {
-	f := &Cluster{Images: []Image{{"ztunnel", mesh.ImageRef{Ref: "z:1"}}, {"ztunnel", mesh.ImageRef{Ref: "z:2"}}, {"pilot", mesh.ImageRef{Ref: "z:1"}}}}
+	f := &Cluster{Images: []Image{{"ztunnel", mesh.ImageRef{Ref: "z:1"}}, {"ztunnel", mesh.ImageRef{Ref: "z:2"}},
+		{"pilot", mesh.ImageRef{Ref: "z:1"}}}}
 	pod := corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "istio-proxy", Image: "z:1"}}}}
 	f.MarkStandIns([]StandIn{{"ztunnel", "ours", pod}})
-	want := []Image{{"ztunnel", mesh.ImageRef{Ref: "z:1", StandIn: "ours"}}, {"ztunnel", mesh.ImageRef{Ref: "z:2"}}, {"pilot", mesh.ImageRef{Ref: "z:1"}}}
+	want := []Image{{"ztunnel", mesh.ImageRef{Ref: "z:1", StandIn: "ours"}}, {"ztunnel", mesh.ImageRef{Ref: "z:2"}},
+		{"pilot", mesh.ImageRef{Ref: "z:1"}}}
 	if d := cmp.Diff(want, f.Images); d != "" {
 		t.Errorf("images (-want +got):\n%s", d)
 	}
@@ -308,7 +323,8 @@ func kubeconfig(t *testing.T, server string) string {
 	return path
 }
 
-// A node that is paused takes connections and never answers: the wait must end, and say how to go on.
+// A node that is paused takes connections and never answers: the wait must end, and say how to go
+// on.
 func TestServerVersionOfASilentCluster(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -61,8 +61,10 @@ func StandInsOf(ctx context.Context, c *mesh.Cluster) (found []StandIn, err erro
 		where            []client.ListOption
 		judge            func(answer []byte) string
 	}{
-		{"ztunnel", "15020", "/metrics", []client.ListOption{client.InNamespace(ztunnel.Namespace), client.MatchingLabels{"app": "ztunnel"}}, judgeZtunnel},
-		{"proxyv2", "15000", "/config_dump?mask=bootstrap", []client.ListOption{client.MatchingLabels{gateway.GatewayClassNameLabelKey: EastWestClass}}, judgeProxy},
+		{"ztunnel", "15020", "/metrics", []client.ListOption{client.InNamespace(ztunnel.Namespace),
+			client.MatchingLabels{"app": "ztunnel"}}, judgeZtunnel},
+		{"proxyv2", "15000", "/config_dump?mask=bootstrap",
+			[]client.ListOption{client.MatchingLabels{gateway.GatewayClassNameLabelKey: EastWestClass}}, judgeProxy},
 	} {
 		var pods corev1.PodList
 		if err := c.Client().List(ctx, &pods, q.where...); err != nil {
@@ -74,7 +76,8 @@ func StandInsOf(ctx context.Context, c *mesh.Cluster) (found []StandIn, err erro
 			}
 			answer, err := ask(ctx, c, &p, q.port, q.path)
 			if err != nil {
-				return nil, fmt.Errorf("pod %s/%s cannot be asked whether it is a real %s: %w: give the right to forward ports there, see `amc rbac --help`",
+				return nil, fmt.Errorf("pod %s/%s cannot be asked whether it is a real %s: %w: "+
+					"give the right to forward ports there, see `amc rbac --help`",
 					p.Namespace, p.Name, q.part, err)
 			}
 			if what := q.judge(answer); what != "" {

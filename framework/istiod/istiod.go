@@ -1,7 +1,9 @@
-// Package istiod reads what a cluster's control plane says about itself: debug endpoints, remote clusters, version, flags.
+// Package istiod reads what a cluster's control plane says about itself: debug endpoints, remote
+// clusters, version, flags.
 //
-// It needs the cluster's API server only. Since Istio 1.27.6 the debug endpoints ask callers over the network for a token of the mesh; a
-// caller on the pod's own loopback is trusted. So every read goes through a port-forward, which ends on that loopback.
+// It needs the cluster's API server only. Since Istio 1.27.6 the debug endpoints ask callers over
+// the network for a token of the mesh; a caller on the pod's own loopback is trusted. So every read
+// goes through a port-forward, which ends on that loopback.
 package istiod
 
 import (
@@ -31,7 +33,8 @@ const (
 	monitoringPort = 15014 // /metrics, /version
 )
 
-// RemoteCluster is one row of what `istioctl remote-clusters` prints: a cluster as one istiod sees it.
+// RemoteCluster is one row of what `istioctl remote-clusters` prints: a cluster as one istiod sees
+// it.
 type RemoteCluster struct {
 	Name   string `json:"id"`
 	Secret string `json:"secretName"` // namespace/name of the remote secret; empty for the istiod's own cluster
@@ -42,7 +45,8 @@ type RemoteCluster struct {
 // Synced is the status of a cluster that istiod has read in full.
 const Synced = "synced"
 
-// Pods are the running istiod pods of a cluster, in the order of their names. It is an error if there is none.
+// Pods are the running istiod pods of a cluster, in the order of their names. It is an error if
+// there is none.
 func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
@@ -58,7 +62,8 @@ func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("%s: no istiod pod is running in %s: run `kubectl --kubeconfig %s -n %s get pods -l app=istiod`", c.Name, Namespace, c.Kubeconfig, Namespace)
+		return nil, fmt.Errorf("%s: no istiod pod is running in %s: run `kubectl --kubeconfig %s -n %s get pods -l app=istiod`", c.Name,
+			Namespace, c.Kubeconfig, Namespace)
 	}
 	slices.Sort(names)
 	return names, nil
@@ -92,7 +97,8 @@ func Version(ctx context.Context, c *mesh.Cluster) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// RemoteClusters asks every istiod of the cluster which clusters it knows and whether it has read them: the rows of `istioctl remote-clusters`.
+// RemoteClusters asks every istiod of the cluster which clusters it knows and whether it has read
+// them: the rows of `istioctl remote-clusters`.
 func RemoteClusters(ctx context.Context, c *mesh.Cluster) ([]RemoteCluster, error) {
 	pods, err := Pods(ctx, c)
 	if err != nil {
@@ -125,7 +131,8 @@ func parseClusters(b []byte, pod string) ([]RemoteCluster, error) {
 	return rows, nil
 }
 
-// Unsynced lists, as sentences, which of the wanted clusters the rows lack or show as anything but synced; nil when all is well.
+// Unsynced lists, as sentences, which of the wanted clusters the rows lack or show as anything but
+// synced; nil when all is well.
 func Unsynced(rows []RemoteCluster, want []string) []string {
 	var bad []string
 	byPod := map[string]map[string]string{}
@@ -152,8 +159,8 @@ func Unsynced(rows []RemoteCluster, want []string) []string {
 	return bad
 }
 
-// WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced. The debug endpoint cannot be watched: it is
-// asked again every 250 ms, until ctx ends.
+// WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced. The
+// debug endpoint cannot be watched: it is asked again every 250 ms, until ctx ends.
 func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
 	var last string
 	err := wait.For(func(ctx context.Context) (bool, error) {
@@ -168,7 +175,9 @@ func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
 		return len(bad) == 0, nil
 	}, wait.WithContext(ctx), wait.WithTimeout(0), wait.WithInterval(250*time.Millisecond), wait.WithImmediate())
 	if err != nil {
-		return fmt.Errorf("%s: istiod has not read the other clusters: %s: run `kubectl --kubeconfig %s -n %s logs deploy/istiod | grep -i remote`: %w", c.Name, last, c.Kubeconfig, Namespace, context.Cause(ctx))
+		return fmt.Errorf("%s: istiod has not synced with the other clusters: %s: "+
+			"run `%s -n %s logs deploy/istiod | grep -i remote`: %w",
+			c.Name, last, c.Kubectl(), Namespace, context.Cause(ctx))
 	}
 	return nil
 }

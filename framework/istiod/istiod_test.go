@@ -6,11 +6,15 @@ import (
 )
 
 func TestParseClusters(t *testing.T) {
-	rows, err := parseClusters([]byte(`[{"id":"cluster2","secretName":"istio-system/istio-remote-secret-cluster2","syncStatus":"synced"},{"id":"cluster1","secretName":"","syncStatus":"synced"}]`), "istiod-a")
+	rows, err := parseClusters([]byte(`[
+		{"id":"cluster2","secretName":"istio-system/istio-remote-secret-cluster2","syncStatus":"synced"},
+		{"id":"cluster1","secretName":"","syncStatus":"synced"}
+	]`), "istiod-a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []RemoteCluster{{Name: "cluster1", Status: Synced, Istiod: "istiod-a"}, {Name: "cluster2", Secret: "istio-system/istio-remote-secret-cluster2", Status: Synced, Istiod: "istiod-a"}}
+	want := []RemoteCluster{{Name: "cluster1", Status: Synced, Istiod: "istiod-a"},
+		{Name: "cluster2", Secret: "istio-system/istio-remote-secret-cluster2", Status: Synced, Istiod: "istiod-a"}}
 	if !slices.Equal(rows, want) {
 		t.Errorf("rows are %+v, want %+v", rows, want)
 	}

@@ -10,6 +10,7 @@ import (
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -22,7 +23,8 @@ import (
 var Scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		scheme.AddToScheme, apiext.AddToScheme, gateway.Install, istioclient.AddToScheme, istiosecurity.AddToScheme, istiotelemetry.AddToScheme,
+		scheme.AddToScheme, apiext.AddToScheme, gateway.Install,
+		istioclient.AddToScheme, istiosecurity.AddToScheme, istiotelemetry.AddToScheme,
 	} {
 		utilruntime.Must(add(s))
 	}
@@ -34,8 +36,20 @@ type clients struct {
 	once   sync.Once
 	err    error
 	config *rest.Config
-	kube   kubernetes.Interface
-	ctrl   client.WithWatch
+	all    Clients
+}
+
+// Clients are the ways to talk to an API server.
+type Clients struct {
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+	Client  client.WithWatch
+}
+
+// UseClients gives the cluster these clients instead of those of its kubeconfig. Tests use it with
+// fakes, before anything connects.
+func (c *Cluster) UseClients(clients Clients) {
+	c.once.Do(func() { c.config, c.all = &rest.Config{}, clients })
 }
 
 func (c *Cluster) connect() error {
@@ -46,10 +60,13 @@ func (c *Cluster) connect() error {
 		}
 		c.config.QPS, c.config.Burst = 200, 400 // client-side throttling would only hide time
 		c.config.UserAgent = "amc"
-		if c.kube, c.err = kubernetes.NewForConfig(c.config); c.err != nil {
+		if c.all.Kube, c.err = kubernetes.NewForConfig(c.config); c.err != nil {
 			return
 		}
-		c.ctrl, c.err = client.NewWithWatch(c.config, client.Options{Scheme: Scheme})
+		if c.all.Dynamic, c.err = dynamic.NewForConfig(c.config); c.err != nil {
+			return
+		}
+		c.all.Client, c.err = client.NewWithWatch(c.config, client.Options{Scheme: Scheme})
 		if c.err != nil {
 			c.err = fmt.Errorf("%s: API server does not answer: %w: is the fleet up? (`amc up`)", c.Name, c.err)
 		}
@@ -77,17 +94,22 @@ func (c *Cluster) Kubectl() string {
 	return s
 }
 
-// Connect makes the cluster's clients; it fails when the kubeconfig is bad or the API server does not answer.
+// Connect makes the cluster's clients. It fails when the kubeconfig is bad or the API server does
+// not answer.
 func (c *Cluster) Connect() error { return c.connect() }
 
-// REST is the cluster's client configuration. It panics when Connect would fail: call Connect first.
+// REST is the cluster's client configuration. It panics when Connect would fail: call Connect
+// first.
 func (c *Cluster) REST() *rest.Config { c.must(); return rest.CopyConfig(c.config) }
 
 // Kube is the typed Kubernetes client. It panics when Connect would fail.
-func (c *Cluster) Kube() kubernetes.Interface { c.must(); return c.kube }
+func (c *Cluster) Kube() kubernetes.Interface { c.must(); return c.all.Kube }
+
+// Dynamic reads any resource as unstructured objects. It panics when Connect would fail.
+func (c *Cluster) Dynamic() dynamic.Interface { c.must(); return c.all.Dynamic }
 
 // Client reads, writes and watches any type of Scheme. It panics when Connect would fail.
-func (c *Cluster) Client() client.WithWatch { c.must(); return c.ctrl }
+func (c *Cluster) Client() client.WithWatch { c.must(); return c.all.Client }
 
 func (c *Cluster) must() {
 	if err := c.connect(); err != nil {

@@ -1,4 +1,5 @@
-// Package mesh holds the handles a spec and the installer work with: a Fleet of Clusters, each on a Network of its own.
+// Package mesh holds the handles a spec and the installer work with: a Fleet of Clusters, each on a
+// Network of its own.
 //
 // Every call has a cluster in its receiver; nothing acts on "the" cluster.
 package mesh
@@ -34,10 +35,12 @@ type Fleet struct {
 	RunID      string    `json:"runID"` // part of the name of everything the run created
 	Provider   string    `json:"provider"`
 	Created    time.Time `json:"created"`
-	// Domain is the DNS domain of the clusters, default cluster.local. TrustDomain is the mesh's, default cluster.local.
+	// Domain is the DNS domain of the clusters, default cluster.local. TrustDomain is the mesh's,
+	// default cluster.local.
 	Domain      string `json:"domain,omitempty"`
 	TrustDomain string `json:"trustDomain,omitempty"`
-	// Istio is the version of the control plane that is (to be) installed, for example v0.0.0-20260827124520-eed52ebb66ad.
+	// Istio is the version of the control plane that is (to be) installed, for example
+	// v0.0.0-20260827124520-eed52ebb66ad.
 	Istio    string     `json:"istio,omitempty"`
 	Clusters []*Cluster `json:"clusters"`
 	// Kind holds what only clusters/kind needs to find its things again; nil for other providers.
@@ -46,12 +49,14 @@ type Fleet struct {
 	Images map[string]ImageRef `json:"images,omitempty"`
 	// MeshReady is set when framework/install has finished, with a digest over what it installed.
 	MeshReady string `json:"meshReady,omitempty"`
-	// CADir holds the root and intermediate CAs of a mesh that we made (files are 0600); empty when the CA is not ours.
+	// CADir holds the root and intermediate CAs of a mesh that we made (files are 0600); empty when
+	// the CA is not ours.
 	CADir string `json:"caDir,omitempty"`
 	// Isolation is the result of the isolation proof; nil until it ran.
 	Isolation *v1alpha2.Isolation `json:"isolation,omitempty"`
 
-	// MeshAdmin is set when the owner of clusters that are not ours lets specs change istio-system (they put back what they change).
+	// MeshAdmin is set when the owner of clusters that are not ours lets specs change istio-system
+	// (they put back what they change).
 	MeshAdmin bool `json:"meshAdmin,omitempty"`
 
 	// Took is how many seconds making it took, by step: images, clusters, mesh, isolation.
@@ -74,7 +79,8 @@ type Cluster struct {
 	Network string `json:"network"` // Istio's network name, for example network1
 	Region  string `json:"region,omitempty"`
 	Zone    string `json:"zone,omitempty"`
-	// Kubeconfig is the path of the cluster's own kubeconfig file (0600); Context selects in it, empty = current.
+	// Kubeconfig is the path of the cluster's own kubeconfig file (0600); Context selects in it, empty
+	// = current.
 	Kubeconfig string `json:"kubeconfig"`
 	Context    string `json:"context,omitempty"`
 	// APIServer is the URL at which the other clusters reach this API server.
@@ -82,10 +88,12 @@ type Cluster struct {
 	// PodCIDR is known for clusters of ours, ServiceCIDR also for others whose API server tells it.
 	PodCIDR     string `json:"podCIDR,omitempty"`
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
-	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by framework/install or existing.
+	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by
+	// framework/install or existing.
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
-	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how many there are and Flags is the plain environment
-	// of istiod: what clusters/existing found in clusters that somebody else made.
+	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how
+	// many there are and Flags is the plain environment of istiod: what clusters/existing found in
+	// clusters that somebody else made.
 	Kubernetes string            `json:"kubernetes,omitempty"`
 	Istio      string            `json:"istio,omitempty"`
 	Nodes      int               `json:"nodes,omitempty"`
@@ -125,7 +133,8 @@ var (
 // anew is the next command for a file that cannot be mended.
 const anew = "run `amc down` and `amc up` to make it anew; for clusters that somebody else made, delete it and run `amc fleet init`"
 
-// Load reads and checks a fleet file. The file must be readable by its owner alone (0600), because the kubeconfigs it names hold credentials.
+// Load reads and checks a fleet file. The file must be readable by its owner alone (0600), because
+// the kubeconfigs it names hold credentials.
 func Load(path string) (*Fleet, error) {
 	st, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,9 +162,11 @@ func Load(path string) (*Fleet, error) {
 	switch group, _, _ := strings.Cut(head.APIVersion, "/"); {
 	case head.APIVersion == FleetVersion:
 	case strings.HasPrefix(FleetVersion, group+"/"):
-		return nil, fmt.Errorf("%w: %s says apiVersion %q, this amc reads %q: use the amc that made it, or `amc down` with that one", ErrFleetNewer, path, head.APIVersion, FleetVersion)
+		return nil, fmt.Errorf("%w: %s says apiVersion %q, this amc reads %q: use the amc that made it, or `amc down` with that one",
+			ErrFleetNewer, path, head.APIVersion, FleetVersion)
 	default:
-		return nil, fmt.Errorf("%s is no fleet file: its apiVersion is %q, expected %q: name the file that `amc up` or `amc fleet init` wrote", path, head.APIVersion, FleetVersion)
+		return nil, fmt.Errorf("%s is no fleet file: its apiVersion is %q, expected %q: name the file that `amc up` or `amc fleet init` wrote",
+			path, head.APIVersion, FleetVersion)
 	}
 	f := &Fleet{path: path}
 	if err := yaml.UnmarshalStrict(b, f); err != nil {

@@ -13,14 +13,15 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// The isolation proof is the report's own type. Fleet files in which its fields begin with a capital
-// letter, as an earlier type wrote them, can still be read.
+// The isolation proof is the report's own type. Fleet files in which its fields begin with a
+// capital letter, as an earlier type wrote them, can still be read.
 func TestIsolationInFleetFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fleet.yaml")
 	want := &v1alpha2.Isolation{
-		Proven:        true,
-		At:            time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC),
-		Probes:        []v1alpha2.IsolationProbe{{From: "a", To: "b", Address: "10.0.0.1:80", Control: true, Reached: true, Answered: "b", OK: true}},
+		Proven: true,
+		At:     time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC),
+		Probes: []v1alpha2.IsolationProbe{{From: "a", To: "b", Address: "10.0.0.1:80", Control: true, Reached: true, Answered: "b",
+			OK: true}},
 		FirewallDrops: []v1alpha2.FirewallDrops{{Cluster: "a", Packets: 3}},
 	}
 	f := &Fleet{RunID: "r", Clusters: []*Cluster{{Name: "a", Network: "n", Kubeconfig: "k"}}, Isolation: want}
@@ -78,7 +79,8 @@ func TestLoad(t *testing.T) {
 		"no run":             {"apiVersion: " + FleetVersion + "\nclusters: []\n", "runID is missing", 0o600},
 		"nothing of one":     {"apiVersion: " + FleetVersion + "\nrunID: r\nclusters: [null]\n", "clusters[0]", 0o600},
 		"no cluster":         {"apiVersion: " + FleetVersion + "\nrunID: r\n", "no cluster", 0o600},
-		"twice":              {"apiVersion: " + FleetVersion + "\nrunID: r\nclusters:\n- {name: a, network: n, kubeconfig: k}\n- {name: a, network: m, kubeconfig: k}\n", "stands twice", 0o600},
+		"twice": {"apiVersion: " + FleetVersion +
+			"\nrunID: r\nclusters:\n- {name: a, network: n, kubeconfig: k}\n- {name: a, network: m, kubeconfig: k}\n", "stands twice", 0o600},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := filepath.Join(t.TempDir(), "fleet.yaml")
@@ -103,7 +105,8 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrNoFleet) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := Load(privateDir(t)); err == nil || !strings.Contains(err.Error(), "cannot be read") { // even root cannot read a folder as a file
+	// Even root cannot read a folder as a file.
+	if _, err := Load(privateDir(t)); err == nil || !strings.Contains(err.Error(), "cannot be read") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -1,7 +1,9 @@
-// Package portforward opens connections into a pod through its API server (the port-forward subresource).
+// Package portforward opens connections into a pod through its API server (the port-forward
+// subresource).
 //
-// One connection to the API server per pod is kept open for the whole run and carries any number of streams, so that
-// a call costs a stream and not an exec, and so that the suite needs no route to the clusters' networks.
+// Each pod has one connection to the API server, which stays open for the whole run and carries any
+// number of streams. A call therefore costs a stream and not an exec, and the suite needs no route to
+// the clusters' networks. client-go's own port-forwarder opens a local port instead.
 package portforward
 
 import (
@@ -24,7 +26,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Pod is an open way into one pod. It is safe for concurrent use and dials anew when the API server closed it.
+// Pod opens connections into one pod. It is safe for concurrent use. When the API server has closed
+// the connection, the next Dial opens another.
 type Pod struct {
 	Cluster         *mesh.Cluster
 	Namespace, Name string
@@ -34,7 +37,7 @@ type Pod struct {
 	ids  atomic.Int64
 }
 
-// Open prepares a way into a pod; nothing is dialled until the first Dial.
+// Open prepares connections into a pod. It connects to nothing before the first Dial.
 func Open(c *mesh.Cluster, namespace, name string) *Pod {
 	return &Pod{Cluster: c, Namespace: namespace, Name: name}
 }
@@ -42,15 +45,15 @@ func Open(c *mesh.Cluster, namespace, name string) *Pod {
 // String names the pod as cluster/namespace/name.
 func (p *Pod) String() string { return p.Cluster.Name + "/" + p.Namespace + "/" + p.Name }
 
-// Dial connects to a port on the pod's loopback. Errors name the pod and the port; a refused port shows on the first read,
-// as the kubelet reports it on a stream of its own.
+// Dial connects to a port on the pod's loopback. Errors name the pod and the port. A refused port shows
+// as an error of the first read, because the kubelet reports it on a stream of its own.
 func (p *Pod) Dial(ctx context.Context, port int) (net.Conn, error) {
 	c, err := p.connection(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("port-forward to %s: %w", p, err)
 	}
 	s, err := p.stream(c, port)
-	if err != nil { // the connection died under us: once more on a new one
+	if err != nil { // the connection was lost: try once more with a new one
 		p.drop(c)
 		if c, err = p.connection(ctx); err == nil {
 			s, err = p.stream(c, port)
@@ -118,6 +121,11 @@ func (p *Pod) connection(ctx context.Context) (httpstream.Connection, error) {
 		p.conn = r.c
 		return r.c, r.err
 	case <-ctx.Done():
+		go func() { // nobody uses the connection that may still come
+			if r := <-ch; r.c != nil {
+				_ = r.c.Close()
+			}
+		}()
 		return nil, ctx.Err()
 	}
 }
@@ -140,7 +148,7 @@ func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = es.Close() // we never write on the error stream
+	_ = es.Close() // only the kubelet writes on the error stream
 	h.Set(corev1.StreamType, corev1.StreamTypeData)
 	ds, err := c.CreateStream(h)
 	if err != nil {
@@ -152,14 +160,17 @@ func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
 		defer close(s.failed)
 		if b, err := io.ReadAll(es); err == nil && len(b) > 0 {
 			s.why = errors.New(string(b))
-			// A peer that answers and then resets makes the kubelet fail the forward while the answer is still on its way: let the reader have it first.
-			time.AfterFunc(250*time.Millisecond, func() { _ = ds.Reset() }) // wakes a reader that still waits, who then tells why
+			// When a peer answers and then resets, the kubelet reports the failure while the answer is
+			// still on its way: the reader gets the answer first. The reset then wakes a reader that
+			// still waits.
+			time.AfterFunc(250*time.Millisecond, func() { _ = ds.Reset() })
 		}
 	}()
 	return s, nil
 }
 
-// conn is one port-forward stream as a net.Conn. SPDY streams have no deadlines: a timer resets the stream instead.
+// conn is one port-forward stream as a net.Conn. SPDY streams have no deadlines: a timer resets the
+// stream instead.
 type conn struct {
 	httpstream.Stream
 	where  string
@@ -189,7 +200,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		if c.why != nil {
 			return n, c.why
 		}
-	case <-time.After(50 * time.Millisecond): // the kubelet's reason travels on another stream and may be a little late
+	case <-time.After(50 * time.Millisecond): // the reason comes on another stream and may be a little late
 	}
 	return n, err
 }
@@ -199,7 +210,7 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWrite half-closes, as net.TCPConn does.
+// CloseWrite half-closes the connection, as net.TCPConn does.
 func (c *conn) CloseWrite() error { return c.Stream.Close() }
 
 func (c *conn) LocalAddr() net.Addr               { return addr("port-forward") }

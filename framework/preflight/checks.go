@@ -66,22 +66,26 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			}
 			return "istiod " + c.Istio + " runs in ambient mode", controlPlane(c)
 		})},
-		{"Kubernetes versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false, every(known(supportedKubernetes))},
+		{"Kubernetes versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false,
+			every(known(supportedKubernetes))},
 		{"Istio versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false, every(known(supportedIstio))},
 		{"cluster names", again, true, every(known(sameName))},
 		{"networks", "label each control plane with the network of its cluster, as the multi-network guide says; " + again, true,
 			together(func(c []*inspect.Cluster) (string, error) { return networks(f, c) })},
 		{"domains", "install all clusters of a mesh with the same DNS domain and trust domain; " + again, true,
 			together(func(c []*inspect.Cluster) (string, error) { return domains(f, c) })},
-		{"root certificates", "give every istiod a CA that was issued by the same root (secret cacerts), and restart them", true, together(commonRoot)},
+		{"root certificates", "give every istiod a CA that was issued by the same root (secret cacerts), and restart them", true,
+			together(commonRoot)},
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
-		{"east-west gateways", "install a Gateway of class " + inspect.EastWestClass + " in each cluster; or " + mend, true, every(known(gateways))},
+		{"east-west gateways", "install a Gateway of class " + inspect.EastWestClass + " in each cluster; or " + mend, true,
+			every(known(gateways))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
-		{"mesh-wide authorization policies", "test without them, or give them a selector that leaves out the suite's namespaces: " + strings.Join(namespaces, ", "), true,
+		{"mesh-wide authorization policies", "test without them, or give them a selector that leaves out the suite's namespaces: " +
+			strings.Join(namespaces, ", "), true,
 			every(known(authorizationPolicies))},
-		{"mesh-wide peer authentication", "specs with clients outside the mesh end as non-conformant or unknown: test without it, or read their verdicts with that in mind", false,
-			every(known(peerAuthentication))},
+		{"mesh-wide peer authentication", "specs with clients outside the mesh end as non-conformant or unknown: test without it, " +
+			"or read their verdicts with that in mind", false, every(known(peerAuthentication))},
 		{"pod security", "label the namespace pod-security.kubernetes.io/enforce=baseline, or exempt it", true,
 			every(func(ctx context.Context, m *member) (string, error) { return podSecurity(ctx, f, m, namespaces) })},
 		{"stand-ins", "write the fleet file again with `amc up` or `amc fleet init`, so that plan and report know them", true,
@@ -160,7 +164,8 @@ func supportedKubernetes(_ context.Context, _ *member, c *inspect.Cluster) (stri
 	minor, _, _ := strings.Cut(rest, ".")
 	if !slices.Contains(all, major+"."+minor) {
 		slices.Sort(all)
-		return "", fmt.Errorf("Kubernetes %s is outside the support window of Istio %s: %s", c.Kubernetes, c.Istio, strings.Join(slices.Compact(all), ", "))
+		return "", fmt.Errorf("Kubernetes %s is outside the support window of Istio %s: %s", c.Kubernetes, c.Istio,
+			strings.Join(slices.Compact(all), ", "))
 	}
 	return c.Kubernetes, nil
 }
@@ -235,7 +240,8 @@ func commonRoot(all []*inspect.Cluster) (string, error) {
 	common := slices.Clone(all[0].Roots)
 	for _, c := range all {
 		if len(c.Roots) == 0 {
-			return "", unknown{fmt.Errorf("%s: ConfigMap istio-ca-root-cert in %s is missing, cannot be read, or holds no certificate: run `%s -n %s get configmaps`",
+			return "", unknown{fmt.Errorf("%s: ConfigMap istio-ca-root-cert in %s is missing, cannot be read, "+
+				"or holds no certificate: run `%s -n %s get configmaps`",
 				c.Where.Name, istiod.Namespace, c.Where.Kubectl, istiod.Namespace)}
 		}
 		common = slices.DeleteFunc(common, func(r string) bool { return !slices.Contains(c.Roots, r) })
@@ -271,10 +277,12 @@ func gatewayAddress(c *inspect.Cluster) error {
 	case !c.HasGatewayAPI:
 		return fmt.Errorf("the cluster has no Gateway API: install its CRDs and an east-west gateway (class %s)", inspect.EastWestClass)
 	case len(c.Gateways) == 0:
-		return fmt.Errorf("there is no east-west gateway (class %s), so other networks cannot reach the cluster: install one as the multi-network guide says",
+		return fmt.Errorf("there is no east-west gateway (class %s), so other networks cannot reach the cluster: "+
+			"install one as the multi-network guide says",
 			inspect.EastWestClass)
 	case len(c.GatewayAddresses()) == 0:
-		return fmt.Errorf("the east-west gateway has no address yet: run `%s get gateways -A` and see whether the load balancer works", c.Where.Kubectl)
+		return fmt.Errorf("the east-west gateway has no address yet: run `%s get gateways -A` and see whether the load balancer works",
+			c.Where.Kubectl)
 	}
 	return nil
 }
@@ -352,7 +360,8 @@ func authorizationPolicies(ctx context.Context, m *member, c *inspect.Cluster) (
 		}
 	}
 	if len(names) > 0 {
-		return "", fmt.Errorf("AuthorizationPolicy %s selects every workload of the mesh, those of the suite too: run `%s -n %s get authorizationpolicies`",
+		return "", fmt.Errorf("AuthorizationPolicy %s selects every workload of the mesh, those of the suite too: "+
+			"run `%s -n %s get authorizationpolicies`",
 			strings.Join(names, ", "), c.Where.Kubectl, c.RootNamespace)
 	}
 	return "none that selects all workloads", nil
@@ -373,8 +382,8 @@ func peerAuthentication(ctx context.Context, m *member, c *inspect.Cluster) (str
 	return "none is STRICT", nil
 }
 
-// podSecurity expects the suite's namespaces, where they exist, to admit the suite's pods. It judges
-// the very pod that the suite deploys by the rules of Kubernetes' own admission.
+// podSecurity expects the suite's namespaces, where they exist, to admit the suite's pods. It
+// judges the very pod that the suite deploys by the rules of Kubernetes' own admission.
 func podSecurity(ctx context.Context, f *mesh.Fleet, m *member, namespaces []string) (string, error) {
 	r, err := m.reader()
 	if err != nil {
@@ -393,14 +402,16 @@ func podSecurity(ctx context.Context, f *mesh.Fleet, m *member, namespaces []str
 		case err != nil:
 			return "", unknown{fmt.Errorf("namespace %s: %w", name, err)}
 		}
-		p, errs := api.PolicyToEvaluate(ns.Labels, api.Policy{Enforce: api.LevelVersion{Level: api.LevelPrivileged, Version: api.LatestVersion()}})
+		p, errs := api.PolicyToEvaluate(ns.Labels, api.Policy{Enforce: api.LevelVersion{Level: api.LevelPrivileged,
+			Version: api.LatestVersion()}})
 		if err := errs.ToAggregate(); err != nil {
 			return "", fmt.Errorf("namespace %s: labels of PodSecurity: %w", name, err)
 		}
 		seen = append(seen, name+" enforces "+string(p.Enforce.Level))
 		pod := podOf(echoIn(f, name), m.Cluster)
 		if refused := policy.AggregateCheckResults(evaluator.EvaluatePod(p.Enforce, &pod.ObjectMeta, &pod.Spec)); !refused.Allowed {
-			return "", fmt.Errorf("namespace %s enforces PodSecurity %q, which refuses the suite's pods: %s: run `%s get namespace %s --show-labels`",
+			return "", fmt.Errorf("namespace %s enforces PodSecurity %q, which refuses the suite's pods: %s: "+
+				"run `%s get namespace %s --show-labels`",
 				name, p.Enforce.Level, refused.ForbiddenDetail(), m.Kubectl(), name)
 		}
 	}

@@ -45,15 +45,20 @@ func healthy() *world {
 	for i, name := range []string{"east", "west"} {
 		w.fleet.Clusters = append(w.fleet.Clusters, &mesh.Cluster{Name: name, Network: "net-" + name, Kubeconfig: "kc-" + name})
 		w.facts = append(w.facts, &inspect.Cluster{
-			Where: inspect.Where{Name: name, Kubectl: "kubectl --kubeconfig kc-" + name}, Kubernetes: "v1.36.1", Istio: "1.31.0", HasGatewayAPI: true,
-			Network: "net-" + name, Revisions: []string{"default"}, Revision: "default", Name: name, Flags: map[string]string{"PILOT_ENABLE_AMBIENT": "true"},
-			Domain: "cluster.local", TrustDomain: "cluster.local", RootNamespace: "istio-system", Roots: []string{strings.Repeat("ab", 32), strings.Repeat(fmt.Sprint(i), 64)},
-			Nodes:    []inspect.Node{{Name: "n1", OS: "linux", Schedulable: true}, {Name: "win", OS: "windows", Schedulable: true}, {Name: "down", OS: "linux"}},
+			Where: inspect.Where{Name: name, Kubectl: "kubectl --kubeconfig kc-" + name}, Kubernetes: "v1.36.1", Istio: "1.31.0",
+			HasGatewayAPI: true,
+			Network:       "net-" + name, Revisions: []string{"default"}, Revision: "default", Name: name,
+			Flags:  map[string]string{"PILOT_ENABLE_AMBIENT": "true"},
+			Domain: "cluster.local", TrustDomain: "cluster.local", RootNamespace: "istio-system",
+			Roots: []string{strings.Repeat("ab", 32), strings.Repeat(fmt.Sprint(i), 64)},
+			Nodes: []inspect.Node{{Name: "n1", OS: "linux", Schedulable: true}, {Name: "win", OS: "windows", Schedulable: true},
+				{Name: "down", OS: "linux"}},
 			Ztunnels: []inspect.Ztunnel{{Pod: "z", Node: "n1", Running: true, Ready: true}},
 			Gateways: []inspect.Gateway{{Namespace: "istio-system", Name: "ew", Programmed: true, Addresses: []string{"203.0.113.7"}}},
 		})
 		w.versions = append(w.versions, nil)
-		w.remotes = append(w.remotes, []istiod.RemoteCluster{{Name: "east", Status: istiod.Synced, Istiod: "i"}, {Name: "west", Status: istiod.Synced, Istiod: "i"}})
+		w.remotes = append(w.remotes, []istiod.RemoteCluster{{Name: "east", Status: istiod.Synced, Istiod: "i"},
+			{Name: "west", Status: istiod.Synced, Istiod: "i"}})
 		w.standIns, w.objects = append(w.standIns, nil), append(w.objects, nil)
 	}
 	return w
@@ -64,7 +69,8 @@ func (w *world) run(ctx context.Context) []v1alpha2.Check {
 	for i, c := range w.fleet.Clusters {
 		b := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(w.objects[i]...)
 		if w.forbid {
-			b = b.WithInterceptorFuncs(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			b = b.WithInterceptorFuncs(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList,
+				...client.ListOption) error {
 				return apierrors.NewForbidden(schema.GroupResource{Resource: "policies"}, "", nil)
 			}})
 		}
@@ -130,27 +136,39 @@ func TestFaults(t *testing.T) {
 		status v1alpha2.CheckStatus
 		says   string
 	}{
-		"istiod is down":               {func(w *world) { w.facts[1].Revisions = nil }, "control plane", fail, "west: no pod of istiod runs"},
-		"facts cannot be read":         {func(w *world) { w.facts[1] = nil }, "control plane", fail, "west: no right to read pods"},
-		"no ambient":                   {func(w *world) { w.facts[0].Flags = nil }, "control plane", fail, "east: istiod is not set up for ambient"},
-		"no cluster name":              {func(w *world) { w.facts[0].Name = "" }, "control plane", fail, "global.multiCluster.clusterName"},
-		"old Kubernetes":               {func(w *world) { w.facts[0].Kubernetes = "v1.30.2" }, "Kubernetes versions", warn, "v1.30.2 is outside the support window of Istio 1.31.0: 1.34, 1.35, 1.36"},
-		"old Istio":                    {func(w *world) { w.facts[0].Istio = "1.20.1" }, "Istio versions", warn, `Istio "1.20.1" is outside the support window: 1.31, 1.30, 1.29`},
-		"another cluster":              {func(w *world) { w.facts[1].Name = "north" }, "cluster names", fail, `west: istiod calls the cluster "north"`},
-		"no network":                   {func(w *world) { w.facts[0].Network = "" }, "networks", fail, "kubectl --kubeconfig kc-east label namespace istio-system topology.istio.io/network=<network>"},
-		"network taken away for a run": {func(w *world) { w.facts[0].Network, w.fleet.Provider = "", mesh.ProviderKind }, "networks", warn, "the next `amc run` does that"},
-		"another network":              {func(w *world) { w.facts[0].Network = "other" }, "networks", fail, `east: it is on network "other", the fleet file says "net-east"`},
+		"istiod is down":       {func(w *world) { w.facts[1].Revisions = nil }, "control plane", fail, "west: no pod of istiod runs"},
+		"facts cannot be read": {func(w *world) { w.facts[1] = nil }, "control plane", fail, "west: no right to read pods"},
+		"no ambient": {func(w *world) { w.facts[0].Flags = nil }, "control plane", fail,
+			"east: istiod is not set up for ambient"},
+		"no cluster name": {func(w *world) { w.facts[0].Name = "" }, "control plane", fail, "global.multiCluster.clusterName"},
+		"old Kubernetes": {func(w *world) { w.facts[0].Kubernetes = "v1.30.2" }, "Kubernetes versions", warn,
+			"v1.30.2 is outside the support window of Istio 1.31.0: 1.34, 1.35, 1.36"},
+		"old Istio": {func(w *world) { w.facts[0].Istio = "1.20.1" }, "Istio versions", warn,
+			`Istio "1.20.1" is outside the support window: 1.31, 1.30, 1.29`},
+		"another cluster": {func(w *world) { w.facts[1].Name = "north" }, "cluster names", fail,
+			`west: istiod calls the cluster "north"`},
+		"no network": {func(w *world) { w.facts[0].Network = "" }, "networks", fail,
+			"kubectl --kubeconfig kc-east label namespace istio-system topology.istio.io/network=<network>"},
+		"network taken away for a run": {func(w *world) { w.facts[0].Network, w.fleet.Provider = "", mesh.ProviderKind }, "networks",
+			warn, "the next `amc run` does that"},
+		"another network": {func(w *world) { w.facts[0].Network = "other" }, "networks", fail,
+			`east: it is on network "other", the fleet file says "net-east"`},
 		"one network": {func(w *world) { w.facts[1].Network, w.fleet.Clusters[1].Network = "net-east", "net-east" },
 			"networks", fail, `east and west are on the same network "net-east"`},
-		"another trust domain":     {func(w *world) { w.facts[1].TrustDomain = "corp" }, "domains", fail, `west: its trust domain is "corp", the fleet file says "cluster.local"`},
-		"another DNS domain":       {func(w *world) { w.fleet.Domain = "corp" }, "domains", fail, `east: its DNS domain is "cluster.local", the fleet file says "corp"`},
-		"no common root":           {func(w *world) { w.facts[1].Roots = w.facts[1].Roots[1:] }, "root certificates", fail, "trust no common root"},
-		"root cannot be read":      {func(w *world) { w.facts[1].Roots = nil }, "root certificates", warn, "west: ConfigMap istio-ca-root-cert"},
-		"remote secret is missing": {func(w *world) { w.remotes[1] = w.remotes[1][1:] }, "remote secrets", fail, "west: istiod i does not know cluster east"},
+		"another trust domain": {func(w *world) { w.facts[1].TrustDomain = "corp" }, "domains", fail,
+			`west: its trust domain is "corp", the fleet file says "cluster.local"`},
+		"another DNS domain": {func(w *world) { w.fleet.Domain = "corp" }, "domains", fail,
+			`east: its DNS domain is "cluster.local", the fleet file says "corp"`},
+		"no common root": {func(w *world) { w.facts[1].Roots = w.facts[1].Roots[1:] }, "root certificates", fail,
+			"trust no common root"},
+		"root cannot be read": {func(w *world) { w.facts[1].Roots = nil }, "root certificates", warn, "west: ConfigMap istio-ca-root-cert"},
+		"remote secret is missing": {func(w *world) { w.remotes[1] = w.remotes[1][1:] }, "remote secrets", fail,
+			"west: istiod i does not know cluster east"},
 		"remote secret is not read": {func(w *world) {
 			w.remotes[0] = []istiod.RemoteCluster{w.remotes[0][0], {Name: "west", Status: "syncing", Istiod: "i"}}
 		}, "remote secrets", fail, `east: istiod i shows cluster west as "syncing"`},
-		"no gateway":              {func(w *world) { w.facts[0].Gateways = nil }, "east-west gateways", fail, "east: there is no east-west gateway"},
+		"no gateway": {func(w *world) { w.facts[0].Gateways = nil }, "east-west gateways", fail,
+			"east: there is no east-west gateway"},
 		"gateway without address": {func(w *world) { w.facts[0].Gateways[0].Addresses = nil }, "east-west gateways", fail, "no address yet"},
 		"gateway not programmed": {func(w *world) {
 			w.facts[0].Gateways[0].Programmed, w.facts[0].Gateways[0].Why = false, "Invalid: no listener"
@@ -164,10 +182,14 @@ func TestFaults(t *testing.T) {
 		"allow nothing": {func(w *world) {
 			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{})}
 		}, "mesh-wide authorization policies", fail, "east: AuthorizationPolicy istio-system/allow-nothing"},
-		"policies cannot be read":  {func(w *world) { w.facts[0].RootNamespace, w.forbid = "root", true }, "mesh-wide authorization policies", warn, "east: policies in root namespace root cannot be read"},
-		"STRICT":                   {func(w *world) { w.objects[1] = []client.Object{strict("istio-system")} }, "mesh-wide peer authentication", warn, "west: PeerAuthentication istio-system/default demands mutual TLS (STRICT)"},
-		"bad label of PodSecurity": {func(w *world) { w.objects[0] = []client.Object{namespace("amc-mesh", "most")} }, "pod security", fail, "east: namespace amc-mesh: labels of PodSecurity"},
-		"undeclared stand-in":      {func(w *world) { w.standIns[0] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}} }, "stand-ins", fail, "ztunnel is a stand-in (ours)"},
+		"policies cannot be read": {func(w *world) { w.facts[0].RootNamespace, w.forbid = "root", true },
+			"mesh-wide authorization policies", warn, "east: policies in root namespace root cannot be read"},
+		"STRICT": {func(w *world) { w.objects[1] = []client.Object{strict("istio-system")} },
+			"mesh-wide peer authentication", warn, "west: PeerAuthentication istio-system/default demands mutual TLS (STRICT)"},
+		"bad label of PodSecurity": {func(w *world) { w.objects[0] = []client.Object{namespace("amc-mesh", "most")} }, "pod security",
+			fail, "east: namespace amc-mesh: labels of PodSecurity"},
+		"undeclared stand-in": {func(w *world) { w.standIns[0] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}} }, "stand-ins",
+			fail, "ztunnel is a stand-in (ours)"},
 		"a stand-in of another's name": {func(w *world) {
 			w.standIns[0], w.fleet.Images["proxyv2"] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}}, mesh.ImageRef{StandIn: "x"}
 		}, "stand-ins", fail, "ztunnel is a stand-in"},
@@ -211,7 +233,8 @@ func TestNoFaults(t *testing.T) {
 			w.objects[0] = []client.Object{authorization("apps", &istiosecurityapi.AuthorizationPolicy{}), strict("apps")}
 		},
 		"audit only": func(w *world) {
-			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{Action: istiosecurityapi.AuthorizationPolicy_AUDIT})}
+			w.objects[0] = []client.Object{authorization("istio-system",
+				&istiosecurityapi.AuthorizationPolicy{Action: istiosecurityapi.AuthorizationPolicy_AUDIT})}
 		},
 		"second gateway not programmed": func(w *world) {
 			w.facts[0].Gateways = append(w.facts[0].Gateways, inspect.Gateway{Name: "spare", Addresses: []string{"x"}})

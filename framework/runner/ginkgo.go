@@ -15,9 +15,9 @@ import (
 
 const title = "Istio ambient multicluster"
 
-// Ginkgo shows a run as a Ginkgo suite: the tree of chapters and behaviors with its labels, Ginkgo's
-// focus and filters, and its report. Ginkgo would run specs one after another, and ours wait most of
-// their time for a mesh to follow; so a node only waits for its spec's result.
+// Ginkgo shows a run as a Ginkgo suite: the tree of chapters and behaviors with its labels,
+// Ginkgo's focus and filters, and its report. Ginkgo would run specs one after another, and ours
+// wait most of their time for a mesh to follow; so a node only waits for its spec's result.
 type Ginkgo struct {
 	suite    types.SuiteConfig
 	reporter types.ReporterConfig
@@ -65,8 +65,8 @@ func (g *Ginkgo) Selected() map[string]bool {
 	return ids
 }
 
-// Report has Ginkgo wait for the run's results and write its JSON report to file. With quiet, Ginkgo
-// prints nothing of its own.
+// Report has Ginkgo wait for the run's results and write its JSON report to file. With quiet,
+// Ginkgo prints nothing of its own.
 func (g *Ginkgo) Report(t ginkgo.GinkgoTestingT, run *Run, file string, quiet bool) {
 	g.run = run
 	g.reporter.JSONReport = file

@@ -1,5 +1,5 @@
-// Package runner runs declared specs against a fixture: side by side where they leave alone what they
-// share, then one at a time. It knows Ginkgo only at its rim, in ginkgo.go.
+// Package runner runs declared specs against a fixture: side by side where they leave alone what
+// they share, then one at a time. It knows Ginkgo only at its rim, in ginkgo.go.
 package runner
 
 import (
@@ -39,9 +39,9 @@ type pending struct {
 	result *spec.Result
 }
 
-// Start starts the specs in three passes: (1) parallel specs, (2) specs that were flaky in pass 1, one
-// at a time, (3) serial specs, one at a time. After ctx is canceled no new spec starts, and those that
-// run end soon.
+// Start starts the specs in three passes: (1) parallel specs, (2) specs that were flaky in pass 1,
+// one at a time, (3) serial specs, one at a time. After ctx is canceled no new spec starts, and
+// those that run end soon.
 func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	r := &Run{o: o, pending: map[string]*pending{}, ended: make(chan struct{})}
 	var parallel, serial []*spec.Spec

@@ -96,7 +96,8 @@ func TestParallelThenSerial(t *testing.T) {
 			}, opts}
 		}
 		began := time.Now()
-		r, l := start(t.Context(), 2, counted(serial, time.Second), counted("SCOPE-01", 2*time.Second), counted("TRF-04", time.Second, spec.Serial),
+		r, l := start(t.Context(), 2, counted(serial, time.Second), counted("SCOPE-01", 2*time.Second),
+			counted("TRF-04", time.Second, spec.Serial),
 			counted("SCOPE-02", time.Second), counted("LB-01", time.Second))
 		if leaked := r.Wait(); len(leaked) != 0 {
 			t.Errorf("leaked: %v", leaked)

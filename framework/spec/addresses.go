@@ -34,7 +34,8 @@ func (t *T) ReplaceAddresses(c *Cluster, addresses map[*Service]string) {
 // EchoPods are the pods of the fixture's echo server in one cluster.
 func (t *T) EchoPods(c *Cluster) []corev1.Pod {
 	var pods corev1.PodList
-	t.NoError(c.Cluster.Client().List(t.ctx, &pods, client.InNamespace(fixture.MeshNamespace), client.MatchingLabels{workload.LabelApp: fixture.Echo}))
+	t.NoError(c.Cluster.Client().List(t.ctx, &pods, client.InNamespace(fixture.MeshNamespace),
+		client.MatchingLabels{workload.LabelApp: fixture.Echo}))
 	return pods.Items
 }
 

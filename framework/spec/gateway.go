@@ -9,8 +9,8 @@ import (
 	"ambient.test/conformance/framework/fixture"
 )
 
-// Gateway is a cluster's east-west gateway, with an identity of the mesh to speak to it. Its methods
-// are subjects.
+// Gateway is a cluster's east-west gateway, with an identity of the mesh to speak to it. Its
+// methods are subjects.
 type Gateway struct {
 	// ID is of the fixture's client, issued by the cluster's istiod.
 	ID *eastwest.Identity
@@ -71,8 +71,8 @@ func (g *Gateway) Receives(what string, payload []byte) Subject {
 	})
 }
 
-// Chains are the authorities for which the gateway's internal listener has a filter chain; a list of
-// host:port.
+// Chains are the authorities for which the gateway's internal listener has a filter chain; a list
+// of host:port.
 func (g *Gateway) Chains() Subject {
 	return Probe(g.says("chains of its internal listener"), func(ctx context.Context) (any, error) {
 		return g.gateway.Chains(ctx)

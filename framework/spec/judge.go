@@ -64,12 +64,12 @@ var (
 	given       = role{"given: ", v1alpha2.Unknown, func(*Result) *int { return new(int) }}
 )
 
-// Expect states the promise: within the convergence timeout the subject comes to look as wanted, and
-// stays so for the hold time. If not, the verdict is non-conformant.
+// Expect states the promise: within the convergence timeout the subject comes to look as wanted,
+// and stays so for the hold time. If not, the verdict is non-conformant.
 func (t *T) Expect(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, false, s, want) }
 
-// ExpectAlways states a promise that no change has to reach first: already the first look must be as
-// wanted.
+// ExpectAlways states a promise that no change has to reach first: already the first look must be
+// as wanted.
 func (t *T) ExpectAlways(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, true, s, want) }
 
 // Control states what must be seen beside the promise, so that the promise could fail: its opposite
@@ -121,8 +121,8 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 	t.Observe("%s%s: %s (%s, held %s)", r.prefix, s, inShort(value), when, t.times.Hold)
 }
 
-// hold looks again and again for the hold time. One look that is not as wanted ends the spec; a look
-// from which nothing was learned is made again.
+// hold looks again and again for the hold time. One look that is not as wanted ends the spec; a
+// look from which nothing was learned is made again.
 func (t *T) hold(r role, s Subject, want types.GomegaMatcher, n int, value any, took time.Duration) any {
 	all, isTraffic := value.(traffic.Outcomes)
 	for begun := time.Now(); time.Since(begun) < t.times.Hold; {
@@ -198,11 +198,12 @@ type about struct {
 
 func (a about) String() string { return a.who }
 
-// prompt is how soon after a change the first look must come, for a convergence time to be measured.
+// prompt is how soon after a change the first look must come, for a convergence time to be
+// measured.
 const prompt = 500 * time.Millisecond
 
-// converged records the time from the last change to success, and says it in words. If the first look
-// came late and succeeded, the mesh may have converged long before, so no sample is recorded.
+// converged records the time from the last change to success, and says it in words. If the first
+// look came late and succeeded, the mesh may have converged long before, so no sample is recorded.
 func (t *T) converged(took, begun time.Duration, looks int) string {
 	if looks == 1 && begun > prompt {
 		return "at once"

@@ -174,14 +174,14 @@ func (s *Service) SetScope(global bool, clusters ...*Cluster) {
 	}
 }
 
-// UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name it
-// takes it from behind one.
+// UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name
+// it takes it from behind one.
 func (s *Service) UseWaypoint(name string) {
 	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypoint.Name, name)
 }
 
-// Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone. The
-// Service must come from DeployEcho.
+// Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone.
+// The Service must come from DeployEcho.
 func (t *T) Scale(c *Cluster, s *Service, replicas int32) {
 	t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, s.App, replicas))
 	t.Changed()

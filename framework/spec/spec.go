@@ -41,8 +41,8 @@ type Spec struct {
 // Option changes how a spec is scheduled.
 type Option func(*Spec)
 
-// Serial is for specs that measure time: they must measure the mesh and not their neighbors. Specs of
-// behaviors that need MeshAdmin or Disruptive are serial anyway.
+// Serial is for specs that measure time: they must measure the mesh and not their neighbors. Specs
+// of behaviors that need MeshAdmin or Disruptive are serial anyway.
 func Serial(s *Spec) { s.Serial = true }
 
 var registry []*Spec
@@ -69,8 +69,8 @@ func All() []*Spec {
 	return all
 }
 
-// Check finds authoring mistakes: a spec of no behavior, two specs of one, and specs and catalog that
-// disagree about what is proven.
+// Check finds authoring mistakes: a spec of no behavior, two specs of one, and specs and catalog
+// that disagree about what is proven.
 func Check() error {
 	var errs []error
 	where := map[string]string{}

@@ -86,20 +86,32 @@ func TestJudge(t *testing.T) {
 		verdict v1alpha2.Verdict
 		flaky   bool
 	}{
-		"right":                     {state: func(time.Duration) (any, error) { return is(true) }, verdict: v1alpha2.Conformant},
-		"right after a while":       {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) }, verdict: v1alpha2.Conformant},
-		"right too late":            {state: func(d time.Duration) (any, error) { return is(d > 15*time.Second) }, verdict: v1alpha2.NonConformant},
-		"never right":               {state: func(time.Duration) (any, error) { return is(false) }, verdict: v1alpha2.NonConformant},
-		"right, then wrong":         {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) }, verdict: v1alpha2.NonConformant, flaky: true},
-		"not known at first":        {state: func(d time.Duration) (any, error) { return d > time.Second, onlyIf(d < time.Second, broken) }, verdict: v1alpha2.Conformant},
-		"not known for a moment":    {state: func(d time.Duration) (any, error) { return true, onlyIf(d > 100*time.Millisecond && d < 400*time.Millisecond, broken) }, verdict: v1alpha2.Conformant},
-		"never known":               {state: func(time.Duration) (any, error) { return nil, broken }, verdict: v1alpha2.Unknown},
-		"always: wrong at first":    {state: func(d time.Duration) (any, error) { return is(d > time.Second) }, judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.NonConformant},
-		"always: not known, right":  {state: func(d time.Duration) (any, error) { return d > time.Second, onlyIf(d < time.Second, broken) }, judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.Conformant},
-		"control: never":            {state: func(time.Duration) (any, error) { return is(false) }, judge: func(t *T) Judge { return t.Control }, verdict: v1alpha2.NonConformant},
-		"precondition: never":       {state: func(time.Duration) (any, error) { return is(false) }, judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown},
-		"precondition: after 3 s":   {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) }, judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Conformant},
-		"precondition: then broken": {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) }, judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown, flaky: true},
+		"right":               {state: func(time.Duration) (any, error) { return is(true) }, verdict: v1alpha2.Conformant},
+		"right after a while": {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) }, verdict: v1alpha2.Conformant},
+		"right too late":      {state: func(d time.Duration) (any, error) { return is(d > 15*time.Second) }, verdict: v1alpha2.NonConformant},
+		"never right":         {state: func(time.Duration) (any, error) { return is(false) }, verdict: v1alpha2.NonConformant},
+		"right, then wrong": {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) },
+			verdict: v1alpha2.NonConformant, flaky: true},
+		"not known at first": {state: func(d time.Duration) (any, error) { return d > time.Second, onlyIf(d < time.Second, broken) },
+			verdict: v1alpha2.Conformant},
+		"not known for a moment": {state: func(d time.Duration) (any, error) {
+			return true, onlyIf(d > 100*time.Millisecond && d < 400*time.Millisecond, broken)
+		}, verdict: v1alpha2.Conformant},
+		"never known": {state: func(time.Duration) (any, error) { return nil, broken }, verdict: v1alpha2.Unknown},
+		"always: wrong at first": {state: func(d time.Duration) (any, error) { return is(d > time.Second) },
+			judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.NonConformant},
+		"always: not known, right": {state: func(d time.Duration) (any, error) {
+			return d > time.Second,
+				onlyIf(d < time.Second, broken)
+		}, judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.Conformant},
+		"control: never": {state: func(time.Duration) (any, error) { return is(false) },
+			judge: func(t *T) Judge { return t.Control }, verdict: v1alpha2.NonConformant},
+		"precondition: never": {state: func(time.Duration) (any, error) { return is(false) },
+			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown},
+		"precondition: after 3 s": {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) },
+			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Conformant},
+		"precondition: then broken": {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) },
+			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown, flaky: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

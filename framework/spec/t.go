@@ -92,8 +92,8 @@ type Attempt struct {
 	Previous string
 }
 
-// Run makes one attempt. The result stands before anything is undone, so that evidence can be saved;
-// cleanup then undoes what the spec did, last first, and returns what could not be undone.
+// Run makes one attempt. The result stands before anything is undone, so that evidence can be
+// saved; cleanup then undoes what the spec did, last first, and returns what could not be undone.
 func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(context.Context) []error) {
 	sctx, cancel := context.WithTimeout(ctx, a.Times.Spec)
 	defer cancel()
@@ -171,8 +171,8 @@ func (t *T) Cleanup(f func(context.Context) error) {
 	t.cleanups = append(t.cleanups, f)
 }
 
-// NoError ends the spec as unknown if err is set: the world broke, and nothing was learned about the
-// mesh.
+// NoError ends the spec as unknown if err is set: the world broke, and nothing was learned about
+// the mesh.
 func (t *T) NoError(err error) {
 	if err != nil {
 		panic(ending{verdict: v1alpha2.Unknown, message: where() + err.Error()})
@@ -221,10 +221,11 @@ func (t *T) Each(clusters Clusters, f func(c *Cluster)) {
 	}
 }
 
-// record keeps a line for each set of calls: the first ones and the last ones, since a spec that polls
-// makes very many.
+// record keeps a line for each set of calls: the first ones and the last ones, since a spec that
+// polls makes very many.
 func (t *T) record(r traffic.Record) {
-	line := fmt.Sprintf("%s  %s -> %s (%d, %s): ", r.At.UTC().Format("15:04:05.000"), r.From, r.Call.URL, max(r.Call.Times, r.Call.Reuse, 1), round(r.Took))
+	line := fmt.Sprintf("%s  %s -> %s (%d, %s): ", r.At.UTC().Format("15:04:05.000"), r.From, r.Call.URL,
+		max(r.Call.Times, r.Call.Reuse, 1), round(r.Took))
 	if r.Err != nil {
 		line += r.Err.Error()
 	} else {

@@ -13,8 +13,8 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-// SharedWaypoint makes sure that the fixture's waypoint serves in every cluster and returns its name.
-// Its Service is global. No spec may change it.
+// SharedWaypoint makes sure that the fixture's waypoint serves in every cluster and returns its
+// name. Its Service is global. No spec may change it.
 func (t *T) SharedWaypoint() string {
 	name, err := t.Fixture.SharedWaypoint(t.ctx)
 	t.NoError(err)
@@ -22,7 +22,8 @@ func (t *T) SharedWaypoint() string {
 	return name
 }
 
-// DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service global.
+// DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service
+// global.
 func (t *T) DeployWaypoint() string {
 	name := t.Name("waypoint")
 	for _, c := range t.Clusters {
@@ -45,8 +46,8 @@ func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
 	t.Changed()
 }
 
-// TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every cluster
-// adds the cluster's name to each answer, see [traffic.WaypointHeader].
+// TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every
+// cluster adds the cluster's name to each answer, see [traffic.WaypointHeader].
 func (s *Service) TraceWaypoints() {
 	kind, group, port := gateway.Kind("Service"), gateway.Group(""), gateway.PortNumber(80)
 	self := gateway.BackendObjectReference{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port}

@@ -23,7 +23,8 @@ func (l Lost) String() string {
 	return fmt.Sprintf("%d of %d calls failed (%s)", l.Count(), len(l.Outcomes), l.Outcomes)
 }
 
-// While makes calls over and over, from before the event until it is over, and returns what was lost.
+// While makes calls over and over, from before the event until it is over, and returns what was
+// lost.
 func (t *T) While(event func(), calls ...traffic.Calls) Lost {
 	ctx, stop := context.WithCancel(t.ctx)
 	var wg sync.WaitGroup

@@ -144,7 +144,8 @@ func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, e
 		if s, ok := status.FromError(err); ok && s.Code() == codes.Unknown { // the handler's own error: the call failed
 			return Outcomes{fail(s.Message(), took)}, nil
 		}
-		return nil, fmt.Errorf("%s cannot be driven: %w: is pod %s alive? (`kubectl -n %s get pod %s`)", c.Name, err, c.Pod, c.Pod.Namespace, c.Pod.Name)
+		return nil, fmt.Errorf("%s cannot be driven: %w: is pod %s alive? (`kubectl -n %s get pod %s`)", c.Name, err, c.Pod,
+			c.Pod.Namespace, c.Pod.Name)
 	}
 	out := make(Outcomes, len(resp.Output))
 	for i, s := range resp.Output {

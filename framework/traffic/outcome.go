@@ -1,4 +1,5 @@
-// Package traffic makes calls from pods of the fleet and says what became of each: traffic is the oracle.
+// Package traffic makes calls from pods of the fleet and says what became of each: traffic is the
+// oracle.
 package traffic
 
 import (
@@ -18,8 +19,9 @@ import (
 // Kind says what became of one call, as the calling application sees it.
 type Kind string
 
-// The outcomes of a call. A denied HBONE CONNECT, a wrong server identity and a dead gateway all reach the application as Reset:
-// ztunnel has accepted the connection before it opens the tunnel. The cause is in the proxies' logs and metrics.
+// The outcomes of a call. A denied HBONE CONNECT, a wrong server identity and a dead gateway all
+// reach the application as Reset: ztunnel has accepted the connection before it opens the tunnel.
+// The cause is in the proxies' logs and metrics.
 const (
 	Reached    Kind = "reached"      // an echo server answered (whatever its status code)
 	Status     Kind = "status"       // a proxy answered with an HTTP status of its own, no echo server did
@@ -152,7 +154,8 @@ func parse(url, output string, took time.Duration) Outcome {
 	return o
 }
 
-// causes maps words of the echo client's errors to outcomes; the first hit counts, so the specific come first.
+// causes maps words of the echo client's errors to outcomes; the first hit counts, so the specific
+// come first.
 var causes = []struct {
 	kind  Kind
 	words []string
@@ -161,7 +164,8 @@ var causes = []struct {
 	{TLSAlert, []string{"remote error: tls:", "tls: alert"}},
 	{Refused, []string{"connection refused"}},
 	{TimedOut, []string{"i/o timeout", "timed out", "deadline exceeded", "Client.Timeout", "DeadlineExceeded"}},
-	{Reset, []string{"connection reset", "EOF", "broken pipe", "server closed idle connection", "error reading server preface", "connection closed", "http2: server sent GOAWAY"}},
+	{Reset, []string{"connection reset", "EOF", "broken pipe", "server closed idle connection", "error reading server preface",
+		"connection closed", "http2: server sent GOAWAY"}},
 }
 
 // fail reads the echo client's error of one call.

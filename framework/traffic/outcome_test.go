@@ -37,7 +37,8 @@ func TestParse(t *testing.T) {
 	if o.Request.Get("X-Big") != "hhh" {
 		t.Errorf("request headers %v", o.Request)
 	}
-	if proxy := parse("u", "[0] StatusCode=503\n[0 body] no healthy upstream\n", 0); proxy.Kind != Status || proxy.Code != 503 || proxy.Detail != "no healthy upstream" {
+	if proxy := parse("u", "[0] StatusCode=503\n[0 body] no healthy upstream\n", 0); proxy.Kind != Status || proxy.Code != 503 ||
+		proxy.Detail != "no healthy upstream" {
 		t.Errorf("a proxy's own answer is not the application's: %+v", proxy)
 	}
 }

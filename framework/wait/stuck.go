@@ -29,9 +29,9 @@ func (p Problem) String() string {
 // reported at once, and end the wait only with its budget.
 const never = time.Duration(1<<63 - 1)
 
-// patience is how long a problem may last before the wait gives up. Every problem is reported at once,
-// whatever its patience. Reasons that cannot resolve themselves have none; reasons that may, such as
-// scheduling or an outage of a registry, have some.
+// patience is how long a problem may last before the wait gives up. Every problem is reported at
+// once, whatever its patience. Reasons that cannot resolve themselves have none; reasons that may,
+// such as scheduling or an outage of a registry, have some.
 var patience = map[string]time.Duration{
 	"ErrImageNeverPull":          0, // the image is not on the node and may not be pulled
 	"InvalidImageName":           0,
@@ -61,8 +61,10 @@ func problemsOf(pods []*corev1.Pod, events []*corev1.Event, owner string) []Prob
 	}
 	for _, e := range events {
 		about := e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name
-		if e.Reason == "FailedCreate" && len(pods) == 0 && owner != "" && (about == owner || strings.HasPrefix(about, strings.Replace(owner, "Deployment/", "ReplicaSet/", 1)+"-")) {
-			out = append(out, Problem{Object: strings.ToLower(e.InvolvedObject.Kind) + " " + e.InvolvedObject.Namespace + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message})
+		if e.Reason == "FailedCreate" && len(pods) == 0 && owner != "" &&
+			(about == owner || strings.HasPrefix(about, strings.Replace(owner, "Deployment/", "ReplicaSet/", 1)+"-")) {
+			out = append(out, Problem{Object: strings.ToLower(e.InvolvedObject.Kind) + " " + e.InvolvedObject.Namespace + "/" +
+				e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message})
 		}
 	}
 	return out
@@ -89,7 +91,8 @@ func problemOf(p *corev1.Pod, events []*corev1.Event) Problem {
 		case w != nil && w.Reason != "CrashLoopBackOff" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" && w.Reason != "":
 			return as(w.Reason, fmt.Sprintf("container %s, image %s: %s", cs.Name, cs.Image, w.Message))
 		case !cs.Ready && cs.RestartCount > 0 && t != nil:
-			return as("CrashLoop", fmt.Sprintf("container %s ended with code %d (%s), restarted %d times", cs.Name, t.ExitCode, t.Reason, cs.RestartCount))
+			return as("CrashLoop", fmt.Sprintf("container %s ended with code %d (%s), restarted %d times", cs.Name, t.ExitCode, t.Reason,
+				cs.RestartCount))
 		}
 	}
 	at.container = ""

@@ -1,9 +1,9 @@
 // Package wait waits for objects of a cluster by watching them, and says at once why one is stuck.
 //
-// Each wait ends in one of three ways: the object is as wanted, a problem that cannot resolve itself
-// has lasted longer than its patience (see stuck.go), or the budget is used up. The error then names
-// cluster, object, reason and the next command to type. The budget is the deadline of the context; a
-// context without one gets [Budget].
+// Each wait ends in one of three ways: the object is as wanted, a problem that cannot resolve
+// itself has lasted longer than its patience (see stuck.go), or the budget is used up. The error
+// then names cluster, object, reason and the next command to type. The budget is the deadline of
+// the context; a context without one gets [Budget].
 //
 // The judging is ours, because no library does it: client-go and Helm wait until a timeout, and say
 // only that it is over. A missing image or an unschedulable pod ends a wait here within seconds, by
@@ -47,25 +47,29 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s is not as wanted after %s: %s: run `%s`", e.Cluster, e.Object, e.Waited.Round(100*time.Millisecond), e.Reason, e.Next)
+	return fmt.Sprintf("%s: %s is not as wanted after %s: %s: run `%s`", e.Cluster, e.Object, e.Waited.Round(100*time.Millisecond),
+		e.Reason, e.Next)
 }
 
 func (e *Error) Unwrap() error { return e.cause }
 
 type sayKey struct{}
 
-// Saying makes every wait under ctx tell say what it is waiting for and what is in its way, each once and as soon as it is known.
+// Saying makes every wait under ctx tell say what it is waiting for and what is in its way, each
+// once and as soon as it is known.
 func Saying(ctx context.Context, say func(format string, args ...any)) context.Context {
 	return context.WithValue(ctx, sayKey{}, say)
 }
 
-// Deployment waits until the newest generation of a deployment, at least minGeneration, is rolled out: every replica updated and available, no old one left.
+// Deployment waits until the newest generation of a deployment, at least minGeneration, is rolled
+// out: every replica updated and available, no old one left.
 func Deployment(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
 	w := rollout(c, &appsv1.DeploymentList{}, "Deployment", ns, name)
 	return w.until(ctx, judgeRollout("Deployment/"+name, minGeneration))
 }
 
-// DaemonSet waits until the newest generation of a daemon set, at least minGeneration, is available on every node it is meant for (at least one).
+// DaemonSet waits until the newest generation of a daemon set, at least minGeneration, is available
+// on every node it is meant for (at least one).
 func DaemonSet(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
 	w := rollout(c, &appsv1.DaemonSetList{}, "DaemonSet", ns, name)
 	return w.until(ctx, judgeRollout("DaemonSet/"+name, minGeneration))
@@ -82,7 +86,8 @@ func rollout(c *mesh.Cluster, list client.ObjectList, kind, ns, name string) wat
 		}}
 }
 
-// judgeRollout judges the one workload of source 0 with the pods of source 1 and the events of source 2.
+// judgeRollout judges the one workload of source 0 with the pods of source 1 and the events of
+// source 2.
 func judgeRollout(owner string, minGeneration int64) func(*state) verdict {
 	return func(s *state) verdict {
 		for _, o := range s.objects[0] {
@@ -115,16 +120,20 @@ func rolledOut(o client.Object) (done bool, seen string, selector *metav1.LabelS
 		return done, seen, w.Spec.Selector
 	case *appsv1.DaemonSet:
 		s := w.Status
-		done = s.ObservedGeneration >= w.Generation && s.DesiredNumberScheduled > 0 && s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled
-		return done, fmt.Sprintf("available on %d of %d nodes, updated on %d", s.NumberAvailable, s.DesiredNumberScheduled, s.UpdatedNumberScheduled), w.Spec.Selector
+		done = s.ObservedGeneration >= w.Generation && s.DesiredNumberScheduled > 0 &&
+			s.UpdatedNumberScheduled >= s.DesiredNumberScheduled && s.NumberAvailable >= s.DesiredNumberScheduled
+		return done, fmt.Sprintf("available on %d of %d nodes, updated on %d", s.NumberAvailable, s.DesiredNumberScheduled,
+			s.UpdatedNumberScheduled), w.Spec.Selector
 	}
 	panic(fmt.Sprintf("rollout of a %T", o))
 }
 
-// Pods waits until at least n pods match the labels and every one of them that is not on its way out is ready; it returns them.
+// Pods waits until at least n pods match the labels and every one of them that is not on its way
+// out is ready; it returns them.
 func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]string, n int) ([]corev1.Pod, error) {
 	selector := labels.SelectorFromSet(match).String()
-	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("pods %s/{%s}", ns, selector), next: fmt.Sprintf("-n %s describe pods -l %s", ns, selector),
+	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("pods %s/{%s}", ns, selector),
+		next: fmt.Sprintf("-n %s describe pods -l %s", ns, selector),
 		sources: []source{
 			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels(match)}},
 			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
@@ -143,19 +152,23 @@ func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]stri
 				ready = append(ready, *p)
 			}
 		}
-		return verdict{done: alive >= n && len(ready) == alive, seen: fmt.Sprintf("%d ready of %d, wanted %d", len(ready), alive, n), problems: problemsOf(pods, s.events(1), "")}
+		return verdict{done: alive >= n && len(ready) == alive, seen: fmt.Sprintf("%d ready of %d, wanted %d", len(ready), alive, n),
+			problems: problemsOf(pods, s.events(1), "")}
 	})
 	return ready, err
 }
 
-// Gateway waits until a Gateway is accepted and programmed in its newest generation, has an address, and its pods are ready; it returns the Gateway.
+// Gateway waits until a Gateway is accepted and programmed in its newest generation, has an
+// address, and its pods are ready; it returns the Gateway.
 func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Gateway, error) {
-	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("gateway %s/%s", ns, name), next: fmt.Sprintf("-n %s describe gateways.gateway.networking.k8s.io %s", ns, name),
+	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("gateway %s/%s", ns, name),
+		next: fmt.Sprintf("-n %s describe gateways.gateway.networking.k8s.io %s", ns, name),
 		sources: []source{
 			named(&gateway.GatewayList{}, ns, name),
-			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+			{list: &corev1.PodList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{gateway.GatewayNameLabelKey: name}}},
 			{list: &corev1.EventList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingFields{"type": corev1.EventTypeWarning}}},
-			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns), client.MatchingLabels{"gateway.networking.k8s.io/gateway-name": name}}},
+			{list: &corev1.ServiceList{}, opts: []client.ListOption{client.InNamespace(ns),
+				client.MatchingLabels{gateway.GatewayNameLabelKey: name}}},
 		}}
 	var gw *gateway.Gateway
 	err := w.until(ctx, func(s *state) (v verdict) {
@@ -165,7 +178,8 @@ func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Ga
 	return gw, err
 }
 
-// judgeGateway judges the one Gateway of source 0 with the pods, events and services of sources 1 to 3.
+// judgeGateway judges the one Gateway of source 0 with the pods, events and services of sources 1
+// to 3.
 func judgeGateway(s *state) (gw *gateway.Gateway, v verdict) {
 	for _, o := range s.objects[0] {
 		gw = o.(*gateway.Gateway)
@@ -206,7 +220,8 @@ func judgeGateway(s *state) (gw *gateway.Gateway, v verdict) {
 
 // Established waits until every named CustomResourceDefinition is served.
 func Established(ctx context.Context, c *mesh.Cluster, names ...string) error {
-	w := watcher{client: c.Client(), cluster: c, object: "custom resource definitions", next: "get crd", sources: []source{{list: &apiext.CustomResourceDefinitionList{}}}}
+	w := watcher{client: c.Client(), cluster: c, object: "custom resource definitions", next: "get crd",
+		sources: []source{{list: &apiext.CustomResourceDefinitionList{}}}}
 	return w.until(ctx, func(s *state) verdict {
 		missing := slices.Clone(names)
 		for _, o := range s.objects[0] {
@@ -221,9 +236,10 @@ func Established(ctx context.Context, c *mesh.Cluster, names ...string) error {
 	})
 }
 
-// Object waits until judge finds the one named object, of the type of list's items, as wanted; judge gets nil while the object does not exist.
-// seen says what keeps it, for the error.
-func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.ObjectList, ns, name string, judge func(o T, exists bool) (done bool, seen string)) error {
+// Object waits until judge finds the one named object, of the type of list's items, as wanted;
+// judge gets nil while the object does not exist. seen says what keeps it, for the error.
+func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.ObjectList, ns, name string,
+	judge func(o T, exists bool) (done bool, seen string)) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
 	where := name
 	next := fmt.Sprintf("get %s %s -o yaml", what, name)
@@ -249,9 +265,12 @@ func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...
 	return None(ctx, c, "removal of "+what+"s", list, func(client.Object) bool { return true }, opts...)
 }
 
-// None waits until is holds for no object of the type of list's items that matches the options; what names that state in the error.
-func None(ctx context.Context, c *mesh.Cluster, what string, list client.ObjectList, is func(client.Object) bool, opts ...client.ListOption) error {
-	w := watcher{client: c.Client(), cluster: c, object: what, next: "get " + strings.ToLower(strings.TrimSuffix(typeName(list), "List")) + " -A", sources: []source{{list: list, opts: opts}}}
+// None waits until is holds for no object of the type of list's items that matches the options;
+// what names that state in the error.
+func None(ctx context.Context, c *mesh.Cluster, what string, list client.ObjectList, is func(client.Object) bool,
+	opts ...client.ListOption) error {
+	w := watcher{client: c.Client(), cluster: c, object: what,
+		next: "get " + strings.ToLower(strings.TrimSuffix(typeName(list), "List")) + " -A", sources: []source{{list: list, opts: opts}}}
 	return w.until(ctx, func(s *state) verdict {
 		var left []string
 		for _, o := range s.objects[0] {
@@ -302,7 +321,8 @@ func lastWords(ctx context.Context, c *mesh.Cluster, p *Problem) string {
 	defer cancel()
 	lines := int64(5)
 	for _, previous := range []bool{true, false} {
-		r, err := c.Kube().CoreV1().Pods(p.pod.Namespace).GetLogs(p.pod.Name, &corev1.PodLogOptions{Container: p.container, Previous: previous, TailLines: &lines}).Stream(ctx)
+		r, err := c.Kube().CoreV1().Pods(p.pod.Namespace).GetLogs(p.pod.Name,
+			&corev1.PodLogOptions{Container: p.container, Previous: previous, TailLines: &lines}).Stream(ctx)
 		if err != nil {
 			continue
 		}

@@ -25,11 +25,13 @@ import (
 )
 
 func pod(name string, status corev1.PodStatus) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name), Labels: map[string]string{"app": "a"}}, Status: status}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, UID: types.UID(name),
+		Labels: map[string]string{"app": "a"}}, Status: status}
 }
 
 func waiting(reason, message string) corev1.PodStatus {
-	return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", Image: "reg/x:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
+	return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", Image: "reg/x:1",
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
 }
 
 func ready() corev1.PodStatus {
@@ -37,31 +39,40 @@ func ready() corev1.PodStatus {
 }
 
 func warning(about, reason, message string, at int64) *corev1.Event {
-	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: about + reason + fmt.Sprint(at)}, InvolvedObject: corev1.ObjectReference{Kind: "Pod", UID: types.UID(about)},
-		Type: corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: metav1.Unix(at, 0)}
+	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: about + reason + fmt.Sprint(at)},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", UID: types.UID(about)},
+		Type:           corev1.EventTypeWarning, Reason: reason, Message: message, LastTimestamp: metav1.Unix(at, 0)}
 }
 
 func TestProblemOfPod(t *testing.T) {
-	crashed := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: 2, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	crashed := corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c", RestartCount: 2,
+		State:                corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 		LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 7, Reason: "Error"}}}}}
 	for name, tt := range map[string]struct {
 		status       corev1.PodStatus
 		events       []*corev1.Event
 		reason, says string
 	}{
-		"no room": {corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/1 nodes are available: 1 Insufficient cpu."}}}, nil,
+		"no room": {corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+			Message: "0/1 nodes are available: 1 Insufficient cpu."}}}, nil,
 			"Unschedulable", "Insufficient cpu"},
-		"first pull fails":     {waiting("ErrImagePull", "no such host"), nil, "ImagePull", "no such host"},
-		"pull backs off":       {waiting("ImagePullBackOff", "Back-off pulling image"), nil, "ImagePull", "Back-off"},
-		"may not pull":         {waiting("ErrImageNeverPull", "not present with pull policy of Never"), nil, "ErrImageNeverPull", "reg/x:1"},
-		"bad reference":        {waiting("InvalidImageName", "couldn't parse"), nil, "InvalidImageName", "couldn't parse"},
-		"config map to come":   {waiting("CreateContainerConfigError", `configmap "x" not found`), nil, "CreateContainerConfigError", `configmap "x"`},
-		"crashes, runs now":    {crashed, nil, "CrashLoop", "code 7"},
-		"volume to come":       {waiting("ContainerCreating", ""), []*corev1.Event{warning("p", "FailedMount", `configmap "istio-ca-root-cert" not found`, 1)}, "FailedMount", "istio-ca-root-cert"},
-		"probe fails":          {corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c"}}}, []*corev1.Event{warning("p", "FailedMount", "old", 1), warning("p", "Unhealthy", "statuscode: 503", 2)}, "Unhealthy", "503"},
-		"warning of another":   {waiting("ContainerCreating", ""), []*corev1.Event{warning("q", "FailedMount", "not mine", 1)}, "NotReady", "ContainerCreating"},
-		"unknown warning":      {waiting("ContainerCreating", ""), []*corev1.Event{warning("p", "Strange", "words", 1)}, "NotReady", "Strange: words"},
-		"evicted":              {corev1.PodStatus{Phase: corev1.PodFailed, Message: "The node was low on resource: memory."}, nil, "Evicted", "memory"},
+		"first pull fails": {waiting("ErrImagePull", "no such host"), nil, "ImagePull", "no such host"},
+		"pull backs off":   {waiting("ImagePullBackOff", "Back-off pulling image"), nil, "ImagePull", "Back-off"},
+		"may not pull":     {waiting("ErrImageNeverPull", "not present with pull policy of Never"), nil, "ErrImageNeverPull", "reg/x:1"},
+		"bad reference":    {waiting("InvalidImageName", "couldn't parse"), nil, "InvalidImageName", "couldn't parse"},
+		"config map to come": {waiting("CreateContainerConfigError", `configmap "x" not found`), nil, "CreateContainerConfigError",
+			`configmap "x"`},
+		"crashes, runs now": {crashed, nil, "CrashLoop", "code 7"},
+		"volume to come": {waiting("ContainerCreating", ""),
+			[]*corev1.Event{warning("p", "FailedMount", `configmap "istio-ca-root-cert" not found`, 1)}, "FailedMount", "istio-ca-root-cert"},
+		"probe fails": {corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: "c"}}},
+			[]*corev1.Event{warning("p", "FailedMount", "old", 1), warning("p", "Unhealthy", "statuscode: 503", 2)}, "Unhealthy", "503"},
+		"warning of another": {waiting("ContainerCreating", ""), []*corev1.Event{warning("q", "FailedMount", "not mine", 1)},
+			"NotReady", "ContainerCreating"},
+		"unknown warning": {waiting("ContainerCreating", ""), []*corev1.Event{warning("p", "Strange", "words", 1)}, "NotReady",
+			"Strange: words"},
+		"evicted": {corev1.PodStatus{Phase: corev1.PodFailed, Message: "The node was low on resource: memory."}, nil,
+			"Evicted", "memory"},
 		"nothing has happened": {corev1.PodStatus{}, nil, "NotReady", "no container"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,11 +107,13 @@ func TestRolledOut(t *testing.T) {
 	two := int32(2)
 	deployment := func(observed int64, replicas, updated, available int32) client.Object {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Generation: 3}, Spec: appsv1.DeploymentSpec{Replicas: &two},
-			Status: appsv1.DeploymentStatus{ObservedGeneration: observed, Replicas: replicas, UpdatedReplicas: updated, AvailableReplicas: available}}
+			Status: appsv1.DeploymentStatus{ObservedGeneration: observed, Replicas: replicas, UpdatedReplicas: updated,
+				AvailableReplicas: available}}
 	}
 	daemonSet := func(observed int64, desired, updated, available int32) client.Object {
 		return &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Generation: 3},
-			Status: appsv1.DaemonSetStatus{ObservedGeneration: observed, DesiredNumberScheduled: desired, UpdatedNumberScheduled: updated, NumberAvailable: available}}
+			Status: appsv1.DaemonSetStatus{ObservedGeneration: observed, DesiredNumberScheduled: desired, UpdatedNumberScheduled: updated,
+				NumberAvailable: available}}
 	}
 	for name, tt := range map[string]struct {
 		o    client.Object
@@ -125,10 +138,12 @@ func TestRolledOut(t *testing.T) {
 
 func TestJudgeGateway(t *testing.T) {
 	conditions := func(accepted, programmed metav1.ConditionStatus, generation int64) []metav1.Condition {
-		return []metav1.Condition{{Type: "Accepted", Status: accepted, Reason: "A", ObservedGeneration: generation}, {Type: "Programmed", Status: programmed, Reason: "AddressNotAssigned", ObservedGeneration: generation}}
+		return []metav1.Condition{{Type: "Accepted", Status: accepted, Reason: "A", ObservedGeneration: generation},
+			{Type: "Programmed", Status: programmed, Reason: "AddressNotAssigned", ObservedGeneration: generation}}
 	}
 	gw := func(addresses int, c ...metav1.Condition) *gateway.Gateway {
-		return &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 2}, Status: gateway.GatewayStatus{Conditions: c, Addresses: make([]gateway.GatewayStatusAddress, addresses)}}
+		return &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Name: "g", Generation: 2},
+			Status: gateway.GatewayStatus{Conditions: c, Addresses: make([]gateway.GatewayStatusAddress, addresses)}}
 	}
 	leaving := pod("p", ready())
 	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
@@ -141,11 +156,12 @@ func TestJudgeGateway(t *testing.T) {
 		"serves":            {gw(1, conditions("True", "True", 2)...), pod("p", ready()), true, ""},
 		"nobody watches it": {gw(0), nil, false, "is the GatewayClass there"},
 		"of the last spec":  {gw(1, conditions("True", "True", 1)...), pod("p", ready()), false, "not Accepted"},
-		"no load balancer":  {gw(0, conditions("True", "False", 2)...), pod("p", ready()), false, "AddressNotAssigned: ); its LoadBalancer service has no address yet"},
-		"no address":        {gw(0, conditions("True", "True", 2)...), pod("p", ready()), false, "no address"},
-		"pod not ready":     {gw(1, conditions("True", "True", 2)...), pod("p", corev1.PodStatus{}), false, "no pod of it is ready"},
-		"pod on its way":    {gw(1, conditions("True", "True", 2)...), leaving, false, "no pod of it is ready"},
-		"does not exist":    {nil, nil, false, "does not exist"},
+		"no load balancer": {gw(0, conditions("True", "False", 2)...), pod("p", ready()), false,
+			"AddressNotAssigned: ); its LoadBalancer service has no address yet"},
+		"no address":     {gw(0, conditions("True", "True", 2)...), pod("p", ready()), false, "no address"},
+		"pod not ready":  {gw(1, conditions("True", "True", 2)...), pod("p", corev1.PodStatus{}), false, "no pod of it is ready"},
+		"pod on its way": {gw(1, conditions("True", "True", 2)...), leaving, false, "no pod of it is ready"},
+		"does not exist": {nil, nil, false, "does not exist"},
 	} {
 		st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
 		for i := range st.objects {
@@ -166,7 +182,8 @@ func TestJudgeGateway(t *testing.T) {
 
 // podsReady is a watcher over the pods of a fake cluster.
 func podsReady(c client.WithWatch) (*watcher, func(*state) verdict) {
-	w := &watcher{client: c, cluster: &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}, object: "pods", next: "get pods", sources: []source{{list: &corev1.PodList{}}}}
+	w := &watcher{client: c, cluster: &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}, object: "pods", next: "get pods",
+		sources: []source{{list: &corev1.PodList{}}}}
 	return w, func(s *state) verdict {
 		pods := s.podsBy(0, nil)
 		return verdict{done: len(pods) > 0 && podReady(pods[0]), seen: fmt.Sprintf("%d pods", len(pods)), problems: problemsOf(pods, nil, "")}
@@ -196,7 +213,8 @@ func (s *said) count(part string) (n int) {
 }
 
 func TestUntilSeesChange(t *testing.T) {
-	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ErrImagePull", "no such host"))).WithInterceptorFuncs(interceptor.Funcs{
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p",
+		waiting("ErrImagePull", "no such host"))).WithInterceptorFuncs(interceptor.Funcs{
 		Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, _ ...client.ListOption) (kwatch.Interface, error) {
 			w, err := c.Watch(ctx, l)
 			go func() { // the pod is replaced while it is watched
@@ -260,7 +278,8 @@ func TestUntilBudget(t *testing.T) {
 }
 
 func TestUntilRefused(t *testing.T) {
-	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithInterceptorFuncs(interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithInterceptorFuncs(interceptor.Funcs{List: func(context.Context,
+		client.WithWatch, client.ObjectList, ...client.ListOption) error {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no rights"))
 	}}).Build()
 	w, judge := podsReady(c)
@@ -273,7 +292,8 @@ func TestUntilRefused(t *testing.T) {
 // A watch that the server ends, or a list that fails once, must not end the wait.
 func TestUntilStartsOver(t *testing.T) {
 	var lists int
-	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).WithInterceptorFuncs(interceptor.Funcs{
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p",
+		waiting("ContainerCreating", ""))).WithInterceptorFuncs(interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) error {
 			lists++
 			switch lists {

@@ -9,12 +9,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	backoff "k8s.io/apimachinery/pkg/util/wait"
 	kwatch "k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/mesh"
@@ -46,7 +48,8 @@ type verdict struct {
 	problems []Problem
 }
 
-// change is one step of a source: a new start with all its objects, one object set or removed, or an error of the source.
+// change is one step of a source: a new start with all its objects, one object set or removed, or
+// an error of the source.
 type change struct {
 	source  int
 	reset   []client.Object
@@ -56,7 +59,8 @@ type change struct {
 	err     error
 }
 
-// until judges at every change until the verdict is done, a problem has outlived its patience, or ctx ends.
+// until judges at every change until the verdict is done, a problem has outlived its patience, or
+// ctx ends.
 func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	ctx, cancel := Give(ctx, Budget)
 	defer cancel()
@@ -89,7 +93,8 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 		case sourceErr != nil && !st.complete():
 			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
 		}
-		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin), Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
+		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin),
+			Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
 	}
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
@@ -156,68 +161,76 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	}
 }
 
-// follow lists and watches one source until ctx ends, starting over whenever the server ends the watch.
+// follow keeps one source up to date until ctx ends. A reflector does the listing, watching and
+// starting over; feed receives what it learns.
 func (w *watcher) follow(ctx context.Context, i int, out chan<- change) {
-	send := func(c change) bool {
-		c.source = i
-		select {
-		case out <- c:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
-	for pause := 50 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, time.Second) {
-		healthy, err := w.session(ctx, i, send)
-		if healthy {
-			pause = 50 * time.Millisecond
-		}
-		if err != nil && !send(change{err: err}) {
-			return
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause): // the server ended the watch or refused it; asking again at once would only load it
-		}
+	f := feed{ctx: ctx, source: i, out: out}
+	cache.NewReflectorWithOptions(w.listWatch(i, f), nil, f, cache.ReflectorOptions{
+		// The default pause grows to 30 seconds, which is longer than the patience for most problems.
+		Backoff: &backoff.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Cap: time.Second, Steps: 10},
+	}).RunWithContext(klog.NewContext(ctx, klog.Logger{})) // errors go into the wait's own error, not to a log
+}
+
+// listWatch lists and watches the objects of a source, and tells the feed what the server refuses.
+func (w *watcher) listWatch(i int, f feed) cache.ListerWatcher {
+	src := w.sources[i]
+	empty := func() client.ObjectList { return src.list.DeepCopyObject().(client.ObjectList) }
+	return plainList{&cache.ListWatch{
+		// Without the reflector's options, which allow a stale list: what was just written must be in it.
+		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
+			list := empty()
+			err := w.client.List(ctx, list, src.opts...)
+			f.fail(err)
+			return list, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (kwatch.Interface, error) {
+			watch, err := w.client.Watch(ctx, empty(), append(slices.Clone(src.opts), &client.ListOptions{Raw: &o})...)
+			f.fail(err)
+			return watch, err
+		},
+	}}
+}
+
+// plainList makes a reflector list before it watches. Streaming the list instead saves memory with
+// large lists only, and needs a server that supports it.
+type plainList struct{ *cache.ListWatch }
+
+func (plainList) IsWatchListSemanticsUnSupported() bool { return true }
+
+// feed is the store of a reflector: it passes every change on.
+type feed struct {
+	ctx    context.Context
+	source int
+	out    chan<- change
+}
+
+func (f feed) send(c change) error {
+	c.source = f.source
+	select {
+	case f.out <- c:
+		return nil
+	case <-f.ctx.Done():
+		return context.Cause(f.ctx)
 	}
 }
 
-// session is one list with the watch that follows it; healthy says that both were answered.
-func (w *watcher) session(ctx context.Context, i int, send func(change) bool) (healthy bool, err error) {
-	src := w.sources[i]
-	list := src.list.DeepCopyObject().(client.ObjectList)
-	if err := w.client.List(ctx, list, src.opts...); err != nil {
-		return false, err
-	}
-	var items []client.Object
-	if err := meta.EachListItem(list, func(o runtime.Object) error { items = append(items, o.(client.Object)); return nil }); err != nil {
-		return false, err
-	}
-	if !send(change{reset: items, isReset: true}) {
-		return true, nil
-	}
-	opts := append(slices.Clone(src.opts), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.GetResourceVersion()}})
-	watch, err := w.client.Watch(ctx, src.list.DeepCopyObject().(client.ObjectList), opts...)
+func (f feed) fail(err error) {
 	if err != nil {
-		return false, err
+		_ = f.send(change{err: err})
 	}
-	defer watch.Stop()
-	for e := range watch.ResultChan() {
-		o, ok := e.Object.(client.Object)
-		switch {
-		case e.Type == kwatch.Error:
-			return true, nil // most often "resource version too old": list again
-		case !ok:
-		case e.Type == kwatch.Deleted:
-			ok = send(change{remove: o})
-		case e.Type != kwatch.Bookmark:
-			ok = send(change{set: o})
-		}
-		if !ok {
-			return true, nil
-		}
+}
+
+func (f feed) Add(o any) error    { return f.send(change{set: o.(client.Object)}) }
+func (f feed) Update(o any) error { return f.send(change{set: o.(client.Object)}) }
+func (f feed) Delete(o any) error { return f.send(change{remove: o.(client.Object)}) }
+func (feed) Resync() error        { return nil }
+
+func (f feed) Replace(all []any, _ string) error {
+	c := change{isReset: true}
+	for _, o := range all {
+		c.reset = append(c.reset, o.(client.Object))
 	}
-	return true, nil
+	return f.send(c)
 }
 
 func (s *state) take(c change) {

@@ -1,4 +1,5 @@
-// Package workload deploys what the specs call and are called by: Istio's echo application as server and as client.
+// Package workload deploys what the specs call and are called by: Istio's echo application as
+// server and as client.
 package workload
 
 import (
@@ -6,10 +7,13 @@ import (
 	"fmt"
 	"strconv"
 
+	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,24 +21,23 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/wait"
+	"ambient.test/conformance/reports/api"
 )
 
-// Labels of everything the suite makes.
+// Labels that Istio's API does not name.
 const (
-	LabelOwner = "amc.ambient.test/owner" // value: standing, or the behavior's id in lower case
+	// LabelOwner says who made an object: the fixture, or a behavior by its id in lower case.
+	LabelOwner = api.Group + "/owner"
 	LabelApp   = "app"
-	// LabelDataplane enrols a namespace or pod in ambient.
-	LabelDataplane = "istio.io/dataplane-mode"
 	// LabelGlobal is the label that the ambient profile's serviceScopeConfigs selects.
-	LabelGlobal   = "istio.io/global"
-	LabelWaypoint = "istio.io/use-waypoint"
+	LabelGlobal = "istio.io/global"
 )
 
-// Namespace is a namespace, in the mesh or out of it.
-func Namespace(name string, ambient bool) *corev1.Namespace {
-	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelOwner: "standing"}}}
+// Namespace builds a namespace, in the mesh or outside it.
+func Namespace(name, owner string, ambient bool) *corev1.Namespace {
+	n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{LabelOwner: owner}}}
 	if ambient {
-		n.Labels[LabelDataplane] = "ambient"
+		n.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeAmbient
 	}
 	return n
 }
@@ -47,7 +50,8 @@ type Echo struct {
 	Replicas        int32
 }
 
-// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with that cluster's name.
+// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with
+// that cluster's name.
 func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
 	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
@@ -65,20 +69,24 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 					SecurityContext: restrictedContainer(),
 					Name:            "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
-						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first", strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
-					Env:   []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP}, {ContainerPort: traffic.ServerFirst}},
+						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
+						strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
+					Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
+					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
+						{ContainerPort: traffic.ServerFirst}},
 					// The application answers on its TCP port only once all its servers are up.
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
-					Resources:      corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"), corev1.ResourceMemory: resource.MustParse("24Mi")}},
+					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
+						ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
+					Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
+						corev1.ResourceMemory: resource.MustParse("24Mi")}},
 				}},
 			}},
 		}},
 	}
 }
 
-// The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs wherever
-// the owner of a cluster allows pods at all.
+// The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs
+// wherever the owner of a cluster allows pods at all.
 func restrictedPod() *corev1.PodSecurityContext {
 	yes, user := true, int64(1338)
 	return &corev1.PodSecurityContext{
@@ -100,7 +108,8 @@ func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
 	return wait.Deployment(ctx, c, e.Namespace, e.Name, 0)
 }
 
-// Service is a Service that selects echo pods by their app label; the same in every cluster (namespace sameness).
+// Service is a Service that selects echo pods by their app label; the same in every cluster
+// (namespace sameness).
 func Service(namespace, name, app, owner string) *corev1.Service {
 	http, tcp, grpc := "http", "tcp", "grpc"
 	return &corev1.Service{
@@ -114,10 +123,11 @@ func Service(namespace, name, app, owner string) *corev1.Service {
 	}
 }
 
-// Scale sets the replicas of a deployment and waits until exactly that many pods are left and ready.
+// Scale sets the replicas of a deployment and waits until exactly that many pods are left and
+// ready.
 func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replicas int32) error {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	patch := client.RawPatch("application/merge-patch+json", []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
+	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)))
 	if err := c.Client().Patch(ctx, d, patch); err != nil {
 		return fmt.Errorf("%s: scale %s/%s to %d: %w", c.Name, namespace, name, replicas, err)
 	}

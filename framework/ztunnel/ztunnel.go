@@ -1,5 +1,6 @@
-// Package ztunnel reads what the node proxies of a cluster count. Counters are evidence and the measure of claims about encryption;
-// they belong to one pod and start anew with it, so only differences mean something.
+// Package ztunnel reads what the node proxies of a cluster count. Counters are evidence and the
+// measure of claims about encryption; they belong to one pod and start anew with it, so only
+// differences mean something.
 package ztunnel
 
 import (
@@ -87,8 +88,8 @@ func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error)
 	return all, nil
 }
 
-// parse takes the samples of a counter out of the text of /metrics. In OpenMetrics a family has its name without the suffix that its samples carry, so that
-// they are found, untyped, under their own.
+// parse takes the samples of a counter out of the text of /metrics. In OpenMetrics a family has its
+// name without the suffix that its samples carry, so that they are found, untyped, under their own.
 func parse(text io.Reader, metric string) ([]sample, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(text)

@@ -1,0 +1,296 @@
+package portforward
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/streaming/pkg/httpstream"
+	"k8s.io/streaming/pkg/httpstream/spdy"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// kubelet is the far end of port-forwards: an API server that answers only these, by what serves each
+// port. As the real one does, it ends both streams of a forward when its port's server is done, and
+// says on the error stream why it failed.
+type kubelet struct {
+	ports map[int]func(data io.ReadWriter) error
+
+	mu    sync.Mutex
+	conns []httpstream.Connection
+}
+
+func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if want := "/api/v1/namespaces/ns/pods/p/portforward"; r.URL.Path != want {
+		http.Error(w, "got "+r.URL.Path+", want "+want, http.StatusForbidden)
+		return
+	}
+	if _, err := httpstream.Handshake(r, w, []string{portforward.PortForwardProtocolV1Name}); err != nil {
+		return // the answer is written
+	}
+	streams := make(chan httpstream.Stream)
+	c := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error {
+		streams <- s
+		return nil
+	})
+	if c == nil {
+		return
+	}
+	k.mu.Lock()
+	k.conns = append(k.conns, c)
+	k.mu.Unlock()
+	waiting := map[string]httpstream.Stream{} // error streams, by request
+	for {
+		select {
+		case <-c.CloseChan():
+			return
+		case s := <-streams:
+			id := s.Headers().Get(corev1.PortForwardRequestIDHeader)
+			if s.Headers().Get(corev1.StreamType) == corev1.StreamTypeError {
+				waiting[id] = s
+				continue
+			}
+			go k.forward(s, waiting[id])
+		}
+	}
+}
+
+func (k *kubelet) forward(data, errs httpstream.Stream) {
+	port, _ := strconv.Atoi(data.Headers().Get(corev1.PortHeader))
+	serve, ok := k.ports[port]
+	if !ok {
+		serve = func(io.ReadWriter) error { return fmt.Errorf("connect to port %d: connection refused", port) }
+	}
+	if err := serve(data); err != nil {
+		_, _ = io.WriteString(errs, err.Error())
+	}
+	_ = data.Close()
+	_ = errs.Close()
+}
+
+func (k *kubelet) connections() []httpstream.Connection {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]httpstream.Connection(nil), k.conns...)
+}
+
+// pod opens the way into the pod ns/p of a cluster whose API server is h.
+func pod(t *testing.T, h http.Handler) *Pod {
+	t.Helper()
+	s := httptest.NewServer(h)
+	config := clientcmdapi.NewConfig()
+	config.Clusters["c"] = &clientcmdapi.Cluster{Server: s.URL}
+	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
+	config.CurrentContext = "c"
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, path); err != nil {
+		t.Fatal(err)
+	}
+	p := Open(&mesh.Cluster{Name: "c1", Kubeconfig: path}, "ns", "p")
+	t.Cleanup(func() { p.Close(); s.CloseClientConnections(); s.Close() })
+	return p
+}
+
+func dial(t *testing.T, p *Pod, port int) net.Conn {
+	t.Helper()
+	c, err := p.Dial(t.Context(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// ask sends a question, half-closes and returns the answer.
+func ask(t *testing.T, c net.Conn, question string) (string, error) {
+	t.Helper()
+	if _, err := io.WriteString(c, question); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+// afterEOF answers when the client has half-closed, and not before.
+func afterEOF(data io.ReadWriter) error {
+	b, err := io.ReadAll(data)
+	if err == nil {
+		_, err = fmt.Fprintf(data, "got %s", b)
+	}
+	return err
+}
+
+func TestData(t *testing.T) {
+	k := &kubelet{ports: map[int]func(io.ReadWriter) error{80: afterEOF}}
+	p := pod(t, k)
+	first, second := dial(t, p, 80), dial(t, p, 80)
+	for c, question := range map[net.Conn]string{first: "one", second: "two"} {
+		got, err := ask(t, c, question)
+		if err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+		if want := "got " + question; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if n := len(k.connections()); n != 1 {
+		t.Errorf("got %d connections to the API server, want one for both streams", n)
+	}
+	if got, want := first.RemoteAddr().String(), "c1/ns/p:80"; got != want {
+		t.Errorf("got remote address %q, want %q", got, want)
+	}
+}
+
+func TestHTTP(t *testing.T) {
+	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{15020: func(data io.ReadWriter) error {
+		r, err := http.ReadRequest(bufio.NewReader(data))
+		if err == nil {
+			_, err = fmt.Fprintf(data, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(r.URL.Path), r.URL.Path)
+		}
+		return err
+	}}})
+	resp, err := p.HTTP().Get("http://any-name:15020/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(b), "/metrics"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	silent := make(chan struct{})
+	t.Cleanup(func() { close(silent) })
+	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{
+		1: func(io.ReadWriter) error { <-silent; return nil },
+		2: func(data io.ReadWriter) error {
+			time.Sleep(100 * time.Millisecond)
+			_, err := io.WriteString(data, "late")
+			return err
+		},
+	}})
+	t.Run("passes", func(t *testing.T) {
+		c := dial(t, p, 1)
+		if err := c.SetDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Read(make([]byte, 1))
+		var timeout net.Error
+		if !errors.As(err, &timeout) || !timeout.Timeout() {
+			t.Fatalf("got %v, want a timeout", err)
+		}
+		if got, want := err.Error(), "c1/ns/p:1: i/o timeout"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+	t.Run("is taken back", func(t *testing.T) {
+		c := dial(t, p, 2)
+		if err := c.SetDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(c)
+		if err != nil {
+			t.Errorf("got error %v, want none", err)
+		}
+		if got, want := string(b), "late"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// What the kubelet says on the error stream is the error of the read. Bytes that arrive before it must
+// not be lost.
+func TestRefusedPort(t *testing.T) {
+	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{
+		1: func(data io.ReadWriter) error {
+			_, _ = io.WriteString(data, "last words")
+			return errors.New("connection reset by peer")
+		},
+	}})
+	t.Run("nobody listens", func(t *testing.T) {
+		got, err := ask(t, dial(t, p, 9), "hello")
+		if got != "" {
+			t.Errorf("got %q, want no byte", got)
+		}
+		if err == nil || !strings.Contains(err.Error(), "connect to port 9: connection refused") {
+			t.Errorf("got %v, want the refusal that the kubelet tells", err)
+		}
+	})
+	t.Run("answers, then resets", func(t *testing.T) {
+		got, err := ask(t, dial(t, p, 1), "hello")
+		if want := "last words"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if err == nil || !strings.Contains(err.Error(), "connection reset by peer") {
+			t.Errorf("got %v, want the reset that the kubelet tells", err)
+		}
+	})
+}
+
+func TestConnectionIsDialedAnew(t *testing.T) {
+	k := &kubelet{ports: map[int]func(io.ReadWriter) error{80: afterEOF}}
+	p := pod(t, k)
+	if _, err := ask(t, dial(t, p, 80), "one"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range k.connections() {
+		_ = c.Close()
+	}
+	got, err := ask(t, dial(t, p, 80), "two")
+	if err != nil {
+		t.Errorf("got error %v, want none", err)
+	}
+	if want := "got two"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if n := len(k.connections()); n != 2 {
+		t.Errorf("got %d connections to the API server, want a second one after the first was lost", n)
+	}
+}
+
+func TestDialFails(t *testing.T) {
+	t.Run("API server refuses", func(t *testing.T) {
+		p := pod(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no right", http.StatusForbidden) }))
+		_, err := p.Dial(t.Context(), 80)
+		if err == nil || !strings.Contains(err.Error(), "port-forward to c1/ns/p: ") {
+			t.Errorf("got %v, want an error that names the pod", err)
+		}
+	})
+	t.Run("API server does not answer", func(t *testing.T) {
+		end := make(chan struct{})
+		p := pod(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
+		defer close(end)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := p.Dial(ctx, 80); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the deadline", err)
+		}
+	})
+}

@@ -1,0 +1,246 @@
+package mutants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"istio.io/api/label"
+	istio "istio.io/client-go/pkg/apis/networking/v1"
+	security "istio.io/client-go/pkg/apis/security/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	toolswatch "k8s.io/client-go/tools/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/workload"
+)
+
+// verdict says what to do with an object that has appeared or changed.
+type verdict int
+
+const (
+	leave  verdict = iota
+	update         // as the judge has changed it
+	remove
+)
+
+// ofSpecs selects the objects in the namespace of the specs.
+const ofSpecs = client.InNamespace(fixture.MeshNamespace)
+
+// interfere changes or removes objects of one type in a cluster, as judge decides: those that exist
+// at once, and any other as soon as it appears or changes. Undo stops this. It does not restore the
+// objects, because the specs that made them remove them.
+func interfere[T client.Object](
+	ctx context.Context, c *mesh.Cluster, list client.ObjectList, which client.ListOption, judge func(T) verdict,
+) (Undo, error) {
+	fault := func(err error) error { return fmt.Errorf("%s: interfere with %T: %w", c.Name, *new(T), err) }
+	var failed []error
+	act := func(ctx context.Context, o T) {
+		if o.GetDeletionTimestamp() != nil {
+			return
+		}
+		var err error
+		switch judge(o) {
+		case update:
+			err = c.Client().Update(ctx, o)
+		case remove:
+			err = c.Client().Delete(ctx, o)
+		}
+		// An object that has changed in between comes again as an event of its own.
+		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && ctx.Err() == nil {
+			failed = append(failed, fault(fmt.Errorf("%s: %w", o.GetName(), err)))
+		}
+	}
+	existing := list.DeepCopyObject().(client.ObjectList)
+	if err := c.Client().List(ctx, existing, which); err != nil {
+		return nil, fault(err)
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w, err := toolswatch.NewRetryWatcherWithContext(background, existing.GetResourceVersion(), &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return c.Client().Watch(ctx, list.DeepCopyObject().(client.ObjectList), which, &client.ListOptions{Raw: &o})
+		}})
+	if err != nil {
+		stop()
+		return nil, fault(err)
+	}
+	_ = meta.EachListItem(existing, func(o runtime.Object) error { act(ctx, o.(T)); return nil })
+	var done sync.WaitGroup
+	done.Go(func() {
+		for e := range w.ResultChan() {
+			if o, ok := e.Object.(T); ok && e.Type != watch.Deleted {
+				act(background, o)
+			} else if e.Type == watch.Error {
+				failed = append(failed, fault(apierrors.FromObject(e.Object)))
+			}
+		}
+	})
+	return func(context.Context) error {
+		stop()
+		done.Wait()
+		return errors.Join(failed...)
+	}, nil
+}
+
+// ofWaypoint reports whether istiod made the Service for a waypoint.
+func ofWaypoint(s *corev1.Service) bool { return s.Labels[gateway.GatewayNameLabelKey] != "" }
+
+func interfereWithServices(cluster int, judge func(*corev1.Service) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		c := f.Clusters[cluster]
+		undo, err := interfere(ctx, c, &corev1.ServiceList{}, ofSpecs, judge)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error { return errors.Join(undo(ctx), globalWaypoint(ctx, c)) }, nil
+	}
+}
+
+// globalWaypoint gives the fixture's waypoint Service its label back, if the cluster has one.
+func globalWaypoint(ctx context.Context, c *mesh.Cluster) error {
+	s := &corev1.Service{}
+	s.Namespace, s.Name = fixture.MeshNamespace, fixture.Waypoint
+	return client.IgnoreNotFound(apply.Label(ctx, c, s, workload.LabelGlobal, "true"))
+}
+
+func removeGlobal(s *corev1.Service) verdict {
+	if ofWaypoint(s) || s.Labels[workload.LabelGlobal] == "" {
+		return leave
+	}
+	delete(s.Labels, workload.LabelGlobal)
+	return update
+}
+
+// allGlobal makes the services of specs global in every cluster. When a spec removes the label, it
+// comes back.
+func allGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	var undo []Undo
+	all := func(ctx context.Context) (err error) {
+		for _, u := range undo {
+			err = errors.Join(err, u(ctx))
+		}
+		return err
+	}
+	for i := range f.Clusters {
+		u, err := interfereWithServices(i, addGlobal)(ctx, f)
+		if err != nil {
+			return nil, errors.Join(err, all(context.WithoutCancel(ctx)))
+		}
+		undo = append(undo, u)
+	}
+	return all, nil
+}
+
+func addGlobal(s *corev1.Service) verdict {
+	if ofWaypoint(s) || s.Labels[workload.LabelGlobal] != "" || s.Labels[workload.LabelOwner] == fixture.Owner {
+		return leave
+	}
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	s.Labels[workload.LabelGlobal] = "true"
+	return update
+}
+
+func removeGlobalFromWaypoint(s *corev1.Service) verdict {
+	if !ofWaypoint(s) || s.Labels[workload.LabelGlobal] == "" {
+		return leave
+	}
+	delete(s.Labels, workload.LabelGlobal)
+	return update
+}
+
+const renamed = "renamed"
+
+func renameWaypoint(s *corev1.Service) verdict {
+	if w := s.Labels[label.IoIstioUseWaypoint.Name]; w == "" || w == renamed {
+		return leave
+	}
+	s.Labels[label.IoIstioUseWaypoint.Name] = renamed
+	return update
+}
+
+func noRoutes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &gateway.HTTPRouteList{}, ofSpecs, func(*gateway.HTTPRoute) verdict { return remove })
+}
+
+func noPolicies(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs,
+		func(*security.AuthorizationPolicy) verdict { return remove })
+}
+
+// keepNetworkLabel restores the network label of istio-system in cluster1 whenever a spec removes
+// it. To the spec this looks like a mesh that learns its network from somewhere else.
+func keepNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	ns := &corev1.Namespace{}
+	ns.Name = istiod.Namespace
+	if err := get(ctx, c, ns); err != nil {
+		return nil, err
+	}
+	if ns.Labels[label.TopologyNetwork.Name] == "" {
+		return nil, fmt.Errorf("%s: %s has no network already: restore the mesh first", c.Name, ns.Name)
+	}
+	return interfere(ctx, c, &corev1.NamespaceList{}, client.MatchingFields{metav1.ObjectNameField: istiod.Namespace},
+		keepNetwork(ns.Labels[label.TopologyNetwork.Name]))
+}
+
+func keepNetwork(network string) func(*corev1.Namespace) verdict {
+	return func(ns *corev1.Namespace) verdict {
+		if ns.Labels[label.TopologyNetwork.Name] == network {
+			return leave
+		}
+		if ns.Labels == nil {
+			ns.Labels = map[string]string{}
+		}
+		ns.Labels[label.TopologyNetwork.Name] = network
+		return update
+	}
+}
+
+func noOutlierDetection(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[0], &istio.DestinationRuleList{}, ofSpecs, withoutOutlierDetection)
+}
+
+func withoutOutlierDetection(r *istio.DestinationRule) verdict {
+	if r.Spec.GetTrafficPolicy().GetOutlierDetection() == nil {
+		return leave
+	}
+	r.Spec.TrafficPolicy.OutlierDetection = nil
+	return update
+}
+
+// wrongClusterName makes the servers of specs answer with the name of another cluster. The
+// fixture's servers keep their own.
+func wrongClusterName(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, answerAs(f.Clusters[1].Name, f.Clusters[0].Name))
+}
+
+func answerAs(own, other string) func(*appsv1.Deployment) verdict {
+	return func(d *appsv1.Deployment) verdict {
+		if d.Labels[workload.LabelOwner] == fixture.Owner || len(d.Spec.Template.Spec.Containers) != 1 {
+			return leave
+		}
+		args := d.Spec.Template.Spec.Containers[0].Args
+		i := slices.Index(args, "--cluster")
+		if i < 0 || i+1 == len(args) || args[i+1] != own {
+			return leave
+		}
+		args[i+1] = other
+		return update
+	}
+}
