@@ -24,7 +24,7 @@ func TestReadImplementation(t *testing.T) {
 		err  string
 	}{
 		"whole":            {text: text, want: whole},
-		"an unknown field": {text: "organisation: a\n", err: "it holds organization"},
+		"an unknown field": {text: "company: a\n", err: "it holds organization"},
 		"no file":          {err: "no such file"},
 		"a large file":     {text: strings.Repeat("# x\n", 20<<10), err: "larger than 64 KiB"},
 	} {

@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -99,7 +100,7 @@ func TestHarmlessText(t *testing.T) {
 }
 
 func TestScanReportsReadErrors(t *testing.T) {
-	if _, err := Scan(iotest.ErrReader(io.ErrClosedPipe)); err != io.ErrClosedPipe {
+	if _, err := Scan(iotest.ErrReader(io.ErrClosedPipe)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("got %v, want %v", err, io.ErrClosedPipe)
 	}
 }
