@@ -318,3 +318,52 @@ func TestUntilStartsOver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A wait often follows a write: its list must not be one that the server has kept from before.
+func TestUntilListsConsistently(t *testing.T) {
+	versions := make(chan string, 1)
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", ready())).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			o := &client.ListOptions{}
+			o.ApplyOptions(opts)
+			versions <- o.AsListOptions().ResourceVersion
+			return c.List(ctx, l)
+		},
+	}).Build()
+	w, judge := podsReady(c)
+	if err := w.until(t.Context(), judge); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-versions; got != "" {
+		t.Errorf("got a list as of resource version %q, want the newest state", got)
+	}
+}
+
+// A watch that is too old makes the reflector list again.
+func TestUntilWatchExpires(t *testing.T) {
+	var watches int
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).
+		WithInterceptorFuncs(interceptor.Funcs{
+			Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, _ ...client.ListOption) (kwatch.Interface, error) {
+				if watches++; watches > 1 {
+					return c.Watch(ctx, l)
+				}
+				if err := c.Delete(ctx, pod("p", ready())); err != nil {
+					return nil, err
+				}
+				if err := c.Create(ctx, pod("p", ready())); err != nil {
+					return nil, err
+				}
+				w := kwatch.NewFakeWithOptions(kwatch.FakeOptions{ChannelSize: 1})
+				status := apierrors.NewResourceExpired("too old").Status()
+				w.Error(&status)
+				return w, nil
+			},
+		}).Build()
+	w, judge := podsReady(c)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.until(ctx, judge); err != nil {
+		t.Error(err)
+	}
+}
