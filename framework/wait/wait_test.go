@@ -130,9 +130,11 @@ func TestRolledOut(t *testing.T) {
 		"daemon set of an older generation":   {daemonSet(2, 1, 1, 1), false},
 		"daemon set available, but not newer": {daemonSet(3, 1, 0, 1), false},
 	} {
-		if done, seen, _ := rolledOut(tt.o); done != tt.done {
-			t.Errorf("%s: done is %v, want %v (%s)", name, done, tt.done, seen)
-		}
+		t.Run(name, func(t *testing.T) {
+			if done, seen, _ := rolledOut(tt.o); done != tt.done {
+				t.Errorf("got done %t, want %t (%s)", done, tt.done, seen)
+			}
+		})
 	}
 }
 
@@ -163,20 +165,26 @@ func TestJudgeGateway(t *testing.T) {
 		"pod on its way": {gw(1, conditions("True", "True", 2)...), leaving, false, "no pod of it is ready"},
 		"does not exist": {nil, nil, false, "does not exist"},
 	} {
-		st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
-		for i := range st.objects {
-			st.take(change{source: i, isReset: true})
-		}
-		if tt.gw != nil {
-			st.take(change{source: 0, set: tt.gw})
-		}
-		if tt.pod != nil {
-			st.take(change{source: 1, set: tt.pod})
-		}
-		st.take(change{source: 3, set: &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}})
-		if _, v := judgeGateway(st); v.done != tt.done || !strings.Contains(v.seen, tt.seen) {
-			t.Errorf("%s: got done=%v, %q; want %v, %q", name, v.done, v.seen, tt.done, tt.seen)
-		}
+		t.Run(name, func(t *testing.T) {
+			st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
+			for i := range st.objects {
+				st.take(change{source: i, isReset: true})
+			}
+			if tt.gw != nil {
+				st.take(change{source: 0, set: tt.gw})
+			}
+			if tt.pod != nil {
+				st.take(change{source: 1, set: tt.pod})
+			}
+			st.take(change{source: 3, set: &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}})
+			_, v := judgeGateway(st)
+			if v.done != tt.done {
+				t.Errorf("got done %t, want %t", v.done, tt.done)
+			}
+			if !strings.Contains(v.seen, tt.seen) {
+				t.Errorf("got seen %q, want %q in it", v.seen, tt.seen)
+			}
+		})
 	}
 }
 
