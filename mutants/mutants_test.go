@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
@@ -69,16 +70,16 @@ func service(labels map[string]string) *corev1.Service {
 	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "s", Labels: labels}}
 }
 
-// What is spoilt is spoilt once: an update that comes back as an event must not be written again.
-func TestSpoilingServices(t *testing.T) {
+// An update comes back as an event: it must not be written a second time.
+func TestInterferenceWithServices(t *testing.T) {
 	ofWaypoint := map[string]string{gateway.GatewayNameLabelKey: "waypoint", workload.LabelGlobal: "true"}
 	global := map[string]string{workload.LabelGlobal: "true"}
 	behind := map[string]string{label.IoIstioUseWaypoint.Name: "waypoint"}
 	for name, c := range map[string]struct {
-		judge  func(*corev1.Service) verdict
-		labels map[string]string
-		spoilt bool
-		gone   string // label
+		judge   func(*corev1.Service) verdict
+		labels  map[string]string
+		changed bool
+		gone    string // label
 	}{
 		"global service":               {removeGlobal, global, true, workload.LabelGlobal},
 		"service of a waypoint":        {removeGlobal, ofWaypoint, false, ""},
@@ -88,54 +89,78 @@ func TestSpoilingServices(t *testing.T) {
 		"service behind a waypoint":    {renameWaypoint, behind, true, ""},
 		"service behind none":          {renameWaypoint, nil, false, ""},
 		"local service of a spec":      {addGlobal, nil, true, ""},
-		"standing service":             {addGlobal, map[string]string{workload.LabelOwner: fixture.Owner}, false, ""},
+		"service of the fixture":       {addGlobal, map[string]string{workload.LabelOwner: fixture.Owner}, false, ""},
 		"local waypoint":               {addGlobal, map[string]string{gateway.GatewayNameLabelKey: "w"}, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service(c.labels).DeepCopy()
-			if got := c.judge(s); (got == update) != c.spoilt {
-				t.Fatalf("verdict %d", got)
+			if got := c.judge(s) == update; got != c.changed {
+				t.Fatalf("got changed %t, want %t", got, c.changed)
 			}
 			if c.gone != "" && s.Labels[c.gone] != "" {
 				t.Errorf("label %s is still there", c.gone)
 			}
 			if c.judge(s) != leave {
-				t.Error("spoilt twice")
+				t.Error("it is changed twice")
 			}
 		})
 	}
 }
 
-func TestSpoilingOthers(t *testing.T) {
+func TestWithoutOutlierDetection(t *testing.T) {
 	r := &istio.DestinationRule{Spec: networking.DestinationRule{
 		TrafficPolicy: &networking.TrafficPolicy{OutlierDetection: &networking.OutlierDetection{}},
 	}}
-	if withoutOutlierDetection(r) != update || r.Spec.TrafficPolicy.OutlierDetection != nil || withoutOutlierDetection(r) != leave {
-		t.Error("outlier detection is not taken out once")
+	if got := withoutOutlierDetection(r); got != update {
+		t.Errorf("got verdict %d, want an update", got)
 	}
+	if r.Spec.TrafficPolicy.OutlierDetection != nil {
+		t.Error("outlier detection is still there")
+	}
+	if got := withoutOutlierDetection(r); got != leave {
+		t.Errorf("got verdict %d for the changed rule, want to leave it", got)
+	}
+}
+
+func TestAnswerAs(t *testing.T) {
 	echo := func(owner string) *appsv1.Deployment {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
 			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 				Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}},
 			}}}}
 	}
-	lie := answerAs("cluster2", "cluster1")
-	if lie(echo(fixture.Owner)) != leave {
-		t.Error("the standing echo lies")
+	judge := answerAs("cluster2", "cluster1")
+	if got := judge(echo(fixture.Owner)); got != leave {
+		t.Errorf("got verdict %d for the fixture's echo, want to leave it", got)
 	}
 	d := echo("lb-03")
-	if lie(d) != update || d.Spec.Template.Spec.Containers[0].Args[3] != "cluster1" || lie(d) != leave {
-		t.Errorf("%v", d.Spec.Template.Spec.Containers[0].Args)
+	if got := judge(d); got != update {
+		t.Errorf("got verdict %d, want an update", got)
+	}
+	want := []string{"--port", "8080", "--cluster", "cluster1"}
+	if diff := cmp.Diff(want, d.Spec.Template.Spec.Containers[0].Args); diff != "" {
+		t.Errorf("arguments (-want +got):\n%s", diff)
+	}
+	if got := judge(d); got != leave {
+		t.Errorf("got verdict %d for the changed echo, want to leave it", got)
 	}
 }
 
 func TestKeepingTheNetwork(t *testing.T) {
 	keep := keepNetwork("network1")
 	for name, labels := range map[string]map[string]string{"no labels": nil, "another network": {label.TopologyNetwork.Name: "network2"}} {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
-		if keep(ns) != update || ns.Labels[label.TopologyNetwork.Name] != "network1" || keep(ns) != leave {
-			t.Errorf("%s: %v", name, ns.Labels)
-		}
+		t.Run(name, func(t *testing.T) {
+			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Labels: labels}}
+			if got := keep(ns); got != update {
+				t.Errorf("got verdict %d, want an update", got)
+			}
+			if got := ns.Labels[label.TopologyNetwork.Name]; got != "network1" {
+				t.Errorf("got network %q, want network1", got)
+			}
+			if got := keep(ns); got != leave {
+				t.Errorf("got verdict %d for the changed namespace, want to leave it", got)
+			}
+		})
 	}
 }
 

@@ -29,7 +29,7 @@ func benchCommand() *cobra.Command {
 	var calls, execs int
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "what the last `amc up` and `amc run` took, and a call through the open stream against one by kubectl exec; ratios from one run",
+		Short: "durations of the last `amc up` and `amc run`, and the cost of a call by stream and by kubectl exec",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
@@ -57,7 +57,7 @@ func benchCommand() *cobra.Command {
 					fmt.Fprintf(w, "specs\t%.1f s\t%d ran, %.1f s of wall time each, %.1f s each alone\n", r.WallSeconds, ran,
 						r.WallSeconds/float64(ran), sum/float64(ran))
 					if facts > 0 {
-						fmt.Fprintf(w, "claims and twins\t%d\t%.2f s of wall time each\n", facts, r.WallSeconds/float64(facts))
+						fmt.Fprintf(w, "expectations and controls\t%d\t%.2f s of wall time each\n", facts, r.WallSeconds/float64(facts))
 					}
 				}
 			}
@@ -66,8 +66,8 @@ func benchCommand() *cobra.Command {
 					fmt.Fprintf(w, "memory\t%s\n", said)
 				}
 			}
-			// Through the mesh the call itself costs the same both ways; to the client's own pod hardly
-			// anything, so that what is left is the way of driving it.
+			// A call to the client's own pod isolates the cost of driving the call. A call through the mesh
+			// adds the cost of the mesh to both ways.
 			ways, err := compare(ctx, f, calls, execs)
 			if err != nil {
 				return unknown(err)

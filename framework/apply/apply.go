@@ -1,5 +1,5 @@
-// Package apply writes objects to a cluster by server-side apply: once or again, with the same
-// result.
+// Package apply writes objects to a cluster by server-side apply. Writing an object again changes
+// nothing.
 package apply
 
 import (
@@ -32,7 +32,8 @@ func Objects(ctx context.Context, c *mesh.Cluster, objs ...client.Object) error 
 	return nil
 }
 
-// Unstructured is the object as it is applied: with its kind, without what only the server writes.
+// Unstructured returns the object as it is applied: with its kind, and without the fields that only
+// the server writes.
 func Unstructured(o client.Object) (*unstructured.Unstructured, error) {
 	gvk, err := apiutil.GVKForObject(o, mesh.Scheme)
 	if err != nil {

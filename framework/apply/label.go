@@ -11,8 +11,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// Label sets a label of an object that is there; an empty value removes it. The object itself is
-// not changed.
+// Label sets a label of an existing object; an empty value removes it. It does not change o.
 func Label(ctx context.Context, c *mesh.Cluster, o client.Object, key, value string) error {
 	var v any // null removes
 	if value != "" {

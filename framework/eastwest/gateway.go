@@ -27,10 +27,10 @@ import (
 	"ambient.test/conformance/framework/wait"
 )
 
-// Port is the port on which a gateway takes HBONE.
+// Port is the port on which a gateway accepts HBONE.
 const Port = 15008
 
-// quiet is how long a peer may say nothing before it counts as having said nothing.
+// quiet is how long a peer may stay silent before it counts as silent.
 const quiet = 2 * time.Second
 
 // Gateway is a cluster's east-west gateway.
@@ -42,8 +42,8 @@ type Gateway struct {
 // ErrNoPod says that a cluster has no pod of an east-west gateway, ready or not.
 var ErrNoPod = errors.New("no pod of an east-west gateway (class " + inspect.EastWestClass + ")")
 
-// Find finds the ready pod of the cluster's east-west gateway; ErrNoPod if there is none that may
-// become ready.
+// Find waits for the cluster's east-west gateway to be ready and returns it. If it has no pod at
+// all, the error is ErrNoPod.
 func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 	gws, err := c.Kube().CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: gateway.GatewayClassNameLabelKey + "=" +
 		inspect.EastWestClass})
@@ -64,8 +64,8 @@ func Find(ctx context.Context, c *mesh.Cluster) (*Gateway, error) {
 // Close ends the connection into the pod.
 func (g *Gateway) Close() { g.pod.Close() }
 
-// closing is how long a gateway may take to close what it refuses: Envoy sends its alert at once,
-// but delays the close by a second, and more on a busy machine.
+// closing is how long a gateway may take to close a connection that it refuses. Envoy sends its
+// alert at once, but delays the close by a second, and by more on a busy machine.
 const closing = 10 * time.Second
 
 // Reply is what came back for raw bytes.
@@ -99,8 +99,8 @@ func (g *Gateway) Send(ctx context.Context, payload []byte) (Reply, error) {
 	return Reply{got, errors.As(err, &timeout) && timeout.Timeout()}, nil
 }
 
-// Shake makes a TLS handshake and reads once: TLS 1.3 tells a refused certificate only then. The
-// error is what the gateway said; nil means that it served.
+// Shake makes a TLS handshake and reads once, because TLS 1.3 reports a refused certificate only
+// then. The error is what the gateway said; nil means that it served.
 func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 	c, err := g.pod.Dial(ctx, Port)
 	if err != nil {
@@ -131,8 +131,8 @@ func (g *Gateway) Shake(ctx context.Context, conf *tls.Config) error {
 }
 
 // alertConn is a TLS connection that keeps the alert with which the peer ended it. A TLS 1.3 server
-// refuses a certificate when the client's handshake is already over: the client may be writing by
-// then, and its write or HTTP/2 may fail of the closed connection before the alert is read.
+// refuses a certificate after the client's handshake is over. The client may be writing by then,
+// and the write may fail on the closed connection before the alert is read.
 type alertConn struct {
 	*tls.Conn
 	alert atomic.Pointer[net.OpError]
@@ -156,7 +156,7 @@ func (c *alertConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// cause is the peer's alert if there was one, or else err.
+// cause returns the peer's alert if there was one, else err.
 func (c *alertConn) cause(err error) error {
 	if alert := c.alert.Load(); alert != nil {
 		return alert
@@ -164,8 +164,8 @@ func (c *alertConn) cause(err error) error {
 	return err
 }
 
-// WithCertificate is the TLS of a client of the mesh; without id, that of a client that has no
-// certificate.
+// WithCertificate returns the TLS configuration of a client of the mesh. With a nil id the client
+// has no certificate.
 func WithCertificate(id *Identity) *tls.Config {
 	if id == nil {
 		return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, InsecureSkipVerify: true}
@@ -210,8 +210,8 @@ func (g *Gateway) Single(ctx context.Context, id *Identity, authority string, he
 	return tunnel(ctx, "outer", c, id, authority, headers)
 }
 
-// Double opens an HBONE tunnel to authority and in it another, as a ztunnel of another network
-// does.
+// Double opens an HBONE tunnel to authority and a second one inside it, as a ztunnel of another
+// network does.
 func (g *Gateway) Double(ctx context.Context, outer, inner *Identity, authority string) (*Tunnel, error) {
 	o, err := g.Single(ctx, outer, authority, nil)
 	if err != nil {
@@ -263,15 +263,15 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	return &Tunnel{Conn: &pipe{r: resp.Body, w: pw, raw: c}, Peer: Peer(t.ConnectionState()), close: end}, nil
 }
 
-// pipe is a CONNECT stream as a net.Conn.
+// pipe makes a CONNECT stream a net.Conn.
 type pipe struct {
 	r   io.ReadCloser
 	w   *io.PipeWriter
 	raw net.Conn
 }
 
-// Read hides HTTP/2's own error types: an outer stream's error inside an inner HTTP/2 connection
-// would be taken for the inner's.
+// Read hides the error types of HTTP/2. Otherwise the inner HTTP/2 connection would take an error
+// of the outer stream for its own.
 func (p *pipe) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -287,8 +287,8 @@ func (p *pipe) SetDeadline(t time.Time) error     { return p.raw.SetDeadline(t) 
 func (p *pipe) SetReadDeadline(t time.Time) error { return p.raw.SetDeadline(t) }
 func (*pipe) SetWriteDeadline(time.Time) error    { return nil }
 
-// Get sends one HTTP/1.1 request through a tunnel and reads the answer. raw holds what came
-// instead, when it was no HTTP.
+// Get sends one HTTP/1.1 request through a tunnel and reads the answer. If the answer was not HTTP,
+// raw holds its bytes.
 func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error) {
 	if _, err := fmt.Fprintf(t, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host); err != nil {
 		return 0, "", nil, err
@@ -304,13 +304,14 @@ func (t *Tunnel) Get(host string) (code int, body string, raw []byte, err error)
 	return resp.StatusCode, string(b), nil, err
 }
 
-// Answer is what became of one request through a gateway.
+// Answer is the result of one request through a gateway.
 type Answer struct {
 	// Refusal says that no tunnel was opened; then nothing else is set.
 	Refusal *Refusal
 	// Peer is the identity at the tunnel's other end.
 	Peer string
-	// Code and Body are the HTTP answer; Raw is what came instead of one, Err why there is none.
+	// Code and Body are the HTTP answer. If there is none, Raw holds the bytes that came, and Err says
+	// why.
 	Code int
 	Body string
 	Raw  []byte
@@ -373,9 +374,9 @@ func (g *Gateway) ShakeThrough(ctx context.Context, id *Identity, authority stri
 	return a, nil
 }
 
-// Chains are the authorities (host:port) that the gateway's internal listener has a filter chain
-// for: what it serves. The listener's matcher is the truth; the gateway's cluster list keeps
-// withdrawn services for good.
+// Chains lists the authorities (host:port) that the gateway serves, which are those that its
+// internal listener has a filter chain for. The gateway's cluster list is no measure: it keeps
+// services that were withdrawn.
 func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gateway:15000/config_dump?resource=dynamic_listeners", nil)
 	if err != nil {
@@ -393,9 +394,8 @@ func (g *Gateway) Chains(ctx context.Context) ([]string, error) {
 	return chains, nil
 }
 
-// servedBy reads the chains of a dump's internal listener. Only its active version counts: one that
-// is being replaced stays in the dump as draining for as long as it has connections, and one that
-// is warming serves nobody yet.
+// servedBy reads the chains of the internal listener from a dump. Only its active version counts: a
+// draining one stays in the dump while it has connections, and a warming one serves nobody yet.
 func servedBy(dump io.Reader) ([]string, error) {
 	var found struct {
 		Configs []struct {
@@ -440,7 +440,7 @@ func each(v any, f func(map[string]any)) {
 	}
 }
 
-// HasPod says whether a cluster has a ready pod of its east-west gateway.
+// HasPod reports whether a cluster has a ready pod of its east-west gateway.
 func HasPod(ctx context.Context, c *mesh.Cluster) (bool, error) {
 	g, err := Find(ctx, c)
 	if errors.Is(err, ErrNoPod) {
@@ -453,7 +453,7 @@ func HasPod(ctx context.Context, c *mesh.Cluster) (bool, error) {
 	return true, nil
 }
 
-// Handshake is how a TLS handshake with a gateway ended; Err is nil when it served.
+// Handshake is the result of a TLS handshake with a gateway; Err is nil when it succeeded.
 type Handshake struct{ Err error }
 
 // String is for messages.

@@ -1,5 +1,5 @@
-// Package eastwest speaks to an east-west gateway by hand: raw bytes, TLS, HBONE and double HBONE,
-// with certificates of the mesh or of a stranger.
+// Package eastwest speaks to an east-west gateway directly: with raw bytes, TLS, HBONE and double
+// HBONE, and with certificates of the mesh or of another CA.
 //
 // The connection goes through the API server into the gateway's pod, to the same listener (15008)
 // that other networks reach, so the suite needs no route to the gateway and sees every byte and
@@ -36,15 +36,15 @@ import (
 	"ambient.test/conformance/framework/wait"
 )
 
-// Identity is a certificate with its key, and the roots its holder trusts.
+// Identity is a certificate with its key, and the roots that its holder trusts.
 type Identity struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool
 }
 
-// FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy would: a
-// token of audience istio-ca and a signing request. It needs the right to create tokens for that
-// ServiceAccount, and no CA key.
+// FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy does: with
+// a token of audience istio-ca and a signing request. It needs the right to create tokens for that
+// ServiceAccount, but no CA key.
 func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, account string) (*Identity, error) {
 	fault := func(err error) error {
 		return fmt.Errorf("%s: certificate for %s/%s from istiod: %w", c.Name, namespace, account, err)
@@ -149,12 +149,12 @@ func spiffe(trustDomain, namespace, account string) *url.URL {
 	return &url.URL{Scheme: "spiffe", Host: trustDomain, Path: "/ns/" + namespace + "/sa/" + account}
 }
 
-// config is the client side of HBONE's TLS: 1.3, ALPN h2, no server name; the peer must chain to
-// the mesh's roots and carry a SPIFFE identity.
+// config is the client side of HBONE's TLS: version 1.3, ALPN h2, no server name. The peer's
+// certificate must chain to the mesh's roots.
 func (id *Identity) config() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
-		// Not Certificates: of those Go sends only what the server says it would accept, and a stranger's
-		// certificate would silently be none.
+		// Not Certificates: of those Go sends only one that the server says it accepts. A forged
+		// certificate would silently become no certificate.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil },
 		InsecureSkipVerify:   true, // the names in these certificates are SPIFFE identities: the chain is checked below
 		VerifyConnection: func(cs tls.ConnectionState) error {
@@ -168,7 +168,7 @@ func (id *Identity) config() *tls.Config {
 		}}
 }
 
-// Peer is the SPIFFE identity a peer showed; empty without one.
+// Peer returns the SPIFFE identity that a peer showed; empty without one.
 func Peer(cs tls.ConnectionState) string {
 	if len(cs.PeerCertificates) == 0 || len(cs.PeerCertificates[0].URIs) == 0 {
 		return ""

@@ -28,7 +28,7 @@ import (
 	"ambient.test/conformance/framework/ztunnel"
 )
 
-// Kinds that are looked at beyond those that specs write.
+// Kinds that are read in addition to those that specs write.
 var (
 	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	controlPlane = []schema.GroupVersionResource{
@@ -52,7 +52,7 @@ const (
 	logLines    = 2000  // the last ones of each container
 )
 
-// read asks one cluster for all that is evidence.
+// read asks one cluster for all evidence.
 func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 	file := func(name string) string { return path.Join(c.Name, name) }
 	if err := c.Connect(); err != nil {
@@ -83,7 +83,7 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 	}
 }
 
-// objects are all objects of the kinds in a namespace, as YAML documents, and the namespace itself.
+// objects returns the namespace and all objects of the kinds in it, as YAML documents.
 func objects(ctx context.Context, c *mesh.Cluster, namespace string, kinds []schema.GroupVersionResource) ([]byte, error) {
 	var b bytes.Buffer
 	var failed []error
@@ -119,7 +119,7 @@ func objects(ctx context.Context, c *mesh.Cluster, namespace string, kinds []sch
 	return b.Bytes(), errors.Join(failed...)
 }
 
-// events of a namespace since a time, oldest first, one line each.
+// events returns the events of a namespace since a time, oldest first, one line each.
 func events(ctx context.Context, c *mesh.Cluster, namespace string, since time.Time) ([]byte, error) {
 	list, err := c.Kube().CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -139,8 +139,7 @@ func events(ctx context.Context, c *mesh.Cluster, namespace string, since time.T
 	return b.Bytes(), nil
 }
 
-// logs asks for what the containers of the selected pods have logged since a time, and returns the
-// pods.
+// logs asks for the logs of the selected pods since a time, and returns the pods.
 func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, since time.Time, file func(string) string,
 	ask ask) []corev1.Pod {
 	list, err := c.Kube().CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
@@ -184,7 +183,7 @@ func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, sinc
 	return list.Items
 }
 
-// dump is what a node proxy says it knows.
+// dump reads the configuration dump of a node proxy.
 func dump(ctx context.Context, c *mesh.Cluster, p corev1.Pod) ([]byte, error) {
 	way := portforward.Open(c, p.Namespace, p.Name)
 	defer way.Close()

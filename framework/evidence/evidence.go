@@ -1,9 +1,9 @@
 // Package evidence saves what the clusters looked like when a spec was not conformant, before
 // anything is cleaned up.
 //
-// Everything comes through the API servers. It is bounded in size and in time, because the cluster
-// that broke a spec may not answer: what could not be had is named in missing.txt and the run goes
-// on. Secrets are never read, and what looks like one in a log is taken out.
+// Everything comes through the API servers. It is bounded in size and time, because the cluster
+// that broke a spec may not answer. What could not be read is named in missing.txt, and the run
+// goes on. Secrets are never read, and what looks like one in a log is redacted.
 package evidence
 
 import (
@@ -31,10 +31,10 @@ const (
 	maxCase = 16 << 20 // of all files of one spec
 )
 
-// sideBySide is how many questions a cluster is asked at once.
+// sideBySide is how many requests go to a cluster at once.
 const sideBySide = 6
 
-// MissingFile names what could not be had, and why.
+// MissingFile names what could not be read, and why.
 const MissingFile = "missing.txt"
 
 // Case is the spec that evidence is saved for.
@@ -45,9 +45,9 @@ type Case struct {
 	Calls      []string  // what was called and what became of it
 }
 
-// Save writes the evidence into dir, which must be there: finding.txt, calls.txt, a folder for each
-// cluster, and missing.txt when something could not be had. It returns after [Patience] at the
-// latest. The error is the disk's; a cluster that does not answer is no error.
+// Save writes the evidence into dir, which must exist: finding.txt, calls.txt, a folder for each
+// cluster, and missing.txt when something could not be read. It returns after [Patience] at the
+// latest. Only a failed write is an error; a cluster that does not answer is not.
 func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -65,12 +65,11 @@ func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	return errors.Join(s.errs...)
 }
 
-// ask has one thing read: a file's name below the evidence's folder, and how to get what goes into
-// it.
+// ask requests one file: its name below the evidence folder, and how to read its content.
 type ask func(file string, take func(context.Context) ([]byte, error))
 
-// gather lets each reader ask for files, which are taken side by side, and puts what comes before
-// ctx ends. It returns, sorted, what did not come.
+// gather lets each reader ask for files, reads them in parallel, and writes those that arrive
+// before ctx ends. It returns the others, sorted.
 func gather(ctx context.Context, readers map[string]func(context.Context, ask), put func(file string, data []byte)) []string {
 	type answer struct {
 		file string
@@ -129,7 +128,7 @@ func gather(ctx context.Context, readers map[string]func(context.Context, ask), 
 			}
 			continue
 		case <-done:
-		case <-ctx.Done(): // whoever still waits for a cluster is left behind, and told nobody
+		case <-ctx.Done(): // readers that still wait for a cluster are abandoned
 		}
 		break
 	}
@@ -162,7 +161,7 @@ func (s *sink) put(file string, data []byte) {
 	}
 }
 
-// bound cuts at lines and says so: of a log the beginning, of anything else the end.
+// bound cuts at a line and says so: a log loses its beginning, anything else its end.
 func bound(data []byte, limit int, log bool) []byte {
 	if len(data) <= limit {
 		return data

@@ -1,8 +1,8 @@
 // Package istiod reads what a cluster's control plane says about itself: debug endpoints, remote
 // clusters, version, flags.
 //
-// It needs the cluster's API server only. Since Istio 1.27.6 the debug endpoints ask callers over
-// the network for a token of the mesh; a caller on the pod's own loopback is trusted. So every read
+// It needs only the cluster's API server. Since Istio 1.27.6 the debug endpoints demand a token of
+// the mesh from callers on the network, but trust a caller on the pod's loopback. So every read
 // goes through a port-forward, which ends on that loopback.
 package istiod
 
@@ -42,11 +42,11 @@ type RemoteCluster struct {
 	Istiod string `json:"-"`          // the pod that says so
 }
 
-// Synced is the status of a cluster that istiod has read in full.
+// Synced is the status of a cluster that istiod has read completely.
 const Synced = "synced"
 
-// Pods are the running istiod pods of a cluster, in the order of their names. It is an error if
-// there is none.
+// Pods returns the names of the running istiod pods of a cluster, sorted. It is an error if there
+// is none.
 func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func Metrics(ctx context.Context, c *mesh.Cluster) ([]byte, error) {
 	return get(ctx, c, pods[0], monitoringPort, "/metrics")
 }
 
-// Version is what istiod says its build is, for example "1.31-alpha.eed52ebb66ad-Clean".
+// Version returns the build that istiod reports, for example "1.31-alpha.eed52ebb66ad-Clean".
 func Version(ctx context.Context, c *mesh.Cluster) (string, error) {
 	pods, err := Pods(ctx, c)
 	if err != nil {
@@ -131,8 +131,8 @@ func parseClusters(b []byte, pod string) ([]RemoteCluster, error) {
 	return rows, nil
 }
 
-// Unsynced lists, as sentences, which of the wanted clusters the rows lack or show as anything but
-// synced; nil when all is well.
+// Unsynced lists, as sentences, the wanted clusters that the rows lack or show as not synced. It
+// returns nil when all are synced.
 func Unsynced(rows []RemoteCluster, want []string) []string {
 	var bad []string
 	byPod := map[string]map[string]string{}
@@ -160,7 +160,7 @@ func Unsynced(rows []RemoteCluster, want []string) []string {
 }
 
 // WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced. The
-// debug endpoint cannot be watched: it is asked again every 250 ms, until ctx ends.
+// debug endpoint cannot be watched, so WaitSynced polls it every 250 ms until ctx ends.
 func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
 	var last string
 	err := wait.For(func(ctx context.Context) (bool, error) {

@@ -31,7 +31,7 @@ var Scheme = func() *runtime.Scheme {
 	return s
 }()
 
-// clients are made at first use and shared; a handle of a cluster is safe for concurrent use.
+// clients are made at first use and shared. They are safe for concurrent use.
 type clients struct {
 	once   sync.Once
 	err    error

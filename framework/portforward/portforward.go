@@ -52,11 +52,11 @@ func (p *Pod) Dial(ctx context.Context, port int) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port-forward to %s: %w", p, err)
 	}
-	s, err := p.stream(c, port)
-	if err != nil { // the connection was lost: try once more with a new one
+	s, err := p.stream(ctx, c, port)
+	if err != nil && ctx.Err() == nil { // the connection was lost: try once more with a new one
 		p.drop(c)
 		if c, err = p.connection(ctx); err == nil {
-			s, err = p.stream(c, port)
+			s, err = p.stream(ctx, c, port)
 		}
 	}
 	if err != nil {
@@ -139,18 +139,18 @@ func (p *Pod) drop(c httpstream.Connection) {
 	}
 }
 
-func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
+func (p *Pod) stream(ctx context.Context, c httpstream.Connection, port int) (net.Conn, error) {
 	h := http.Header{}
 	h.Set(corev1.StreamType, corev1.StreamTypeError)
 	h.Set(corev1.PortHeader, strconv.Itoa(port))
 	h.Set(corev1.PortForwardRequestIDHeader, strconv.FormatInt(p.ids.Add(1), 10))
-	es, err := c.CreateStream(h)
+	es, err := p.create(ctx, c, h)
 	if err != nil {
 		return nil, err
 	}
 	_ = es.Close() // only the kubelet writes on the error stream
 	h.Set(corev1.StreamType, corev1.StreamTypeData)
-	ds, err := c.CreateStream(h)
+	ds, err := p.create(ctx, c, h)
 	if err != nil {
 		c.RemoveStreams(es)
 		return nil, err
@@ -167,6 +167,37 @@ func (p *Pod) stream(c httpstream.Connection, port int) (net.Conn, error) {
 		}
 	}()
 	return s, nil
+}
+
+// create creates a stream. Left alone, a connection that is lost just now would make it wait 30 seconds
+// for the server's reply.
+func (p *Pod) create(ctx context.Context, c httpstream.Connection, h http.Header) (httpstream.Stream, error) {
+	type result struct {
+		s   httpstream.Stream
+		err error
+	}
+	ch := make(chan result, 1)
+	h = h.Clone()
+	go func() {
+		s, err := c.CreateStream(h)
+		ch <- result{s, err}
+	}()
+	select {
+	case r := <-ch:
+		return r.s, r.err
+	case <-c.CloseChan():
+		return nil, errors.New("the connection to the API server was lost")
+	case <-ctx.Done():
+		go func() { // nobody uses the stream that may still come, and a connection that gives none is dead
+			if r := <-ch; r.err != nil {
+				p.drop(c)
+			} else {
+				_ = r.s.Reset()
+				c.RemoveStreams(r.s)
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 // conn is one port-forward stream as a net.Conn. SPDY streams have no deadlines: a timer resets the

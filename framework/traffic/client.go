@@ -26,10 +26,10 @@ const (
 	GRPC        = 7070 // the suite drives the application by it, too
 )
 
-// CallTimeout is how long one call may take unless it says otherwise.
+// CallTimeout is how long one call may take by default.
 const CallTimeout = 5 * time.Second
 
-// Parallel is how many calls of one Do are under way at once.
+// Parallel is how many calls of one Do run at the same time.
 const Parallel = 8
 
 // Call describes calls to make; each is on a connection of its own.
@@ -67,7 +67,7 @@ func Dial(pod *portforward.Pod, name string) (*Client, error) {
 // Close ends the stream.
 func (c *Client) Close() { _ = c.grpc.Close(); c.Pod.Close() }
 
-// Record is one Do: who called what, and what became of it.
+// Record describes one Do: who called what, with which outcomes.
 type Record struct {
 	At       time.Time // when it began
 	Took     time.Duration
@@ -85,8 +85,8 @@ func WithRecorder(ctx context.Context, record func(Record)) context.Context {
 	return context.WithValue(ctx, recorder{}, record)
 }
 
-// Do makes the calls and returns the outcome of each. An error is never the mesh's: the pod could
-// not be driven, and nothing is known about the mesh.
+// Do makes the calls and returns the outcome of each. An error says nothing about the mesh: the pod
+// could not be driven.
 func (c *Client) Do(ctx context.Context, call Call) (Outcomes, error) {
 	start := time.Now()
 	out, err := c.do(ctx, call)

@@ -1,5 +1,5 @@
-// Package traffic makes calls from pods of the fleet and says what became of each: traffic is the
-// oracle.
+// Package traffic makes calls from pods of the fleet and names the outcome of each. Traffic is the
+// oracle of the suite.
 package traffic
 
 import (
@@ -16,7 +16,7 @@ import (
 	"istio.io/istio/pkg/test/echo/proto"
 )
 
-// Kind says what became of one call, as the calling application sees it.
+// Kind is the kind of outcome of one call, as the calling application sees it.
 type Kind string
 
 // The outcomes of a call. A denied HBONE CONNECT, a wrong server identity and a dead gateway all
@@ -33,7 +33,7 @@ const (
 	Other      Kind = "other"        // none of these; see Detail
 )
 
-// Outcome is what became of one call.
+// Outcome is the outcome of one call.
 type Outcome struct {
 	Kind      Kind
 	Cluster   string        // Istio cluster of the echo server that answered
@@ -50,7 +50,7 @@ type Outcome struct {
 // name: one value for each waypoint that an answer came through.
 const WaypointHeader = "X-Wp"
 
-// String is short: for lists of mixed outcomes.
+// String is short, for lists of mixed outcomes.
 func (o Outcome) String() string {
 	switch o.Kind {
 	case Reached:
@@ -71,10 +71,10 @@ func (o Outcome) String() string {
 	}
 }
 
-// Outcomes are what became of a number of calls to one target.
+// Outcomes are the outcomes of a number of calls to one target.
 type Outcomes []Outcome
 
-// Count is the number of outcomes for which want holds.
+// Count returns the number of outcomes for which want holds.
 func (os Outcomes) Count(want func(Outcome) bool) int {
 	n := 0
 	for _, o := range os {
@@ -85,7 +85,7 @@ func (os Outcomes) Count(want func(Outcome) bool) int {
 	return n
 }
 
-// Clusters is who answered and how often.
+// Clusters returns which clusters answered, and how often.
 func (os Outcomes) Clusters() map[string]int {
 	m := map[string]int{}
 	for _, o := range os {
@@ -96,7 +96,7 @@ func (os Outcomes) Clusters() map[string]int {
 	return m
 }
 
-// Workloads is which pods answered and how often.
+// Workloads returns which pods answered, and how often.
 func (os Outcomes) Workloads() map[string]int {
 	m := map[string]int{}
 	for _, o := range os {

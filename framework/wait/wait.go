@@ -35,7 +35,7 @@ import (
 // Budget bounds a wait whose context has no deadline.
 const Budget = 2 * time.Minute
 
-// Error is why a wait gave up.
+// Error says why a wait gave up.
 type Error struct {
 	Cluster string
 	Object  string        // what was waited for, for example "deployment istio-system/istiod"
@@ -55,27 +55,27 @@ func (e *Error) Unwrap() error { return e.cause }
 
 type sayKey struct{}
 
-// Saying makes every wait under ctx tell say what it is waiting for and what is in its way, each
-// once and as soon as it is known.
+// Saying makes every wait under ctx call say with what it waits for and what is in its way. Each is
+// reported once, as soon as it is known.
 func Saying(ctx context.Context, say func(format string, args ...any)) context.Context {
 	return context.WithValue(ctx, sayKey{}, say)
 }
 
-// Deployment waits until the newest generation of a deployment, at least minGeneration, is rolled
-// out: every replica updated and available, no old one left.
+// Deployment waits until a deployment is rolled out: every replica is updated and available, and
+// none of an older generation is left. The generation must be at least minGeneration.
 func Deployment(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
 	w := rollout(c, &appsv1.DeploymentList{}, "Deployment", ns, name)
 	return w.until(ctx, judgeRollout("Deployment/"+name, minGeneration))
 }
 
-// DaemonSet waits until the newest generation of a daemon set, at least minGeneration, is available
-// on every node it is meant for (at least one).
+// DaemonSet waits until a daemon set is updated and available on every node it selects, at least
+// one. The generation must be at least minGeneration.
 func DaemonSet(ctx context.Context, c *mesh.Cluster, ns, name string, minGeneration int64) error {
 	w := rollout(c, &appsv1.DaemonSetList{}, "DaemonSet", ns, name)
 	return w.until(ctx, judgeRollout("DaemonSet/"+name, minGeneration))
 }
 
-// rollout watches a workload, with the pods of its namespace and what is warned about them.
+// rollout watches a workload, the pods of its namespace and the warning events about them.
 func rollout(c *mesh.Cluster, list client.ObjectList, kind, ns, name string) watcher {
 	return watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("%s %s/%s", strings.ToLower(kind), ns, name),
 		next: fmt.Sprintf("-n %s describe %s %s", ns, strings.ToLower(kind), name),
@@ -128,8 +128,8 @@ func rolledOut(o client.Object) (done bool, seen string, selector *metav1.LabelS
 	panic(fmt.Sprintf("rollout of a %T", o))
 }
 
-// Pods waits until at least n pods match the labels and every one of them that is not on its way
-// out is ready; it returns them.
+// Pods waits until at least n pods match the labels and all of them are ready, and returns them.
+// Pods that are being deleted do not count.
 func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]string, n int) ([]corev1.Pod, error) {
 	selector := labels.SelectorFromSet(match).String()
 	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("pods %s/{%s}", ns, selector),
@@ -158,8 +158,8 @@ func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]stri
 	return ready, err
 }
 
-// Gateway waits until a Gateway is accepted and programmed in its newest generation, has an
-// address, and its pods are ready; it returns the Gateway.
+// Gateway waits until a Gateway is accepted and programmed in its newest generation, has an address
+// and a ready pod. It returns the Gateway.
 func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Gateway, error) {
 	w := watcher{client: c.Client(), cluster: c, object: fmt.Sprintf("gateway %s/%s", ns, name),
 		next: fmt.Sprintf("-n %s describe gateways.gateway.networking.k8s.io %s", ns, name),
@@ -236,8 +236,8 @@ func Established(ctx context.Context, c *mesh.Cluster, names ...string) error {
 	})
 }
 
-// Object waits until judge finds the one named object, of the type of list's items, as wanted;
-// judge gets nil while the object does not exist. seen says what keeps it, for the error.
+// Object waits until judge accepts the named object, whose type is that of list's items. While the
+// object does not exist, judge gets nil. seen goes into the error: it says what is missing.
 func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.ObjectList, ns, name string,
 	judge func(o T, exists bool) (done bool, seen string)) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
@@ -265,8 +265,8 @@ func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...
 	return None(ctx, c, "removal of "+what+"s", list, func(client.Object) bool { return true }, opts...)
 }
 
-// None waits until is holds for no object of the type of list's items that matches the options;
-// what names that state in the error.
+// None waits until the predicate is holds for no object that matches the options. The objects are
+// of the type of list's items; what names the wanted state in the error.
 func None(ctx context.Context, c *mesh.Cluster, what string, list client.ObjectList, is func(client.Object) bool,
 	opts ...client.ListOption) error {
 	w := watcher{client: c.Client(), cluster: c, object: what,
@@ -283,7 +283,7 @@ func None(ctx context.Context, c *mesh.Cluster, what string, list client.ObjectL
 	})
 }
 
-// lingering names an object with what may keep it.
+// lingering names an object and what may keep it from going away.
 func lingering(o client.Object) string {
 	n := strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/")
 	if len(o.GetFinalizers()) > 0 {

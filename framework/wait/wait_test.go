@@ -130,9 +130,11 @@ func TestRolledOut(t *testing.T) {
 		"daemon set of an older generation":   {daemonSet(2, 1, 1, 1), false},
 		"daemon set available, but not newer": {daemonSet(3, 1, 0, 1), false},
 	} {
-		if done, seen, _ := rolledOut(tt.o); done != tt.done {
-			t.Errorf("%s: done is %v, want %v (%s)", name, done, tt.done, seen)
-		}
+		t.Run(name, func(t *testing.T) {
+			if done, seen, _ := rolledOut(tt.o); done != tt.done {
+				t.Errorf("got done %t, want %t (%s)", done, tt.done, seen)
+			}
+		})
 	}
 }
 
@@ -163,20 +165,26 @@ func TestJudgeGateway(t *testing.T) {
 		"pod on its way": {gw(1, conditions("True", "True", 2)...), leaving, false, "no pod of it is ready"},
 		"does not exist": {nil, nil, false, "does not exist"},
 	} {
-		st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
-		for i := range st.objects {
-			st.take(change{source: i, isReset: true})
-		}
-		if tt.gw != nil {
-			st.take(change{source: 0, set: tt.gw})
-		}
-		if tt.pod != nil {
-			st.take(change{source: 1, set: tt.pod})
-		}
-		st.take(change{source: 3, set: &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}})
-		if _, v := judgeGateway(st); v.done != tt.done || !strings.Contains(v.seen, tt.seen) {
-			t.Errorf("%s: got done=%v, %q; want %v, %q", name, v.done, v.seen, tt.done, tt.seen)
-		}
+		t.Run(name, func(t *testing.T) {
+			st := &state{objects: make([]map[types.NamespacedName]client.Object, 4)}
+			for i := range st.objects {
+				st.take(change{source: i, isReset: true})
+			}
+			if tt.gw != nil {
+				st.take(change{source: 0, set: tt.gw})
+			}
+			if tt.pod != nil {
+				st.take(change{source: 1, set: tt.pod})
+			}
+			st.take(change{source: 3, set: &corev1.Service{Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}})
+			_, v := judgeGateway(st)
+			if v.done != tt.done {
+				t.Errorf("got done %t, want %t", v.done, tt.done)
+			}
+			if !strings.Contains(v.seen, tt.seen) {
+				t.Errorf("got seen %q, want %q in it", v.seen, tt.seen)
+			}
+		})
 	}
 }
 
@@ -315,6 +323,55 @@ func TestUntilStartsOver(t *testing.T) {
 	}).Build()
 	w, judge := podsReady(c)
 	if err := w.until(t.Context(), judge); err != nil {
+		t.Error(err)
+	}
+}
+
+// A wait often follows a write: its list must not be one that the server has kept from before.
+func TestUntilListsConsistently(t *testing.T) {
+	versions := make(chan string, 1)
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", ready())).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+			o := &client.ListOptions{}
+			o.ApplyOptions(opts)
+			versions <- o.AsListOptions().ResourceVersion
+			return c.List(ctx, l)
+		},
+	}).Build()
+	w, judge := podsReady(c)
+	if err := w.until(t.Context(), judge); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-versions; got != "" {
+		t.Errorf("got a list as of resource version %q, want the newest state", got)
+	}
+}
+
+// A watch that is too old makes the reflector list again.
+func TestUntilWatchExpires(t *testing.T) {
+	var watches int
+	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).
+		WithInterceptorFuncs(interceptor.Funcs{
+			Watch: func(ctx context.Context, c client.WithWatch, l client.ObjectList, _ ...client.ListOption) (kwatch.Interface, error) {
+				if watches++; watches > 1 {
+					return c.Watch(ctx, l)
+				}
+				if err := c.Delete(ctx, pod("p", ready())); err != nil {
+					return nil, err
+				}
+				if err := c.Create(ctx, pod("p", ready())); err != nil {
+					return nil, err
+				}
+				w := kwatch.NewFakeWithOptions(kwatch.FakeOptions{ChannelSize: 1})
+				status := apierrors.NewResourceExpired("too old").Status()
+				w.Error(&status)
+				return w, nil
+			},
+		}).Build()
+	w, judge := podsReady(c)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.until(ctx, judge); err != nil {
 		t.Error(err)
 	}
 }

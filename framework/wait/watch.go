@@ -37,7 +37,7 @@ type source struct {
 	opts []client.ListOption
 }
 
-// state is what the sources show at the moment, by source.
+// state holds the current objects of each source.
 type state struct {
 	objects []map[types.NamespacedName]client.Object
 }
@@ -59,8 +59,8 @@ type change struct {
 	err     error
 }
 
-// until judges at every change until the verdict is done, a problem has outlived its patience, or
-// ctx ends.
+// until judges after every change. It ends when the verdict is done, when a problem has lasted longer
+// than its patience, or with ctx.
 func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	ctx, cancel := Give(ctx, Budget)
 	defer cancel()
@@ -105,7 +105,7 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 		case ch := <-changes:
 			if ch.err != nil {
 				sourceErr = ch.err
-				// What the server refuses it will refuse again: no right, no such kind.
+				// A server that refuses once will refuse again.
 				if apierrors.IsForbidden(ch.err) || apierrors.IsUnauthorized(ch.err) {
 					return fail(nil, ch.err)
 				}
@@ -134,7 +134,7 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 			if since[k].IsZero() {
 				since[k] = now
 			}
-			if !said[k] && p.Reason != "NotReady" { // "not ready yet" is no news, a reason is
+			if !said[k] && p.Reason != "NotReady" { // a reason is worth reporting, "not ready yet" is not
 				said[k] = true
 				say("%s", p)
 			}
@@ -247,12 +247,12 @@ func (s *state) take(c change) {
 	}
 }
 
-// complete says that every source was listed once.
+// complete reports whether every source was listed once.
 func (s *state) complete() bool {
 	return !slices.ContainsFunc(s.objects, func(m map[types.NamespacedName]client.Object) bool { return m == nil })
 }
 
-// podsBy are the pods of a source that match the selector (nil: all), in the order of their names.
+// podsBy returns the pods of a source that match the selector (nil: all), in the order of their names.
 func (s *state) podsBy(source int, selector *metav1.LabelSelector) []*corev1.Pod {
 	sel := labels.Everything()
 	if selector != nil {

@@ -1,5 +1,4 @@
-// Package workload deploys what the specs call and are called by: Istio's echo application as
-// server and as client.
+// Package workload deploys Istio's echo application, which is server and client of the specs.
 package workload
 
 import (
@@ -50,8 +49,8 @@ type Echo struct {
 	Replicas        int32
 }
 
-// Objects are the ServiceAccount and the Deployment, for one cluster: the application answers with
-// that cluster's name.
+// Objects returns the ServiceAccount and the Deployment for one cluster. The application answers
+// with that cluster's name.
 func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
 	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
@@ -108,8 +107,8 @@ func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
 	return wait.Deployment(ctx, c, e.Namespace, e.Name, 0)
 }
 
-// Service is a Service that selects echo pods by their app label; the same in every cluster
-// (namespace sameness).
+// Service builds a Service that selects echo pods by their app label. It is the same in every
+// cluster (namespace sameness).
 func Service(namespace, name, app, owner string) *corev1.Service {
 	http, tcp, grpc := "http", "tcp", "grpc"
 	return &corev1.Service{
@@ -123,7 +122,7 @@ func Service(namespace, name, app, owner string) *corev1.Service {
 	}
 }
 
-// Scale sets the replicas of a deployment and waits until exactly that many pods are left and
+// Scale sets the replicas of a deployment and waits until exactly this many pods exist and are
 // ready.
 func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replicas int32) error {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
@@ -137,7 +136,7 @@ func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replica
 	return wait.Deployment(ctx, c, namespace, name, d.Generation)
 }
 
-// Pod finds the one ready pod of a deployment of ours.
+// Pod waits for a ready pod of a deployment of the suite and returns it.
 func Pod(ctx context.Context, c *mesh.Cluster, namespace, app string) (*corev1.Pod, error) {
 	pods, err := wait.Pods(ctx, c, namespace, map[string]string{LabelApp: app}, 1)
 	if err != nil {

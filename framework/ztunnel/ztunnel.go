@@ -1,6 +1,6 @@
-// Package ztunnel reads what the node proxies of a cluster count. Counters are evidence and the
-// measure of claims about encryption; they belong to one pod and start anew with it, so only
-// differences mean something.
+// Package ztunnel reads the counters of the node proxies of a cluster. Expectations about
+// encryption are measured by them. Counters belong to a pod and restart with it, so only
+// differences have a meaning.
 package ztunnel
 
 import (
@@ -38,14 +38,14 @@ type sample struct {
 // Query selects samples by their labels.
 type Query map[string]string
 
-// With is the query with one more condition.
+// With returns the query with one more condition.
 func (q Query) With(label, value string) Query {
 	q = maps.Clone(q)
 	q[label] = value
 	return q
 }
 
-// Sum is the total of the samples that the query selects.
+// Sum returns the total of the samples that the query selects.
 func (c Counters) Sum(q Query) float64 {
 	var sum float64
 next:
@@ -60,7 +60,7 @@ next:
 	return sum
 }
 
-// Since is the total now less the total before.
+// Since returns the total now minus the total before.
 func (c Counters) Since(before Counters, q Query) float64 { return c.Sum(q) - before.Sum(q) }
 
 // Opened reads istio_tcp_connections_opened_total of every node proxy of the cluster.
@@ -88,8 +88,8 @@ func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error)
 	return all, nil
 }
 
-// parse takes the samples of a counter out of the text of /metrics. In OpenMetrics a family has its
-// name without the suffix that its samples carry, so that they are found, untyped, under their own.
+// parse reads the samples of a counter from the text of /metrics. In OpenMetrics the name of a
+// family lacks the suffix of its samples, so the parser finds these, untyped, under their own name.
 func parse(text io.Reader, metric string) ([]sample, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(text)
@@ -122,7 +122,7 @@ func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample,
 	return parse(resp.Body, metric)
 }
 
-// Connections is how many connections were opened, and how many of them with mutual TLS.
+// Connections counts the connections that were opened, and those of them with mutual TLS.
 type Connections struct{ All, MutualTLS int }
 
 // String says both numbers.

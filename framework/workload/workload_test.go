@@ -1,0 +1,268 @@
+package workload
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	psa "k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
+)
+
+func cluster(objects ...client.Object) *mesh.Cluster {
+	c := &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}
+	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(objects...).
+		WithStatusSubresource(&appsv1.Deployment{}).
+		// Waits select by these fields, which a real API server knows by itself.
+		WithIndex(&appsv1.Deployment{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
+		WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} }).
+		Build()})
+	return c
+}
+
+func echo() Echo {
+	return Echo{Namespace: "ns", Name: "echo", Owner: "a-01", Image: "istio/app:1", Replicas: 2}
+}
+
+func parts(t *testing.T) (*corev1.ServiceAccount, *appsv1.Deployment) {
+	t.Helper()
+	objects := echo().Objects(&mesh.Cluster{Name: "c1"})
+	if len(objects) != 2 {
+		t.Fatalf("got %d objects, want a ServiceAccount and a Deployment", len(objects))
+	}
+	return objects[0].(*corev1.ServiceAccount), objects[1].(*appsv1.Deployment)
+}
+
+// within bounds a wait: shortly if it is meant to fail.
+func within(t *testing.T, fails bool) context.Context {
+	t.Helper()
+	d := 10 * time.Second
+	if fails {
+		d = 500 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestEchoObjects(t *testing.T) {
+	account, d := parts(t)
+	labels := map[string]string{LabelApp: "echo", LabelOwner: "a-01"}
+	for what, got := range map[string]map[string]string{
+		"ServiceAccount": account.Labels, "Deployment": d.Labels, "pod": d.Spec.Template.Labels,
+	} {
+		if diff := cmp.Diff(labels, got); diff != "" {
+			t.Errorf("labels of the %s (-want +got):\n%s", what, diff)
+		}
+	}
+	// Without the owner: it may change, a selector may not.
+	if diff := cmp.Diff(map[string]string{LabelApp: "echo"}, d.Spec.Selector.MatchLabels); diff != "" {
+		t.Errorf("selector (-want +got):\n%s", diff)
+	}
+	if got := d.Spec.Template.Spec.ServiceAccountName; got != account.Name {
+		t.Errorf("got ServiceAccount %q, want %q", got, account.Name)
+	}
+	if got := *d.Spec.Replicas; got != 2 {
+		t.Errorf("got %d replicas, want 2", got)
+	}
+	c := d.Spec.Template.Spec.Containers[0]
+	if c.Image != "istio/app:1" {
+		t.Errorf("got image %q, want istio/app:1", c.Image)
+	}
+	if i := slices.Index(c.Args, "--cluster"); i < 0 || c.Args[i+1] != "c1" {
+		t.Errorf("got arguments %q, want an application that answers with the cluster's name", c.Args)
+	}
+}
+
+// The echo must run wherever the owner of a cluster allows pods at all.
+func TestEchoIsRestricted(t *testing.T) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := psa.LevelVersion{Level: psa.LevelRestricted, Version: psa.LatestVersion()}
+	for title, c := range map[string]struct {
+		change  func(*corev1.PodSpec)
+		allowed bool
+	}{
+		"as it is":            {func(*corev1.PodSpec) {}, true},
+		"without its context": {func(s *corev1.PodSpec) { s.SecurityContext = nil }, false}, // the check itself can fail
+	} {
+		t.Run(title, func(t *testing.T) {
+			_, d := parts(t)
+			pod := &d.Spec.Template
+			c.change(&pod.Spec)
+			got := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec))
+			if got.Allowed != c.allowed {
+				t.Errorf("got allowed %t, want %t: %s", got.Allowed, c.allowed, got.ForbiddenDetail())
+			}
+		})
+	}
+}
+
+// Every port of a Service leads to a port on which the echo listens.
+func TestService(t *testing.T) {
+	s := Service("ns", "svc", "echo", "a-01")
+	if diff := cmp.Diff(map[string]string{LabelOwner: "a-01"}, s.Labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{LabelApp: "echo"}, s.Spec.Selector); diff != "" {
+		t.Errorf("selector (-want +got):\n%s", diff)
+	}
+	_, d := parts(t)
+	var listens []int32
+	for _, p := range d.Spec.Template.Spec.Containers[0].Ports {
+		listens = append(listens, p.ContainerPort)
+	}
+	type port struct {
+		Protocol string
+		Port     int32
+		Target   intstr.IntOrString
+	}
+	got := map[string]port{}
+	for _, p := range s.Spec.Ports {
+		got[p.Name] = port{*p.AppProtocol, p.Port, p.TargetPort}
+		if !slices.Contains(listens, p.TargetPort.IntVal) {
+			t.Errorf("port %s leads to %d, and the echo listens on %v", p.Name, p.TargetPort.IntVal, listens)
+		}
+	}
+	want := map[string]port{
+		"http":      {"http", 80, intstr.FromInt32(traffic.HTTP)},
+		"tcp":       {"tcp", traffic.TCP, intstr.FromInt32(traffic.TCP)},
+		"tcp-first": {"tcp", traffic.ServerFirst, intstr.FromInt32(traffic.ServerFirst)},
+		"grpc":      {"grpc", traffic.GRPC, intstr.FromInt32(traffic.GRPC)},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("ports (-want +got):\n%s", diff)
+	}
+}
+
+func TestNamespace(t *testing.T) {
+	for title, c := range map[string]struct {
+		ambient bool
+		want    map[string]string
+	}{
+		"in the mesh":      {true, map[string]string{LabelOwner: "fixture", "istio.io/dataplane-mode": "ambient"}},
+		"outside the mesh": {false, map[string]string{LabelOwner: "fixture"}},
+	} {
+		t.Run(title, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, Namespace("ns", "fixture", c.ambient).Labels); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// deployed is the echo with a status of this many replicas.
+func deployed(t *testing.T, replicas int32) *appsv1.Deployment {
+	t.Helper()
+	_, d := parts(t)
+	d.Status = appsv1.DeploymentStatus{Replicas: replicas, UpdatedReplicas: replicas, AvailableReplicas: replicas}
+	return d
+}
+
+func pod(name string, ready corev1.ConditionStatus) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name, Labels: map[string]string{LabelApp: "echo"}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{
+			{Type: corev1.PodReady, Status: ready},
+		}},
+	}
+}
+
+func TestScale(t *testing.T) {
+	other := pod("another-app", corev1.ConditionTrue)
+	other.Labels = map[string]string{LabelApp: "other"}
+	for title, c := range map[string]struct {
+		replicas int32
+		objects  []client.Object
+		fails    string
+	}{
+		"up, and all are available": {2, []client.Object{deployed(t, 2)}, ""},
+		"up, and one is missing":    {2, []client.Object{deployed(t, 1)}, "1 of 2 replicas available"},
+		"down, and one stays":       {1, []client.Object{deployed(t, 2)}, "1 to go away"},
+		"to zero, and all are gone": {0, []client.Object{deployed(t, 0), other}, ""},
+		"to zero, and one lingers":  {0, []client.Object{deployed(t, 0), pod("lingering", corev1.ConditionTrue)}, "still there: ns/lingering"},
+		"what does not exist":       {1, nil, "c1: scale ns/echo to 1: "},
+	} {
+		t.Run(title, func(t *testing.T) {
+			c1 := cluster(c.objects...)
+			err := Scale(within(t, c.fails != ""), c1, "ns", "echo", c.replicas)
+			if c.fails == "" && err != nil {
+				t.Errorf("got %v, want no error", err)
+			}
+			if c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+				t.Errorf("got %v, want an error that says %q", err, c.fails)
+			}
+			if len(c.objects) == 0 {
+				return
+			}
+			var d appsv1.Deployment
+			if err := c1.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "echo"}, &d); err != nil {
+				t.Fatal(err)
+			}
+			if *d.Spec.Replicas != c.replicas {
+				t.Errorf("got %d replicas asked for, want %d", *d.Spec.Replicas, c.replicas)
+			}
+		})
+	}
+}
+
+func TestPod(t *testing.T) {
+	now := metav1.Now()
+	leaving := pod("a-leaving", corev1.ConditionTrue)
+	leaving.DeletionTimestamp, leaving.Finalizers = &now, []string{"example.com/wait"}
+	for title, c := range map[string]struct {
+		pods  []client.Object
+		want  string
+		fails string
+	}{
+		"one":               {[]client.Object{pod("b", corev1.ConditionTrue)}, "b", ""},
+		"one is on its way": {[]client.Object{leaving, pod("b", corev1.ConditionTrue)}, "b", ""},
+		"none is ready":     {[]client.Object{pod("b", corev1.ConditionFalse)}, "", "0 ready of 1"},
+		"none":              {nil, "", "0 ready of 0"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			got, err := Pod(within(t, c.fails != ""), cluster(c.pods...), "ns", "echo")
+			if c.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), c.fails) {
+					t.Errorf("got %v, want an error that says %q", err, c.fails)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Name != c.want {
+				t.Errorf("got pod %q, want %q", got.Name, c.want)
+			}
+		})
+	}
+}
+
+func TestDeploy(t *testing.T) {
+	c := cluster(deployed(t, 2))
+	if err := echo().Deploy(within(t, false), c); err != nil {
+		t.Fatal(err)
+	}
+	var account corev1.ServiceAccount
+	if err := c.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "echo"}, &account); err != nil {
+		t.Error(err)
+	}
+	err := echo().Deploy(within(t, true), cluster(deployed(t, 1)))
+	if err == nil || !strings.Contains(err.Error(), "1 of 2 replicas available") {
+		t.Errorf("got %v, want to wait for the second replica", err)
+	}
+}
