@@ -17,7 +17,8 @@ var WeightFollowsEndpointCounts = declare(Behavior{
 		blog(postAlpha, "istiod informs each ztunnel how many endpoints there are"),
 		code("pilot ambient multicluster.go", "a remote network's capacity is the number of its pods"),
 	},
-	Proof:   "With one local and three remote pods the remote share of 400 calls lies in the interval around three quarters; with one and one around a half.",
+	Proof: "With one local and three remote pods the remote share of 400 calls lies in the interval around three " +
+		"quarters; with one and one around a half.",
 	Provoke: "Scale the service to 3 in one cluster and count who answers the other.",
 	Hazards: "Terminating pods count until they are deleted.",
 	Mutants: []string{"M01"},
@@ -26,14 +27,16 @@ var WeightFollowsEndpointCounts = declare(Behavior{
 
 var RemoteServesWithoutLocalEndpoints = declare(Behavior{
 	ID: "LB-03", Level: Core, Istio: ">=1.27",
-	Promise: "When a cluster has no endpoints left for a global service, all its requests are served by the other cluster, and come back when the endpoints do.",
+	Promise: "When a cluster has no endpoints left for a global service, the other cluster serves all its requests. When " +
+		"the endpoints are back, both clusters serve again.",
 	Sources: []Source{
 		upstream("TestMulticlusterFailover/without-waypoint", ""),
 		issue("istio/istio#58630", ""),
 	},
-	Proof:   "With no local replica forty of forty calls are served remotely; with replicas again both serve; with none anywhere every call fails.",
+	Proof: "With no local replica, forty of forty calls are served remotely. When replicas are back, both clusters " +
+		"serve. With no replica anywhere, every call fails.",
 	Provoke: "Scale the service to 0 in one cluster and call it there.",
-	Hazards: "Use two services in two namespaces at once; one alone hid a bug.",
+	Hazards: "Test two services in two namespaces at once: a test of one service alone missed a bug.",
 	Mutants: []string{"M01", "M03", "M18"}, State: Proven,
 })
 
@@ -69,7 +72,9 @@ var RemoteEndpointIsPinnedBehindWaypoint = declare(Behavior{
 	ID: "LB-06", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Behind a waypoint one endpoint of a remote network may get most requests: the distribution is recorded.",
 	Sources: []Source{
-		doc(pageIndex, "a single endpoint on a remote network may get a disproportionate number of requests due to multiplexing of HTTP requests and connection pooling").during(">=1.29"),
+		doc(pageIndex,
+			"a single endpoint on a remote network may get a disproportionate number of requests "+
+				"due to multiplexing of HTTP requests and connection pooling").during(">=1.29"),
 		issue("istio/istio#58039", ""),
 	},
 	Outcomes: &Outcomes{
@@ -81,7 +86,8 @@ var RemoteEndpointIsPinnedBehindWaypoint = declare(Behavior{
 			{"errors", "requests fail while the pods are healthy"},
 		},
 	},
-	Proof:   "No local pods, three remote ones, 60 requests through the waypoint: the distribution is recorded; without the waypoint all three are seen.",
+	Proof: "No local pods, three remote ones, 60 requests through the waypoint: the distribution is recorded; without " +
+		"the waypoint all three are seen.",
 	Provoke: "Send requests through a waypoint to a service with three remote pods and count their host names.",
 	State:   notAutomated("planned"),
 })
@@ -150,7 +156,8 @@ var NotReadyAddressesDoNotLeak = declare(Behavior{
 			{"leaked", "a service receives not-ready endpoints because another one publishes them"},
 		},
 	},
-	Proof:   "A service that publishes not-ready addresses beside one with a traffic distribution: the second one's calls never meet a pod that is not ready.",
+	Proof: "One service publishes not-ready addresses, another has a traffic distribution: no call to the second " +
+		"service reaches a pod that is not ready.",
 	Provoke: "Combine publishNotReadyAddresses with a trafficDistribution.",
 	Hazards: "Fixed in 1.28.8, 1.29.4 and 1.30.1.",
 	State:   notAutomated("planned: it needs an echo deployment with a readiness switch"),

@@ -146,7 +146,10 @@ func (s Source) Link() string {
 
 // Name is what the source is and where.
 func (s Source) Name() string {
-	kind := map[Kind]string{KindDoc: "page ", KindBlog: "blog ", KindNote: "release note ", KindUpstream: "upstream test ", KindCode: "code ", KindImplied: "implied by "}
+	kind := map[Kind]string{
+		KindDoc: "page ", KindBlog: "blog ", KindNote: "release note ", KindUpstream: "upstream test ",
+		KindCode: "code ", KindImplied: "implied by ",
+	}
 	return kind[s.Kind] + s.Ref
 }
 

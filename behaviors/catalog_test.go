@@ -21,7 +21,10 @@ func TestCatalogHasNoMistakes(t *testing.T) {
 }
 
 func good() Behavior {
-	return Behavior{ID: "LB-90", Level: Core, Istio: ">=1.27", Promise: "It works.", Sources: []Source{doc(pageIndex, "q")}, Proof: "p", Provoke: "p", State: Proven}
+	return Behavior{
+		ID: "LB-90", Level: Core, Istio: ">=1.27", Promise: "It works.", Sources: []Source{doc(pageIndex, "q")}, Proof: "p",
+		Provoke: "p", State: Proven,
+	}
 }
 
 // Every mistake is found, with file and line, and all of them at once.
@@ -124,7 +127,8 @@ func TestDigestFollowsPromises(t *testing.T) {
 func TestVersions(t *testing.T) {
 	for in, want := range map[string]string{
 		"1.31": "1.31.0", "v1.28.1": "1.28.1", "1.31.0-rc.0": "1.31.0",
-		"v0.0.0-20260827124520-eed52ebb66ad": "1.31.0", "v0.0.0-20260423205519-b01690e6db7d": "1.31.0", "v0.0.0-20250801000000-0123456789ab": "1.28.0",
+		"v0.0.0-20260827124520-eed52ebb66ad": "1.31.0", "v0.0.0-20260423205519-b01690e6db7d": "1.31.0",
+		"v0.0.0-20250801000000-0123456789ab": "1.28.0",
 	} {
 		if v, err := ParseVersion(in); err != nil || v.String() != want {
 			t.Errorf("%s: %v %v, want %s", in, v, err, want)
@@ -140,7 +144,8 @@ func TestVersions(t *testing.T) {
 		v    string
 		want bool
 	}{
-		{"", "1.20", true}, {">=1.27", "1.27", true}, {">=1.27", "1.26.9", false}, {">=1.27 <1.29", "1.28.5", true}, {">=1.27 <1.29", "1.29.0-rc.1", false},
+		{"", "1.20", true}, {">=1.27", "1.27", true}, {">=1.27", "1.26.9", false},
+		{">=1.27 <1.29", "1.28.5", true}, {">=1.27 <1.29", "1.29.0-rc.1", false},
 		{">=1.28.1", "1.28", false}, {"=1.29.0", "1.29.0", true}, {">1.29 <=1.30", "1.30", true},
 	} {
 		v, _ := ParseVersion(c.v)
@@ -192,7 +197,8 @@ func TestGeneratedFiles(t *testing.T) {
 					break
 				}
 			}
-			t.Errorf("%s is not what the catalog says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed", name)
+			t.Errorf("%s is not what the catalog says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed",
+				name)
 		}
 	}
 }
@@ -210,7 +216,8 @@ func TestCatalogIsComplete(t *testing.T) {
 		last[prefix] = n
 	}
 	if len(All()) != 245 || count[Core] != 112 || count[Extended] != 101 || count[Limitation] != 32 {
-		t.Errorf("%d behaviors, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here", len(All()), count)
+		t.Errorf("%d behaviors, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here",
+			len(All()), count)
 	}
 	for _, c := range Chapters {
 		if last[c.Prefix] == 0 {

@@ -4,7 +4,8 @@ var RemoteClustersAreSynced = declare(Behavior{
 	ID: "CP-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Every control plane lists every other cluster as synced.",
 	Sources: []Source{doc(pageVerify, "All clusters should indicate their status as synced")},
-	Proof:   "Each istiod names itself without a secret and every other cluster with one and the status synced; a cluster nobody registered is not listed.",
+	Proof: "Each istiod lists itself without a secret, and every other cluster with a secret and the status synced. A " +
+		"cluster that nobody registered is not listed.",
 	Provoke: "Run istioctl remote-clusters in each cluster.",
 	Hazards: "The status tells of the first synchronization only and never changes after it, CP-08.",
 	Mutants: []string{"M04"}, State: Proven,
@@ -32,13 +33,14 @@ var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
 
 var RotatingCredentialsLosesNothing = declare(Behavior{
 	ID: "CP-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "Replacing a remote secret by equivalent credentials, again and again, costs no request and later changes of the other cluster are still seen.",
+	Promise: "Replacing a remote secret repeatedly by equivalent credentials loses no request, and istiod still sees " +
+		"later changes of the other cluster.",
 	Sources: []Source{
 		note("60612", ""),
 		note("60920", ""),
 		note("61043", ""),
 	},
-	Proof:   "Two rotations under load: no failed call, remote endpoints stay, and a later scaling is followed, through ztunnel and through a waypoint.",
+	Proof:   "Two rotations under load: no call fails, remote endpoints remain, and both ztunnel and a waypoint follow a later scaling.",
 	Provoke: "Replace the secret twice with new tokens and then scale the other cluster.",
 	Hazards: "On the pinned commit the second rotation loses the remote network: rotate at least twice, and look at both data paths.",
 	State:   notAutomated("planned: seen by hand to fail on the pinned commit, so it first needs an upstream report"),
@@ -56,7 +58,9 @@ var RapidRotations = declare(Behavior{
 var BadCredentialsAreReported = declare(Behavior{
 	ID: "CP-06", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A remote secret that cannot work is reported as timed out, disturbs nothing else, and can be corrected without a restart.",
-	Sources: []Source{doc(pageVerify, "timeout ... means that Istiod in the primary cluster is unable to communicate with the remote cluster")},
+	Sources: []Source{
+		doc(pageVerify, "timeout ... means that Istiod in the primary cluster is unable to communicate with the remote cluster"),
+	},
 	Proof:   "The row becomes timeout after its limit, local calls go on; corrected, it becomes synced and both serve.",
 	Provoke: "Apply a secret with a bad token.",
 	State:   notAutomated("planned: it waits for a limit of 30 s"),

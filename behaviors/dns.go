@@ -4,14 +4,16 @@ var ServiceMustExistInClientCluster = declare(Behavior{
 	ID: "DNS-01", Level: Core, Istio: ">=1.27",
 	Promise: "A Service in the client's cluster, even without pods, is enough for the client to reach the pods of the other cluster.",
 	Sources: []Source{doc(pageVerify, "the HelloWorld Service must be deployed in both clusters, even if one cluster has no local")},
-	Proof:   "With the Service and no pods in the client's cluster forty of forty calls are served remotely; a name with no Service there is not found.",
+	Proof: "With the Service but no pods in the client's cluster, forty of forty calls are served remotely. A name " +
+		"without a Service there does not resolve.",
 	Provoke: "Apply only the Service in one cluster and call it there.",
 	Mutants: []string{"M01"}, State: Proven,
 })
 
 var RemoteOnlyServiceHasNoName = declare(Behavior{
 	ID: "DNS-02", Level: Limitation, Istio: ">=1.27",
-	Promise: "A service that only the other cluster defines cannot be called by name: what the client gets is recorded, and nothing may leave as plaintext.",
+	Promise: "A service that only the other cluster defines cannot be called by name: what the client gets is recorded, " +
+		"and nothing may leave as plaintext.",
 	Sources: []Source{
 		issue("istio/istio#57395", ""),
 		issue("istio/istio#60888", ""),
@@ -27,7 +29,8 @@ var RemoteOnlyServiceHasNoName = declare(Behavior{
 			{"plaintext", "a packet to the remote virtual address leaves the cluster in the clear"},
 		},
 	},
-	Proof:   "The lookup's result is recorded, and the node's counters show that no packet left the fleet; with a Service in the client's cluster the call succeeds.",
+	Proof: "The lookup's result is recorded, and the node's counters show that no packet left the fleet; with a Service " +
+		"in the client's cluster the call succeeds.",
 	Provoke: "Delete the Service in one cluster and call it there.",
 	Hazards: "Calling the remote virtual address directly leaves the cluster as plaintext where nothing rejects it.",
 	State:   notAutomated("planned; the spec of DNS-01 shows the missing name"),

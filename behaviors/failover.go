@@ -4,10 +4,12 @@ var WaypointPrefersLocalCluster = declare(Behavior{
 	ID: "FO-01", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "With failoverPriority on the cluster and outlierDetection, a waypoint prefers healthy endpoints of its own cluster.",
 	Sources: []Source{
-		doc(pageFailover, "waypoint proxies will prefer endpoints in the same cluster as the waypoint proxy when they are available and considered healthy"),
+		doc(pageFailover,
+			"waypoint proxies will prefer endpoints in the same cluster as the waypoint proxy when they are available and considered healthy"),
 		note("57537", "Enabled waypoints to route traffic to remote networks"),
 	},
-	Proof:   "Forty of forty calls stay local in each cluster and carry the local waypoint's mark; without the DestinationRule they are mixed.",
+	Proof: "Forty of forty calls stay local in each cluster and carry the local waypoint's mark; without the " +
+		"DestinationRule they are mixed.",
 	Provoke: "Follow the failover page and call from both clusters.",
 	Hazards: "Region labels on the nodes prefer the local cluster by themselves: the control needs equal labels or none.",
 	Mutants: []string{"M13"}, State: Proven,
@@ -36,7 +38,9 @@ var OutlierDetectionEjects = declare(Behavior{
 	ID: "FO-04", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "A waypoint takes an endpoint out that answers with errors, and sends its requests to the other cluster.",
 	Sources: []Source{doc(pageFailover, "instructs waypoint proxies how to identify when endpoints")},
-	Proof:   "With maxEjectionPercent 100 calls move to the other cluster after the first error and return after the ejection time; without outlierDetection the errors go on. The page's own rule is run too and what it ejects is recorded.",
+	Proof: "With maxEjectionPercent 100 calls move to the other cluster after the first error and return after the " +
+		"ejection time; without outlierDetection the errors continue. The page's own rule runs too, and what it " +
+		"ejects is recorded.",
 	Provoke: "Let the local pod answer 503 under the page's DestinationRule.",
 	Hazards: "The page's rule sets no maxEjectionPercent: of two endpoints it ejects none, as seen on the real mesh.",
 	Mutants: []string{"M13"},
@@ -60,7 +64,8 @@ var RemoteWaypointTakesOver = declare(Behavior{
 		upstream("TestMulticlusterFailover/with-waypoints", ""),
 		issue("istio/istio#60985", "keep waypoint configuration the same ... but downscale waypoints to 0 pods"),
 	},
-	Proof:   "With the local waypoint at 0 forty of forty calls succeed and carry the other waypoint's mark; with the waypoint's Service not global all fail.",
+	Proof: "With the local waypoint at 0 forty of forty calls succeed and carry the other waypoint's mark; with the " +
+		"waypoint's Service not global all fail.",
 	Provoke: "Scale the local waypoint to 0.",
 	Hazards: "Remote waypoints are used only when no local one is ready: the generated Service prefers close ones.",
 	Mutants: []string{"M10", "M11"},
@@ -79,7 +84,9 @@ var LocalityRulesOfTheMesh = declare(Behavior{
 var SubsetsDoNotCrossNetworks = declare(Behavior{
 	ID: "FO-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Subsets and weighted routes do not reach across networks: the gateway knows services only.",
-	Sources: []Source{issue("istio/istio#58140", "the e/w gateway doesn't know anything about subsets, so just routes to the service as a whole")},
+	Sources: []Source{
+		issue("istio/istio#58140", "the e/w gateway doesn't know anything about subsets, so just routes to the service as a whole"),
+	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
 			{"ignored", "endpoints outside the subset answer"},

@@ -42,7 +42,9 @@ var GatewayRefusesForeignCA = declare(Behavior{
 var GatewayRefusesForeignTrustDomain = declare(Behavior{
 	ID: "GW-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway refuses a certificate of the mesh's CA whose identity is of another trust domain.",
-	Sources: slices.Concat([]Source{code("pilot buildCommonConnectTLSContext", "the identity must begin with the mesh's trust domain or one of its aliases")}, meshedOnly),
+	Sources: slices.Concat([]Source{
+		code("pilot buildCommonConnectTLSContext", "the identity must begin with the mesh's trust domain or one of its aliases"),
+	}, meshedOnly),
 	Proof:   "The connection ends with an alert; the same key with an identity of the mesh is served.",
 	Provoke: "Mint a certificate for another trust domain from the mesh's CA.",
 	Hazards: "PILOT_SKIP_VALIDATE_TRUST_DOMAIN opens it.",
@@ -208,7 +210,8 @@ var GatewayServesDoubleHBONE = declare(Behavior{
 	ID: "GW-20", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA}, In: []Profile{ProfileSmoke},
 	Promise: "An east-west gateway serves a double HBONE call with certificates of the mesh.",
 	Sources: meshedOnly,
-	Proof:   "A hand-made double tunnel to a global service answers 200 from the gateway's cluster; to a name that does not exist it is refused.",
+	Proof: "A hand-made double tunnel to a global service answers 200 from the gateway's cluster. To a name that does " +
+		"not exist it is refused.",
 	Provoke: "Open the outer and the inner tunnel with certificates of the mesh and call a global service by name.",
 	Hazards: "It is the positive control of the chapter: without it every refusal is worthless.",
 	Mutants: []string{"M01", "M03"}, State: Proven,
@@ -256,7 +259,8 @@ var GatewayPortIsAlways15008 = declare(Behavior{
 
 var GatewayDiscoveryConditions = declare(Behavior{
 	ID: "GW-24", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "A remote gateway counts only with the right class, a network label, an address and an HBONE listener; without one of them clients stay local and no call fails.",
+	Promise: "A remote gateway counts only with the right class, a network label, an address and an HBONE listener; " +
+		"without one of them clients stay local and no call fails.",
 	Sources: slices.Concat([]Source{code("pilot networks.go", "")}, meshedOnly),
 	Proof:   "Each condition broken in turn: forty of forty calls stay local and istiod says why; restored, both serve.",
 	Provoke: "Remove the network label from the gateway.",
@@ -367,7 +371,8 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 	ID: "GW-35", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "The east-west gateway applies no policy of the services behind it: what a waypoint has admitted is not refused there.",
 	Sources: []Source{note("60806", "")},
-	Proof:   "A service with an L7 policy that admits the request is reached through the other cluster's waypoint; a forbidden request is refused by the waypoint.",
+	Proof: "A service with an L7 policy that admits the request is reached through the other cluster's waypoint; a " +
+		"forbidden request is refused by the waypoint.",
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
 	State:   notAutomated("planned"),

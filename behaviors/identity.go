@@ -14,9 +14,10 @@ var WaypointIdentityArrives = declare(Behavior{
 	ID: "ID-02", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Behind a waypoint the destination sees the waypoint's identity, not the client's.",
 	Sources: []Source{issue("istio/istio#61610", ".../sa/waypoint")},
-	Proof:   "A policy at the pods that allows only the client refuses; one that allows the waypoint admits; without a waypoint it is the reverse.",
+	Proof: "With a waypoint, a policy at the pods that allows only the client refuses calls, and one that allows only " +
+		"the waypoint admits them. Without a waypoint it is the reverse.",
 	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
-	Hazards: "It is true locally too; users read ID-01 as universal.",
+	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held.",
 	State:   notAutomated("planned; seen by hand on the real mesh"),
 })
 
@@ -24,7 +25,7 @@ var DenyPoliciesHoldAcrossClusters = declare(Behavior{
 	ID: "ID-03", Level: Core, Istio: ">=1.27",
 	Promise: "Policies that deny, or allow nothing, stop calls from the other cluster as they stop local ones.",
 	Sources: []Source{implied(postAlpha)},
-	Proof:   "Under either policy no call succeeds, local or remote; taken away, both succeed.",
+	Proof:   "Under either policy no call succeeds, neither local nor remote. Without the policy both succeed.",
 	Provoke: "Apply a DENY policy, then an empty ALLOW policy, to the service and call from both clusters.",
 	Mutants: []string{"M14"}, State: Proven,
 })
@@ -43,7 +44,8 @@ var L7PolicyAcrossClusters = declare(Behavior{
 	ID: "ID-05", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "A waypoint's policy by method, path and principal holds for requests that another cluster serves.",
 	Sources: []Source{note("60806", "")},
-	Proof:   "The allowed path 200, another 403, another method 403, another client 403, wherever they are served; without the policy all pass.",
+	Proof: "Wherever requests are served, the allowed one gets 200; another path, another method and another client get " +
+		"403 each. Without the policy all requests pass.",
 	Provoke: "Allow GET /ok from one account in both clusters.",
 	Mutants: []string{"M14"},
 	State:   notAutomated("planned; seen by hand on the real mesh"),
@@ -53,7 +55,8 @@ var NamespaceSamenessOfIdentity = declare(Behavior{
 	ID: "ID-06", Level: Core, Istio: ">=1.27",
 	Promise: "The same account in another cluster is the same identity: a policy cannot tell them apart.",
 	Sources: []Source{blog(postAlpha, "the same identity is indistinguishable across clusters")},
-	Proof:   "The account of the other cluster is admitted by a policy written for this one, and telemetry names its cluster; another account is refused.",
+	Proof: "The account of the other cluster is admitted by a policy written for this one, and telemetry names its " +
+		"cluster; another account is refused.",
 	Provoke: "Allow one account and call as it from the other cluster.",
 	State:   notAutomated("planned"),
 })
@@ -93,7 +96,8 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 	ID: "ID-09", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
-	Proof:   "Both ends count every cross-network connection as mutual_tls, none as plaintext; how many packets the nodes kept from leaving the fleet is in the report.",
+	Proof: "Both ends count every cross-network connection as mutual_tls and none as plaintext. The report says how " +
+		"many packets the nodes dropped because they would have left the fleet.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
 	Mutants: []string{"M15", "M16", "M22"}, State: Proven,
@@ -106,7 +110,8 @@ var ClientVerifiesTheDestination = declare(Behavior{
 		implied(postAlpha),
 		code("pilot ambient multicluster.go", "the expected identities are those of the service's remote pods"),
 	},
-	Proof:   "Pods of another account behind the service's selector are refused for as long as istiod has not told of them; the right ones are served.",
+	Proof: "Pods of another account that match the service's selector are refused until istiod announces them. Pods of " +
+		"the right account are served.",
 	Provoke: "Point the service's selector at pods of another account while istiod of the client is stopped.",
 	Mutants: []string{"M20"},
 	State:   notAutomated("planned with the mutants: it stops istiod"),
@@ -148,7 +153,7 @@ var IntermediateRotation = declare(Behavior{
 	Sources: []Source{doc(pageBefore, "plugin CA")},
 	Proof:   "No new connection fails throughout, and the new chain is in use; an intermediate of a foreign root does break.",
 	Provoke: "Replace cacerts in one cluster and restart istiod.",
-	Hazards: "Certificates live 24 h: let them be issued anew.",
+	Hazards: "Certificates live 24 h: force new ones to be issued.",
 	Mutants: []string{"M08"},
 	State:   notAutomated("planned: it replaces the CA of a cluster"),
 })
@@ -217,7 +222,8 @@ var ExpiredCertificatesFailClosed = declare(Behavior{
 	ID: "ID-20", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "When certificates expire because istiod is gone, calls fail and never fall back to plaintext.",
 	Sources: []Source{implied(postAlpha)},
-	Proof:   "Calls succeed until the expiry, fail after it, and succeed again when istiod is back; nothing crosses in the clear.",
+	Proof: "Calls succeed until the certificates expire, fail afterwards, and succeed again when istiod is back. " +
+		"Nothing crosses networks unencrypted.",
 	Provoke: "Set a short certificate lifetime and stop istiod, RES-05.",
 	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
 })

@@ -2,14 +2,17 @@ package behaviors
 
 var TwoPrimariesConverge = declare(Behavior{
 	ID: "INST-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
-	Promise: "Two primaries on two networks, installed as documented with an east-west gateway each and remote secrets both ways, form one mesh.",
+	Promise: "Two primaries on two networks, installed as documented with an east-west gateway each and remote secrets " +
+		"both ways, form one mesh.",
 	Sources: []Source{
 		doc(pageInstall, "making each a primary cluster (this is currently the only supported configuration in ambient mode)"),
 		doc(pageInstall, "AMBIENT_ENABLE_BAGGAGE").during(">=1.29"),
 	},
-	Proof:   "Every gateway is programmed and has an address, every control plane lists the others, and a global service is served by both clusters from both; the control is a service that stays local.",
+	Proof: "Every gateway is programmed and has an address, every control plane lists the others, and a global service " +
+		"is served by both clusters from both; the control is a service that stays local.",
 	Provoke: "Follow the page from empty clusters, then call a global service from each.",
-	Hazards: "All pods can be ready while no cross-cluster path works; the gateway's address must be reachable on port 15008; the API server's address in the secret must be one the other cluster reaches.",
+	Hazards: "All pods can be ready while no cross-cluster path works; the gateway's address must be reachable on port " +
+		"15008; the API server's address in the secret must be one the other cluster reaches.",
 	Mutants: []string{"M03", "M04", "M05"}, State: Proven,
 })
 
@@ -20,35 +23,42 @@ var NetworkComesFromNamespaceLabel = declare(Behavior{
 		doc(pageInstall, "we need to set the cluster's network there"),
 		code("pilot networks.go FetchLocalNetworkID", "reads only the namespace's label"),
 	},
-	Proof:   "With the label both clusters serve; without it in one cluster cross-cluster traffic is lost from both sides; put back, it returns.",
+	Proof: "With the label both clusters serve. Without it in one cluster, no cross-cluster traffic flows from either " +
+		"side. When the label is restored, it flows again.",
 	Provoke: "Remove the label from istio-system in one cluster and call a global service from both.",
-	Hazards: "The two directions fail differently: one side's remote picks fail, the other stays local without an error.",
+	Hazards: "The two directions fail differently: on one side calls to remote endpoints fail, the other side stays local without an error.",
 	Mutants: []string{"M06", "M24"}, State: Proven,
 })
 
 var NodeProxyNetworkMatchesLabel = declare(Behavior{
 	ID: "INST-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive, RealZtunnel},
-	Promise: "Each ztunnel's network equals the network label of its cluster; when it does not, policies of waypoints are bypassed and remote picks fail, so the suite finds it before it tests anything else.",
+	Promise: "The network of each ztunnel equals the network label of its cluster. If it does not, policies of waypoints " +
+		"are bypassed and calls to remote endpoints fail, so the suite checks this before it tests anything else.",
 	Sources: []Source{
 		doc(pageInstall, "--set global.network=network1"),
 		code("ztunnel outbound.rs", "the service is looked up with ztunnel's own network, the endpoint with the workload's"),
 	},
-	Proof:   "Matched, every call to a service with a waypoint carries its mark and both clusters answer; with NETWORK removed from one ztunnel the mark is missing and remote picks fail, and the preflight names the cluster.",
-	Provoke: "Take NETWORK out of the ztunnel DaemonSet of one cluster and call a local service that has a waypoint with a DENY policy.",
-	Hazards: "On a local service everything answers 200 over mutual TLS and the policy is off: only the missing mark shows it. A suite that retries hides the failing remote picks.",
+	Proof: "With equal networks, every call to a service with a waypoint carries the waypoint's mark and both clusters " +
+		"answer. With NETWORK removed from one ztunnel, the mark is missing, calls to remote endpoints fail, and the " +
+		"preflight names the cluster.",
+	Provoke: "Remove NETWORK from the ztunnel DaemonSet of one cluster and call a local service that has a waypoint with a DENY policy.",
+	Hazards: "A local service answers every call with 200 over mutual TLS although the policy is not enforced: only the " +
+		"missing mark shows it. A suite that retries hides the failing calls to remote endpoints.",
 	Mutants: []string{"M07"},
 	State:   notAutomated("it breaks the ztunnel of a whole cluster and needs the real one to prove the bypass; planned with the mutants"),
 })
 
 var FlagEnablesMultiNetwork = declare(Behavior{
 	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
-	Promise: "Without AMBIENT_ENABLE_MULTI_NETWORK there is no ambient multicluster: the east-west gateway class does not exist and remote endpoints are not used, while local traffic goes on.",
+	Promise: "Without AMBIENT_ENABLE_MULTI_NETWORK there is no ambient multicluster: the east-west gateway class does not " +
+		"exist and remote endpoints are not used, while local traffic goes on.",
 	Sources: []Source{
 		doc(pageInstall, "AMBIENT_ENABLE_MULTI_NETWORK"),
 		doc(pageIndex, "alpha").during("<1.29"),
 		code("pilot features/ambient.go", "the flag is false by default"),
 	},
-	Proof:   "With the flag the class exists and the gateway is programmed; without it the class is gone, remote calls stop and local ones do not fail.",
+	Proof: "With the flag the class exists and the gateway is programmed. Without it the class is gone, no call is " +
+		"served remotely, and no local call fails.",
 	Provoke: "Unset the flag on one istiod and list GatewayClasses.",
 	Hazards: "Before 1.28.6 and 1.29.1 istiod crashed without the flag when a WorkloadEntry was on another network.",
 	Mutants: []string{"M05"},
@@ -59,7 +69,8 @@ var SharedTrustIsRequired = declare(Behavior{
 	ID: "INST-05", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, MeshCA},
 	Promise: "Clusters whose CAs share no root exchange no traffic, and never fall back to plaintext.",
 	Sources: []Source{doc(pageBefore, "requires that you establish trust between all clusters")},
-	Proof:   "With a root of its own in one cluster no remote call succeeds, all local ones do and nothing crosses in the clear; with the common root both clusters answer.",
+	Proof: "If one cluster has its own root, no remote call succeeds, every local call does, and nothing crosses " +
+		"networks unencrypted. With the common root both clusters answer.",
 	Provoke: "Give one cluster a self-signed root and restart istiod and ztunnel.",
 	Hazards: "Changing a CA means restarting istiod and every ztunnel, and old connections outlive it.",
 	Mutants: []string{"M08"},
@@ -77,13 +88,14 @@ var MeshIDIsNotUsedByAmbient = declare(Behavior{
 
 var ClusterNamesAreUnique = declare(Behavior{
 	ID: "INST-07", Level: Core, Istio: ">=1.27",
-	Promise: "Cluster names are unique and equal to the key in the remote secret; a fleet where they are not is refused before anything runs.",
+	Promise: "Cluster names are unique and equal to the key in the remote secret; otherwise the fleet is refused before anything runs.",
 	Sources: []Source{
 		doc(pageInstall, "--name=cluster1"),
 		code("pilot secretcontroller.go", "a secret with the local cluster's id is ignored; a second secret of a known id is refused"),
 	},
-	Proof:   "The preflight refuses two clusters of one name and names them; without it istiod registers no remote cluster and says so; unique names pass.",
-	Provoke: "Name both clusters Kubernetes and create the remote secrets.",
+	Proof: "The preflight refuses two clusters with the same name and names them. Without the preflight, istiod " +
+		"registers no remote cluster and logs why. Unique names pass.",
+	Provoke: "Give both clusters the name Kubernetes and create the remote secrets.",
 	State:   notAutomated("the fleet file refuses it when it is read, which a unit test shows; a spec on a live mesh is planned"),
 })
 
@@ -106,7 +118,8 @@ var SingleNetworkIsUntested = declare(Behavior{
 			{"plaintext", "traffic between the clusters is not encrypted"},
 		},
 	},
-	Proof:   "Calls from each cluster with the same network label in both; the outcome is recorded and the preflight reports the topology as unsupported.",
+	Proof: "Calls from each cluster with the same network label in both; the outcome is recorded and the preflight " +
+		"reports the topology as unsupported.",
 	Provoke: "Label both istio-system namespaces with the same network.",
 	Hazards: "Virtual addresses of both clusters can collide.",
 	State:   notAutomated("it needs two clusters with routed pod addresses, which the fleet avoids on purpose"),
@@ -137,14 +150,15 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 
 var DefaultScopeRuleExists = declare(Behavior{
 	ID: "INST-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "The rule that makes istio.io/global=true mean global is part of the installation, and the suite finds it missing before it tests scopes.",
+	Promise: "The rule that makes services labeled istio.io/global=true global is part of the installation. If it is " +
+		"missing, the suite reports this before it tests scopes.",
 	Sources: []Source{
 		blog(postAlpha, "By default, services labeled istio.io/global=true are marked global"),
 		code("manifests/helm-profiles/ambient.yaml", "the rule is a profile's value; istiod has no default of its own"),
 	},
 	Proof:   "The mesh configuration holds the rule and a labeled service is global; with an empty list of rules the same service is local.",
 	Provoke: "Set meshConfig.serviceScopeConfigs to an empty list.",
-	Hazards: "A user's own serviceScopeConfigs replaces the rule without a word.",
+	Hazards: "A user's own serviceScopeConfigs silently replaces the rule.",
 	Mutants: []string{"M02"},
 	State:   notAutomated("it changes the mesh configuration of istiod; planned with the scope rules"),
 })
@@ -153,22 +167,25 @@ var CRDsMayComeLater = declare(Behavior{
 	ID: "INST-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Gateway API CRDs may be installed after istiod: it picks them up without a restart.",
 	Sources: []Source{doc(pageInstall, "Gateway API CRDs")},
-	Proof:   "Installed without the CRDs no gateway is programmed; once they are there, it is, with the same istiod pod.",
+	Proof:   "Without the CRDs no gateway is programmed. Once they are installed the gateway is programmed, by the same istiod pod.",
 	Provoke: "Install istiod, then the CRDs, then the gateway.",
-	Hazards: "CRDs older than istiod wants are ignored silently since 1.30.",
+	Hazards: "Since 1.30, istiod silently ignores CRDs that are older than it requires.",
 	State:   notAutomated("it needs an installation without CRDs; planned as a fleet variant"),
 })
 
 var OverlappingAddressesStayApart = declare(Behavior{
 	ID: "INST-12", Level: Core, Istio: ">=1.27", Needs: []Need{SameAddresses},
-	Promise: "Clusters may use the same pod and service addresses: a name always reaches its own service, also when another cluster uses the same virtual address for another service.",
+	Promise: "Clusters may use the same pod and service addresses: a name always reaches its own service, also when " +
+		"another cluster uses the same virtual address for another service.",
 	Sources: []Source{
 		doc(pageInstall, "there is no direct connectivity between pods across cluster boundaries"),
 		blog(postAlpha, "IP address spaces of different clusters might overlap"),
 		issue("istio/istio#58512", "").during(">=1.29"),
 	},
-	Proof:   "Two services that share a virtual address across the clusters each answer with their own name in every call, from both clusters; an answer in the other's name would be noticed.",
-	Provoke: "Create the clusters with the same pod and service ranges, give two services of different names the same ClusterIP, one per cluster, make both global and call both.",
+	Proof: "Two services that share a virtual address across the clusters each answer with their own name in every " +
+		"call, from both clusters; an answer of the wrong service would be noticed.",
+	Provoke: "Create the clusters with the same pod and service ranges, give two services of different names the same " +
+		"ClusterIP, one per cluster, make both global and call both.",
 	Hazards: "1.27 and 1.28 waypoints matched the virtual address before the host name.",
 	Mutants: []string{"M21", "M22"}, State: Proven,
 })
@@ -187,9 +204,10 @@ var GatewayScriptIgnoresRevision = declare(Behavior{
 
 var NoDirectPathBetweenPods = declare(Behavior{
 	ID: "INST-14", Level: Core, Istio: ">=1.27",
-	Promise: "Pods of different networks have no direct path to each other: what crosses, crosses a gateway.",
+	Promise: "Pods of different networks have no direct path to each other: all traffic between networks passes a gateway.",
 	Sources: []Source{doc(pageInstall, "there is no direct connectivity between pods across cluster boundaries")},
-	Proof:   "From a pod, nothing of the other cluster answers on a pod, node or service address, while the same probe inside the cluster succeeds.",
+	Proof: "From a pod, nothing of the other cluster answers on a pod, node or service address, while the same probe " +
+		"inside the cluster succeeds.",
 	Provoke: "Connect from a pod of one cluster to the pod addresses and node ports of the other.",
 	Hazards: "With identical ranges the remote pod's address may belong to a local pod: judge by the identity of what answered.",
 	Mutants: []string{"M09", "M22"}, State: Proven,
@@ -199,7 +217,7 @@ var HelmAndIstioctlInstallAlike = declare(Behavior{
 	ID: "INST-15", Level: Extended, Istio: ">=1.27", Needs: []Need{Disruptive}, Feature: FeatureInstallVariants,
 	Promise: "Installing by Helm and by istioctl gives the same mesh.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "Labels, flags and behaviors of both installations are equal but for what the page names.",
+	Proof:   "Labels, flags and behaviors of both installations are equal, except for the differences that the page names.",
 	Provoke: "Follow both tabs of the page and compare.",
 	State:   notAutomated("istioctl is no part of the suite; planned"),
 })

@@ -27,9 +27,11 @@ Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profile
 
 - **core** behaviors are documented and must hold on every supported version in their range.
 - **extended** behaviors belong to a feature; they run when the feature is claimed and only then can fail.
-- **limitation** behaviors are documented as unsupported or not respected; a probe records which of the named outcomes happened and fails only on another or an unsafe one.
+- **limitation** behaviors are documented as unsupported or not respected. A probe records which of the named outcomes
+  happened, and fails only on another or an unsafe one.
 
-“Implied” marks a promise that no sentence states but without which the named page makes no sense; “code” marks a reading of the source that no document states.
+“Implied” marks a promise that no sentence states, but without which the named page makes no sense. “Code” marks what we
+read in the source and no document states.
 
 ## What the page says and where it is shown
 
@@ -45,7 +47,9 @@ The statements of “Install Multicluster”, as they stood in 1.27 and 1.28 and
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(s.Says), cell(s.Since1_29), strings.Join(links, " "))
 	}
-	b.WriteString("\n## Features that can be claimed\n\nA claim needs a passing spec; a feature none of whose behaviors has a spec cannot be claimed yet.\n\n| feature | meaning | behaviors | can be claimed |\n| --- | --- | --- | --- |\n")
+	b.WriteString("\n## Features that can be claimed\n\n" +
+		"A claim needs a passing spec. A feature cannot be claimed yet if none of its behaviors has a spec.\n\n" +
+		"| feature | meaning | behaviors | can be claimed |\n| --- | --- | --- | --- |\n")
 	for _, f := range Features() {
 		var links []string
 		can := "not yet"

@@ -10,7 +10,8 @@ var HTTP1CrossesClusters = declare(Behavior{
 	ID: "TRF-01", Level: Core, Istio: ">=1.27",
 	Promise: "HTTP/1.1 works across clusters as it does inside one: kept connections, chunked bodies, 100-continue, HEAD, large headers.",
 	Sources: transparent,
-	Proof:   "Each shape succeeds against a service that only the other cluster serves, and against a local one as control; all requests of a kept connection reach one pod.",
+	Proof: "Each shape succeeds against a service that only the other cluster serves, and against a local one as " +
+		"control; all requests of a kept connection reach one pod.",
 	Provoke: "Scale the service to 0 locally and send each shape with curl.",
 	Mutants: []string{"M03"}, State: Proven,
 })
@@ -19,7 +20,8 @@ var HTTP2AndGRPCCrossClusters = declare(Behavior{
 	ID: "TRF-02", Level: Core, Istio: ">=1.27",
 	Promise: "HTTP/2 with prior knowledge and gRPC work across clusters.",
 	Sources: transparent,
-	Proof:   "HTTP/2 requests and gRPC calls succeed against a service that only the other cluster serves, and against a local one as control.",
+	Proof: "HTTP/2 requests and gRPC calls succeed against a service that only the other cluster serves, and against a " +
+		"local one as control.",
 	Provoke: "Scale the service to 0 locally and call it by gRPC.",
 	Hazards: "ztunnel balances connections: one channel is one pod.",
 	Mutants: []string{"M03"}, State: Proven,

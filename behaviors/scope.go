@@ -3,7 +3,9 @@ package behaviors
 var GlobalLabelJoinsClusters = declare(Behavior{
 	ID: "SCOPE-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "A service labeled istio.io/global=true in every cluster is served by the endpoints of all of them.",
-	Sources: []Source{doc(pageVerify, "mark the helloworld service in cluster1 as global so that it can be accessed from other clusters in the mesh")},
+	Sources: []Source{
+		doc(pageVerify, "mark the helloworld service in cluster1 as global so that it can be accessed from other clusters in the mesh"),
+	},
 	Proof:   "Forty calls from each cluster stay local before the label and reach both clusters after it.",
 	Provoke: "Label the service in both clusters and call it from both.",
 	Hazards: "The endpoints must exist; allow for istiod's debounce.",
@@ -23,9 +25,11 @@ var UnlabelingWithdrawsService = declare(Behavior{
 	ID: "SCOPE-03", Level: Core, Istio: ">=1.27",
 	Promise: "Taking the label away withdraws the service from the other clusters.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "Once converged no call is served remotely. Calls run while the label goes; how many of them fail is recorded, since no source promises that none does.",
+	Proof: "After convergence no call is served remotely. Calls run while the label is removed. How many of them fail " +
+		"is recorded, because no source promises that none fails.",
 	Provoke: "Remove istio.io/global in both clusters while calls run.",
-	Hazards: "Open connections outlive the change; count new connections only. One cluster's gateway may drop the service a moment before the other cluster's ztunnel hears of it: 1 reset in 336 calls was seen.",
+	Hazards: "Open connections outlive the change; count new connections only. One cluster's gateway may drop the service " +
+		"a moment before the other cluster's ztunnel learns of it: 1 reset in 336 calls was seen.",
 	Mutants: []string{"M18", "M23"}, State: Proven,
 })
 
@@ -54,14 +58,16 @@ var NamespaceLabelDoesNothingByDefault = declare(Behavior{
 			{"one-sided-errors", "calls fail where only one cluster takes the label for global"},
 		},
 	},
-	Proof:   "With the label on the namespace only, the outcome is recorded; with a rule that has a namespace selector the services are global.",
+	Proof: "With the label on the namespace only, the outcome is recorded; with a rule that has a namespace selector " +
+		"the services are global.",
 	Provoke: "Label the namespace in both clusters and call from both.",
 	State:   notAutomated("the second half changes the mesh configuration; planned with the scope rules"),
 })
 
 var ScopeRulesCombine = declare(Behavior{
 	ID: "SCOPE-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureScopeRules,
-	Promise: "Rules of serviceScopeConfigs combine as documented: selectors of one rule must all match, and any matching global rule makes a service global.",
+	Promise: "Rules of serviceScopeConfigs combine as documented: selectors of one rule must all match, and any matching " +
+		"global rule makes a service global.",
 	Sources: []Source{
 		implied(pageIndex),
 		code("pilot services.go", "a LOCAL rule never wins over a GLOBAL one, in any order"),
@@ -74,7 +80,8 @@ var ScopeRulesCombine = declare(Behavior{
 
 var LocalScopeIsSourceOfTruth = declare(Behavior{
 	ID: "SCOPE-07", Level: Core, Istio: ">=1.27",
-	Promise: "A service is joined only between clusters where it is labeled: one-sided labels leave each cluster with its own endpoints, and never cause an error.",
+	Promise: "A service is joined only between clusters where it is labeled: one-sided labels leave each cluster with its " +
+		"own endpoints, and never cause an error.",
 	Sources: []Source{
 		doc(pageIndex, "Only the local cluster's service scope configuration is used as the source of truth").during("<1.29"),
 		doc(pageIndex, "Remote cluster service scopes are not respected").during("<1.29"),
@@ -82,7 +89,8 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 		issue("istio/istio#58269", ""),
 		code("pilot ambient multicluster.go, services.go", "the local rules are applied to each cluster's own labels"),
 	},
-	Proof:   "The four combinations of labeled and unlabeled: both labeled reach both, every other combination stays local from both sides, without an error in any transition.",
+	Proof: "The four combinations of labeled and unlabeled: both labeled reach both, every other combination stays " +
+		"local from both sides, without an error in any transition.",
 	Provoke: "Label the service in one cluster only and call it from both.",
 	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
 	Mutants: []string{"M01", "M23"}, State: Proven,
@@ -114,7 +122,8 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 		upstream("TestDirect/east west gateway", "not expected to be reachable"),
 		code("pilot ambientindex.go", "chains of the gateway's internal listener"),
 	},
-	Proof:   "A double HBONE call by name reaches a global service and is refused for a local one; labeled, the local one is reached too; unlabeled again, refused.",
+	Proof: "A double HBONE call by name reaches a global service and is refused for a local one. Once labeled, the " +
+		"local service is reached too. Without the label it is refused again.",
 	Provoke: "Open double HBONE to the gateway with a mesh certificate and CONNECT to a global and to a local service's name.",
 	Hazards: "The gateway's /clusters keeps withdrawn services for good: judge by calls or by the listener's matcher.",
 	Mutants: []string{"M01", "M02", "M23"}, State: Proven,
@@ -196,8 +205,11 @@ var ClusterLocalSettingsAreRecorded = declare(Behavior{
 
 var ScopeStripsSidecarEndpoints = declare(Behavior{
 	ID: "SCOPE-16", Level: Limitation, Istio: ">=1.27", Needs: []Need{Sidecars, MeshAdmin},
-	Promise: "In a mesh with sidecars, turning ambient multi-network on takes remote endpoints away from them unless their services are global.",
-	Sources: []Source{issue("istio/istio#61713", "turning on AMBIENT_ENABLE_MULTI_NETWORK makes sidecars lose all endpoints from remote clusters")},
+	Promise: "In a mesh with sidecars, turning ambient multi-network on removes remote endpoints from the sidecars unless " +
+		"their services are global.",
+	Sources: []Source{
+		issue("istio/istio#61713", "turning on AMBIENT_ENABLE_MULTI_NETWORK makes sidecars lose all endpoints from remote clusters"),
+	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
 			{"stripped", "sidecars lose the remote endpoints of services that are not global"},

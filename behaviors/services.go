@@ -95,7 +95,8 @@ var PodAddressesAcrossNetworks = declare(Behavior{
 			{"reached", "the remote pod answers without a gateway"},
 		},
 	},
-	Proof:   "Calls to a remote pod's address that is free locally fail, and to one that is not are answered by the local pod; a local pod answers.",
+	Proof: "Calls to a remote pod's address fail if no local pod has it; otherwise the local pod answers. Calls to a " +
+		"local pod's address are answered.",
 	Provoke: "Call the address of a pod of the other cluster.",
 	State:   notAutomated("the spec of INST-14 shows it; a spec of its own is planned"),
 })

@@ -7,7 +7,8 @@ var WaypointsOfOneNameServeEverywhere = declare(Behavior{
 		doc(pageIndex, "All clusters must have identically named waypoint deployments"),
 		doc(pageIndex, "Traffic routing relies on consistent waypoint naming conventions"),
 	},
-	Proof:   "Each of forty calls from each cluster carries the mark of a waypoint, for a global service and for a local one; without the waypoint label none does.",
+	Proof: "Each of forty calls from each cluster carries the mark of a waypoint, for a global service and for a local " +
+		"one; without the waypoint label none does.",
 	Provoke: "Deploy a waypoint of the same name in both clusters with an HTTPRoute that adds a header naming the cluster.",
 	Hazards: "A mesh that bypasses waypoints answers 200 with mutual TLS: only the missing mark shows it.",
 	Mutants: []string{"M06", "M07", "M10", "M12"}, State: Proven,
@@ -17,12 +18,13 @@ var PolicyAppliesExactlyOnce = declare(Behavior{
 	ID: "WP-02", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints}, In: []Profile{ProfileSmoke},
 	Promise: "A request crosses exactly one waypoint, also when it is served by another cluster.",
 	Sources: []Source{
-		issue("istio/istio#60985", "the guarantee is that request will go through waypoint exactly once and there is no guarantee which waypoint it's going to be"),
+		issue("istio/istio#60985",
+			"the guarantee is that request will go through waypoint exactly once and there is no guarantee which waypoint it's going to be"),
 		issue("istio/istio#58065", ""),
 	},
 	Proof:   "For all four pairs of client and server cluster the mark is there exactly once.",
 	Provoke: "As WP-01; count the values of the header.",
-	Hazards: "Judge by the number of marks, not by their presence.",
+	Hazards: "Judge by the number of marks, not only by their presence.",
 	Mutants: []string{"M12"}, State: Proven,
 })
 
@@ -42,7 +44,8 @@ var WhichWaypointServes = declare(Behavior{
 
 var WaypointsAreEverywhereOrNowhere = declare(Behavior{
 	ID: "WP-04", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
-	Promise: "Waypoints that exist in one cluster only, or under other names, are not supported: what happens is recorded, and no request may lose its policy where the client's cluster has one.",
+	Promise: "Waypoints that exist in one cluster only, or under other names, are not supported: what happens is " +
+		"recorded, and no request may lose its policy where the client's cluster has one.",
 	Sources: []Source{
 		doc(pageIndex, "Universal waypoint deployments are assumed"),
 		issue("istio/istio#60626", ""),
@@ -67,7 +70,8 @@ var WaypointUsesDoubleHBONE = declare(Behavior{
 	ID: "WP-05", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "A waypoint reaches remote networks by double HBONE, as itself.",
 	Sources: []Source{note("57537", "Enabled waypoints to route traffic to remote networks")},
-	Proof:   "The destination's ztunnel logs the waypoint's identity of the client's cluster for remote calls, and the gateway's tunnel counter rises; with the feature off there is no remote call.",
+	Proof: "The destination's ztunnel logs the waypoint's identity of the client's cluster for remote calls, and the " +
+		"gateway's tunnel counter rises; with the feature off there is no remote call.",
 	Provoke: "Call a remote-only service through a waypoint and read the destination's access log.",
 	Hazards: "These listeners are built in every waypoint, also with multi-network off.",
 	Mutants: []string{"M19"},
@@ -76,7 +80,9 @@ var WaypointUsesDoubleHBONE = declare(Behavior{
 
 var WaypointConfigurationIsNotSynced = declare(Behavior{
 	ID: "WP-06", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
-	Promise: "Routes and policies of a waypoint are not copied between clusters: what is configured in one cluster applies to the requests of that cluster's clients only, and a policy only at the destination does not protect it from the others.",
+	Promise: "Routes and policies of a waypoint are not copied between clusters: what is configured in one cluster " +
+		"applies to the requests of that cluster's clients only, and a policy only at the destination does not " +
+		"protect it from the others.",
 	Sources: []Source{
 		doc(pageIndex, "Waypoint configurations must be synchronized manually across clusters"),
 		issue("istio/istio#61610", "silently drops the destination's authorization policy"),
@@ -93,7 +99,8 @@ var WaypointConfigurationIsNotSynced = declare(Behavior{
 			{"everywhere-missing", "what all clusters configure alike does not apply to some of their clients"},
 		},
 	},
-	Proof:   "A DENY policy in one cluster only: count who is refused and where the allowed are served; the same policy in both clusters refuses everywhere.",
+	Proof: "A DENY policy in one cluster only: count who is refused and where the allowed are served; the same policy " +
+		"in both clusters refuses everywhere.",
 	Provoke: "Apply an AuthorizationPolicy to the service in cluster2 only and call from a forbidden client of cluster1.",
 	Hazards: "Users read a policy at the destination as protection of the destination; with a waypoint at the client's side it is not.",
 	Mutants: []string{"M14"}, State: Proven,
@@ -101,7 +108,8 @@ var WaypointConfigurationIsNotSynced = declare(Behavior{
 
 var ServiceBehindGlobalWaypoint = declare(Behavior{
 	ID: "WP-07", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
-	Promise: "A local service that shares a global waypoint may be treated as global: what happens to it while the local waypoint is gone is recorded.",
+	Promise: "A local service that shares a global waypoint may be treated as global: what happens to it while the local " +
+		"waypoint is gone is recorded.",
 	Sources: []Source{
 		doc(pageIndex, "If a service's waypoint is marked as global, that service will also be global").during("<1.29"),
 		doc(pageIndex, "This can lead to unintended cross-cluster traffic in single-network multi-cluster deployments").during(">=1.29"),
@@ -118,7 +126,8 @@ var ServiceBehindGlobalWaypoint = declare(Behavior{
 			{"bypassed", "the local service is served without crossing a waypoint"},
 		},
 	},
-	Proof:   "With both waypoints up forty of forty calls stay local; with the local waypoint at 0 the outcome is recorded, while a global service beside it is served by the other cluster's waypoint.",
+	Proof: "With both waypoints up, forty of forty calls stay local; with the local waypoint at 0 the outcome is " +
+		"recorded, while a global service beside it is served by the other cluster's waypoint.",
 	Provoke: "Bind a local and a global service to one global waypoint and scale that waypoint to 0 in one cluster.",
 	Hazards: "The page's older sentence and the code disagree; 1.27.0 to 1.28.0 sent the local service to remote pods.",
 	Mutants: []string{"M11"}, State: Proven,
@@ -126,7 +135,8 @@ var ServiceBehindGlobalWaypoint = declare(Behavior{
 
 var GlobalServiceNeedsGlobalWaypoint = declare(Behavior{
 	ID: "WP-08", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
-	Promise: "A global service's waypoint must be marked global too; marked, the other cluster's waypoint takes over when the local one is gone.",
+	Promise: "The waypoint of a global service must be marked global too. Then the other cluster's waypoint takes over " +
+		"when the local one is gone.",
 	Sources: []Source{
 		doc(pageFailover, "this step is specific to multicluster deployment"),
 		issue("istio/istio#58064", ""),
@@ -141,7 +151,7 @@ var LabelOnGatewayReachesService = declare(Behavior{
 	ID: "WP-09", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
 	Promise: "The global label on a waypoint's Gateway reaches its Service and stays there.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "Labelled on the Gateway, failover to the remote waypoint works; the label survives a change of the Gateway.",
+	Proof:   "With the label on the Gateway, failover to the remote waypoint works; the label survives a change of the Gateway.",
 	Provoke: "Label the Gateway instead of the Service.",
 	State:   notAutomated("planned"),
 })
@@ -160,9 +170,10 @@ var WorkloadWaypointsAcrossNetworks = declare(Behavior{
 
 var CrossNamespaceWaypoint = declare(Behavior{
 	ID: "WP-11", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
-	Promise: "A waypoint of another namespace serves alike in all clusters, and one that does not allow the namespace in one cluster is missing there.",
+	Promise: "A waypoint in another namespace serves in all clusters alike. Where it does not allow the namespace, it is " +
+		"missing in that cluster only.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "The mark on all calls when allowed in both; denied in one it behaves as WP-04.",
+	Proof:   "All calls carry the mark when both clusters allow the namespace. When one denies it, the mesh behaves as in WP-04.",
 	Provoke: "Set istio.io/use-waypoint-namespace and allowedRoutes.",
 	State:   notAutomated("planned"),
 })
@@ -178,7 +189,7 @@ var CanaryWaypoint = declare(Behavior{
 
 var OtherWaypoints = declare(Behavior{
 	ID: "WP-13", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureThirdPartyWaypoints,
-	Promise: "Waypoints of another implementation take the place of Istio's across clusters.",
+	Promise: "Waypoints of another implementation can replace Istio's across clusters.",
 	Sources: []Source{implied(pageIndex)},
 	Proof:   "The chapter's behaviors with the other implementation.",
 	Provoke: "Deploy a waypoint of another GatewayClass in both clusters.",

@@ -40,7 +40,8 @@ func TestCoreProfileRunsTheMainJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range strings.Fields(`INST-01 INST-02 INST-12 INST-14 SCOPE-01 SCOPE-02 SCOPE-03 SCOPE-07 SCOPE-09 LB-01 LB-03 GW-01 GW-02 GW-03 GW-08 GW-13 GW-20
+	for _, id := range strings.Fields(`INST-01 INST-02 INST-12 INST-14 SCOPE-01 SCOPE-02 SCOPE-03 SCOPE-07 SCOPE-09
+		LB-01 LB-03 GW-01 GW-02 GW-03 GW-08 GW-13 GW-20
 		ID-01 ID-03 ID-09 WP-01 WP-02 WP-06 WP-07 WP-08 FO-01 FO-02 FO-03 CP-01 DNS-01 TRF-01 TRF-02 TRF-04`) {
 		if e, runs := p.Of(id); !runs {
 			t.Errorf("%s does not run: %+v", id, e)
@@ -112,16 +113,31 @@ func TestSkips(t *testing.T) {
 		class   Class
 		reason  string
 	}{
-		{"version", labWith(func(e *Environment) { e.Istio = "1.27.3" }), behaviors.ProfileCore, Filters{}, "FO-01", ClassVersion, "promised for Istio >=1.28, this is 1.27.3"},
-		{"mesh admin", labWithout(behaviors.MeshAdmin), behaviors.ProfileCore, Filters{}, "INST-02", ClassTopology, "it changes istio-system, which is not ours to change"},
+		{
+			"version", labWith(func(e *Environment) { e.Istio = "1.27.3" }), behaviors.ProfileCore, Filters{},
+			"FO-01", ClassVersion, "promised for Istio >=1.28, this is 1.27.3",
+		},
+		{
+			"mesh admin", labWithout(behaviors.MeshAdmin), behaviors.ProfileCore, Filters{},
+			"INST-02", ClassTopology, "it changes istio-system, which is not ours to change",
+		},
 		{"waypoints", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
 		{"excluded", lab, behaviors.ProfileCore, Filters{Exclude: []string{"GW-*"}}, "GW-01", ClassUser, "taken out by the user: GW-*"},
-		{"not included", lab, behaviors.ProfileCore, Filters{Include: []string{"LB"}}, "GW-01", ClassUser, "not among those the user asked for: LB"},
+		{
+			"not included", lab, behaviors.ProfileCore, Filters{Include: []string{"LB"}},
+			"GW-01", ClassUser, "not among those the user asked for: LB",
+		},
 		{"included by chapter", lab, behaviors.ProfileCore, Filters{Include: []string{"GW"}}, "GW-01", "", ""},
 		{"a named id runs outside the profile", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-03"}}, "LB-03", "", ""},
-		{"a glob does not", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-0?"}}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
-		{"the user's wish comes last", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{Exclude: []string{"WP"}}, "WP-01", ClassFeature, "no waypoint can be deployed"},
+		{
+			"a glob does not", lab, behaviors.ProfileSmoke, Filters{Include: []string{"LB-0?"}},
+			"LB-03", ClassProfile, "profile smoke does not run it; core does",
+		},
+		{
+			"the user's wish comes last", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{Exclude: []string{"WP"}},
+			"WP-01", ClassFeature, "no waypoint can be deployed",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := Compute(c.env, c.profile, c.filters)
@@ -146,7 +162,10 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 		{lab, "quick", Filters{}, `profile "quick" is unknown: choose one of smoke, core, extended, limits, all`},
 		{Environment{Istio: "latest"}, behaviors.ProfileCore, Filters{}, `"latest" is not an Istio version`},
 		{Environment{Istio: "1.31", Features: []behaviors.Feature{"magic"}}, behaviors.ProfileCore, Filters{}, `feature "magic" is unknown`},
-		{Environment{Istio: "1.31", Features: []behaviors.Feature{behaviors.FeatureTracing}}, behaviors.ProfileCore, Filters{}, "feature tracing has no spec yet"},
+		{
+			Environment{Istio: "1.31", Features: []behaviors.Feature{behaviors.FeatureTracing}},
+			behaviors.ProfileCore, Filters{}, "feature tracing has no spec yet",
+		},
 		{lab, behaviors.ProfileCore, Filters{Include: []string{"LB-99"}}, "there are LB-01, "},
 		{lab, behaviors.ProfileCore, Filters{Exclude: []string{"nothing"}}, `no behavior is called "nothing": `},
 		{lab, behaviors.ProfileCore, Filters{Include: []string{"GW-["}}, "not a pattern"},
@@ -171,7 +190,10 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 	all := slices.Clone(behaviors.All())
 	for i := range 300 {
 		c := behaviors.Chapters[r.IntN(len(behaviors.Chapters))]
-		b := &behaviors.Behavior{ID: fmt.Sprintf("%s-%02d", c.Prefix, 100+i), Level: behaviors.Levels[r.IntN(3)], Istio: behaviors.Range([]string{">=1.27", ">=1.30", "<1.29"}[r.IntN(3)])}
+		b := &behaviors.Behavior{
+			ID: fmt.Sprintf("%s-%02d", c.Prefix, 100+i), Level: behaviors.Levels[r.IntN(3)],
+			Istio: behaviors.Range([]string{">=1.27", ">=1.30", "<1.29"}[r.IntN(3)]),
+		}
 		for range r.IntN(4) {
 			b.Needs = append(b.Needs, needs[r.IntN(len(needs))])
 		}
@@ -262,7 +284,8 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Fields(string(out)), []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/plan"}; !slices.Equal(got, want) {
+	want := []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/plan"}
+	if got := strings.Fields(string(out)); !slices.Equal(got, want) {
 		t.Errorf("plan depends on %v, want %v", got, want)
 	}
 }

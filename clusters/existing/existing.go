@@ -38,7 +38,8 @@ type Options struct {
 	Kubeconfig string
 	// Dir is the folder for the fleet file fleet.yaml and for kubeconfigs/ (0600).
 	Dir string
-	// AppImage is a reference of Istio's echo application that the nodes can pull. Default: [AppImage].
+	// AppImage is a reference of Istio's echo application that the nodes can pull. Default:
+	// [AppImage].
 	AppImage string
 	// MeshAdmin lets specs change istio-system; they put back what they change.
 	MeshAdmin bool
@@ -67,7 +68,8 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	}
 	path := filepath.Join(dir, "fleet.yaml")
 	if _, err := os.Lstat(path); err == nil {
-		return nil, misuse("%s exists already: use that fleet, or delete the file to describe another, or name another folder with --artifacts", path)
+		return nil, misuse("%s exists already: use that fleet, or delete the file to describe another, or name another folder with --artifacts",
+			path)
 	}
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
@@ -195,8 +197,11 @@ func discover(ctx context.Context, at inspect.Where, name, path string, config *
 
 // describe is a cluster as the fleet file describes it.
 func describe(f *inspect.Cluster, apiServer string) *mesh.Cluster {
-	return &mesh.Cluster{Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: apiServer, ServiceCIDR: f.ServiceCIDR,
-		GatewayAddresses: f.GatewayAddresses(), Kubernetes: f.Kubernetes, Istio: f.Istio, Nodes: len(f.Nodes), Flags: f.Flags}
+	return &mesh.Cluster{
+		Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: apiServer,
+		ServiceCIDR: f.ServiceCIDR, GatewayAddresses: f.GatewayAddresses(), Kubernetes: f.Kubernetes, Istio: f.Istio,
+		Nodes: len(f.Nodes), Flags: f.Flags,
+	}
 }
 
 // byContext names a context of the kubeconfig file, or of the one that kubectl finds.
@@ -216,7 +221,8 @@ func agree(f *mesh.Fleet, found []discovered) error {
 	var all []error
 	for _, x := range found {
 		if other, twice := uids[x.UID]; twice {
-			all = append(all, misuse("contexts %q and %q lead to the same cluster (%s): name each cluster of the mesh once", other, x.context, x.Name))
+			all = append(all,
+				misuse("contexts %q and %q lead to the same cluster (%s): name each cluster of the mesh once", other, x.context, x.Name))
 		} else if other, twice := names[x.Name]; twice {
 			all = append(all, fmt.Errorf("contexts %q and %q are two clusters that both call themselves %q: "+
 				"install each with a global.multiCluster.clusterName of its own", other, x.context, x.Name))

@@ -31,18 +31,28 @@ func TestAgree(t *testing.T) {
 		return discovered{context: context, Cluster: &inspect.Cluster{UID: uid, Name: cluster, Istio: istio, TrustDomain: trust, Domain: domain}}
 	}
 	f := &mesh.Fleet{}
-	if err := agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c2", "2", "1.30.2", "t", "d"), one("c", "c3", "3", "unknown", "t", "d")}); err != nil || f.TrustDomain != "t" || f.Domain != "d" || f.Istio != "1.30.2" {
-		t.Errorf("got %v, %+v", err, f)
+	err := agree(f, []discovered{
+		one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c2", "2", "1.30.2", "t", "d"), one("c", "c3", "3", "unknown", "t", "d"),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	err := agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "2", "1.31.0", "u", "e")})
+	if diff := cmp.Diff([]string{"t", "d", "1.30.2"}, []string{f.TrustDomain, f.Domain, f.Istio}); diff != "" {
+		t.Errorf("trust domain, domain and oldest Istio (-want +got):\n%s", diff)
+	}
+	err = agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "2", "1.31.0", "u", "e")})
 	for _, want := range []string{`both call themselves "c1"`, `trust domain "t"`, `DNS domain "d"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q too", err, want)
 		}
 	}
 	var misuse Usage
-	if err := agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "1", "1.31.0", "t", "d")}); !errors.As(err, &misuse) || !strings.Contains(err.Error(), "lead to the same cluster") {
-		t.Errorf("got %v", err)
+	err = agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "1", "1.31.0", "t", "d")})
+	if !errors.As(err, &misuse) {
+		t.Fatalf("got %v, want a mistake of the user", err)
+	}
+	if want := "lead to the same cluster"; !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
 
@@ -53,7 +63,8 @@ func TestImagesOfAllClusters(t *testing.T) {
 	a, b, c := mesh.ImageRef{Ref: "a"}, mesh.ImageRef{Ref: "b"}, mesh.ImageRef{Ref: "c", StandIn: "ours"}
 	got := images([]discovered{
 		x("c1", inspect.Image{Part: "ztunnel", ImageRef: a}, inspect.Image{Part: "pilot", ImageRef: a}),
-		x("c2", inspect.Image{Part: "ztunnel", ImageRef: b}, inspect.Image{Part: "ztunnel", ImageRef: c}, inspect.Image{Part: "pilot", ImageRef: a}),
+		x("c2", inspect.Image{Part: "ztunnel", ImageRef: b}, inspect.Image{Part: "ztunnel", ImageRef: c},
+			inspect.Image{Part: "pilot", ImageRef: a}),
 		x("c3", inspect.Image{Part: "ztunnel", ImageRef: a}),
 	})
 	want := map[string]mesh.ImageRef{"pilot": a, "ztunnel": c, "ztunnel@c1": a, "ztunnel@c2": b, "ztunnel@c3": a}
@@ -75,7 +86,8 @@ func TestAppImage(t *testing.T) {
 	}
 }
 
-// kubeconfig writes a file with two contexts, one of which names a file, and a third that leads nowhere.
+// kubeconfig writes a file with two contexts, one of which names a file, and a third that leads
+// nowhere.
 func kubeconfig(t *testing.T, server string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -107,7 +119,8 @@ func TestMinimal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := got[0]; len(c.Contexts) != 1 || len(c.Clusters) != 1 || len(c.AuthInfos) != 1 || c.CurrentContext != "admin@one" || c.AuthInfos["u1"].Token != "secret-1" {
+	if c := got[0]; len(c.Contexts) != 1 || len(c.Clusters) != 1 || len(c.AuthInfos) != 1 || c.CurrentContext != "admin@one" ||
+		c.AuthInfos["u1"].Token != "secret-1" {
 		t.Errorf("the copy holds more or less than its context: %+v", c)
 	}
 	if c := got[1].Clusters["two"]; c.CertificateAuthority != "" || string(c.CertificateAuthorityData) != "CA" {
@@ -156,7 +169,8 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "fleet.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir}); err == nil || !strings.Contains(err.Error(), "exists already") {
+	if _, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir}); err == nil ||
+		!strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a fleet file is overwritten: %v", err)
 	}
 }
@@ -235,7 +249,8 @@ func TestRBACIsNarrow(t *testing.T) {
 	}
 }
 
-// A node that is paused takes connections and never answers: the wait must end, and say which cluster it was.
+// A node that is paused takes connections and never answers: the wait must end, and say which
+// cluster it was.
 func TestSilentClusterIsNamed(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -247,7 +262,8 @@ func TestSilentClusterIsNamed(t *testing.T) {
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "out")
 	_, err = Discover(ctx, Options{Contexts: []string{"admin@one"}, Kubeconfig: path, Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(err.Error(), "--context admin@one version`") {
+	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") ||
+		!strings.Contains(err.Error(), "--context admin@one version`") {
 		t.Errorf("got %v", err)
 	}
 }

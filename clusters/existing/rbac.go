@@ -52,24 +52,32 @@ const (
 
 func rules(rights []right) (rules []rbacv1.PolicyRule, whys []string) {
 	for _, r := range rights {
-		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{r.group}, Resources: strings.Fields(r.resources), Verbs: strings.Fields(r.verbs), ResourceNames: r.names})
+		rules = append(rules, rbacv1.PolicyRule{
+			APIGroups: []string{r.group}, Resources: strings.Fields(r.resources),
+			Verbs: strings.Fields(r.verbs), ResourceNames: r.names,
+		})
 		whys = append(whys, r.why)
 	}
 	return rules, whys
 }
 
-// RBAC is the least that the suite needs on clusters which are not its own, for a ServiceAccount of its own. Each right was seen to be used by a run of all specs.
+// RBAC returns the least rights that the suite's ServiceAccount needs on clusters that the suite
+// did not create. A run of all specs was seen to use each right.
 //
-// RBAC cannot restrict the creation of namespaces to names, nor roles to a prefix of namespaces. So the suite gets no right to create any: the
-// namespaces that it works in are part of the list, made by whoever applies it, and all its rights to write are roles in them. Nothing outside of them can be changed:
-// what would change istio-system is skipped. Deleting the objects of the list takes everything away again.
+// Kubernetes RBAC cannot restrict the creation of namespaces to names, nor roles to a prefix of
+// namespaces. So the suite gets no right to create namespaces. The namespaces that it works in are
+// part of the list, and whoever applies the list creates them. All rights to write are roles in
+// these namespaces, so the suite can change nothing outside of them; specs that would change
+// istio-system are skipped. Deleting the objects of the list removes everything again.
 func RBAC(o Rights) []Grant {
 	if o.GatewayNamespace == "" {
 		o.GatewayNamespace = istiod.Namespace
 	}
 	account := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: Account, Name: Account}}
 	namespace := func(name string) Grant {
-		return Grant{Object: &corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name}}}
+		return Grant{Object: &corev1.Namespace{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: name},
+		}}
 	}
 	known := append([]string{istiod.Namespace, metav1.NamespaceSystem}, o.Namespaces...)
 	labeled := o.Namespaces
@@ -81,32 +89,55 @@ func RBAC(o Rights) []Grant {
 		{"regions, zones, versions and images of nodes; addresses that must not answer from other networks", "", "nodes", "list", nil},
 		{"the gateways' pods, whatever their namespace", "", "pods", "list", nil},
 		{"the gateways and their addresses", "gateway.networking.k8s.io", "gateways", "list", nil},
-		{"whether the clusters give their services the same addresses", "networking.k8s.io", "servicecidrs", "get", []string{inspect.ServiceCIDRName}},
-		{"version and channel of the Gateway API, for the report", "apiextensions.k8s.io", "customresourcedefinitions", "get", []string{"gateways.gateway.networking.k8s.io"}},
+		{
+			"whether the clusters give their services the same addresses", "networking.k8s.io", "servicecidrs", "get",
+			[]string{inspect.ServiceCIDRName},
+		},
+		{
+			"version and channel of the Gateway API, for the report", "apiextensions.k8s.io", "customresourcedefinitions", "get",
+			[]string{"gateways.gateway.networking.k8s.io"},
+		},
 		{"labels of its own namespaces", "", "namespaces", "patch", labeled},
 	})
 	all := []Grant{
 		namespace(Account),
-		{Object: &corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: metav1.ObjectMeta{Namespace: Account, Name: Account}}},
+		{Object: &corev1.ServiceAccount{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: Account, Name: Account},
+		}},
 		{&rbacv1.ClusterRole{TypeMeta: kindOf("ClusterRole"), ObjectMeta: metav1.ObjectMeta{Name: Account}, Rules: everywhere}, why},
-		{Object: &rbacv1.ClusterRoleBinding{TypeMeta: kindOf("ClusterRoleBinding"), ObjectMeta: metav1.ObjectMeta{Name: Account}, RoleRef: roleRef("ClusterRole"), Subjects: account}},
+		{Object: &rbacv1.ClusterRoleBinding{
+			TypeMeta: kindOf("ClusterRoleBinding"), ObjectMeta: metav1.ObjectMeta{Name: Account},
+			RoleRef: roleRef("ClusterRole"), Subjects: account,
+		}},
 	}
 	role := func(namespace string, rights ...right) {
 		r, why := rules(rights)
+		named := metav1.ObjectMeta{Namespace: namespace, Name: Account}
 		all = append(all,
-			Grant{&rbacv1.Role{TypeMeta: kindOf("Role"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, Rules: r}, why},
-			Grant{Object: &rbacv1.RoleBinding{TypeMeta: kindOf("RoleBinding"), ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: Account}, RoleRef: roleRef("Role"), Subjects: account}})
+			Grant{&rbacv1.Role{TypeMeta: kindOf("Role"), ObjectMeta: named, Rules: r}, why},
+			Grant{Object: &rbacv1.RoleBinding{
+				TypeMeta: kindOf("RoleBinding"), ObjectMeta: named, RoleRef: roleRef("Role"), Subjects: account,
+			}})
 	}
-	// What is asked of a pod goes through the API server to a port on its loopback. No Secrets: no key of the mesh's CA, no credentials of other clusters.
+	// A request to a pod goes through the API server to a port on the pod's loopback. There is no
+	// right to read Secrets: neither the key of the mesh's CA nor credentials of other clusters.
 	ports := func(why string) right { return right{why, "", "pods/portforward", "create", nil} }
-	stuck := right{"why a pod does not start, and what its containers logged when a promise is seen broken", "", "pods pods/log events", see, nil}
+	stuck := right{
+		"why a pod does not start, and what its containers logged when a promise is seen broken",
+		"", "pods pods/log events", see, nil,
+	}
 	role(istiod.Namespace,
-		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, counters, HBONE calls by hand"),
+		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, "+
+			"counters, HBONE calls by hand"),
 		stuck,
 		right{"the mesh configuration and its root certificate", "", "configmaps", "get", nil},
 		right{"evidence: how the mesh is installed", "", "services", "list", nil},
 		right{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
-		right{"preflight and evidence: policies of the whole mesh", "security.istio.io", "authorizationpolicies peerauthentications", "list", nil},
+		right{
+			"preflight and evidence: policies of the whole mesh",
+			"security.istio.io", "authorizationpolicies peerauthentications", "list", nil,
+		},
 		right{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
 		right{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	)

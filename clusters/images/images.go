@@ -173,9 +173,6 @@ func decide(ctx context.Context, r release, e *engine.Engine) (string, error) {
 	return Build, nil
 }
 
-// Mode is Pull or Build.
-func (s *Set) Mode() string { return s.mode }
-
 // Realize makes sure that the engine has the node image, and returns every image as the fleet will
 // run it.
 func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {

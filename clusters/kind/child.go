@@ -31,9 +31,9 @@ const ChildEnv = "AMC_KIND_CHILD"
 // needs a process of its own.
 const networkEnv = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 
-// request is what the parent writes to a child's standard input. The parent then keeps the pipe open.
-// When it closes, because the parent gave up or died, the child ends itself and what it started.
-// (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
+// request is what the parent writes to a child's standard input. The parent then keeps the pipe
+// open. When it closes, because the parent gave up or died, the child ends itself and what it
+// started. (PR_SET_PDEATHSIG would be Linux only, and bound to a thread of the parent.)
 type request struct {
 	Cluster    string
 	Config     string // kind's YAML
@@ -91,8 +91,8 @@ func tail(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }
 
-// logger reports kind's stages to the parent, and writes everything down to kubeadm's output (level 3)
-// to a file.
+// logger reports kind's stages to the parent, and writes everything down to kubeadm's output (level
+// 3) to a file.
 type logger struct {
 	mu   sync.Mutex
 	file io.Writer

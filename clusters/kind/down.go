@@ -14,7 +14,8 @@ import (
 	"ambient.test/conformance/internal/progress"
 )
 
-// belongings are the objects of the engine that carry a run's id in label and name.
+// belongings are the objects in the engine that carry the run's id both as a label and in their
+// name.
 type belongings struct {
 	run, from                    string
 	containers, networks, images []string
@@ -28,7 +29,8 @@ func (b belongings) String() string {
 
 const separator = "\t"
 
-// belongingsByRun lists what belongs to runs of amc, whoever's; by run id. With a run id, to that run alone.
+// belongingsByRun lists, by run id, what belongs to runs of amc, whoever started them. A non-empty
+// run limits the list to that run.
 func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*belongings, error) {
 	filter := "label=" + LabelRun
 	if run != "" {
@@ -43,7 +45,7 @@ func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*bel
 		name, id, from := f[0], f[1], f[2]
 		name = strings.TrimPrefix(strings.TrimSuffix(name, ":latest"), "/")
 		if CheckRunID(id) != nil || !strings.HasPrefix(name, prefix(id)) || (run != "" && id != run) {
-			return // a label without the name, or the other way round, is not ours
+			return // an object with only the label or only the name is not ours
 		}
 		b := all[id]
 		if b == nil {
@@ -63,9 +65,21 @@ func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*bel
 		list, inspect []string
 		pick          func(*belongings) *[]string
 	}{
-		{[]string{"ps", "-a", "-q", "--no-trunc"}, []string{"container", "inspect", "-f", "{{.Name}}" + separator + label(".Config.Labels")}, func(b *belongings) *[]string { return &b.containers }},
-		{[]string{"network", "ls", "-q", "--no-trunc"}, []string{"network", "inspect", "-f", "{{.Name}}" + separator + label(".Labels")}, func(b *belongings) *[]string { return &b.networks }},
-		{[]string{"images", "-q", "--no-trunc"}, []string{"image", "inspect", "-f", "{{range .RepoTags}}{{.}}" + separator + label("$.Config.Labels") + "\n{{end}}"}, func(b *belongings) *[]string { return &b.images }},
+		{
+			[]string{"ps", "-a", "-q", "--no-trunc"},
+			[]string{"container", "inspect", "-f", "{{.Name}}" + separator + label(".Config.Labels")},
+			func(b *belongings) *[]string { return &b.containers },
+		},
+		{
+			[]string{"network", "ls", "-q", "--no-trunc"},
+			[]string{"network", "inspect", "-f", "{{.Name}}" + separator + label(".Labels")},
+			func(b *belongings) *[]string { return &b.networks },
+		},
+		{
+			[]string{"images", "-q", "--no-trunc"},
+			[]string{"image", "inspect", "-f", "{{range .RepoTags}}{{.}}" + separator + label("$.Config.Labels") + "\n{{end}}"},
+			func(b *belongings) *[]string { return &b.images },
+		},
 	} {
 		out, err := d.Output(ctx, append(kind.list, "--filter", filter)...)
 		if err != nil {
@@ -78,7 +92,7 @@ func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*bel
 		slices.Sort(ids)
 		out, err = d.Output(ctx, append(kind.inspect, slices.Compact(ids)...)...)
 		if err != nil && out == "" && ctx.Err() == nil && gone(err) {
-			return belongingsByRun(ctx, d, run) // something went away between the two
+			return belongingsByRun(ctx, d, run) // an object was removed between list and inspect
 		}
 		if err != nil {
 			return nil, err
@@ -90,7 +104,7 @@ func belongingsByRun(ctx context.Context, d docker, run string) (map[string]*bel
 	return all, nil
 }
 
-// gone says that docker failed because the object is not there (any more).
+// gone reports whether docker failed because the object does not exist or is already being removed.
 func gone(err error) bool {
 	s := strings.ToLower(err.Error())
 	return strings.Contains(s, "no such") || strings.Contains(s, "not found") || strings.Contains(s, "already in progress")
@@ -107,7 +121,7 @@ func owned(ctx context.Context, d docker, run string) (*belongings, error) {
 	return &belongings{run: run}, nil
 }
 
-// dir is the folder of the run's fleet file if that was on this host, else empty.
+// dir returns the folder of the run's fleet file, or "" if that file is on another host.
 func (b belongings) dir() string {
 	dir, here := strings.CutPrefix(b.from, from(""))
 	if !here {
@@ -116,8 +130,9 @@ func (b belongings) dir() string {
 	return dir
 }
 
-// dead says that no fleet file leads to these any more, so that nobody will use them or take them down. A file that cannot be read may be anybody's, and what
-// another host made cannot be known here: neither is dead.
+// dead reports whether no fleet file refers to the run any more, so that nobody will use or remove
+// it. A run whose file cannot be read may still be in use, and a run of another host cannot be
+// judged from here. Neither counts as dead.
 func (b belongings) dead() bool {
 	if b.dir() == "" {
 		return false
@@ -126,15 +141,15 @@ func (b belongings) dead() bool {
 	return errors.Is(err, mesh.ErrNoFleet) || err == nil && f.RunID != b.run
 }
 
-// Run is a run of amc that has something in an engine.
+// Run is a run of amc that owns objects in an engine.
 type Run struct {
 	ID   string
 	From string // host:folder of its fleet file
-	Has  string // what it has, in words
-	Dead bool   // its fleet file is gone: nobody will use it or take it down
+	Has  string // what it owns, in words
+	Dead bool   // its fleet file is gone, so nobody will use or remove it
 }
 
-// Runs lists the runs that have something in the engine, by id.
+// Runs lists the runs that own objects in the engine, sorted by id.
 func Runs(ctx context.Context, e *engine.Engine) ([]Run, error) { return runs(ctx, e) }
 
 func runs(ctx context.Context, d docker) ([]Run, error) {
@@ -150,17 +165,20 @@ func runs(ctx context.Context, d docker) ([]Run, error) {
 	return list, nil
 }
 
-// DownOptions say what Down removes: the run RunID, or else the run of the fleet file in Dir; with Dead, every dead run of the engine as well.
+// DownOptions say what Down removes: the run RunID, or, if that is empty, the run of the fleet file
+// in Dir. With Dead, Down also removes every dead run of the engine.
 type DownOptions struct {
 	RunID    string
 	Dir      string
 	Dead     bool
-	Engine   *engine.Engine // may be nil where a fleet file in Dir names one
+	Engine   *engine.Engine // may be nil if a fleet file in Dir names one
 	Progress progress.Reporter
 }
 
-// Down removes a run: its containers with their volumes, networks and node image, kubeconfigs, CA and last its fleet file. Only what carries the run's id in both name and
-// label is removed. It may be called at any time and any number of times, also when Up was killed halfway. It returns the ids of the runs it removed something of.
+// Down removes a run: its containers with their volumes, its networks, node image, kubeconfigs and
+// CA, and last its fleet file. It removes only objects that carry the run's id in both name and
+// label. It can be called at any time and repeatedly, also after Up was killed halfway. It returns
+// the ids of the runs from which it removed something.
 func Down(ctx context.Context, o DownOptions) (removed []string, err error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
@@ -177,9 +195,10 @@ func Down(ctx context.Context, o DownOptions) (removed []string, err error) {
 	case err == nil && fleet.Provider == mesh.ProviderKind:
 		ids = []string{fleet.RunID}
 	case err == nil:
-		return nil, fmt.Errorf("%s is of a fleet that amc did not make (%s): it removes nothing of it; delete the file to forget the fleet", fleet.Path(), fleet.Provider)
+		return nil, fmt.Errorf("%s describes a fleet that amc did not create (%s), so nothing is removed: delete the file to forget the fleet",
+			fleet.Path(), fleet.Provider)
 	case !errors.Is(err, mesh.ErrNoFleet) && !o.Dead:
-		return nil, fmt.Errorf("%w; or name the run: `amc down --run ID`, or all that are left over: `amc down --all`", err)
+		return nil, fmt.Errorf("%w; or name the run with `amc down --run ID`, or remove all that are left over with `amc down --all`", err)
 	}
 	if e == nil && fleet != nil && fleet.Kind != nil && (o.RunID == "" || o.RunID == fleet.RunID) {
 		e = &engine.Engine{Host: fleet.Kind.DockerHost}
@@ -214,7 +233,8 @@ func Down(ctx context.Context, o DownOptions) (removed []string, err error) {
 	return removed, nil
 }
 
-// removeRun removes until nothing is found any more: a docker command of an Up that was killed may still finish meanwhile.
+// removeRun repeats until it finds nothing, because a docker command of a killed Up may still
+// finish and create objects meanwhile.
 func removeRun(ctx context.Context, d docker, run, dir string, item progress.Item) (some bool, err error) {
 	dirs := []string{dir}
 	var last error
@@ -265,12 +285,13 @@ func removeRun(ctx context.Context, d docker, run, dir string, item progress.Ite
 	return some, nil
 }
 
-// forget removes what a run has in its folder, if the fleet file there is the run's: kubeconfigs, CA, and at last the file itself.
+// forget removes the run's files in the folder if the fleet file there is the run's: kubeconfigs,
+// CA, and last the fleet file itself.
 func forget(dir, run string) (bool, error) {
 	path := filepath.Join(dir, FleetFile)
 	f, err := mesh.Load(path)
 	if dir == "" || err != nil || f.RunID != run {
-		return false, nil //nolint:nilerr // a fleet file that is not there or cannot be read is not known to be the run's
+		return false, nil //nolint:nilerr // a missing or unreadable fleet file is not known to be the run's
 	}
 	for _, c := range f.Clusters {
 		if inside(dir, c.Kubeconfig) {
@@ -282,7 +303,9 @@ func forget(dir, run string) (bool, error) {
 			_ = os.Remove(filepath.Dir(c.Kubeconfig)) // if nothing else is in it
 		}
 	}
-	_ = os.RemoveAll(filepath.Join(dir, "before-mesh")) // what framework/install found before it began, of use only while the mesh is there
+	// framework/install recorded here what the clusters held before the mesh. It is of no use without
+	// them.
+	_ = os.RemoveAll(filepath.Join(dir, "before-mesh"))
 	if f.CADir != "" && inside(dir, f.CADir) {
 		if err := os.RemoveAll(f.CADir); err != nil {
 			return true, err
@@ -291,7 +314,8 @@ func forget(dir, run string) (bool, error) {
 	return true, os.Remove(path)
 }
 
-// inside says whether path is below dir, so that a fleet file that was edited or moved cannot lead deletion elsewhere.
+// inside reports whether path is below dir. Thus a fleet file that was edited or moved cannot make
+// Down delete files elsewhere.
 func inside(dir, path string) bool {
 	dir, err1 := filepath.Abs(dir)
 	path, err2 := filepath.Abs(path)

@@ -166,8 +166,9 @@ func (p place) dial(addr string) (result error) {
 	return result
 }
 
-// The ruleset, as it is rendered, in front of real packets: a node with a pod, its own network and the transit network. Which of the two is eth0 changes from
-// boot to boot, so all is done both ways.
+// The ruleset, as it is rendered, in front of real packets: a node with a pod, its own network and
+// the transit network. Which of the two is eth0 changes from boot to boot, so all is done both
+// ways.
 func TestFirewall(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make network namespaces")
@@ -271,7 +272,9 @@ func firewall(t *testing.T, own, transit string) {
 			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
 		}
 	}
-	for what, to := range map[string]string{"pod address that no pod here has": "10.10.200.1:80", "service that is not there": "10.110.0.77:80"} {
+	for what, to := range map[string]string{
+		"pod address that no pod here has": "10.10.200.1:80", "service that does not exist": "10.110.0.77:80",
+	} {
 		before := node.counters()
 		err := node.dial(to)
 		if after := node.counters(); err == nil || after.Out <= before.Out {
@@ -302,9 +305,11 @@ func firewall(t *testing.T, own, transit string) {
 	if after := node.counters(); after != before {
 		t.Errorf("ICMP to the node: %+v, then %+v", before, after)
 	}
-	// The engine's resolver listens on a loopback address that kind lets pods reach by translating one of the host's.
+	// The engine's resolver listens on a loopback address that kind lets pods reach by translating one
+	// of the host's.
 	node.in(func() error {
-		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv4/conf/vethpod/route_localnet", []byte("1"), 0))
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0),
+			os.WriteFile("/proc/sys/net/ipv4/conf/vethpod/route_localnet", []byte("1"), 0))
 	})
 	node.serve("127.0.0.11:5353")
 	node.rules("insert rule ip kube pre ip daddr 10.89.17.1 tcp dport 53 dnat to 127.0.0.11:5353")
@@ -318,8 +323,8 @@ func firewall(t *testing.T, own, transit string) {
 	deadPodsConnection(t, node, pod, other, uplink)
 }
 
-// A pod that dies leaves connections behind. What their peers still send is translated back to its address, which no pod has any more: it must not follow the
-// node's default route out of the fleet.
+// A pod that dies leaves connections behind. What their peers still send is translated back to its
+// address, which no pod has any more: it must not follow the node's default route out of the fleet.
 func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 	uplink.rules(`table inet seen {
 	chain in { type filter hook prerouting priority -300; ip daddr 10.10.0.0/16 counter; }

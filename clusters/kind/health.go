@@ -20,9 +20,10 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// Health makes sure that a fleet can be used: every node's container runs (a stopped one is started) on both of its networks, its API server answers, it is
-// Ready and its firewall is in force. After an engine died whole and came back, the nodes come back with it, and with them their firewall, which is part of the node.
-// The error names the cluster, what is wrong, and the next command.
+// Health makes sure that a fleet can be used. The container of every node must run on both of its
+// networks; a stopped one is started. Its API server must answer, the node must be Ready, and its
+// firewall must be in force. The firewall is part of the node, so it returns with the node after
+// the engine was restarted. The error names the cluster, what is wrong, and the next command.
 func Health(ctx context.Context, f *mesh.Fleet) error {
 	if f.Kind == nil {
 		return fmt.Errorf("fleet %s is not of kind clusters", f.RunID)
@@ -38,37 +39,39 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 	return all.Wait()
 }
 
-// of is the engine that a fleet is in.
+// of returns the container engine that the fleet runs in.
 func of(f *mesh.Fleet) *engine.Engine { return &engine.Engine{Host: f.Kind.DockerHost} }
 
-const anew = "run `amc down` and `amc up` to make the fleet anew"
+const anew = "run `amc down` and `amc up` to create the fleet again"
 
 func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) error {
 	if c.Kind == nil || len(c.Kind.Nodes) == 0 {
 		return fmt.Errorf("%s: the fleet file names no node: %s", c.Name, anew)
 	}
 	if _, err := os.Stat(c.Kubeconfig); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: its kubeconfig %s is gone, or the cluster was never finished: %s", c.Name, c.Kubeconfig, anew)
+		return fmt.Errorf("%s: kubeconfig %s is missing, or the cluster was never finished: %s", c.Name, c.Kubeconfig, anew)
 	}
 	var booted time.Time
 	for _, name := range c.Kind.Nodes {
-		out, err := d.Output(ctx, "container", "inspect", "-f", `{{index .Config.Labels "`+LabelRun+`"}} {{.State.Running}} {{range $n, $v := .NetworkSettings.Networks}}{{$n}},{{end}}`, name)
+		out, err := d.Output(ctx, "container", "inspect", "-f",
+			`{{index .Config.Labels "`+LabelRun+`"}} {{.State.Running}} {{range $n, $v := .NetworkSettings.Networks}}{{$n}},{{end}}`,
+			name)
 		if err != nil && gone(err) {
-			return fmt.Errorf("%s is gone: its node container %s is not there any more: %s", c.Name, name, anew)
+			return fmt.Errorf("%s is gone: its node container %s no longer exists: %s", c.Name, name, anew)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 		state := strings.Fields(out)
 		if len(state) != 3 || state[0] != f.RunID {
-			return fmt.Errorf("%s: container %s is not of run %s and is left alone: %s", c.Name, name, f.RunID, anew)
+			return fmt.Errorf("%s: container %s does not belong to run %s and is left alone: %s", c.Name, name, f.RunID, anew)
 		}
 		if !strings.Contains(state[2], f.Kind.TransitNetwork+",") {
 			return fmt.Errorf("%s: container %s is not on the transit network %s: %s", c.Name, name, f.Kind.TransitNetwork, anew)
 		}
 		if state[1] != "true" {
 			if _, err := d.Output(ctx, "start", name); err != nil {
-				return fmt.Errorf("%s: its node %s was stopped and does not start: %w: %s", c.Name, name, err, anew)
+				return fmt.Errorf("%s: node %s was stopped and does not start: %w: %s", c.Name, name, err, anew)
 			}
 		}
 		out, err = d.Output(ctx, "container", "inspect", "-f", "{{.State.StartedAt}}", name)
@@ -88,7 +91,8 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 	return firewallInForce(ctx, d, c)
 }
 
-// waitForAPIServer waits for the API server of a node that may just be booting. There is nothing to watch before it answers, so it is asked.
+// waitForAPIServer waits for the API server of a node that may still be booting. Before the server
+// answers there is nothing to watch, so it is polled.
 func waitForAPIServer(ctx context.Context, c *mesh.Cluster) error {
 	const patience = 90 * time.Second
 	config, err := c.Config()
@@ -114,7 +118,7 @@ func waitForAPIServer(ctx context.Context, c *mesh.Cluster) error {
 		}
 		return nil
 	}
-	last := errors.New("not asked")
+	last := errors.New("no request was sent")
 	err = wait.For(func(ctx context.Context) (bool, error) {
 		err := ask()
 		if err != nil && ctx.Err() == nil {
@@ -123,16 +127,20 @@ func waitForAPIServer(ctx context.Context, c *mesh.Cluster) error {
 		return err == nil, nil
 	}, wait.WithContext(ctx), wait.WithTimeout(patience), wait.WithInterval(100*time.Millisecond), wait.WithImmediate())
 	if err != nil {
-		return fmt.Errorf("%s: its API server does not answer for %s: %w: run `docker logs %s`, or `amc down` and `amc up` to make the fleet anew", c.Name, patience, last, c.Kind.Nodes[0])
+		return fmt.Errorf(
+			"%s: the API server did not answer within %s: %w: run `docker logs %s`, or `amc down` and `amc up` to create the fleet again",
+			c.Name, patience, last, c.Kind.Nodes[0],
+		)
 	}
 	return nil
 }
 
-// firewallInForce says whether the node's firewall is in force.
+// firewallInForce returns an error unless every node's firewall is in force.
 func firewallInForce(ctx context.Context, d docker, c *mesh.Cluster) error {
 	for _, name := range c.Kind.Nodes {
 		if _, err := count(ctx, d, name); err != nil {
-			return fmt.Errorf("%s: the firewall of node %s is not in force, its pods could reach the outside: %w: %s", c.Name, name, err, anew)
+			return fmt.Errorf("%s: the firewall of node %s is not in force, so its pods could reach other networks: %w: %s",
+				c.Name, name, err, anew)
 		}
 	}
 	return nil
@@ -145,7 +153,7 @@ type counters struct {
 	In       int64 // other nodes to closed ports
 }
 
-// count reads a node's firewall counters. It fails when the firewall, each chain of it, is not there.
+// count reads a node's firewall counters. It fails unless every chain of the firewall exists.
 func count(ctx context.Context, d docker, node string) (counters, error) {
 	out, err := d.Output(ctx, "exec", node, "nft", "-j", "list", "table", "inet", "amc_fleet")
 	if err != nil {
@@ -168,8 +176,13 @@ func parseCounters(listing []byte) (c counters, err error) {
 	if err := json.Unmarshal(listing, &table); err != nil {
 		return c, fmt.Errorf("the answer of nft is malformed: %w", err)
 	}
-	missing := map[string]bool{"counter out": true, "counter resolver": true, "counter in": true,
-		"rules of forward": true, "rules of from_pods": true, "rules of to_pods": true, "rules of input": true, "rules of leave": true, "rules of refuse": true, "rules of to_node": true}
+	missing := map[string]bool{}
+	for _, counter := range []string{"out", "resolver", "in"} {
+		missing["counter "+counter] = true
+	}
+	for _, chain := range []string{"forward", "from_pods", "to_pods", "input", "leave", "refuse", "to_node"} {
+		missing["rules of "+chain] = true
+	}
 	for _, o := range table.Nftables {
 		switch {
 		case o.Counter != nil:
@@ -192,9 +205,9 @@ func parseCounters(listing []byte) (c counters, err error) {
 	return c, nil
 }
 
-// FirewallDrops counts, per cluster, the packets by which pods tried to reach an address outside the
-// fleet, the engine's resolver included, since the node booted. It fails when a node's firewall is
-// not in force.
+// FirewallDrops counts, per cluster, the packets that pods sent to an address outside the fleet
+// since the node booted. Packets to the engine's resolver are included. It fails when a node's
+// firewall is not in force.
 func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops, error) {
 	e := of(f)
 	var all []v1alpha2.FirewallDrops

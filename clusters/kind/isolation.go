@@ -40,16 +40,16 @@ const (
 )
 
 // VerifyIsolation probes from a real pod and from the node of each cluster. Nothing in another
-// cluster may answer on a pod, service or node address, nor on a closed port of the transit network.
-// A pod's packet to an address outside the fleet must be refused and counted.
+// cluster may answer on a pod, service or node address, nor on a closed port of the transit
+// network. A pod's packet to an address outside the fleet must be refused and counted.
 //
 // Each "does not answer" has a control in the same batch: the same probe inside the cluster, which
 // must succeed. Clusters may use the same addresses, so the result depends on who answers, and
 // addresses that only one cluster has are probed too.
 //
 // The error is not nil when something answered that must not, or when the probes could not be sent.
-// In the first case there is a result too. Isolation.FirewallDrops holds the firewalls' counters after
-// the proof: whatever [FirewallDrops] counts beyond them later, pods of the fleet caused.
+// In the first case there is a result too. Isolation.FirewallDrops holds the firewalls' counters
+// after the proof: whatever [FirewallDrops] counts beyond them later, pods of the fleet caused.
 func VerifyIsolation(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, error) {
 	ctx, cancel := context.WithTimeout(ctx, isolationPatience)
 	defer cancel()
@@ -92,9 +92,14 @@ func VerifyIsolation(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, e
 	return iso, verdict(iso)
 }
 
-// untilControlsPass sends batches until the controls of one succeed, and judges that batch. A control
-// that fails means that the cluster or this machine is not ready yet. A wrong answer is final at once.
-func untilControlsPass(ctx context.Context, send func() (map[string]map[string]string, error), probes []probe) (iso *v1alpha2.Isolation, err error) {
+// untilControlsPass sends batches until the controls of one succeed, and judges that batch. A
+// control that fails means that the cluster or this machine is not ready yet. A wrong answer is
+// final at once.
+func untilControlsPass(
+	ctx context.Context,
+	send func() (map[string]map[string]string, error),
+	probes []probe,
+) (iso *v1alpha2.Isolation, err error) {
 	for {
 		answers, err := send()
 		if err != nil && ctx.Err() != nil && iso != nil {
@@ -104,7 +109,8 @@ func untilControlsPass(ctx context.Context, send func() (map[string]map[string]s
 			return nil, err
 		}
 		iso = judge(probes, answers)
-		if bad := failing(iso); ctx.Err() == nil && len(bad) > 0 && !slices.ContainsFunc(bad, func(p v1alpha2.IsolationProbe) bool { return !p.Control }) {
+		if bad := failing(iso); ctx.Err() == nil && len(bad) > 0 &&
+			!slices.ContainsFunc(bad, func(p v1alpha2.IsolationProbe) bool { return !p.Control }) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
@@ -136,7 +142,8 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 		return nil, err
 	}
 	s := &subject{Cluster: c, token: c.Name, probeIP: host(pods, 255<<8+n).String(), vip: host(services, 255<<8+n).String()}
-	if s.nodeIP, err = e.Output(ctx, "container", "inspect", "-f", `{{(index .NetworkSettings.Networks "`+c.Kind.Network+`").IPAddress}}`, c.Kind.Nodes[0]); err != nil {
+	address := `{{(index .NetworkSettings.Networks "` + c.Kind.Network + `").IPAddress}}`
+	if s.nodeIP, err = e.Output(ctx, "container", "inspect", "-f", address, c.Kind.Nodes[0]); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	s.nodeIP = strings.TrimSpace(s.nodeIP)
@@ -151,7 +158,8 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 		return s.podIP != ""
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: no pod of kube-dns has an address, from which it could be probed: %w: run `kubectl --kubeconfig %s -n kube-system describe pods -l k8s-app=kube-dns`", c.Name, err, c.Kubeconfig)
+		return nil, fmt.Errorf("%s: no pod of kube-dns has an address to probe from: %w: "+
+			"run `kubectl --kubeconfig %s -n kube-system describe pods -l k8s-app=kube-dns`", c.Name, err, c.Kubeconfig)
 	}
 	if _, err := s.run(ctx, e, "setup", nil); err != nil {
 		return s, err
@@ -175,12 +183,20 @@ func (s *subject) service(ctx context.Context) (int, error) {
 	_ = s.removeService(ctx) // left by a proof that was killed
 	meta := metav1.ObjectMeta{Name: isolationName, Labels: map[string]string{discoveryv1.LabelServiceName: isolationName}}
 	name, port, proto := "token", int32(tokenPort), corev1.ProtocolTCP
-	_, err := slices.Create(ctx, &discoveryv1.EndpointSlice{ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{s.probeIP}}}, Ports: []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}}}, metav1.CreateOptions{})
+	_, err := slices.Create(ctx, &discoveryv1.EndpointSlice{
+		ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
+		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{s.probeIP}}},
+		Ports:     []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}},
+	}, metav1.CreateOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.Name, err)
 	}
-	svc, err := core.Create(ctx, &corev1.Service{ObjectMeta: meta, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: s.vip, Ports: []corev1.ServicePort{{Name: name, Port: port}}}}, metav1.CreateOptions{})
+	svc, err := core.Create(ctx, &corev1.Service{
+		ObjectMeta: meta,
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeNodePort, ClusterIP: s.vip, Ports: []corev1.ServicePort{{Name: name, Port: port}},
+		},
+	}, metav1.CreateOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", s.Name, err)
 	}
@@ -206,7 +222,8 @@ func (s *subject) clear(ctx context.Context, e *engine.Engine) error {
 
 // run runs one step of isolation.sh on the node of the cluster.
 func (s *subject) run(ctx context.Context, e *engine.Engine, step string, probes []string) (string, error) {
-	vars := fmt.Sprintf("TOKEN=%s PROBE_IP=%s PORT=%d POD_IP=%s OUTSIDE=%s PROBES='%s'\n", s.token, s.probeIP, tokenPort, s.podIP, outside, strings.Join(probes, "\n"))
+	vars := fmt.Sprintf("TOKEN=%s PROBE_IP=%s PORT=%d POD_IP=%s OUTSIDE=%s PROBES='%s'\n", s.token, s.probeIP, tokenPort,
+		s.podIP, outside, strings.Join(probes, "\n"))
 	out, err := e.Feed(ctx, strings.NewReader(vars+script), "exec", "-i", s.Kind.Nodes[0], "bash", "-s", step)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
@@ -308,7 +325,10 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		}
 		answer, asked := answers[p.from.Name][p.id]
 		token, reached := strings.CutPrefix(answer, "+")
-		r := v1alpha2.IsolationProbe{From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port), Control: p.control, Reached: reached, Answered: token}
+		r := v1alpha2.IsolationProbe{
+			From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port),
+			Control: p.control, Reached: reached, Answered: token,
+		}
 		switch {
 		case !asked:
 		case p.control:
@@ -325,7 +345,10 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		for _, proto := range []struct{ name, port string }{{"tcp", ":443/tcp"}, {"udp", ":53/udp"}, {"icmp", " icmp"}} {
 			counted, err := strconv.Atoi(answers[s.Name]["counted-"+proto.name])
 			_, reached := strings.CutPrefix(answers[s.Name]["outside-"+proto.name], "+")
-			r := v1alpha2.IsolationProbe{From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port, Reached: reached || err != nil || counted == 0}
+			r := v1alpha2.IsolationProbe{
+				From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port,
+				Reached: reached || err != nil || counted == 0,
+			}
 			if r.OK = !r.Reached; r.OK {
 				r.Answered = "refused and counted by the node's firewall"
 			}
@@ -368,9 +391,13 @@ func verdict(iso *v1alpha2.Isolation) error {
 	}
 	switch {
 	case p.Control:
-		return fmt.Errorf("isolation is not proven: control failed: %s should reach %s at %s, and did not%s: run `amc up`, which checks the fleet", p.From, p.To, p.Address, more)
+		return fmt.Errorf(
+			"isolation is not proven: control failed: %s should reach %s at %s, and did not%s: run `amc up`, which checks the fleet",
+			p.From, p.To, p.Address, more,
+		)
 	case p.Answered != "":
-		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s, where %s answered%s: run `amc down` and `amc up`", p.From, p.To, p.Address, p.Answered, more)
+		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s, where %s answered%s: run `amc down` and `amc up`",
+			p.From, p.To, p.Address, p.Answered, more)
 	default:
 		return fmt.Errorf("the clusters are not isolated: %s reached %s at %s%s: run `amc down` and `amc up`", p.From, p.To, p.Address, more)
 	}

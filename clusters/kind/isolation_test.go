@@ -13,8 +13,14 @@ import (
 
 func twoClusters() ([]*subject, []probe) {
 	subjects := []*subject{
-		{Cluster: &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{TransitIP: "10.89.0.11"}}, token: "cluster1", probeIP: "10.10.255.1", podIP: "10.10.0.2", vip: "10.110.255.1", nodeIP: "10.89.1.2", nodePort: 30001},
-		{Cluster: &mesh.Cluster{Name: "cluster2", Kind: &mesh.KindCluster{TransitIP: "10.89.0.12"}}, token: "cluster2", probeIP: "10.10.255.2", podIP: "10.10.0.2", vip: "10.110.255.2", nodeIP: "10.89.2.2", nodePort: 30002},
+		{
+			Cluster: &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{TransitIP: "10.89.0.11"}}, token: "cluster1",
+			probeIP: "10.10.255.1", podIP: "10.10.0.2", vip: "10.110.255.1", nodeIP: "10.89.1.2", nodePort: 30001,
+		},
+		{
+			Cluster: &mesh.Cluster{Name: "cluster2", Kind: &mesh.KindCluster{TransitIP: "10.89.0.12"}}, token: "cluster2",
+			probeIP: "10.10.255.2", podIP: "10.10.0.2", vip: "10.110.255.2", nodeIP: "10.89.2.2", nodePort: 30002,
+		},
 	}
 	var probes []probe
 	for _, s := range subjects {
@@ -23,7 +29,8 @@ func twoClusters() ([]*subject, []probe) {
 	return subjects, probes
 }
 
-// isolated is how a fleet answers that is as it should be. Both clusters have a pod at the same address: each finds its own.
+// isolated is how a fleet answers that is as it should be. Both clusters have a pod at the same
+// address: each finds its own.
 func isolated(probes []probe) map[string]map[string]string {
 	all := map[string]map[string]string{}
 	for _, p := range probes {
@@ -67,7 +74,8 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 		if p.control {
 			continue
 		}
-		// The same probe, inside the cluster that must not answer outside, has to succeed. From a pod to the real pod, which is itself, the node's is taken.
+		// The same probe, inside the cluster that must not answer outside, has to succeed. From a pod to
+		// the real pod, which is itself, the node's is taken.
 		where := p.where
 		if p.what == "real pod" {
 			where = fromNode
@@ -83,7 +91,8 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 			}
 		}
 	}
-	if !find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", apiServerPort).control || find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", kubeletPort).control {
+	if !find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", apiServerPort).control ||
+		find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", kubeletPort).control {
 		t.Error("on the transit network the API server answers, the kubelet does not")
 	}
 }
@@ -99,16 +108,46 @@ func TestJudge(t *testing.T) {
 		answer string
 		says   string
 	}{
-		"a node answers":                                {probe: find(t, probes, "cluster1", "cluster2", fromNode, "node", kubeletPort), answer: "+", says: "cluster1 node reached cluster2 node at 10.89.2.2:10250"},
-		"another cluster's pod answers":                 {probe: find(t, probes, "cluster1", "cluster2", fromPod, "pod", 0), answer: "+cluster2", says: "cluster1 pod reached cluster2 pod at 10.10.255.2:18080, where cluster2 answered"},
-		"the same address, but the other cluster's pod": {probe: find(t, probes, "cluster2", "cluster1", fromPod, "real pod", 0), answer: "+cluster1", says: "where cluster1 answered"},
-		"somebody without a token":                      {probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+", says: "not isolated"},
-		"a stranger":                                    {probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+hello", says: "where hello answered"},
-		"control fails":                                 {probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "", says: "control failed: cluster1 pod should reach cluster1 service"},
-		"control answered by another":                   {probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "+cluster2", says: "control failed"},
-		"outside answers":                               {key: "outside-tcp", answer: "+", says: "reached outside the fleet at 198.51.100.1:443/tcp"},
-		"outside is not counted":                        {key: "counted-icmp", answer: "0", says: "reached outside the fleet at 198.51.100.1 icmp"},
-		"counter cannot be read":                        {key: "counted-udp", answer: "", says: "198.51.100.1:53/udp"},
+		"a node answers": {
+			probe: find(t, probes, "cluster1", "cluster2", fromNode, "node", kubeletPort), answer: "+",
+			says: "cluster1 node reached cluster2 node at 10.89.2.2:10250",
+		},
+		"another cluster's pod answers": {
+			probe: find(t, probes, "cluster1", "cluster2", fromPod, "pod", 0), answer: "+cluster2",
+			says: "cluster1 pod reached cluster2 pod at 10.10.255.2:18080, where cluster2 answered",
+		},
+		"the same address, but the other cluster's pod": {
+			probe: find(t, probes, "cluster2", "cluster1", fromPod, "real pod", 0), answer: "+cluster1",
+			says: "where cluster1 answered",
+		},
+		"somebody without a token": {
+			probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+",
+			says: "not isolated",
+		},
+		"a stranger": {
+			probe: find(t, probes, "cluster1", "cluster2", fromPod, "service", 0), answer: "+hello",
+			says: "where hello answered",
+		},
+		"control fails": {
+			probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "",
+			says: "control failed: cluster1 pod should reach cluster1 service",
+		},
+		"control answered by another": {
+			probe: find(t, probes, "cluster1", "cluster1", fromPod, "service", 0), answer: "+cluster2",
+			says: "control failed",
+		},
+		"outside answers": {
+			key: "outside-tcp", answer: "+",
+			says: "reached outside the fleet at 198.51.100.1:443/tcp",
+		},
+		"outside is not counted": {
+			key: "counted-icmp", answer: "0",
+			says: "reached outside the fleet at 198.51.100.1 icmp",
+		},
+		"counter cannot be read": {
+			key: "counted-udp", answer: "",
+			says: "198.51.100.1:53/udp",
+		},
 	} {
 		answers := isolated(probes)
 		if c.key != "" {
@@ -156,7 +195,8 @@ func TestUntilControlsPass(t *testing.T) {
 	if err != nil || iso.Proven || asked != 1 {
 		t.Errorf("a leak is final at once: %v, %v, asked %d times", iso.Proven, err, asked)
 	}
-	if _, err := untilControlsPass(t.Context(), func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }, probes); err == nil {
+	gone := func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }
+	if _, err := untilControlsPass(t.Context(), gone, probes); err == nil {
 		t.Error("the error is lost")
 	}
 	// When time is up in the middle of a batch, the one before it says which control failed.
@@ -176,8 +216,11 @@ func TestUntilControlsPass(t *testing.T) {
 
 func TestParseCounters(t *testing.T) {
 	listing := `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "amc_fleet"}},
-{"counter": {"name": "out", "packets": 22, "bytes": 1}}, {"counter": {"name": "resolver", "packets": 3, "bytes": 1}}, {"counter": {"name": "in", "packets": 5, "bytes": 1}},
-{"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}}, {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
+{"counter": {"name": "out", "packets": 22, "bytes": 1}},
+{"counter": {"name": "resolver", "packets": 3, "bytes": 1}},
+{"counter": {"name": "in", "packets": 5, "bytes": 1}},
+{"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}},
+{"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
 	c, err := parseCounters([]byte(listing))
 	if err != nil || c != (counters{Out: 22, Resolver: 3, In: 5}) {
 		t.Errorf("got %+v, %v", c, err)

@@ -4,8 +4,8 @@
 // transit network, joins the nodes by a second interface; only API servers and east-west gateways
 // answer there. By default all clusters use the same pod and service addresses, so a request that
 // arrives in another cluster can only have come through a gateway. No packet of a pod leaves the
-// fleet: the node's firewall refuses and counts it. [VerifyIsolation] shows all this from inside the
-// pods before anything is tested.
+// fleet: the node's firewall refuses and counts it. [VerifyIsolation] shows all this from inside
+// the pods before anything is tested.
 package kind
 
 import (
@@ -167,7 +167,10 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 func layout(o Options, b block) *mesh.Fleet {
 	f := &mesh.Fleet{
 		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
-		Kind: &mesh.KindState{DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(), NodeImage: o.Images["node"].Ref},
+		Kind: &mesh.KindState{
+			DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(),
+			NodeImage: o.Images["node"].Ref,
+		},
 	}
 	for i := 1; i <= o.Clusters; i++ {
 		cidr := 10 // 10.10.0.0/16 and 10.110.0.0/16 in all clusters
@@ -177,7 +180,8 @@ func layout(o Options, b block) *mesh.Fleet {
 		first, last := b.pool(i)
 		kindName := kindName(o.RunID, i)
 		f.Clusters = append(f.Clusters, &mesh.Cluster{
-			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i), Region: fmt.Sprintf("region%d", i), Zone: fmt.Sprintf("zone%d", i),
+			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i),
+			Region: fmt.Sprintf("region%d", i), Zone: fmt.Sprintf("zone%d", i),
 			Kubeconfig: filepath.Join(o.Dir, "kubeconfigs", fmt.Sprintf("cluster%d.yaml", i)),
 			APIServer:  fmt.Sprintf("https://%s:%d", b.node(i), apiServerPort),
 			PodCIDR:    fmt.Sprintf("10.%d.0.0/16", cidr), ServiceCIDR: fmt.Sprintf("10.%d.0.0/16", 100+cidr),
@@ -206,7 +210,10 @@ func nodesOf(f *mesh.Fleet, common node) []node {
 }
 
 func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet string, more ...string) error {
-	args := append([]string{"network", "create", "--driver", "bridge", "--subnet", subnet, "--label", LabelRun + "=" + f.RunID, "--label", LabelFrom + "=" + from(dir)}, more...)
+	args := append([]string{
+		"network", "create", "--driver", "bridge", "--subnet", subnet,
+		"--label", LabelRun + "=" + f.RunID, "--label", LabelFrom + "=" + from(dir),
+	}, more...)
 	_, err := d.Output(ctx, append(args, name)...)
 	if err != nil {
 		return fmt.Errorf("container network %s: %w", name, err)
@@ -214,13 +221,16 @@ func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet str
 	return nil
 }
 
-// createCluster creates one cluster. It tries a second time, because on a loaded machine kubeadm can
-// miss its deadline.
+// createCluster creates one cluster. It tries a second time, because on a loaded machine kubeadm
+// can miss its deadline.
 func createCluster(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
 	defer func() { item.Done(err) }()
 	try := func() error {
 		connected := make(chan error, 1)
-		req := request{Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig, Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log")}
+		req := request{
+			Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig,
+			Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log"),
+		}
 		connecting := false
 		err := runChild(ctx, o.Engine, n.Kind.Network, req, func(stage string) {
 			item.Note("%s", stage)
@@ -276,7 +286,8 @@ func removeNode(ctx context.Context, d docker, run, name string) error {
 }
 
 // ready waits until the cluster's one node is Ready. After a boot the API server first repeats what
-// was true before it, so the kubelet must also have renewed its lease (every 10 s) later than since.
+// was true before it, so the kubelet must also have renewed its lease (every 10 s) later than
+// since.
 func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 	const patience = 2 * time.Minute
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -310,14 +321,19 @@ func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 		seen = "its kubelet gives no sign of life"
 	}
 	if err != nil {
-		return fmt.Errorf("%s: node is not Ready within %s: %s (%w): run `kubectl --kubeconfig %s describe nodes`", c.Name, patience, seen, err, c.Kubeconfig)
+		return fmt.Errorf("%s: node is not Ready within %s: %s (%w): run `kubectl --kubeconfig %s describe nodes`", c.Name,
+			patience, seen, err, c.Kubeconfig)
 	}
 	return nil
 }
 
 // watchUntil watches all objects, beginning with those that exist, until one is as wanted. The API
 // server ends a watch now and then; it is then opened again.
-func watchUntil(ctx context.Context, open func(context.Context, metav1.ListOptions) (watch.Interface, error), wanted func(runtime.Object) bool) error {
+func watchUntil(
+	ctx context.Context,
+	open func(context.Context, metav1.ListOptions) (watch.Interface, error),
+	wanted func(runtime.Object) bool,
+) error {
 	for {
 		w, err := open(ctx, metav1.ListOptions{})
 		if err != nil {

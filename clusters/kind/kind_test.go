@@ -78,7 +78,8 @@ func TestKindReadsTheConfig(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(nodes[0].render("kind.yaml")), &c); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Nodes[0].Labels["topology.kubernetes.io/region"]; got != "region1" || c.Networking.PodSubnet != "10.10.0.0/16" || c.Nodes[0].Image != "amc-r1-node" {
+	if got := c.Nodes[0].Labels["topology.kubernetes.io/region"]; got != "region1" || c.Networking.PodSubnet != "10.10.0.0/16" ||
+		c.Nodes[0].Image != "amc-r1-node" {
 		t.Errorf("config reads as %+v", c)
 	}
 	for _, p := range c.KubeadmConfigPatches {
@@ -99,7 +100,11 @@ func TestDesign(t *testing.T) {
 	}
 	transit := netip.MustParsePrefix(f.Kind.TransitCIDR)
 	for _, c := range f.Clusters {
-		for what, value := range map[string]string{"name": c.Name, "network": c.Network, "region": c.Region, "kubeconfig": c.Kubeconfig, "container network": c.Kind.Network, "range": c.Kind.NetworkCIDR, "node": c.Kind.Nodes[0], "transit": c.Kind.TransitIP, "pool": c.Kind.GatewayPool} {
+		for what, value := range map[string]string{
+			"name": c.Name, "network": c.Network, "region": c.Region, "kubeconfig": c.Kubeconfig,
+			"container network": c.Kind.Network, "range": c.Kind.NetworkCIDR, "node": c.Kind.Nodes[0],
+			"transit": c.Kind.TransitIP, "pool": c.Kind.GatewayPool,
+		} {
 			unique(c.Name+" "+what, value)
 		}
 		for _, name := range append([]string{c.Kind.Name, c.Kind.Network}, c.Kind.Nodes...) {
@@ -205,8 +210,8 @@ func TestChooseBlock(t *testing.T) {
 		{"a VPN has 10/8", "", []taken{use("10.0.0.0/8")}, "172.29.0.0/20", ""},
 		{"all in use", "", []taken{use("10.0.0.0/8"), use("172.16.0.0/12"), use("192.168.0.0/16")}, "", "it 172.16.0.0/12"},
 		{"asked, free", "10.5.0.0/20", []taken{use("10.5.16.0/24")}, "10.5.0.0/20", ""},
-		{"asked, busy", "10.5.0.0/20", []taken{use("10.5.15.0/24")}, "", "busy: it uses 10.5.15.0/24"},
-		{"asked, inside a route", "10.5.0.0/20", []taken{use("10.0.0.0/8")}, "", "busy"},
+		{"asked, busy", "10.5.0.0/20", []taken{use("10.5.15.0/24")}, "", "in use: it uses 10.5.15.0/24"},
+		{"asked, inside a route", "10.5.0.0/20", []taken{use("10.0.0.0/8")}, "", "in use"},
 		{"asked, wrong size", "10.5.0.0/24", nil, "", "not an IPv4 range of /20"},
 		{"asked, host bits", "10.5.1.0/20", nil, "", "not an IPv4 range of /20"},
 		{"asked, IPv6", "fd00::/20", nil, "", "not an IPv4 range of /20"},
@@ -339,14 +344,20 @@ func (d *fakeDocker) Output(_ context.Context, args ...string) (string, error) {
 
 func populated() *fakeDocker {
 	return &fakeDocker{
-		containers: []object{{name: "amc-r1-c1-control-plane", run: "r1"}, {name: "amc-r1-c2-control-plane", run: "r1"}, {name: "amc-r2-c1-control-plane", run: "r2"},
+		containers: []object{
+			{name: "amc-r1-c1-control-plane", run: "r1"},
+			{name: "amc-r1-c2-control-plane", run: "r1"},
+			{name: "amc-r2-c1-control-plane", run: "r2"},
 			{name: "amc-r1-c3-control-plane"},     // the name without the label
 			{name: "postgres", run: "r1"},         // the label without the name
 			{name: "amc-r11-x", run: "r1"},        // a name that begins alike
 			{name: "c1-control-plane", run: "r1"}, // kind's own
 		},
-		networks: []object{{name: "amc-r1-net1", run: "r1"}, {name: "amc-r1-transit", run: "r1"}, {name: "amc-r2-transit", run: "r2"}, {name: "kind"}},
-		images:   []object{{name: "amc-r1-node:latest", run: "r1"}, {name: "amc-r2-node:latest", run: "r2"}, {name: "node:1"}},
+		networks: []object{
+			{name: "amc-r1-net1", run: "r1"}, {name: "amc-r1-transit", run: "r1"}, {name: "amc-r2-transit", run: "r2"},
+			{name: "kind"},
+		},
+		images: []object{{name: "amc-r1-node:latest", run: "r1"}, {name: "amc-r2-node:latest", run: "r2"}, {name: "node:1"}},
 	}
 }
 
@@ -368,7 +379,10 @@ func TestRemoveOnlyWhatCarriesTheRun(t *testing.T) {
 	if err != nil || !some {
 		t.Fatal(some, err)
 	}
-	want := []string{"amc-r2-c1-control-plane", "amc-r1-c3-control-plane", "postgres", "amc-r11-x", "c1-control-plane", "amc-r2-transit", "kind", "amc-r2-node:latest", "node:1"}
+	want := []string{
+		"amc-r2-c1-control-plane", "amc-r1-c3-control-plane", "postgres", "amc-r11-x", "c1-control-plane", "amc-r2-transit",
+		"kind", "amc-r2-node:latest", "node:1",
+	}
 	if got := names(d.containers, d.networks, d.images); !slices.Equal(got, want) {
 		t.Errorf("left are\n%q, want\n%q", got, want)
 	}
@@ -402,7 +416,8 @@ func TestRemoveWaitsForStragglers(t *testing.T) {
 func TestRemoveSaysWhatIsStuck(t *testing.T) {
 	d := populated()
 	d.stuck = true
-	if _, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err == nil || !strings.Contains(err.Error(), "active endpoints") {
+	if _, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err == nil ||
+		!strings.Contains(err.Error(), "active endpoints") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -427,7 +442,10 @@ func (f dockerFunc) Output(_ context.Context, args ...string) (string, error) { 
 func TestDeadRuns(t *testing.T) {
 	alive, dead, other, broken := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
 	save := func(dir, run string) {
-		f := &mesh.Fleet{RunID: run, Provider: mesh.ProviderKind, Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}}}
+		f := &mesh.Fleet{
+			RunID: run, Provider: mesh.ProviderKind,
+			Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}},
+		}
 		if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
 			t.Fatal(err)
 		}
@@ -438,8 +456,12 @@ func TestDeadRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &fakeDocker{networks: []object{
-		{name: "amc-r1-transit", run: "r1", from: from(alive)}, {name: "amc-r2-transit", run: "r2", from: from(dead)}, {name: "amc-r3-transit", run: "r3", from: from(other)},
-		{name: "amc-r4-transit", run: "r4", from: from(broken)}, {name: "amc-r5-transit", run: "r5", from: "elsewhere:" + dead}, {name: "amc-r6-transit", run: "r6"},
+		{name: "amc-r1-transit", run: "r1", from: from(alive)},
+		{name: "amc-r2-transit", run: "r2", from: from(dead)},
+		{name: "amc-r3-transit", run: "r3", from: from(other)},
+		{name: "amc-r4-transit", run: "r4", from: from(broken)},
+		{name: "amc-r5-transit", run: "r5", from: "elsewhere:" + dead},
+		{name: "amc-r6-transit", run: "r6"},
 	}}
 	got, err := runs(context.Background(), d)
 	if err != nil {
@@ -490,12 +512,15 @@ func TestForget(t *testing.T) {
 
 func TestDownNeedsToKnowWhat(t *testing.T) {
 	dir := t.TempDir()
-	f := &mesh.Fleet{RunID: "r1", Provider: mesh.ProviderExisting, Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}}}
+	f := &mesh.Fleet{
+		RunID: "r1", Provider: mesh.ProviderExisting,
+		Clusters: []*mesh.Cluster{{Name: "cluster1", Network: "network1", Kubeconfig: "k"}},
+	}
 	if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
 		t.Fatal(err)
 	}
 	e := &engine.Engine{Host: "unix:///nowhere.sock"}
-	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "did not make") {
+	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "did not create") {
 		t.Errorf("a fleet of somebody else's: %v", err)
 	}
 	if _, err := Down(context.Background(), DownOptions{RunID: "No!", Engine: e}); err == nil {
@@ -516,16 +541,17 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 	f, _ := laidOut(t, Options{})
 	c := f.Clusters[0]
 	c.Kubeconfig = filepath.Join(t.TempDir(), "none")
-	if err := healthy(context.Background(), populated(), f, c); err == nil || !strings.Contains(err.Error(), "never finished") || !strings.Contains(err.Error(), "cluster1") {
+	if err := healthy(context.Background(), populated(), f, c); err == nil || !strings.Contains(err.Error(), "never finished") ||
+		!strings.Contains(err.Error(), "cluster1") {
 		t.Errorf("no kubeconfig: %v", err)
 	}
 	if err := os.WriteFile(c.Kubeconfig, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for want, answer := range map[string]dockerFunc{
-		"cluster1 is gone":   func(...string) (string, error) { return "", errors.New("Error: No such container: x") },
-		"is not of run r1":   func(...string) (string, error) { return "r2 true amc-r1-transit,\n", nil },
-		"not on the transit": func(...string) (string, error) { return "r1 true amc-r1-net1,\n", nil },
+		"cluster1 is gone":          func(...string) (string, error) { return "", errors.New("Error: No such container: x") },
+		"does not belong to run r1": func(...string) (string, error) { return "r2 true amc-r1-transit,\n", nil },
+		"not on the transit":        func(...string) (string, error) { return "r1 true amc-r1-net1,\n", nil },
 		"stopped and does not start": func(args ...string) (string, error) {
 			if args[0] == "start" {
 				return "", errors.New("no space")
@@ -609,11 +635,13 @@ func TestCreate(t *testing.T) {
 	}
 	e := &engine.Engine{Host: "unix:///nowhere.sock"}
 	var stages []string
-	if err := runChild(context.Background(), e, "net7", req("fine"), func(s string) { stages = append(stages, s) }); err != nil || !slices.Equal(stages, []string{"net7"}) {
+	if err := runChild(context.Background(), e, "net7", req("fine"), func(s string) { stages = append(stages, s) }); err != nil ||
+		!slices.Equal(stages, []string{"net7"}) {
 		t.Errorf("got %v, stages %q: the child must see its network", err, stages)
 	}
 	var f *failure
-	if err := runChild(context.Background(), e, "", req("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" || !strings.Contains(err.Error(), "boom: why") {
+	if err := runChild(context.Background(), e, "", req("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" ||
+		!strings.Contains(err.Error(), "boom: why") {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("too long"))

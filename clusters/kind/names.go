@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// Everything that a run makes carries its id twice: in the name, as amc-<run>-..., and in a label. Only what has both is ever deleted.
+// Everything that a run makes carries its id twice: in the name, as amc-<run>-..., and in a label.
+// Only what has both is ever deleted.
 const (
 	LabelRun  = "ambient.test/run"  // the run's id
 	LabelFrom = "ambient.test/from" // host:folder of the run's fleet file, to tell a run that is used from one that was left behind
 )
 
-// MaxClusters is how many clusters a fleet may have: each has ten gateway addresses in the transit network.
+// MaxClusters is how many clusters a fleet may have: each has ten gateway addresses in the transit
+// network.
 const MaxClusters = 9
 
 var runIDs = regexp.MustCompile(`^[a-z0-9]{1,12}$`)

@@ -17,8 +17,9 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// What a node is made of beyond its image: files, laid over the image as one more layer, so that they are there at every boot, whoever
-// restarts the node, and whether the image was pulled or built. The layer also gives every container made of it the run's labels.
+// The suite adds its own files to the node image as one more layer. So they are present at every
+// boot, whoever restarts the node, and whether the image was pulled or built. The layer also gives
+// every container created from it the run's labels.
 
 //go:embed all:nodefiles/rootfs
 var rootfs embed.FS
@@ -35,15 +36,15 @@ const (
 	statusPort    = 15021 // of an east-west gateway
 )
 
-// node is what the templates know about one cluster's node.
+// node is the input of the templates for the node of one cluster.
 type node struct {
 	*mesh.Cluster
 	Image       string
 	Fleet       []string // transit addresses that pods of the fleet may call: nodes and gateways
 	PodRange    string   // of the one node, within PodCIDR
 	MTU         int
-	CgroupV1    bool // kubelet refuses it unless told otherwise
-	ShortOfCaps bool // CAP_SYS_RESOURCE is missing: kubelet must not insist on what it cannot createCluster
+	CgroupV1    bool // kubelet refuses cgroup v1 unless configured otherwise
+	ShortOfCaps bool // CAP_SYS_RESOURCE is missing, so kubelet must not insist on limits that it cannot raise
 }
 
 // render executes one template of node.tmpl.
@@ -55,7 +56,8 @@ func (n node) render(name string) string {
 	return b.String()
 }
 
-// files are what is laid over the node image, by path: the unit files, and for each node its own folder under its host name.
+// files returns the files added to the node image, by path: the unit files, and a folder for each
+// node, named after its host name.
 func files(nodes []node) map[string]string {
 	all := map[string]string{}
 	const root = "nodefiles/rootfs/"
@@ -82,11 +84,12 @@ func files(nodes []node) map[string]string {
 	return all
 }
 
-// enabled are the units that must have run before these start, whatever else wants them.
+// enabled maps a unit to the units that must not start before it has run.
 var enabled = map[string][]string{"amc-firewall.service": {"containerd.service", "kubelet.service"}}
 
-// kubeadmPatches keep the control plane small: kubeadm's CPU requests (850m) would fill a two-core node before the mesh is there.
-// etcd need not outlive a power cut, so it does not wait for the disk.
+// kubeadmPatches keep the control plane small: kubeadm's CPU requests (850m) would fill a two-core
+// node before the mesh is installed. etcd does not have to survive a power cut, so it does not wait
+// for the disk.
 var kubeadmPatches = map[string]string{
 	"etcd0+strategic.yaml":                    little("etcd"),
 	"etcd1+json.yaml":                         `[{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync=true"}]`,
@@ -106,9 +109,11 @@ func little(container string) string {
 	return fmt.Sprintf("spec: {containers: [{name: %s, resources: {requests: {cpu: 10m}}}]}\n", container)
 }
 
-// corefile is kubeadm's without what is pointless here, and without its way out: kubeadm's asks the host's resolver, and so the world, about every
-// name that is not the cluster's. Nothing leaves the fleet, so such a name does not exist: with "." among its zones the plugin answers NXDOMAIN.
-// It is read from the node, as kubeadm overwrites nothing there and CoreDNS never has to be restarted for it.
+// corefile is kubeadm's Corefile without the parts that are not needed here, and without
+// forwarding. kubeadm's forwards every name outside the cluster to the host's resolver and so to
+// the Internet. Nothing may leave the fleet, so such a name does not exist: with "." among its
+// zones the plugin answers NXDOMAIN. CoreDNS reads the file from the node, because kubeadm
+// overwrites nothing there and CoreDNS then never needs a restart.
 const corefile = `.:53 {
     errors
     health
@@ -122,7 +127,7 @@ const corefile = `.:53 {
 }
 `
 
-// layer is the tar archive of files, and of the links that enable the units.
+// layer returns a tar archive of the files and of the links that enable the units.
 func layer(files map[string]string) (io.Reader, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -140,7 +145,11 @@ func layer(files map[string]string) (io.Reader, error) {
 	}
 	for _, unit := range slices.Sorted(maps.Keys(enabled)) {
 		for _, by := range enabled[unit] {
-			if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: "etc/systemd/system/" + by + ".requires/" + unit, Linkname: "/etc/systemd/system/" + unit, Mode: 0o777}); err != nil {
+			link := tar.Header{
+				Typeflag: tar.TypeSymlink, Name: "etc/systemd/system/" + by + ".requires/" + unit,
+				Linkname: "/etc/systemd/system/" + unit, Mode: 0o777,
+			}
+			if err := w.WriteHeader(&link); err != nil {
 				return nil, err
 			}
 		}
@@ -148,21 +157,25 @@ func layer(files map[string]string) (io.Reader, error) {
 	return &b, w.Close()
 }
 
-// buildNodeImage makes the run's node image: the given one, our files on top, and the run's labels, which containers inherit. It takes about 0.3 s.
+// buildNodeImage builds the run's node image: the given image, our files on top, and the run's
+// labels, which containers inherit. It takes about 0.3 s.
 func buildNodeImage(ctx context.Context, e *engine.Engine, run, dir, image string, nodes []node) error {
 	archive, err := layer(files(nodes))
 	if err != nil {
 		return err
 	}
-	name := prefix(run) + "bake"
+	name := prefix(run) + "build"
 	label := func(key, value string) string { return fmt.Sprintf("LABEL %s=%q", key, value) }
-	if _, err := e.Output(ctx, "create", "--pull=never", "--name", name, "--label", LabelRun+"="+run, "--label", LabelFrom+"="+from(dir), image); err != nil {
-		return fmt.Errorf("the node image %s is not there: %w: run `amc images build` or `amc images list`", image, err)
+	_, err = e.Output(ctx, "create", "--pull=never", "--name", name,
+		"--label", LabelRun+"="+run, "--label", LabelFrom+"="+from(dir), image)
+	if err != nil {
+		return fmt.Errorf("the engine does not have the node image %s: %w: run `amc images build` or `amc images list`", image, err)
 	}
 	if _, err := e.Feed(ctx, archive, "cp", "-", name+":/"); err != nil {
 		return err
 	}
-	if _, err := e.Output(ctx, "commit", "--change", label(LabelRun, run), "--change", label(LabelFrom, from(dir)), name, imageName(run)); err != nil {
+	_, err = e.Output(ctx, "commit", "--change", label(LabelRun, run), "--change", label(LabelFrom, from(dir)), name, imageName(run))
+	if err != nil {
 		return err
 	}
 	_, err = e.Output(ctx, "rm", "-v", name)

@@ -15,7 +15,8 @@ import (
 	"ambient.test/conformance/clusters/engine"
 )
 
-// A fleet takes one /20 block of addresses: its first /24 is the transit network, the next ones are the clusters' own networks.
+// A fleet takes one /20 block of addresses. The first /24 is the transit network; the next ones are
+// the clusters' own networks.
 const (
 	blockBits    = 20
 	subnetBits   = 24
@@ -24,7 +25,7 @@ const (
 	gateways     = 10  // addresses per cluster
 )
 
-// block is the addresses of a fleet.
+// block holds the addresses of a fleet.
 type block struct{ netip.Prefix }
 
 func (b block) subnet(n int) netip.Prefix {
@@ -37,7 +38,7 @@ func (b block) transit() netip.Prefix      { return b.subnet(0) }
 func (b block) network(n int) netip.Prefix { return b.subnet(n) }
 func (b block) node(n int) netip.Addr      { return host(b.transit(), firstNode+n-1) }
 
-// pool is the cluster's range of gateway addresses, first and last.
+// pool returns the first and last address of the cluster's gateways.
 func (b block) pool(n int) (first, last netip.Addr) {
 	from := firstGateway + (n-1)*gateways
 	return host(b.transit(), from), host(b.transit(), from+gateways-1)
@@ -49,13 +50,14 @@ func host(p netip.Prefix, n int) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// taken is a range of addresses that is in use, and by what.
+// taken is an address range in use, and what uses it.
 type taken struct {
 	netip.Prefix
 	by string
 }
 
-// candidates are the blocks that are tried in turn: parts of the private ranges (RFC 1918) that home routers, Docker and Kubernetes seldom use.
+// candidates returns the blocks to try, in order: parts of the private ranges (RFC 1918) that home
+// routers, Docker and Kubernetes seldom use.
 func candidates() []block {
 	var all []block
 	for _, from := range []struct {
@@ -71,7 +73,8 @@ func candidates() []block {
 	return all
 }
 
-// CheckSubnet refuses what is not a range that a fleet's networks can be laid out in; empty is any free one.
+// CheckSubnet returns an error unless a fleet's networks fit into the range. The empty string
+// stands for any free range.
 func CheckSubnet(asked string) error {
 	if asked == "" {
 		return nil
@@ -82,7 +85,8 @@ func CheckSubnet(asked string) error {
 	return nil
 }
 
-// CheckFree says whether the range, or any if none is asked for, is free for a fleet in the engine.
+// CheckFree returns an error unless the range is free in the engine. If the range is empty, some
+// candidate must be free.
 func CheckFree(ctx context.Context, e *engine.Engine, asked string) error {
 	if err := CheckSubnet(asked); err != nil {
 		return err
@@ -95,7 +99,8 @@ func CheckFree(ctx context.Context, e *engine.Engine, asked string) error {
 	return err
 }
 
-// chooseBlock returns the block that was asked for, or the first candidate, that overlaps with nothing in use.
+// chooseBlock returns the requested block, or else the first candidate. A block that overlaps with
+// one in use is not chosen.
 func chooseBlock(asked string, busy []taken) (block, error) {
 	free := func(b block) *taken {
 		for i := range busy {
@@ -111,7 +116,8 @@ func chooseBlock(asked string, busy []taken) (block, error) {
 		}
 		p := netip.MustParsePrefix(asked)
 		if by := free(block{p}); by != nil {
-			return block{}, fmt.Errorf("subnet %s is busy: %s uses %s: choose another range, or none to let amc find one", asked, by.by, by.Prefix)
+			return block{}, fmt.Errorf("subnet %s is in use: %s uses %s: choose another range, or leave out --subnet to let amc find one",
+				asked, by.by, by.Prefix)
 		}
 		return block{p}, nil
 	}
@@ -124,11 +130,13 @@ func chooseBlock(asked string, busy []taken) (block, error) {
 	for _, t := range busy {
 		by = append(by, t.by+" "+t.Prefix.String())
 	}
-	return block{}, fmt.Errorf("no free address range for the fleet: all %d candidates overlap with one of: %s: remove old networks (`amc down --all`, `docker network prune`) or name a free /%d range",
+	return block{}, fmt.Errorf("no free address range for the fleet: each of the %d candidates overlaps with one of: %s: "+
+		"remove old networks (`amc down --all`, `docker network prune`) or name a free /%d range with --subnet",
 		len(candidates()), strings.Join(by, ", "), blockBits)
 }
 
-// busy lists what addresses the engine's networks and this host's routes and interfaces use. Default routes do not count.
+// busy lists the address ranges of the engine's networks and of this host's routes and interfaces.
+// Default routes do not count.
 func busy(ctx context.Context, d docker) ([]taken, error) {
 	ids, err := d.Output(ctx, "network", "ls", "-q", "--no-trunc")
 	if err != nil {
@@ -136,7 +144,8 @@ func busy(ctx context.Context, d docker) ([]taken, error) {
 	}
 	var all []taken
 	if f := strings.Fields(ids); len(f) > 0 {
-		out, err := d.Output(ctx, append([]string{"network", "inspect", "-f", `{{$n := .Name}}{{range .IPAM.Config}}{{$n}} {{.Subnet}}{{"\n"}}{{end}}`}, f...)...)
+		const format = `{{$n := .Name}}{{range .IPAM.Config}}{{$n}} {{.Subnet}}{{"\n"}}{{end}}`
+		out, err := d.Output(ctx, append([]string{"network", "inspect", "-f", format}, f...)...)
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +156,7 @@ func busy(ctx context.Context, d docker) ([]taken, error) {
 			}
 		}
 	}
-	routes, err := os.ReadFile("/proc/net/route") // absent on macOS, where the engine has a machine of its own
+	routes, err := os.ReadFile("/proc/net/route") // absent on macOS, where the engine runs in a virtual machine
 	if err == nil {
 		all = append(all, parseRoutes(string(routes))...)
 	}
@@ -169,7 +178,8 @@ func busy(ctx context.Context, d docker) ([]taken, error) {
 	return slices.DeleteFunc(all, func(t taken) bool { return t.Bits() == 0 || !t.Addr().Is4() }), nil
 }
 
-// parseRoutes reads the kernel's IPv4 routing table in the form of /proc/net/route, whose numbers are hexadecimal in host byte order (little endian).
+// parseRoutes reads the kernel's IPv4 routing table in the format of /proc/net/route. Its numbers
+// are hexadecimal, in host byte order (little endian).
 func parseRoutes(table string) []taken {
 	var all []taken
 	s := bufio.NewScanner(strings.NewReader(table))

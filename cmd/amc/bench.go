@@ -167,7 +167,7 @@ func findKubectl(ctx context.Context) (string, error) {
 	if p, err := exec.LookPath("kubectl"); err == nil {
 		return p, nil
 	}
-	m := making{}
+	m := imageFlags{}
 	set, _, err := m.plan(ctx, newProgress(nil), false)
 	if err == nil && set.Kubectl() != "" {
 		return set.Kubectl(), nil

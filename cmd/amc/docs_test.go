@@ -14,7 +14,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// commandLine finds lines that run amc: in indented blocks of Markdown, in scripts of workflows, in help texts.
+// commandLine finds lines that run amc: in indented blocks of Markdown, in scripts of workflows, in
+// help texts.
 var commandLine = regexp.MustCompile(`^\s*(?:- )?(?:run: )?(?:go run \./cmd/|bin/|\./)?amc ([a-z].*)$`)
 
 // fields splits a command line as a shell does, as far as the docs go: quotes, no more.
@@ -44,7 +45,8 @@ func fields(line string) (all []string) {
 	return all
 }
 
-// known says why a command line is not one of amc: an unknown verb or flag. It parses the flags into the command.
+// known says why a command line is not one of amc: an unknown verb or flag. It parses the flags
+// into the command.
 func known(args []string) (*cobra.Command, error) {
 	c, rest, err := root().Find(args)
 	if err != nil {
@@ -62,7 +64,8 @@ func known(args []string) (*cobra.Command, error) {
 	return c, nil
 }
 
-// understood says why a command line would be refused before it does anything: an unknown verb or flag, a wrong number of arguments.
+// understood says why a command line would be refused before it does anything: an unknown verb or
+// flag, a wrong number of arguments.
 func understood(args []string) error {
 	c, err := known(args)
 	if err != nil {
@@ -74,7 +77,10 @@ func understood(args []string) error {
 // Every command in docs, workflows and the action is one that amc understands.
 func TestCommandsInDocs(t *testing.T) {
 	var files []string
-	for _, glob := range []string{"../../README.md", "../../CONTRIBUTING.md", "../../docs/certify.md", "../../docs/write-a-spec.md", "../../.github/workflows/*.yaml", "../../action.yaml"} {
+	for _, glob := range []string{
+		"../../README.md", "../../CONTRIBUTING.md", "../../docs/certify.md", "../../docs/write-a-spec.md",
+		"../../.github/workflows/*.yaml", "../../action.yaml",
+	} {
 		found, err := filepath.Glob(glob)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %v", glob, err)

@@ -45,7 +45,8 @@ func downCommand() *cobra.Command {
 				return downMesh(ctx, out, show, artifacts)
 			}
 			o := kind.DownOptions{RunID: run, Dir: artifacts, Dead: all || stop, Progress: show}
-			// An engine that does not run holds no containers that run; to remove what is left in it, it must be started once more.
+			// An engine that does not run holds no containers that run; to remove what is left in it, it
+			// must be started once more.
 			if o.Engine, err = engine.Find(ctx, engine.Options{CacheDir: cache, Progress: show}); err != nil {
 				return unknown(err)
 			}

@@ -20,10 +20,10 @@ import (
 func fleetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "clusters that somebody else made",
+		Short: "describe clusters that amc did not create",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage("say what to do with the fleet: `amc fleet init --contexts a,b` describes clusters that somebody else made")
+			return usage("a subcommand is missing: `amc fleet init --contexts a,b` describes clusters that amc did not create")
 		},
 	}
 	c.AddCommand(fleetInitCommand())
@@ -34,15 +34,17 @@ func fleetInitCommand() *cobra.Command {
 	var o existing.Options
 	c := &cobra.Command{
 		Use:   "init --contexts a,b",
-		Short: "describe clusters that somebody else made in a fleet file, by what their API servers say",
-		Long: `Init asks the API servers of a mesh that is installed already for networks, gateways, versions, flags and images, and writes the fleet file and a private
-copy of each context (0600). Nothing is changed, neither in the clusters nor in your kubeconfig. Specs that would change istio-system are skipped ("not ours to
-change") unless --allow-mesh-changes is given; they put back what they change.
+		Short: "write a fleet file for clusters that amc did not create, from what their API servers report",
+		Long: `Init reads networks, gateways, versions, flags and images of an installed mesh from the API servers. It writes the
+fleet file and a private copy of each context (mode 0600). It changes nothing, neither in the clusters nor in your
+kubeconfig. Specs that would change istio-system are skipped ("not ours to change") unless --allow-mesh-changes is given.
+Specs undo their changes.
 
-The rights it needs are those of ` + "`amc rbac`" + `.
+Init needs the rights that ` + "`amc rbac`" + ` prints.
 
-The suite calls with Istio's echo application and is called by it. Unless --app-image names one that your nodes can pull, it is the one that Istio itself
-publishes for the version of your istiod: docker.io/istio/app:VERSION for releases, gcr.io/istio-testing/app:VERSION for development builds.`,
+Clients and servers of the specs are Istio's echo application. By default its image is the one that Istio publishes for
+the version of your istiod: docker.io/istio/app:VERSION for releases, gcr.io/istio-testing/app:VERSION for development
+builds. If your nodes cannot pull it, name another image with --app-image.`,
 		Example: `  amc fleet init --contexts east,west
   amc fleet init --contexts east,west --kubeconfig clusters.yaml --artifacts _artifacts --app-image registry.example/istio/app:1.31.2`,
 		Args: cobra.NoArgs,
@@ -62,12 +64,13 @@ publishes for the version of your istiod: docker.io/istio/app:VERSION for releas
 	c.Flags().StringSliceVar(&o.Contexts, "contexts", nil, "contexts of the kubeconfig, one for each cluster of the mesh")
 	c.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: as kubectl finds it)")
 	c.Flags().StringVar(&o.Dir, "artifacts", artifactsDefault, "folder of the fleet file")
-	c.Flags().StringVar(&o.AppImage, "app-image", "", "reference of Istio's echo application (default: the one that Istio publishes for the version found)")
-	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "let specs change istio-system, and put it back")
+	c.Flags().StringVar(&o.AppImage, "app-image", "",
+		"image of Istio's echo application (default: the one that Istio publishes for the version found)")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "let specs change istio-system; they undo their changes")
 	return c
 }
 
-// describeFleet says what was found and what follows of it.
+// describeFleet prints what was found and what follows from it.
 func describeFleet(out io.Writer, f *mesh.Fleet) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CLUSTER\tNETWORK\tKUBERNETES\tISTIO\tNODES\tGATEWAYS")
@@ -89,15 +92,16 @@ func describeFleet(out io.Writer, f *mesh.Fleet) {
 	_ = w.Flush()
 	fmt.Fprintln(out)
 	if f.Images["app"].Source != "override" {
-		fmt.Fprintln(out, "The echo application's image is the one that Istio publishes; name another with --app-image if the nodes cannot pull it.")
+		fmt.Fprintln(out,
+			"The image of the echo application is the one that Istio publishes. Name another with --app-image if the nodes cannot pull it.")
 	}
 	if !f.MeshAdmin {
-		fmt.Fprintln(out, "Specs that change istio-system will be skipped: it is not ours to change. --allow-mesh-changes lets them.")
+		fmt.Fprintln(out, "Specs that change istio-system will be skipped: it is not ours to change. --allow-mesh-changes enables them.")
 	}
 	fmt.Fprintf(out, "Wrote %s. Next: `amc run --fleet %s`\n", f.Path(), shown(f.Path()))
 }
 
-// shown is the path as one would type it.
+// shown returns the path as a user would type it.
 func shown(path string) string {
 	here, err := filepath.Abs(".")
 	if err != nil {

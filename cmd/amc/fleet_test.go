@@ -48,11 +48,14 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		code int
 		want string
 	}{
-		"no context":            {[]string{"--kubeconfig", good}, exitUsage, "has: east"},
-		"unknown context":       {[]string{"--kubeconfig", good, "--contexts", "west"}, exitUsage, "it has: east"},
-		"the same twice":        {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
-		"no kubeconfig":         {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
-		"malformed kubeconfig":  {[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"}, exitUsage, "--kubeconfig"},
+		"no context":      {[]string{"--kubeconfig", good}, exitUsage, "has: east"},
+		"unknown context": {[]string{"--kubeconfig", good, "--contexts", "west"}, exitUsage, "it has: east"},
+		"the same twice":  {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
+		"no kubeconfig":   {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
+		"malformed kubeconfig": {
+			[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"},
+			exitUsage, "--kubeconfig",
+		},
 		"a fleet file is there": {[]string{"--kubeconfig", good, "--contexts", "east", "--artifacts", taken}, exitUsage, "exists already"},
 		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "--context east version"},
 		"an argument":           {[]string{"east"}, exitUsage, "east"},
@@ -116,9 +119,11 @@ func TestRunNamesTheClusterThatIsGone(t *testing.T) {
 	l.Close()
 	dir := t.TempDir()
 	k := kubeconfig(t, "https://"+nobody)
-	fleet := write(t, filepath.Join(dir, "fleet.yaml"), "apiVersion: "+mesh.FleetVersion+"\nrunID: r\nprovider: existing\nistio: 1.31.0\nclusters:\n- {name: c-east, network: n, kubeconfig: "+k+"}\n", 0o600)
+	fleet := write(t, filepath.Join(dir, "fleet.yaml"), "apiVersion: "+mesh.FleetVersion+"\nrunID: r\nprovider: existing\n"+
+		"istio: 1.31.0\nclusters:\n- {name: c-east, network: n, kubeconfig: "+k+"}\n", 0o600)
 	_, code, err := amc(t, "run", "--fleet", fleet, "--artifacts", filepath.Join(dir, "out"))
-	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), nobody) || strings.Contains(err.Error(), "very-secret") {
+	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), nobody) ||
+		strings.Contains(err.Error(), "very-secret") {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 }
@@ -130,7 +135,8 @@ func TestRBACPrintsReasons(t *testing.T) {
 			t.Errorf("%q is missing", want)
 		}
 	}
-	if strings.Contains(out, "namespace: gateways") || !strings.Contains(ok(t, "rbac", "--gateway-namespace", "gateways"), "namespace: gateways") {
+	if strings.Contains(out, "namespace: gateways") ||
+		!strings.Contains(ok(t, "rbac", "--gateway-namespace", "gateways"), "namespace: gateways") {
 		t.Error("--gateway-namespace makes no difference")
 	}
 	if out == ok(t, "rbac", "--allow-mesh-changes") {

@@ -11,7 +11,7 @@ import (
 )
 
 func imagesCommand() *cobra.Command {
-	var m making
+	var m imageFlags
 	c := &cobra.Command{Use: "images", Short: "the images of the fleet: list, build, push"}
 	var output string
 	list := &cobra.Command{
@@ -47,7 +47,7 @@ func imagesCommand() *cobra.Command {
 		},
 	}
 	list.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	m.imageFlags(list)
+	m.withoutEngine(list)
 	build := &cobra.Command{
 		Use: "build", Short: "make sure that every image is there: built or pulled, the node image in the container engine", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -16,7 +16,7 @@ import (
 	"ambient.test/conformance/plan"
 )
 
-// selection is what `amc list` shows; an empty list lets everything through.
+// selection says which behaviors `amc list` shows. An empty field selects all.
 type selection struct {
 	patterns []string // ids, globs, chapters
 	chapters []string // prefixes or suite names
@@ -70,7 +70,8 @@ func listCommand() *cobra.Command {
 	f.StringVar(&s.istio, "istio", "", "only what is promised for this Istio version, for example 1.31")
 	f.StringSliceVar(&s.needs, "need", nil, fmt.Sprintf("only what has one of these needs: %s", words(behaviors.Needs())))
 	f.StringSliceVar(&s.features, "feature", nil, "only what belongs to one of these features (see --features)")
-	f.StringVar(&s.state, "state", "", fmt.Sprintf("only these: %s (a spec proves it), %s (its spec is disputed and does not run) or %s", stateProven, stateOpen, stateNotYet))
+	f.StringVar(&s.state, "state", "",
+		fmt.Sprintf("only these: %s (a spec proves it), %s (its spec is disputed and does not run) or %s", stateProven, stateOpen, stateNotYet))
 	f.BoolVar(&features, "features", false, "list the features that can be claimed instead")
 	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)
 	complete(c, "chapter", chapterWords())
@@ -111,22 +112,42 @@ func (s selection) find() ([]*behaviors.Behavior, error) {
 		}
 		version = &v
 	}
+	filters := s.filters(version)
 	return slices.DeleteFunc(all, func(b *behaviors.Behavior) bool {
-		ch := b.Chapter()
-		in := true
-		if version != nil {
-			in, _ = b.Istio.Contains(*version) // ranges are checked by the catalog's tests
-		}
-		keep := in &&
-			(len(s.patterns) == 0 || slices.ContainsFunc(s.patterns, func(p string) bool { return plan.Matches(p, b.ID) })) &&
-			(len(s.chapters) == 0 || slices.Contains(s.chapters, ch.Prefix) || slices.Contains(s.chapters, ch.Suite)) &&
-			(len(s.levels) == 0 || slices.Contains(s.levels, string(b.Level))) &&
-			(s.profile == "" || b.InProfile(behaviors.Profile(s.profile))) &&
-			(len(s.needs) == 0 || slices.ContainsFunc(b.Needs, func(n behaviors.Need) bool { return slices.Contains(s.needs, string(n)) })) &&
-			(len(s.features) == 0 || slices.Contains(s.features, string(b.Feature))) &&
-			(s.state == "" || s.state == stateOf(b))
-		return !keep
+		return slices.ContainsFunc(filters, func(keeps filter) bool { return !keeps(b) })
 	}), nil
+}
+
+// filter reports whether a behavior belongs to a selection.
+type filter func(*behaviors.Behavior) bool
+
+// filters returns one filter for each criterion that the user gave; a behavior must pass all.
+func (s selection) filters(version *behaviors.Version) []filter {
+	var all []filter
+	add := func(given bool, f filter) {
+		if given {
+			all = append(all, f)
+		}
+	}
+	add(version != nil, func(b *behaviors.Behavior) bool {
+		in, _ := b.Istio.Contains(*version) // the catalog's tests check the ranges
+		return in
+	})
+	add(len(s.patterns) > 0, func(b *behaviors.Behavior) bool {
+		return slices.ContainsFunc(s.patterns, func(p string) bool { return plan.Matches(p, b.ID) })
+	})
+	add(len(s.chapters) > 0, func(b *behaviors.Behavior) bool {
+		ch := b.Chapter()
+		return slices.Contains(s.chapters, ch.Prefix) || slices.Contains(s.chapters, ch.Suite)
+	})
+	add(len(s.levels) > 0, func(b *behaviors.Behavior) bool { return slices.Contains(s.levels, string(b.Level)) })
+	add(s.profile != "", func(b *behaviors.Behavior) bool { return b.InProfile(behaviors.Profile(s.profile)) })
+	add(len(s.needs) > 0, func(b *behaviors.Behavior) bool {
+		return slices.ContainsFunc(b.Needs, func(n behaviors.Need) bool { return slices.Contains(s.needs, string(n)) })
+	})
+	add(len(s.features) > 0, func(b *behaviors.Behavior) bool { return slices.Contains(s.features, string(b.Feature)) })
+	add(s.state != "", func(b *behaviors.Behavior) bool { return stateOf(b) == s.state })
+	return all
 }
 
 var states = []string{stateProven, stateOpen, stateNotYet}
@@ -152,7 +173,7 @@ type entry struct {
 	Needs    []behaviors.Need   `json:"needs,omitempty"`
 	Profiles []string           `json:"profiles"`
 	State    string             `json:"state"`
-	Why      string             `json:"why,omitempty"` // there is no spec
+	Why      string             `json:"why,omitempty"` // no spec proves it
 	Sources  []source           `json:"sources"`
 	Proof    string             `json:"proof"`
 	Provoke  string             `json:"provoke"`
@@ -176,7 +197,8 @@ type outcomes struct {
 
 func entryOf(b *behaviors.Behavior) entry {
 	e := entry{
-		ID: b.ID, Chapter: b.Chapter().Name, Level: b.Level, Promise: b.Promise, Istio: b.Istio, Feature: b.Feature, Needs: b.Needs, Profiles: profilesOf(b),
+		ID: b.ID, Chapter: b.Chapter().Name, Level: b.Level, Promise: b.Promise, Istio: b.Istio,
+		Feature: b.Feature, Needs: b.Needs, Profiles: profilesOf(b),
 		State: stateOf(b), Why: b.State.Why, Proof: b.Proof, Provoke: b.Provoke, Hazards: b.Hazards,
 	}
 	for _, s := range b.Sources {
@@ -269,7 +291,8 @@ func listFeatures(out io.Writer, format string) error {
 	return table(out, rows)
 }
 
-// table aligns rows; on a terminal the last column is cut to the width, so that a row stays a line.
+// table aligns rows. On a terminal it cuts the last column to the width, so that each row is one
+// line.
 func table(out io.Writer, rows [][]string) error {
 	width := 0
 	if f, ok := out.(*os.File); ok {
@@ -311,7 +334,7 @@ func writeJSON(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// outputFlag adds --output with the formats a command knows, the first being the default.
+// outputFlag adds --output with the formats that a command knows. The first one is the default.
 func outputFlag(c *cobra.Command, format *string, known ...string) {
 	c.Flags().StringVarP(format, "output", "o", known[0], "format: "+strings.Join(known, ", "))
 	complete(c, "output", known)
@@ -325,7 +348,7 @@ func outputFlag(c *cobra.Command, format *string, known ...string) {
 }
 
 func complete(c *cobra.Command, flag string, known []string) {
-	// It fails only for a flag that does not exist, which every test of the command would show.
+	// This fails only for a flag that does not exist, which every test of the command would show.
 	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(known, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err)
 	}

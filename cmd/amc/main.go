@@ -37,7 +37,7 @@ func usage(format string, args ...any) error { return exit{exitUsage, fmt.Errorf
 func unknown(err error) error                { return exit{exitUnknown, err} }
 
 func main() {
-	if os.Getenv(kind.ChildEnv) != "" { // this process makes one cluster, see clusters/kind
+	if os.Getenv(kind.ChildEnv) != "" { // this process creates one cluster, see clusters/kind
 		if err := kind.ChildMain(os.Args[1:]); err != nil {
 			os.Exit(1)
 		}
@@ -53,12 +53,12 @@ func main() {
 	fmt.Fprintln(os.Stderr, "amc:", err)
 	var e exit
 	if !errors.As(err, &e) {
-		e.code = exitUsage // cobra's own: unknown commands and flags
+		e.code = exitUsage // an error of cobra: unknown commands and flags
 	}
 	os.Exit(e.code)
 }
 
-// lockDirs keeps other amc processes away from folders until release is called or this process ends.
+// lockDirs locks folders against other amc processes until release is called or this process ends.
 func lockDirs(dirs ...string) (release func(), err error) {
 	if release, err = filelock.Dirs(dirs...); err != nil {
 		return nil, unknown(err)
@@ -77,7 +77,9 @@ func root() *cobra.Command {
 		id, title string
 		verbs     []*cobra.Command
 	}{
-		{"fleet", "Fleet: clusters that form a mesh", []*cobra.Command{upCommand(), downCommand(), fleetCommand(), rbacCommand(), imagesCommand(), preflightCommand()}},
+		{"fleet", "Fleet: clusters that form a mesh", []*cobra.Command{
+			upCommand(), downCommand(), fleetCommand(), rbacCommand(), imagesCommand(), preflightCommand(),
+		}},
 		{"catalog", "Catalog: what is promised, and what a run would prove", []*cobra.Command{listCommand(), explainCommand(), planCommand()}},
 		{"run", "Run: the specs", []*cobra.Command{runCommand(), mutateCommand()}},
 		{"report", "Report: the bundle of a run", []*cobra.Command{renderCommand(), verifyCommand(), signCommand(), diffCommand()}},

@@ -30,8 +30,9 @@ func TestHelpHasFourGroups(t *testing.T) {
 	}
 }
 
-// TestOneMeaningPerFlag holds that a flag has one type and one shorthand in all verbs, and that no verb has a name of its
-// own for what others call --artifacts, --output, --to or --allow-mesh-changes.
+// TestOneMeaningPerFlag holds that a flag has one type and one shorthand in all verbs, and that no
+// verb has a name of its own for what others call --artifacts, --output, --to or
+// --allow-mesh-changes.
 func TestOneMeaningPerFlag(t *testing.T) {
 	type flag struct{ kind, short string }
 	first := map[string]flag{}

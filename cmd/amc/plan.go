@@ -18,8 +18,8 @@ type planFlags struct {
 	profile string
 	filters plan.Filters
 	claims  []string
-	// meshChanges lets specs change istio-system in clusters that the suite has not made, in this run only. The fleet
-	// file can allow it for every run.
+	// meshChanges lets specs change istio-system in clusters that the suite has not made, in this run
+	// only. The fleet file can allow it for every run.
 	meshChanges bool
 }
 
@@ -29,7 +29,8 @@ func (p *planFlags) flags(c *cobra.Command) {
 	f.StringSliceVar(&p.filters.Include, "include", nil, "run only these behaviors: ids, globs (GW-*) or chapters (LB)")
 	f.StringSliceVar(&p.filters.Exclude, "exclude", nil, "run all behaviors but these: ids, globs or chapters")
 	f.StringSliceVar(&p.claims, "claim", nil, "features that the implementation claims; `amc list --features` names them")
-	f.BoolVar(&p.meshChanges, "allow-mesh-changes", false, "let specs change istio-system in clusters that the suite has not made; they undo their changes")
+	f.BoolVar(&p.meshChanges, "allow-mesh-changes", false,
+		"let specs change istio-system in clusters that the suite has not made; they undo their changes")
 	complete(c, "profile", strs(behaviors.Profiles))
 	complete(c, "claim", featureWords())
 	for _, flag := range []string{"include", "exclude"} {
@@ -58,7 +59,8 @@ func (p *planFlags) plan(env plan.Environment) (*plan.Plan, error) {
 // standInImages are the images that may be stand-ins.
 var standInImages = []string{"ztunnel", "proxyv2"}
 
-// imagined is a fleet that exists only as flags. Without flags it is the fleet that `amc up` creates.
+// imagined is a fleet that exists only as flags. Without flags it is the fleet that `amc up`
+// creates.
 type imagined struct {
 	istio          string
 	clusters       int
@@ -77,7 +79,8 @@ func (i *imagined) flags(c *cobra.Command) []string {
 	return []string{"istio", "clusters", "lack", "stand-in"}
 }
 
-// lackable are the needs whose absence changes a plan: a spec has them, and the fleet that `amc up` creates meets them.
+// lackable are the needs whose absence changes a plan: a spec has them, and the fleet that `amc up`
+// creates meets them.
 func lackable() []behaviors.Need {
 	has := run.Environment(&mesh.Fleet{Provider: mesh.ProviderKind}).Has
 	return slices.DeleteFunc(behaviors.Needs(), func(n behaviors.Need) bool {
@@ -93,7 +96,8 @@ func (i *imagined) environment() (plan.Environment, error) {
 	f := &mesh.Fleet{Provider: mesh.ProviderKind, Istio: i.istio, Images: map[string]mesh.ImageRef{}}
 	for n := range i.clusters {
 		// All clusters of `amc up` give their services addresses from the same range.
-		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprintf("cluster%d", n+1), Network: fmt.Sprintf("network%d", n+1), ServiceCIDR: "any"})
+		f.Clusters = append(f.Clusters,
+			&mesh.Cluster{Name: fmt.Sprintf("cluster%d", n+1), Network: fmt.Sprintf("network%d", n+1), ServiceCIDR: "any"})
 	}
 	for _, s := range i.standIns {
 		if !slices.Contains(standInImages, s) {
@@ -119,8 +123,9 @@ func planCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "print what a run would prove, what it would skip, and why",
-		Long: `Plan prints what a run with the same fleet and flags would do. It is the dry run of ` + "`amc run`" + `: it asks no cluster and writes no file.
-Without a fleet file, flags describe the fleet; without these flags it is the fleet that ` + "`amc up`" + ` creates.`,
+		Long: `Plan prints what a run with the same fleet and flags would do. It is the dry run of ` + "`amc run`" + `: it calls no
+cluster and writes no file. Without a fleet file, flags describe the fleet. Without these flags it is the fleet that
+` + "`amc up`" + ` creates.`,
 		Example: `  amc plan --fleet _artifacts/fleet.yaml
   amc plan --profile smoke --clusters 3 --lack mesh-admin,mesh-ca
   amc plan --istio 1.28 --stand-in ztunnel -o json`,

@@ -28,9 +28,10 @@ func preflightCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "preflight",
 		Short: "check this machine, or with --fleet the clusters and the mesh of a fleet, and say how to fix what is wrong",
-		Long: `Preflight checks whether this machine can carry a fleet. With --fleet it checks clusters and mesh instead: API servers, versions, names and networks,
-a common root certificate, remote secrets in both directions, east-west gateways, a ztunnel on every node, mesh-wide policies that would decide over the
-suite's calls, PodSecurity, and stand-ins that the fleet file does not name. It changes nothing in clusters. It fails if specs cannot run.`,
+		Long: `Preflight checks whether this machine can run a fleet. With --fleet it checks clusters and mesh instead: API servers,
+versions, names and networks, a common root certificate, remote secrets in both directions, east-west gateways, a ztunnel
+on every node, mesh-wide policies that would affect the suite's calls, PodSecurity, and stand-ins that the fleet file does
+not name. It changes nothing in clusters. It fails if specs cannot run.`,
 		Example: `  amc preflight
   amc preflight --fleet _artifacts/fleet.yaml`,
 		Args: cobra.NoArgs,
@@ -57,7 +58,7 @@ suite's calls, PodSecurity, and stand-ins that the fleet file does not name. It 
 // cannot be fixed from here.
 func checkMachine(ctx context.Context, out io.Writer, r engine.Requirements) error {
 	if writeChecks(out, engine.Preflight(ctx, r)) {
-		return unknown(errors.New("this machine cannot carry a fleet yet: see the fixes above"))
+		return unknown(errors.New("this machine cannot run a fleet yet: see the fixes above"))
 	}
 	return nil
 }
@@ -67,7 +68,8 @@ func checkFleet(ctx context.Context, out io.Writer, f *mesh.Fleet) error {
 	rows, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}})
 	writeChecks(out, rows)
 	if err != nil {
-		return unknown(fmt.Errorf("the fleet of %s cannot be used yet: see the fixes above, then run `amc preflight --fleet %s` again", f.Path(), shown(f.Path())))
+		return unknown(fmt.Errorf("the fleet of %s cannot be used yet: see the fixes above, then run `amc preflight --fleet %s` again",
+			f.Path(), shown(f.Path())))
 	}
 	return nil
 }

@@ -11,9 +11,10 @@ func rbacCommand() *cobra.Command {
 	o := existing.Rights{Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}}
 	c := &cobra.Command{
 		Use:   "rbac",
-		Short: "print the least rights that the suite needs on clusters that somebody else made",
-		Long: `Rbac prints namespaces, a ServiceAccount and roles as YAML, with the reason for each right. Somebody who administers the clusters applies it to each of them
-and hands out tokens of the account; deleting it takes everything away again. The suite gets no right to make namespaces: those it works in are in the list.`,
+		Short: "print the least rights that the suite needs on clusters that amc did not create",
+		Long: `Rbac prints namespaces, a ServiceAccount and roles as YAML, with the reason for each right. An administrator applies it to
+each cluster and hands out tokens of the account. Deleting these objects removes everything again. The suite gets no right
+to create namespaces: those it works in are in the list.`,
 		Example: `  amc rbac | kubectl --context east apply -f -
   kubectl --context east --namespace amc create token amc --duration 8h`,
 		Args: cobra.NoArgs,
@@ -27,6 +28,7 @@ and hands out tokens of the account; deleting it takes everything away again. Th
 		},
 	}
 	c.Flags().StringVar(&o.GatewayNamespace, "gateway-namespace", "istio-system", "namespace of the east-west gateways")
-	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "add the rights to change istio-system that `amc fleet init --allow-mesh-changes` makes use of")
+	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false,
+		"add the rights to change istio-system that `amc fleet init --allow-mesh-changes` needs")
 	return c
 }

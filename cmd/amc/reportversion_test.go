@@ -40,7 +40,9 @@ func TestBundleOfAnotherVersionIsRefused(t *testing.T) {
 			if code == exitConformant || err == nil {
 				t.Fatalf("exit code %d, %v", code, err)
 			}
-			for _, want := range []string{"the report is of", old, "reads only " + v1alpha2.APIVersion, "run the suite again", "the release of amc that wrote"} {
+			for _, want := range []string{
+				"the report is of", old, "reads only " + v1alpha2.APIVersion, "run the suite again", "the release of amc that wrote",
+			} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("got %q, want it to contain %q", err, want)
 				}

@@ -23,25 +23,27 @@ import (
 
 const artifactsDefault = "_artifacts"
 
-// making is what the verbs that make something have in common.
-type making struct {
+// imageFlags are the flags of the verbs that need images.
+type imageFlags struct {
 	engine, images, istio string
 	overrides             []string
 }
 
-func (m *making) flags(c *cobra.Command) {
-	c.Flags().StringVar(&m.engine, "engine", "auto", "container engine: auto (the Docker that answers, else a private one), docker or private")
-	m.imageFlags(c)
+func (m *imageFlags) flags(c *cobra.Command) {
+	c.Flags().StringVar(&m.engine, "engine", "auto", "container engine: auto (Docker if it answers, else a private one), docker or private")
+	m.withoutEngine(c)
 }
 
-func (m *making) imageFlags(c *cobra.Command) {
-	c.Flags().StringVar(&m.images, "images", images.Auto, "where images come from: auto (pulled when a registry answers), pull or build")
+// withoutEngine adds the flags that do not need a container engine.
+func (m *imageFlags) withoutEngine(c *cobra.Command) {
+	c.Flags().StringVar(&m.images, "images", images.Auto,
+		"where images come from: auto (pull if a registry answers, else build), pull or build")
 	c.Flags().StringVar(&m.istio, "istio", images.DefaultIstio, "version of Istio's module")
-	c.Flags().StringArrayVar(&m.overrides, "image", nil, "NAME=REFERENCE: use this image instead; may be given several times")
+	c.Flags().StringArrayVar(&m.overrides, "image", nil, "NAME=REFERENCE: use this image instead; can be repeated")
 }
 
-// check refuses what can be refused without asking anybody.
-func (m *making) check() error {
+// check refuses wrong flags before anything is contacted.
+func (m *imageFlags) check() error {
 	over, err := images.ParseOverrides(m.overrides)
 	if err != nil {
 		return usage("%w", err)
@@ -50,13 +52,13 @@ func (m *making) check() error {
 		return usage("%w", err)
 	}
 	if m.engine != "" && !slices.Contains([]string{"auto", "docker", "private"}, m.engine) {
-		return usage("--engine %s: expected auto, docker or private", m.engine)
+		return usage("--engine %q must be one of: auto, docker, private", m.engine)
 	}
 	return nil
 }
 
-// plan decides where images come from; with an engine it finds or starts that first.
-func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bool) (*images.Set, *engine.Engine, error) {
+// plan decides where images come from. With needEngine it finds or starts a container engine first.
+func (m *imageFlags) plan(ctx context.Context, show progress.Reporter, needEngine bool) (*images.Set, *engine.Engine, error) {
 	if err := m.check(); err != nil {
 		return nil, nil, err
 	}
@@ -82,7 +84,7 @@ func (m *making) plan(ctx context.Context, show progress.Reporter, needEngine bo
 }
 
 type upOptions struct {
-	making
+	imageFlags
 	artifacts string
 	clusters  int
 	distinct  bool
@@ -90,7 +92,7 @@ type upOptions struct {
 	asked     func(flag string) bool // whether the user gave it
 }
 
-// check refuses what can be refused without asking anybody.
+// check refuses wrong flags before anything is contacted.
 func (o upOptions) check() error {
 	if o.clusters < 1 || o.clusters > kind.MaxClusters {
 		return usage("--clusters %d: a fleet has 1 to %d", o.clusters, kind.MaxClusters)
@@ -98,10 +100,10 @@ func (o upOptions) check() error {
 	if err := kind.CheckSubnet(o.subnet); err != nil {
 		return usage("--subnet: %w", err)
 	}
-	return o.making.check()
+	return o.imageFlags.check()
 }
 
-// differs says in which way a fleet that is up is not the one that was asked for.
+// differs returns an error that says how the existing fleet differs from the flags.
 func (o upOptions) differs(f *mesh.Fleet) error {
 	var no []string
 	if n := len(f.Clusters); o.asked("clusters") && n != o.clusters {
@@ -111,7 +113,8 @@ func (o upOptions) differs(f *mesh.Fleet) error {
 		no = append(no, fmt.Sprintf("its Istio is %s, not %s", f.Istio, o.istio))
 	}
 	if len(f.Clusters) > 1 && o.asked("distinct-cidrs") && (f.Clusters[0].PodCIDR != f.Clusters[1].PodCIDR) != o.distinct {
-		no = append(no, "its clusters' pod addresses are "+map[bool]string{true: "the same, not distinct", false: "distinct, not the same"}[o.distinct])
+		found := map[bool]string{true: "the same, not distinct", false: "distinct, not the same"}[o.distinct]
+		no = append(no, "its clusters' pod addresses are "+found)
 	}
 	over, err := images.ParseOverrides(o.overrides)
 	if err != nil {
@@ -125,20 +128,21 @@ func (o upOptions) differs(f *mesh.Fleet) error {
 	if len(no) == 0 {
 		return nil
 	}
-	return usage("the fleet of %s is another one: %s: run `amc down` first, or give another folder with --artifacts", f.Path(), strings.Join(no, "; "))
+	return usage("the fleet in %s does not match the flags: %s: run `amc down` first, or name another folder with --artifacts",
+		f.Path(), strings.Join(no, "; "))
 }
 
 func upCommand() *cobra.Command {
 	var o upOptions
 	c := &cobra.Command{
 		Use:   "up",
-		Short: "bring up a fleet: images, clusters on separate networks, mesh, isolation proof; or look whether the one that is there is healthy",
+		Short: "bring up a fleet (images, clusters on separate networks, mesh, isolation proof), or check the existing one",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.asked = c.Flags().Changed
 			err := up(c.Context(), c.OutOrStdout(), o)
 			if err != nil && c.Context().Err() != nil {
-				return unknown(fmt.Errorf("interrupted: `amc up` goes on where this was cut off, `amc down` removes what was made (%w)", err))
+				return unknown(fmt.Errorf("interrupted: `amc up` continues where it stopped, `amc down` removes what was created (%w)", err))
 			}
 			return err
 		},
@@ -146,7 +150,7 @@ func upCommand() *cobra.Command {
 	o.flags(c)
 	c.Flags().StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the fleet file, kubeconfigs and logs")
 	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters")
-	c.Flags().BoolVar(&o.distinct, "distinct-cidrs", false, "give each cluster pod and service addresses of its own, for comparison")
+	c.Flags().BoolVar(&o.distinct, "distinct-cidrs", false, "give each cluster its own range of pod and service addresses, for comparison")
 	c.Flags().StringVar(&o.subnet, "subnet", "", "/20 range of the container networks (default: a free one)")
 	return c
 }
@@ -175,7 +179,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 		return nil
 	}
 	if fleet.Kind != nil && fleet.Kind.Unfinished {
-		fmt.Fprintf(out, "fleet %s was cut off while its clusters were made: it is made anew\n", fleet.RunID)
+		fmt.Fprintf(out, "fleet %s was interrupted while its clusters were created: it is created again\n", fleet.RunID)
 		e, err := findEngine(ctx, show, o, fleet)
 		if err != nil {
 			return err
@@ -202,10 +206,11 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	if err != nil {
 		return unknown(err)
 	}
-	if err := checkMachine(ctx, out, engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}); err != nil {
+	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}
+	if err := checkMachine(ctx, out, needs); err != nil {
 		return err
 	}
-	if err := kind.CheckFree(ctx, e, o.subnet); err != nil { // before images are made for minutes
+	if err := kind.CheckFree(ctx, e, o.subnet); err != nil { // before minutes are spent on building images
 		return unknown(err)
 	}
 	took := map[string]float64{}
@@ -223,7 +228,10 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	}{
 		{"images", func() (err error) { refs, err = set.Realize(ctx); return err }},
 		{"clusters", func() (err error) {
-			fleet, err = kind.Up(ctx, kind.Options{Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs, DistinctCIDRs: o.distinct, Subnet: o.subnet, Progress: show})
+			fleet, err = kind.Up(ctx, kind.Options{
+				Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs,
+				DistinctCIDRs: o.distinct, Subnet: o.subnet, Progress: show,
+			})
 			if err != nil {
 				return err
 			}
@@ -240,10 +248,11 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	return ready(out, fleet)
 }
 
-// reuse looks whether a fleet can be used again, and mends what a restart of the engine took away.
+// reuse checks whether a fleet can be used again, and restores what a restart of the engine
+// removed.
 func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptions, fleet *mesh.Fleet) error {
 	if fleet.Kind == nil {
-		return usage("fleet file %s is of provider kind and says nothing of its containers: run `amc down` and `amc up`", fleet.Path())
+		return usage("fleet file %s has provider kind but does not describe its containers: run `amc down` and `amc up`", fleet.Path())
 	}
 	if _, err := findEngine(ctx, show, o, fleet); err != nil {
 		return err
@@ -257,7 +266,7 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 		return unknown(fmt.Errorf("the fleet of %s cannot be used: %w", fleet.Path(), err))
 	}
 	istio := fleet.Istio
-	if istio == "" { // it was cut off before its mesh
+	if istio == "" { // interrupted before the mesh was installed
 		istio = o.istio
 	}
 	if err := installMesh(ctx, show, fleet, istio); err != nil {
@@ -269,7 +278,7 @@ func reuse(ctx context.Context, out io.Writer, show progress.Reporter, o upOptio
 	return ready(out, fleet)
 }
 
-// findEngine finds the engine of a fleet, and starts it again if it was private and is gone.
+// findEngine finds the engine of a fleet. A private engine that stopped is started again.
 func findEngine(ctx context.Context, show progress.Reporter, o upOptions, fleet *mesh.Fleet) (*engine.Engine, error) {
 	cache, err := engine.CacheDir()
 	if err != nil {
@@ -282,7 +291,8 @@ func findEngine(ctx context.Context, show progress.Reporter, o upOptions, fleet 
 	return e, nil
 }
 
-// engineMode starts the private engine again when the fleet lived in it.
+// engineMode returns "private" if the fleet runs in the private engine, else the mode given by
+// flag.
 func engineMode(f *mesh.Fleet, asked, cache string) string {
 	if strings.HasPrefix(f.Kind.DockerHost, "unix://"+cache) {
 		return "private"
@@ -298,8 +308,8 @@ func nodesOf(f *mesh.Fleet) []string {
 	return all
 }
 
-// installMesh installs the mesh, or leaves alone the one that is there. It notes what turns out to be
-// a stand-in.
+// installMesh installs the mesh unless it is installed already. It records images that turn out to
+// be stand-ins.
 func installMesh(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) error {
 	o, err := meshOptions(ctx, show, fleet, istio)
 	if err != nil {
@@ -308,7 +318,7 @@ func installMesh(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 	if err := install.Mesh(ctx, fleet, o); err != nil {
 		return err
 	}
-	// The name of an image given by --image does not tell what is in it.
+	// The name of an image given by --image does not say what it contains.
 	found, err := inspect.StandIns(ctx, fleet)
 	if err != nil {
 		return err
@@ -322,14 +332,15 @@ func installMesh(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 	return nil
 }
 
-// meshOptions are the sources that the mesh of a fleet is installed from.
+// meshOptions returns the sources from which the mesh of a fleet is installed.
 func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) (install.Options, error) {
 	src, err := images.FindSources(ctx, istio)
 	return install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
 		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 
-// isolate proves that networks are apart. A fleet in which they are not is of no use: every later verdict would rest on it.
+// isolate proves that the networks are separate. Every later verdict rests on this, so a fleet
+// without this proof cannot be used.
 func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (err error) {
 	phase := show.Phase("isolation", 1)
 	item := phase.Item("proof")
@@ -343,7 +354,9 @@ func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (er
 	if !fleet.Isolation.Proven {
 		for _, p := range fleet.Isolation.Probes {
 			if !p.OK {
-				return fmt.Errorf("networks are not apart: %s -> %s (%s): reached %v, expected %v, answered by %q: run `amc down`, and look for other rules in the host's firewall", p.From, p.To, p.Address, p.Reached, p.Control, p.Answered)
+				return fmt.Errorf("the networks are not separate: %s -> %s (%s): reached %v, expected %v, answered by %q: "+
+					"run `amc down`, and check the host's firewall for other rules",
+					p.From, p.To, p.Address, p.Reached, p.Control, p.Answered)
 			}
 		}
 	}
@@ -354,9 +367,11 @@ func ready(out io.Writer, fleet *mesh.Fleet) error {
 	if err := fleet.Save(fleet.Path()); err != nil {
 		return unknown(err)
 	}
-	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n", fleet.RunID, len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
+	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n", fleet.RunID,
+		len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
 	for _, c := range fleet.Clusters {
-		fmt.Fprintf(out, "  %s on %s: gateway %s, kubectl --kubeconfig %s\n", c.Name, c.Network, strings.Join(c.GatewayAddresses, ", "), c.Kubeconfig)
+		fmt.Fprintf(out, "  %s on %s: gateway %s, kubectl --kubeconfig %s\n", c.Name, c.Network,
+			strings.Join(c.GatewayAddresses, ", "), c.Kubeconfig)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		{"up --clusters 99", "a fleet has 1 to"},
 		{"up --subnet 10.89.16.0/28", "not an IPv4 range of /20"},
 		{"up --subnet here", "not an IPv4 range of /20"},
-		{"up --engine podman", "expected auto, docker or private"},
+		{"up --engine podman", "must be one of: auto, docker, private"},
 		{"up --images beg", "expected auto, pull or build"},
 		{"up --image ztunel=x/y", `no image "ztunel"`},
 		{"up --istio 1.99", "known are"},
@@ -43,7 +43,10 @@ func artifactsOf(args, dir string) []string {
 
 // A fleet that is up is only used when it is the one that was asked for.
 func TestUpTellsAnotherFleet(t *testing.T) {
-	f := &mesh.Fleet{Istio: "v1", Clusters: []*mesh.Cluster{{PodCIDR: "10.0.0.0/16"}, {PodCIDR: "10.0.0.0/16"}}, Images: map[string]mesh.ImageRef{"app": {Ref: "a/b"}}}
+	f := &mesh.Fleet{
+		Istio: "v1", Clusters: []*mesh.Cluster{{PodCIDR: "10.0.0.0/16"}, {PodCIDR: "10.0.0.0/16"}},
+		Images: map[string]mesh.ImageRef{"app": {Ref: "a/b"}},
+	}
 	asked := func(flags ...string) func(string) bool {
 		return func(q string) bool { return strings.Contains(strings.Join(flags, ","), q) }
 	}
@@ -52,10 +55,10 @@ func TestUpTellsAnotherFleet(t *testing.T) {
 		want string
 	}{
 		{upOptions{clusters: 3, asked: asked("clusters")}, "it has 2 clusters, not 3"},
-		{upOptions{making: making{istio: "v2"}, asked: asked("istio")}, "its Istio is v1, not v2"},
+		{upOptions{imageFlags: imageFlags{istio: "v2"}, asked: asked("istio")}, "its Istio is v1, not v2"},
 		{upOptions{distinct: true, asked: asked("distinct-cidrs")}, "the same, not distinct"},
-		{upOptions{making: making{overrides: []string{"app=c/d"}}, asked: asked()}, "its image app is a/b, not c/d"},
-		{upOptions{clusters: 3, making: making{istio: "v2", overrides: []string{"app=a/b"}}, asked: asked()}, ""},
+		{upOptions{imageFlags: imageFlags{overrides: []string{"app=c/d"}}, asked: asked()}, "its image app is a/b, not c/d"},
+		{upOptions{clusters: 3, imageFlags: imageFlags{istio: "v2", overrides: []string{"app=a/b"}}, asked: asked()}, ""},
 	} {
 		err := c.o.differs(f)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -76,7 +79,8 @@ func TestOneAtATime(t *testing.T) {
 		{"up", "--artifacts", dir}, {"down", "--artifacts", dir}, {"mutate", "M01", "--fleet", fleet, "--allow-mesh-changes"},
 		{"run", "--fleet", fleet, "--artifacts", dir}, {"run", "--fleet", fleet, "--artifacts", t.TempDir()},
 	} {
-		if _, code, err := amc(t, args...); code != exitUnknown || err == nil || !strings.Contains(err.Error(), "another amc is at work in "+dir) {
+		if _, code, err := amc(t, args...); code != exitUnknown || err == nil ||
+			!strings.Contains(err.Error(), "another amc is at work in "+dir) {
 			t.Errorf("%s: exit code %d, %v", args, code, err)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Lifetimes of our certificates. A fleet is to live for hours; what lives long is only convenience.
+// Lifetimes of our certificates. A fleet lives for hours; long lifetimes are only a convenience.
 const (
 	rootLife         = 10 * 365 * 24 * time.Hour
 	intermediateLife = 2 * 365 * 24 * time.Hour
@@ -41,12 +41,17 @@ type authority struct {
 	keyPEM  []byte
 }
 
-// authorities makes, or reads again, the mesh's root in dir and an intermediate for each cluster in a folder of its name. Keys are ECDSA P-256; every
-// file has mode 0600. What is there is used only if it still is valid, belongs together and is readable by its owner alone.
+// authorities returns the mesh's root from dir and an intermediate for each cluster from a folder
+// of its name. It creates those that do not exist. Keys are ECDSA P-256; every file has mode 0600.
+// Existing files are used only if they are still valid, belong together, and are readable by their
+// owner alone.
 func authorities(dir string, clusters []string, now time.Time) (root *authority, byCluster map[string]*authority, err error) {
 	root, err = readOrMake(dir, fileRootCert, fileRootKey, now, nil, func(serial *big.Int) *x509.Certificate {
-		return &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "root of a mesh under test"},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(rootLife), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+		return &x509.Certificate{
+			SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "root of a mesh under test"},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(rootLife), IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		}
 	})
 	if err != nil {
 		return nil, nil, err
@@ -54,9 +59,11 @@ func authorities(dir string, clusters []string, now time.Time) (root *authority,
 	byCluster = map[string]*authority{}
 	for _, name := range clusters {
 		byCluster[name], err = readOrMake(filepath.Join(dir, name), fileCACert, fileCAKey, now, root, func(serial *big.Int) *x509.Certificate {
-			return &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "intermediate of " + name},
+			return &x509.Certificate{
+				SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "intermediate of " + name},
 				NotBefore: now.Add(-time.Hour), NotAfter: now.Add(intermediateLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-				KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"istiod.istio-system.svc"}}
+				KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"istiod.istio-system.svc"},
+			}
 		})
 		if err != nil {
 			return nil, nil, err
@@ -65,13 +72,17 @@ func authorities(dir string, clusters []string, now time.Time) (root *authority,
 	return root, byCluster, nil
 }
 
-// readOrMake reads an authority, or makes it if neither of its files is there. parent is nil for a root.
-func readOrMake(dir, certFile, keyFile string, now time.Time, parent *authority, template func(*big.Int) *x509.Certificate) (*authority, error) {
+// readOrMake reads an authority, or creates it if neither of its files exists. parent is nil for a
+// root.
+func readOrMake(
+	dir, certFile, keyFile string, now time.Time, parent *authority, template func(*big.Int) *x509.Certificate,
+) (*authority, error) {
 	certPath, keyPath := filepath.Join(dir, certFile), filepath.Join(dir, keyFile)
 	a, err := read(certPath, keyPath, now, parent)
 	if !errors.Is(err, fs.ErrNotExist) {
 		if err != nil {
-			return nil, fmt.Errorf("certificate authority in %s cannot be used again: %w: remove that folder to have a new one made, and run `amc up`", dir, err)
+			return nil, fmt.Errorf("the certificate authority in %s cannot be used again: %w: "+
+				"remove that folder and run `amc up`, which creates a new one", dir, err)
 		}
 		return a, nil
 	}
@@ -104,7 +115,8 @@ func readOrMake(dir, certFile, keyFile string, now time.Time, parent *authority,
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	// The certificate goes last: a run killed in between leaves a key alone, which the next run replaces.
+	// The certificate is written last: a run killed in between leaves only a key, which the next run
+	// replaces.
 	for _, f := range []struct {
 		path string
 		data []byte
@@ -116,7 +128,8 @@ func readOrMake(dir, certFile, keyFile string, now time.Time, parent *authority,
 	return a, nil
 }
 
-// writePrivate writes a file of mode 0600, whole or not at all, whatever mode a file of that name had.
+// writePrivate writes a file of mode 0600 atomically, whatever mode an existing file of that name
+// has.
 func writePrivate(path string, data []byte) error {
 	tmp := path + ".tmp"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -135,7 +148,7 @@ func read(certPath, keyPath string, now time.Time, parent *authority) (*authorit
 		return nil, err
 	}
 	if a.keyPEM, err = os.ReadFile(keyPath); err != nil {
-		return nil, fmt.Errorf("certificate without its key: %s", err.Error()) // not ErrNotExist: a certificate is never replaced unasked
+		return nil, fmt.Errorf("certificate without its key: %s", err.Error()) // not ErrNotExist: a certificate is never replaced silently
 	}
 	for _, p := range []string{certPath, keyPath} {
 		st, err := os.Stat(p)
@@ -143,7 +156,7 @@ func read(certPath, keyPath string, now time.Time, parent *authority) (*authorit
 			return nil, err
 		}
 		if m := st.Mode().Perm(); m&0o077 != 0 {
-			return nil, fmt.Errorf("%s has mode %04o, others could read it", p, m)
+			return nil, fmt.Errorf("%s has mode %04o, so others could read it", p, m)
 		}
 	}
 	cb, _ := pem.Decode(a.certPEM)
@@ -163,7 +176,7 @@ func read(certPath, keyPath string, now time.Time, parent *authority) (*authorit
 		return nil, errors.New("its key does not belong to its certificate")
 	}
 	if now.After(a.cert.NotAfter.Add(-24 * time.Hour)) {
-		return nil, fmt.Errorf("it ends at %s", a.cert.NotAfter.Format(time.RFC3339))
+		return nil, fmt.Errorf("it expires at %s", a.cert.NotAfter.Format(time.RFC3339))
 	}
 	if parent != nil {
 		if err := a.cert.CheckSignatureFrom(parent.cert); err != nil {
@@ -173,7 +186,8 @@ func read(certPath, keyPath string, now time.Time, parent *authority) (*authorit
 	return a, nil
 }
 
-// cacerts is the secret from which istiod takes its CA: https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/
+// cacerts is the Secret from which istiod reads its CA:
+// https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/
 func cacerts(root, intermediate *authority) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "cacerts"}, Data: map[string][]byte{
 		"root-cert.pem":  root.certPEM,
@@ -183,9 +197,13 @@ func cacerts(root, intermediate *authority) *corev1.Secret {
 	}}
 }
 
-// rootBundle is the config map that istiod writes into every namespace. Ztunnel mounts it: made in advance, its pod need not wait for istiod and for the
-// kubelet's next attempt to mount. Istiod finds it as it would have written it and owns it from then on.
+// rootBundle is the ConfigMap that istiod writes into every namespace. ztunnel mounts it. Because
+// we create it in advance, the ztunnel pod waits neither for istiod nor for the kubelet's next
+// attempt to mount. istiod finds the ConfigMap as it would have written it, and owns it from then
+// on.
 func rootBundle(root *authority) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rootBundleName, Labels: map[string]string{"istio.io/config": "true"}},
-		Data: map[string]string{"root-cert.pem": string(root.certPEM)}}
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rootBundleName, Labels: map[string]string{"istio.io/config": "true"}},
+		Data:       map[string]string{"root-cert.pem": string(root.certPEM)},
+	}
 }

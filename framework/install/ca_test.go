@@ -77,7 +77,7 @@ func TestAuthoritiesRefused(t *testing.T) {
 			return errors.Join(err, os.WriteFile(filepath.Join(d, "cluster1", "ca-key.pem"), b, 0o600))
 		}, 0, "does not belong"},
 		"garbage": {func(d string) error { return os.WriteFile(filepath.Join(d, "root-cert.pem"), []byte("x"), 0o600) }, 0, "not PEM"},
-		"ended":   {func(string) error { return nil }, intermediateLife, "it ends at"},
+		"ended":   {func(string) error { return nil }, intermediateLife, "it expires at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

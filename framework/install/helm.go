@@ -26,7 +26,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// helm installs charts into one cluster. Discovery is read once and shared: all objects of Istio's charts are of kinds that every cluster has.
+// helm installs charts into one cluster. Discovery is read once and shared, because every cluster
+// serves all the kinds that Istio's charts use.
 type helm struct {
 	cluster *mesh.Cluster
 	config  *rest.Config
@@ -36,7 +37,7 @@ type helm struct {
 
 func newHelm(c *mesh.Cluster) (*helm, error) {
 	config := c.REST()
-	config.WarningHandler = rest.NoWarnings{} // about integer formats in Istio's CRDs; nothing that the reader could act on
+	config.WarningHandler = rest.NoWarnings{} // they are about integer formats in Istio's CRDs; no reader could act on them
 	d, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,8 @@ func newHelm(c *mesh.Cluster) (*helm, error) {
 	return h, nil
 }
 
-// steady is a discovery cache that keeps what it has: helm would drop it before every chart.
+// steady is a discovery cache that ignores Invalidate, because helm would drop the cache before
+// every chart.
 type steady struct {
 	discovery.CachedDiscoveryInterface
 }
@@ -59,7 +61,8 @@ func (h *helm) ToRESTConfig() (*rest.Config, error)                            {
 func (h *helm) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) { return h.disc, nil }
 func (h *helm) ToRESTMapper() (meta.RESTMapper, error)                         { return h.mapper, nil }
 func (h *helm) ToRawKubeConfigLoader() clientcmd.ClientConfig {
-	return clientcmd.NewDefaultClientConfig(*clientcmdapi.NewConfig(), &clientcmd.ConfigOverrides{Context: clientcmdapi.Context{Namespace: namespace}})
+	return clientcmd.NewDefaultClientConfig(*clientcmdapi.NewConfig(),
+		&clientcmd.ConfigOverrides{Context: clientcmdapi.Context{Namespace: namespace}})
 }
 
 func (h *helm) configuration() (*action.Configuration, error) {
@@ -67,19 +70,22 @@ func (h *helm) configuration() (*action.Configuration, error) {
 	return cfg, cfg.Init(h, namespace, "secret")
 }
 
-// loadChart reads a chart once; charts are templates and safe to render side by side only from copies, so each cluster loads its own.
+// loadChart reads a chart. Charts are not safe to render concurrently, so each cluster loads its
+// own copy.
 func loadChart(dir string) (chartapi.Charter, error) {
 	ch, err := loader.Load(dir)
 	if err != nil {
-		return nil, fmt.Errorf("chart %s: %w: is Istio's module in the module cache? (`go mod download istio.io/istio`)", dir, err)
+		return nil, fmt.Errorf("chart %s: %w: run `go mod download istio.io/istio` if Istio's module is not in the module cache", dir, err)
 	}
 	return ch, nil
 }
 
-// install makes the release as wanted: installs it, upgrades one that is deployed, and takes over what an interrupted run has left. It does not wait for pods.
+// install brings the release into the wanted state. It installs a new release, upgrades a deployed
+// one, and takes over the objects that an interrupted run left. It does not wait for pods.
 func (h *helm) install(ctx context.Context, chartsDir string, c chart) error {
 	fail := func(err error) error {
-		return fmt.Errorf("%s: chart %s: %w: run `helm --kubeconfig %s -n %s status %s`", h.cluster.Name, c.release, err, h.cluster.Kubeconfig, namespace, c.release)
+		return fmt.Errorf("%s: chart %s: %w: run `helm --kubeconfig %s -n %s status %s`", h.cluster.Name, c.release, err,
+			h.cluster.Kubeconfig, namespace, c.release)
 	}
 	ch, err := loadChart(filepath.Join(chartsDir, filepath.FromSlash(c.path)))
 	if err != nil {
@@ -103,7 +109,7 @@ func (h *helm) install(ctx context.Context, chartsDir string, c chart) error {
 		}
 		return nil
 	}
-	if status != "" { // a run was killed in the middle: its record stands in the way, its objects are taken over
+	if status != "" { // a run was killed: delete its record, which blocks an install, and take over its objects
 		if err := purge(cfg, c.release); err != nil {
 			return fail(err)
 		}
@@ -118,7 +124,7 @@ func (h *helm) install(ctx context.Context, chartsDir string, c chart) error {
 	return nil
 }
 
-// lastStatus is the status of the newest record of a release; empty if there is none.
+// lastStatus returns the status of the newest record of a release, or "" if there is none.
 func lastStatus(cfg *action.Configuration, name string) (rcommon.Status, error) {
 	rel, err := cfg.Releases.Last(name)
 	if errors.Is(err, driver.ErrReleaseNotFound) {
@@ -129,7 +135,7 @@ func lastStatus(cfg *action.Configuration, name string) (rcommon.Status, error) 
 	}
 	r, ok := rel.(*release.Release)
 	if !ok {
-		return "", fmt.Errorf("its record is of an unknown kind %T", rel)
+		return "", fmt.Errorf("the release record has an unknown type %T", rel)
 	}
 	return r.Info.Status, nil
 }
@@ -142,7 +148,7 @@ func purge(cfg *action.Configuration, name string) error {
 	for _, rel := range all {
 		r, ok := rel.(*release.Release)
 		if !ok {
-			return fmt.Errorf("its record is of an unknown kind %T", rel)
+			return fmt.Errorf("the release record has an unknown type %T", rel)
 		}
 		if _, err := cfg.Releases.Delete(r.Name, r.Version); err != nil {
 			return err
@@ -151,7 +157,7 @@ func purge(cfg *action.Configuration, name string) error {
 	return nil
 }
 
-// uninstall removes a release if it is there. It does not wait for pods.
+// uninstall removes a release if it exists. It does not wait for pods.
 func (h *helm) uninstall(name string) error {
 	cfg, err := h.configuration()
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -53,8 +54,14 @@ func golden(t *testing.T, name string, v any) {
 
 func testFleet() (*mesh.Fleet, map[string]mesh.ImageRef) {
 	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Clusters: []*mesh.Cluster{
-		{Name: "cluster1", Network: "network1", Kubeconfig: "k1", APIServer: "https://192.0.2.11:6443", Kind: &mesh.KindCluster{GatewayPool: "192.0.2.100-192.0.2.109"}},
-		{Name: "cluster2", Network: "network2", Kubeconfig: "k2", APIServer: "https://192.0.2.12:6443", Kind: &mesh.KindCluster{GatewayPool: "192.0.2.110-192.0.2.119"}},
+		{
+			Name: "cluster1", Network: "network1", Kubeconfig: "k1", APIServer: "https://192.0.2.11:6443",
+			Kind: &mesh.KindCluster{GatewayPool: "192.0.2.100-192.0.2.109"},
+		},
+		{
+			Name: "cluster2", Network: "network2", Kubeconfig: "k2", APIServer: "https://192.0.2.12:6443",
+			Kind: &mesh.KindCluster{GatewayPool: "192.0.2.110-192.0.2.119"},
+		},
 	}}
 	images := map[string]mesh.ImageRef{}
 	for _, n := range []string{"pilot", "install-cni", "ztunnel", "proxyv2", "metallb-controller", "metallb-speaker"} {
@@ -122,8 +129,12 @@ func TestRendered(t *testing.T) {
 	}
 	d := deployments["istiod"].Spec.Template.Spec.Containers
 	e := env(d)
-	for k, want := range map[string]string{"AMBIENT_ENABLE_MULTI_NETWORK": "true", "PILOT_ENABLE_AMBIENT": "true", "CLUSTER_ID": "cluster1", "AMBIENT_ENABLE_BAGGAGE": ""} {
-		// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is that istiod has it.
+	for k, want := range map[string]string{
+		"AMBIENT_ENABLE_MULTI_NETWORK": "true", "PILOT_ENABLE_AMBIENT": "true",
+		"CLUSTER_ID": "cluster1", "AMBIENT_ENABLE_BAGGAGE": "",
+	} {
+		// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is
+		// that istiod has it.
 		if e[k] != want {
 			t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
 		}
@@ -158,7 +169,8 @@ func TestRendered(t *testing.T) {
 		AccessLogFile      string
 		ServiceScopeConfig []any `json:"serviceScopeConfigs"`
 	}
-	if err := yaml.Unmarshal([]byte(maps["istio"].Data["mesh"]), &meshConfig); err != nil || meshConfig.AccessLogFile != "/dev/stdout" || len(meshConfig.ServiceScopeConfig) != 1 {
+	if err := yaml.Unmarshal([]byte(maps["istio"].Data["mesh"]), &meshConfig); err != nil || meshConfig.AccessLogFile != "/dev/stdout" ||
+		len(meshConfig.ServiceScopeConfig) != 1 {
 		t.Errorf("mesh config has not the access log and the profile's one scope rule: %+v, %v", meshConfig, err)
 	}
 	var injector struct {
@@ -172,7 +184,8 @@ func TestRendered(t *testing.T) {
 	if err := json.Unmarshal([]byte(maps["istio-sidecar-injector"].Data["values"]), &injector); err != nil {
 		t.Fatal(err)
 	}
-	if g := injector.Global; g.Proxy.Image != images["proxyv2"].Ref || g.Waypoint.Resources.Requests.Cpu().String() != "10m" || g.Waypoint.Resources.Limits.Cpu().String() != "2" {
+	if g := injector.Global; g.Proxy.Image != images["proxyv2"].Ref || g.Waypoint.Resources.Requests.Cpu().String() != "10m" ||
+		g.Waypoint.Resources.Limits.Cpu().String() != "2" {
 		t.Errorf("gateways and waypoints get %+v", g)
 	}
 	if kinds["CustomResourceDefinition"] < 10 || kinds["HorizontalPodAutoscaler"] != 0 {
@@ -222,7 +235,8 @@ func TestRemoteSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]; c.Server != "https://192.0.2.11:6443" || string(c.CertificateAuthorityData) != "ca-for-tests" {
+	if c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]; c.Server != "https://192.0.2.11:6443" ||
+		string(c.CertificateAuthorityData) != "ca-for-tests" {
 		t.Errorf("the kubeconfig points at %+v", c)
 	}
 	f.Clusters[0].APIServer = ""
@@ -240,7 +254,8 @@ func TestEastWest(t *testing.T) {
 	golden(t, "eastwest.yaml", u.Object)
 }
 
-// metallbManifest has the shape of MetalLB's own, cut down to what the patch touches, one object of a kind that it leaves alone, and one per cut.
+// metallbManifest has the shape of MetalLB's own, cut down to what the patch touches, one object of
+// a kind that it leaves alone, and one per cut.
 const metallbManifest = `
 apiVersion: v1
 kind: Namespace
@@ -284,8 +299,15 @@ spec:
       containers:
       - name: speaker
         image: upstream.test/metallb/speaker:v1
-        env: [{name: METALLB_NODE_NAME, value: node}, {name: METALLB_ML_BIND_ADDR, value: a}, {name: METALLB_ML_LABELS, value: l}, {name: METALLB_ML_SECRET_KEY_PATH, value: p}]
-        ports: [{containerPort: 7472, name: monitoring}, {containerPort: 7946, name: memberlist-tcp}, {containerPort: 7946, name: memberlist-udp, protocol: UDP}]
+        env:
+        - {name: METALLB_NODE_NAME, value: node}
+        - {name: METALLB_ML_BIND_ADDR, value: a}
+        - {name: METALLB_ML_LABELS, value: l}
+        - {name: METALLB_ML_SECRET_KEY_PATH, value: p}
+        ports:
+        - {containerPort: 7472, name: monitoring}
+        - {containerPort: 7946, name: memberlist-tcp}
+        - {containerPort: 7946, name: memberlist-udp, protocol: UDP}
         readinessProbe: {initialDelaySeconds: 10, httpGet: {path: /metrics, port: monitoring}}
         livenessProbe: {httpGet: {path: /metrics, port: monitoring}}
         volumeMounts: [{name: memberlist, mountPath: /m}, {name: metallb-excludel2, mountPath: /e}]
@@ -320,12 +342,29 @@ func TestPatchMetalLB(t *testing.T) {
 
 func TestPatchMetalLBRefusesOtherShape(t *testing.T) {
 	for name, tt := range map[string]struct{ old, new, says string }{
-		"another container beside":    {"      - name: speaker\n", "      - name: frr\n        image: upstream.test/frr:1\n      - name: speaker\n", "one container"},
-		"deployment has another name": {"kind: Deployment\nmetadata: {name: controller,", "kind: Deployment\nmetadata: {name: boss,", "runs pods and is not known"},
-		"no webhooks":                 {"kind: ValidatingWebhookConfiguration\nmetadata: {name: metallb-webhook-configuration}", "kind: ConfigMap\nmetadata: {name: other}", "lacks [ValidatingWebhookConfiguration/metallb-webhook-configuration]"},
-		"no memberlist volume":        {"{name: memberlist, mountPath: /m}, ", "", "volume memberlist"},
-		"variable renamed":            {"METALLB_ML_SECRET_NAME", "METALLB_SECRET", "METALLB_ML_SECRET_NAME"},
-		"another daemon set":          {"kind: Namespace\nmetadata: {name: metallb-system}", "kind: Namespace\nmetadata: {name: metallb-system}\n---\napiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: frr-k8s}\nspec: {template: {spec: {containers: []}}}", "DaemonSet/frr-k8s"},
+		"another container beside": {
+			"      - name: speaker\n",
+			"      - name: frr\n        image: upstream.test/frr:1\n      - name: speaker\n",
+			"one container",
+		},
+		"deployment has another name": {
+			"kind: Deployment\nmetadata: {name: controller,",
+			"kind: Deployment\nmetadata: {name: boss,",
+			"unexpected workload Deployment/boss",
+		},
+		"no webhooks": {
+			"kind: ValidatingWebhookConfiguration\nmetadata: {name: metallb-webhook-configuration}",
+			"kind: ConfigMap\nmetadata: {name: other}",
+			"lacks [ValidatingWebhookConfiguration/metallb-webhook-configuration]",
+		},
+		"no memberlist volume": {"{name: memberlist, mountPath: /m}, ", "", "volume memberlist"},
+		"variable renamed":     {"METALLB_ML_SECRET_NAME", "METALLB_SECRET", "METALLB_ML_SECRET_NAME"},
+		"another daemon set": {
+			"kind: Namespace\nmetadata: {name: metallb-system}",
+			"kind: Namespace\nmetadata: {name: metallb-system}\n---\n" +
+				"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: frr-k8s}\nspec: {template: {spec: {containers: []}}}",
+			"DaemonSet/frr-k8s",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(metallbManifest, tt.old) {
@@ -341,10 +380,14 @@ func TestPatchMetalLBRefusesOtherShape(t *testing.T) {
 
 func TestSameBundle(t *testing.T) {
 	crd := func(name, version string) client.Object {
-		return &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name, "annotations": map[string]any{consts.BundleVersionAnnotation: version}}}}
+		return &unstructured.Unstructured{
+			Object: map[string]any{"metadata": map[string]any{"name": name, "annotations": map[string]any{consts.BundleVersionAnnotation: version}}},
+		}
 	}
 	has := func(name, version string) apiext.CustomResourceDefinition {
-		return apiext.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{consts.BundleVersionAnnotation: version}}}
+		return apiext.CustomResourceDefinition{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{consts.BundleVersionAnnotation: version}},
+		}
 	}
 	want := []client.Object{crd("a", "v1"), crd("b", "v1")}
 	for name, tt := range map[string]struct {
@@ -388,7 +431,8 @@ func TestDiff(t *testing.T) {
 	}
 	now := &inventory{
 		Objects: map[string]string{"namespaces default": "a=1,istio.io/dataplane-mode=ambient", "configmaps default/x": "", "nodes n": "z=1",
-			"configmaps default/istio-ca-root-cert": "", "clusterroles.rbac.authorization.k8s.io istiod": "", "namespaces other": "", "configmaps other/y": "", "configmaps other/istio-ca-root-cert": ""},
+			"configmaps default/istio-ca-root-cert": "", "clusterroles.rbac.authorization.k8s.io istiod": "",
+			"namespaces other": "", "configmaps other/y": "", "configmaps other/istio-ca-root-cert": ""},
 		Nodes: map[string]string{"n: file /etc/cni/net.d/10.conflist": "h9", "n: iptables-save rule -N ISTIO_POSTRT": ""},
 	}
 	var got, ours []string
@@ -409,11 +453,12 @@ func TestDiff(t *testing.T) {
 		`namespaces default has labels "a=1,istio.io/dataplane-mode=ambient", it had "a=1"`,
 		"namespaces other is left",
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what differs (-want +got):\n%s", diff)
 	}
-	if want := slices.DeleteFunc(want, func(s string) bool { return s == "configmaps other/y is left" || s == "namespaces other is left" }); !slices.Equal(ours, want) {
-		t.Errorf("of the mesh are\n%s\nwant\n%s", strings.Join(ours, "\n"), strings.Join(want, "\n"))
+	want = slices.DeleteFunc(want, func(s string) bool { return s == "configmaps other/y is left" || s == "namespaces other is left" })
+	if diff := cmp.Diff(want, ours); diff != "" {
+		t.Errorf("what the mesh left (-want +got):\n%s", diff)
 	}
 	if l := before.diff(before); len(l) != 0 {
 		t.Errorf("a cluster differs from itself: %v", l)
@@ -508,10 +553,14 @@ func TestDigest(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(metallbDir, "config", "manifests"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(metallbDir, "config", "manifests", "metallb-native.yaml"), []byte(metallbManifest), 0o644); err != nil {
+		native := filepath.Join(metallbDir, "config", "manifests", "metallb-native.yaml")
+		if err := os.WriteFile(native, []byte(metallbManifest), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		o := Options{Images: images, Istio: "v1", ChartsDir: filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts"), GatewayCRDs: moduleDir(t, "sigs.k8s.io/gateway-api"), MetalLB: metallbDir}
+		o := Options{
+			Images: images, Istio: "v1", ChartsDir: filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts"),
+			GatewayCRDs: moduleDir(t, "sigs.k8s.io/gateway-api"), MetalLB: metallbDir,
+		}
 		spoil(f, &o)
 		p, err := newPlan(f, o)
 		if err != nil {

@@ -83,11 +83,14 @@ type remnant struct {
 
 func (l remnant) String() string { return l.cluster + ": " + l.what }
 
-// inventory is what a cluster held at one moment: names, and of a few objects their labels, but no content.
+// inventory records what a cluster held at one moment: the names of all objects, and the labels of
+// a few, but no content.
 type inventory struct {
-	// Objects maps "kind.group namespace/name" to the object's labels, where labels count (namespaces and nodes), else to "".
+	// Objects maps "kind.group namespace/name" to the object's labels, where labels count (namespaces
+	// and nodes), else to "".
 	Objects map[string]string `json:"objects"`
-	// Nodes maps "node: thing" to a description, for kind nodes: CNI files, Istio's firewall rules and address sets, its socket folders.
+	// Nodes maps "node: thing" to a description, for kind nodes: CNI files, Istio's firewall rules and
+	// address sets, its socket folders.
 	Nodes map[string]string `json:"nodes,omitempty"`
 }
 
@@ -101,9 +104,10 @@ var unwatched = map[schema.GroupResource]bool{
 	{Group: "networking.k8s.io", Resource: "ipaddresses"}: true, // follow their service
 }
 
-// byKubernetes says that Kubernetes' own controllers make the object, in each namespace or for themselves, some seconds after a cluster is made: what a
-// cluster did not hold when its first mesh came may still be none of the mesh's. The service accounts of those controllers have no label; what comes from a
-// chart has Helm's.
+// byKubernetes reports whether a controller of Kubernetes itself creates the object, in each
+// namespace or for itself. This may happen some seconds after the cluster was created, so an object
+// that was missing before the first install need not belong to the mesh. The service accounts of
+// these controllers have no label; those of a chart carry Helm's.
 func byKubernetes(gr schema.GroupResource, o metav1.Object) bool {
 	switch gr {
 	case schema.GroupResource{Resource: "configmaps"}:
@@ -114,18 +118,19 @@ func byKubernetes(gr schema.GroupResource, o metav1.Object) bool {
 	return false
 }
 
-// redirected says that istio-cni has put rules into the pod that send its traffic to a ztunnel.
+// redirected reports whether istio-cni has added rules to the pod that send its traffic to ztunnel.
 func redirected(o metav1.Object) bool {
 	return o.GetAnnotations()["ambient.istio.io/redirection"] == "enabled"
 }
 
-// redirectedMark follows the name of a pod that is.
+// redirectedMark follows the name of a redirected pod.
 const redirectedMark = " (redirected to ztunnel)"
 
 // labeled are the kinds that an install may leave labels on.
 var labeled = map[schema.GroupResource]bool{{Resource: "namespaces"}: true, {Resource: "nodes"}: true}
 
-// takeInventory lists everything in a cluster that has no owner. What has one is its owner's business: it goes with it.
+// takeInventory lists everything in a cluster that has no owner. What has one is its owner's
+// business: it goes with it.
 func takeInventory(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 	config := c.REST()
 	disc, err := discovery.NewDiscoveryClientForConfig(config)
@@ -196,17 +201,27 @@ func joinLabels(m map[string]string) string {
 	return strings.Join(l, ",")
 }
 
-// nodeProbe prints what Istio may leave on a node, one thing per line as "thing<TAB>description". What a node has no tool for it cannot have.
+// nodeProbe prints what Istio may leave on a node, one thing per line as "thing<TAB>description". A
+// missing tool is skipped: without it Istio cannot have left that kind of thing.
 const nodeProbe = `
-for f in /etc/cni/net.d/* /opt/cni/bin/*; do [ -f "$f" ] || continue; case $f in *.conf|*.conflist) printf 'file %s\tjson %s\n' "$f" "$(base64 -w0 "$f")";; *) printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)";; esac; done
-for t in iptables-save ip6iptables-save; do command -v $t >/dev/null && $t 2>/dev/null | grep -E 'ISTIO_|istio-inpod' | sed "s/^/$t rule /; s/$/\t/"; done
+for f in /etc/cni/net.d/* /opt/cni/bin/*; do
+  [ -f "$f" ] || continue
+  case $f in
+  *.conf|*.conflist) printf 'file %s\tjson %s\n' "$f" "$(base64 -w0 "$f")";;
+  *) printf 'file %s\t%s\n' "$f" "$(sha256sum < "$f" | cut -c1-16)";;
+  esac
+done
+for t in iptables-save ip6iptables-save; do
+  command -v $t >/dev/null && $t 2>/dev/null | grep -E 'ISTIO_|istio-inpod' | sed "s/^/$t rule /; s/$/\t/"
+done
 command -v nft >/dev/null && nft list tables 2>/dev/null | grep -i istio | sed 's/^/nft /; s/$/\t/'
 command -v ipset >/dev/null && ipset list -n 2>/dev/null | grep -i istio | sed 's/^/ipset /; s/$/\t/'
 for d in /var/run/istio-cni /var/run/ztunnel /etc/ambient-config; do [ -e $d ] && printf 'folder %s\t\n' $d; done
 ip rule 2>/dev/null | grep -iE 'lookup (100|101|133)$' | sed 's/^/ip rule /; s/$/\t/'
 true`
 
-// nodes looks at the nodes of a kind cluster; of other clusters only their API server can be asked.
+// nodes inspects the nodes of a kind cluster. Of other clusters it can inspect only the API server,
+// so it returns nothing.
 func nodes(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (map[string]string, error) {
 	if c.Kind == nil || f.Kind == nil {
 		return nil, nil
@@ -228,12 +243,13 @@ func nodes(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) (map[string]stri
 	return out, nil
 }
 
-// canonical is a hash of a JSON file that does not depend on its layout: istio-cni writes the configuration back in its own.
+// canonical returns a hash of a JSON file that does not depend on its formatting, because istio-cni
+// writes the configuration back in its own.
 func canonical(b64 string) string {
 	b, err := base64.StdEncoding.DecodeString(b64)
 	var v any
 	if err == nil && json.Unmarshal(b, &v) == nil {
-		b, _ = json.Marshal(v) // what was JSON can be written as such
+		b, _ = json.Marshal(v) // v was just decoded from JSON, so encoding cannot fail
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
@@ -253,7 +269,8 @@ func onNode(ctx context.Context, f *mesh.Fleet, node, script string) (string, er
 	return string(b), nil
 }
 
-// diff lists what is in now and was not in before, and labels and files that changed or are gone; sorted.
+// diff lists what is in now and was not in before, and labels and files that changed or are gone;
+// sorted.
 func (before *inventory) diff(now *inventory) []remnant {
 	var out []remnant
 	add := func(namespace, format string, args ...any) {
@@ -295,12 +312,14 @@ func snapshotPath(f *mesh.Fleet, c *mesh.Cluster) string {
 	return filepath.Join(filepath.Dir(f.Path()), "before-mesh", c.Name+".json")
 }
 
-// undonePath is where the snapshot goes after Undo: it still tells leaks, and the next install takes one of its own.
+// undonePath is where Undo moves the snapshot. It still serves to find leaks, and the next install
+// takes a new one.
 func undonePath(f *mesh.Fleet, c *mesh.Cluster) string {
 	return strings.TrimSuffix(snapshotPath(f, c), ".json") + ".undone.json"
 }
 
-// snapshotOnce keeps what the cluster held before the first install; a later install must not take the first one's objects for what was there.
+// snapshotOnce records what the cluster held before the first install. A later install must not
+// mistake the first one's objects for the original state.
 func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 	path := snapshotPath(f, c)
 	if _, err := os.Stat(path); err == nil {
@@ -321,7 +340,7 @@ func snapshotOnce(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster) error {
 }
 
 // errNoSnapshot is what readSnapshot returns for a cluster on which nothing was ever installed.
-var errNoSnapshot = errors.New("nothing is known about the cluster before the install")
+var errNoSnapshot = errors.New("no record of what the cluster held before the install")
 
 func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 	path := snapshotPath(f, c)
@@ -342,7 +361,7 @@ func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 	return s, nil
 }
 
-// beforeMesh is the snapshot that the first Mesh took.
+// beforeMesh returns the snapshot that the first call of Mesh took.
 func beforeMesh(f *mesh.Fleet) (snapshot, error) {
 	s := snapshot{}
 	for _, c := range f.Clusters {

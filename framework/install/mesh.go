@@ -1,10 +1,10 @@
 // Package install installs a mesh in a fleet and removes it again: certificates, charts, gateways,
 // remote secrets.
 //
-// It follows the documented install of multi-primary, multi-network ambient with Istio's own charts;
-// the function charts lists the differences. Steps run side by side wherever they can, because a
-// fleet should be up in a minute. A step waits only for what it needs; all rollouts are waited for
-// together at the end.
+// It follows the documented install of multi-primary, multi-network ambient with Istio's own
+// charts; the function charts lists the differences. Steps run side by side wherever they can,
+// because a fleet should be up in a minute. A step waits only for what it needs; all rollouts are
+// waited for together at the end.
 package install
 
 import (
@@ -56,7 +56,8 @@ type Options struct {
 	Istio string
 	// ChartsDir is the folder manifests/charts of Istio's module.
 	ChartsDir string
-	// GatewayCRDs and MetalLB are the folders of the modules sigs.k8s.io/gateway-api and go.universe.tf/metallb.
+	// GatewayCRDs and MetalLB are the folders of the modules sigs.k8s.io/gateway-api and
+	// go.universe.tf/metallb.
 	GatewayCRDs, MetalLB string
 	// Progress may be nil.
 	Progress progress.Reporter
@@ -222,8 +223,8 @@ func (p *plan) each(ctx context.Context, phase progress.Phase, do func(*target, 
 	return g.Wait()
 }
 
-// install installs everything in one cluster, side by side but for a few dependencies: the namespace
-// comes before everything in it, CRDs before their objects, and the base chart with its
+// install installs everything in one cluster, side by side but for a few dependencies: the
+// namespace comes before everything in it, CRDs before their objects, and the base chart with its
 // ServiceAccount before the token for the other clusters.
 //
 // Two more orders save time, as measured. Some 35 CRDs keep an API server busy for seconds, so they

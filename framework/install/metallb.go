@@ -20,26 +20,32 @@ import (
 
 const metallbNamespace = "metallb-system"
 
-// metallb is MetalLB's own manifest, cut to what a fleet of ours needs: addresses announced by ARP. Left out are
-//   - the validating webhooks with their certificates: the pool is ours, and could only be applied after they are up;
-//   - memberlist, which finds dead nodes fast, and whose secret the speaker would wait for.
+// metallb returns MetalLB's own manifest, reduced to what a fleet of ours needs: addresses
+// announced by ARP. It leaves out
+//   - the validating webhooks with their certificates: the pool is ours and would have to wait for them;
+//   - memberlist, which detects dead nodes fast: the speaker would wait for its Secret.
 //
-// MetalLB is not under test. Every cut is checked: a manifest of another shape is an error and no half-patched MetalLB.
+// MetalLB is not under test. Every cut is checked: a manifest of another shape is an error and
+// never a half-patched MetalLB.
 func metallb(moduleDir, controllerImage, speakerImage string) ([]client.Object, error) {
 	path := filepath.Join(moduleDir, "config", "manifests", "metallb-native.yaml")
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("MetalLB's manifest: %w: is go.universe.tf/metallb in the module cache?", err)
+		return nil, fmt.Errorf("MetalLB's manifest: %w: run `go mod download go.universe.tf/metallb` if it is not in the module cache", err)
 	}
 	objs, err := patchMetalLB(b, controllerImage, speakerImage)
 	if err != nil {
-		return nil, fmt.Errorf("%s has another shape than the one this amc knows: %w", path, err)
+		return nil, fmt.Errorf("%s does not have the shape that this amc expects: %w", path, err)
 	}
 	return objs, nil
 }
 
-// metallbCuts are the objects left out, by kind and name; each must be in the manifest.
-var metallbCuts = []string{"ValidatingWebhookConfiguration/metallb-webhook-configuration", "Service/metallb-webhook-service", "Secret/metallb-webhook-cert"}
+// metallbCuts lists the objects left out, as kind/name. Each must be in the manifest.
+var metallbCuts = []string{
+	"ValidatingWebhookConfiguration/metallb-webhook-configuration",
+	"Service/metallb-webhook-service",
+	"Secret/metallb-webhook-cert",
+}
 
 func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.Object, error) {
 	all, err := manifest(text)
@@ -64,7 +70,8 @@ func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.O
 			if id != "Deployment/controller" {
 				return nil, unknownPods(id)
 			}
-			if err := patchPod(&d.Spec.Template.Spec, "controller", controllerImage, []string{"METALLB_ML_SECRET_NAME"}, []string{"cert"}); err != nil {
+			env, volumes := []string{"METALLB_ML_SECRET_NAME"}, []string{"cert"}
+			if err := patchPod(&d.Spec.Template.Spec, "controller", controllerImage, env, volumes); err != nil {
 				return nil, err
 			}
 			c := &d.Spec.Template.Spec.Containers[0]
@@ -74,7 +81,8 @@ func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.O
 			if id != "DaemonSet/speaker" {
 				return nil, unknownPods(id)
 			}
-			if err := patchPod(&d.Spec.Template.Spec, "speaker", speakerImage, []string{"METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_SECRET_KEY_PATH"}, []string{"memberlist"}); err != nil {
+			env := []string{"METALLB_ML_BIND_ADDR", "METALLB_ML_LABELS", "METALLB_ML_SECRET_KEY_PATH"}
+			if err := patchPod(&d.Spec.Template.Spec, "speaker", speakerImage, env, []string{"memberlist"}); err != nil {
 				return nil, err
 			}
 			c := &d.Spec.Template.Spec.Containers[0]
@@ -95,17 +103,19 @@ func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.O
 	return out, nil
 }
 
-// patchPod puts the image in, takes the named environment and volumes out, and lets readiness show within a second.
+// patchPod sets the image, removes the named environment variables and volumes, and makes the
+// kubelet check readiness every second.
 func patchPod(p *corev1.PodSpec, name, image string, env, volumes []string) error {
 	if len(p.Containers) != 1 || len(p.InitContainers) != 0 || p.Containers[0].Name != name {
-		return fmt.Errorf("pod %s is expected to have one container of its name, it has %d and %d init containers", name, len(p.Containers), len(p.InitContainers))
+		return fmt.Errorf("pod %s: expected one container of that name and no init container, found %d containers and %d init containers",
+			name, len(p.Containers), len(p.InitContainers))
 	}
 	c := &p.Containers[0]
 	c.Image, c.ImagePullPolicy = image, corev1.PullIfNotPresent
 	for _, e := range env {
 		n := len(c.Env)
 		if c.Env = slices.DeleteFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == e }); len(c.Env) != n-1 {
-			return fmt.Errorf("container %s is expected to have the environment variable %s once", name, e)
+			return fmt.Errorf("container %s: expected the environment variable %s once", name, e)
 		}
 	}
 	for _, v := range volumes {
@@ -113,18 +123,18 @@ func patchPod(p *corev1.PodSpec, name, image string, env, volumes []string) erro
 		p.Volumes = slices.DeleteFunc(p.Volumes, func(x corev1.Volume) bool { return x.Name == v })
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(x corev1.VolumeMount) bool { return x.Name == v })
 		if len(p.Volumes) != n-1 || len(c.VolumeMounts) != m-1 {
-			return fmt.Errorf("pod %s is expected to have and mount the volume %s once", name, v)
+			return fmt.Errorf("pod %s: expected the volume %s to exist and to be mounted once", name, v)
 		}
 	}
 	if c.ReadinessProbe == nil || c.LivenessProbe == nil {
-		return fmt.Errorf("container %s is expected to have a readiness and a liveness probe", name)
+		return fmt.Errorf("container %s: expected a readiness and a liveness probe", name)
 	}
 	c.ReadinessProbe.InitialDelaySeconds, c.ReadinessProbe.PeriodSeconds = 0, 1
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: smallCPU, corev1.ResourceMemory: smallMemory}
 	return nil
 }
 
-// applyMetalLB applies MetalLB and the cluster's pool of addresses. It does not wait for its pods.
+// applyMetalLB applies MetalLB and the cluster's address pool. It does not wait for pods.
 func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
 	crds, rest, names := split(objs)
 	ns := slices.IndexFunc(rest, func(o client.Object) bool { return o.GetObjectKind().GroupVersionKind().Kind == "Namespace" })
@@ -144,4 +154,4 @@ func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) er
 	return applyAll(ctx, c, pool)
 }
 
-func unknownPods(id string) error { return fmt.Errorf("%s runs pods and is not known", id) }
+func unknownPods(id string) error { return fmt.Errorf("unexpected workload %s", id) }

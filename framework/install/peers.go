@@ -26,14 +26,17 @@ const (
 	clusterAnnotation  = "networking.istio.io/cluster"
 )
 
-// EastWestGateway is the name of the Gateway, Deployment and Service through which a network is entered.
+// EastWestGateway is the name of the Gateway, Deployment and Service through which a network is
+// entered.
 const EastWestGateway = "istio-eastwestgateway"
 
 // eastWest is the gateway that the documented install makes.
 func eastWest(c *mesh.Cluster) *gateway.Gateway {
 	terminate := gateway.TLSModeTerminate
 	return &gateway.Gateway{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{label.TopologyNetwork.Name: c.Network},
+		},
 		Spec: gateway.GatewaySpec{GatewayClassName: constants.EastWestGatewayClassName, Listeners: []gateway.Listener{{
 			Name: "mesh", Port: 15008, Protocol: "HBONE",
 			TLS: &gateway.ListenerTLSConfig{Mode: &terminate, Options: map[gateway.AnnotationKey]gateway.AnnotationValue{
@@ -43,12 +46,15 @@ func eastWest(c *mesh.Cluster) *gateway.Gateway {
 }
 
 // readerCredentials makes or finds the token with which the istiods of other clusters read this
-// cluster, and returns it with the API server's CA. The ServiceAccount comes with Istio's base chart.
-// Neither value may be logged.
+// cluster, and returns it with the API server's CA. The ServiceAccount comes with Istio's base
+// chart. Neither value may be logged.
 func readerCredentials(ctx context.Context, c *mesh.Cluster) (token, ca []byte, err error) {
 	if err := apply.Objects(ctx, c, &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: readerToken, Annotations: map[string]string{corev1.ServiceAccountNameKey: readerAccount}},
-		Type:       corev1.SecretTypeServiceAccountToken,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: readerToken,
+			Annotations: map[string]string{corev1.ServiceAccountNameKey: readerAccount},
+		},
+		Type: corev1.SecretTypeServiceAccountToken,
 	}); err != nil {
 		return nil, nil, err
 	}

@@ -8,11 +8,13 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// probeSeconds is how often the kubelet asks ztunnel and istio-cni whether they are ready, instead of Kubernetes' default of 10 seconds, which the charts
-// leave and have no value for. Both need istiod or each other to become ready, so the default makes the mesh wait up to 10 seconds for nothing.
+// probeSeconds is the period of the readiness probes of ztunnel and istio-cni. The charts keep
+// Kubernetes' default of 10 seconds and have no value for it. Both wait for istiod or for each
+// other, so the default would delay the mesh by up to 10 seconds.
 const probeSeconds = 2
 
-// eagerProbes is a helm post-renderer that sets the period of the readiness probe of the DaemonSet in the chart; a chart without one is an error.
+// eagerProbes is a helm post-renderer that sets the period of the readiness probe in the chart's
+// DaemonSet. A chart without such a probe is an error.
 type eagerProbes struct{}
 
 func (eagerProbes) Run(rendered *bytes.Buffer) (*bytes.Buffer, error) {

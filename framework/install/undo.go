@@ -27,8 +27,8 @@ import (
 )
 
 // Undo removes the mesh from all clusters side by side, and fails with a list if anything of it is
-// left. It may run on a fleet without a mesh or with half of one. The CA files stay, so that the next
-// mesh has the same root.
+// left. It may run on a fleet without a mesh or with half of one. The CA files stay, so that the
+// next mesh has the same root.
 func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = progress.Discard
@@ -194,8 +194,8 @@ func (r *removal) rootBundles(ctx context.Context) error {
 	return nil
 }
 
-// manifests removes what came from manifests, but for the CRDs, and the mesh's namespace. The rights
-// and pods of MetalLB go with its namespace.
+// manifests removes what came from manifests, but for the CRDs, and the mesh's namespace. The
+// rights and pods of MetalLB go with its namespace.
 func (r *removal) manifests(ctx context.Context) error {
 	_, rest, _ := split(r.applied())
 	if err := remove(ctx, r.cluster, rest...); err != nil {
@@ -237,7 +237,8 @@ func (r *removal) gone(ctx context.Context) error {
 		}
 	}
 	for _, crd := range r.crds {
-		if err := wait.Gone(ctx, r.cluster, &apiext.CustomResourceDefinitionList{}, client.MatchingFields{"metadata.name": crd.GetName()}); err != nil {
+		named := client.MatchingFields{"metadata.name": crd.GetName()}
+		if err := wait.Gone(ctx, r.cluster, &apiext.CustomResourceDefinitionList{}, named); err != nil {
 			return err
 		}
 	}
@@ -259,14 +260,15 @@ func (r *removal) restoreLabels(ctx context.Context) error {
 	return nil
 }
 
-// setDataplane sets the dataplane label of a namespace; empty removes it. The namespace may be gone.
+// setDataplane sets the dataplane label of a namespace; empty removes it. The namespace may be
+// gone.
 func (s *target) setDataplane(ctx context.Context, ns, value string) error {
 	o := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}
 	return client.IgnoreNotFound(apply.Label(ctx, s.cluster, o, label.IoIstioDataplaneMode.Name, value))
 }
 
-// leaveMesh takes all pods out of the mesh: it removes the label of their namespaces, and waits until
-// no pod is redirected any more.
+// leaveMesh takes all pods out of the mesh: it removes the label of their namespaces, and waits
+// until no pod is redirected any more.
 func (s *target) leaveMesh(ctx context.Context) error {
 	c := s.cluster
 	var cni appsv1.DaemonSet

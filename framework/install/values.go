@@ -8,27 +8,30 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// small are resource requests that let a whole mesh fit on a node of two cores; the charts' defaults fill it. Limits stay the charts'.
+// small returns resource requests with which a whole mesh fits on a node of two cores. The charts'
+// defaults alone would fill it. Limits stay those of the charts.
 func small(memory string) map[string]any {
 	return map[string]any{"requests": map[string]any{"cpu": "10m", "memory": memory}}
 }
 
-// chart is one of Istio's charts, as it is installed.
+// chart is one of Istio's charts and how it is installed.
 type chart struct {
 	release string
 	path    string // below manifests/charts
 	values  map[string]any
-	// postRenderer changes what no value can; nil for most.
+	// postRenderer changes what no chart value can; nil for most charts.
 	postRenderer postrenderer.PostRenderer
 }
 
-// charts are the four charts with the values that the documented install of a multi-primary, multi-network ambient mesh gives them
-// (https://istio.io/latest/docs/ambient/install/multicluster/multi-primary_multi-network/), and of ours only:
-// images in full, small resource requests, one replica of istiod without autoscaler (there is no metrics server), access logs as evidence, and
-// readiness probes that ask more often (see eagerProbes).
+// charts returns the four charts with the values of the documented install of a multi-primary,
+// multi-network ambient mesh
+// (https://istio.io/latest/docs/ambient/install/multicluster/multi-primary_multi-network/). We add
+// only full image references, small resource requests, one replica of istiod without an autoscaler
+// (there is no metrics server), access logs as evidence, and more frequent readiness probes (see
+// eagerProbes).
 //
-// AMBIENT_ENABLE_BAGGAGE, which the documents set since 1.29, is left out when proxyv2 is a stand-in: it makes istiod send Envoy extensions that
-// only Istio's Envoy has.
+// The documents set AMBIENT_ENABLE_BAGGAGE since 1.29. It is left out when proxyv2 is a stand-in,
+// because it makes istiod send Envoy extensions that only Istio's Envoy has.
 func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []chart {
 	env := map[string]any{"AMBIENT_ENABLE_MULTI_NETWORK": "true"}
 	if images["proxyv2"].StandIn == "" {
@@ -77,5 +80,6 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 	}
 }
 
-// full makes a reference one that the charts take for a whole one: with a slash in it.
+// full reports whether the charts take the reference as complete, which they do if it contains a
+// slash.
 func full(ref string) bool { return strings.Contains(ref, "/") }

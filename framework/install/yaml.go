@@ -116,8 +116,8 @@ func gatewayAPI(moduleDir string) ([]client.Object, error) {
 	return all, nil
 }
 
-// applyGatewayAPI applies the CRDs, unless all are there in the same bundle version, and waits until
-// the API server serves them.
+// applyGatewayAPI applies the CRDs, unless all are there in the same bundle version, and waits
+// until the API server serves them.
 func applyGatewayAPI(ctx context.Context, c *mesh.Cluster, objs []client.Object) error {
 	crds, rest, names := split(objs)
 	var have apiext.CustomResourceDefinitionList

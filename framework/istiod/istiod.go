@@ -78,16 +78,7 @@ func Debug(ctx context.Context, c *mesh.Cluster, endpoint string) ([]byte, error
 	return get(ctx, c, pods[0], debugPort, "/debug/"+endpoint)
 }
 
-// Metrics reads the Prometheus metrics of one istiod of the cluster, in the text format.
-func Metrics(ctx context.Context, c *mesh.Cluster) ([]byte, error) {
-	pods, err := Pods(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	return get(ctx, c, pods[0], monitoringPort, "/metrics")
-}
-
-// Version returns the build that istiod reports, for example "1.31-alpha.eed52ebb66ad-Clean".
+// Version is what istiod says its build is, for example "1.31-alpha.eed52ebb66ad-Clean".
 func Version(ctx context.Context, c *mesh.Cluster) (string, error) {
 	pods, err := Pods(ctx, c)
 	if err != nil {

@@ -111,12 +111,16 @@ func TestAction(t *testing.T) {
 	}
 	report(t, found)
 	// A caller's workflow that uses the action as documented is checked against its inputs.
-	caller := "on: push\njobs:\n  mesh:\n    runs-on: ubuntu-24.04\n    steps:\n      - uses: actions/checkout@v4\n      - uses: ./\n        with: {%s}\n"
+	caller := "on: push\njobs:\n  mesh:\n    runs-on: ubuntu-24.04\n" +
+		"    steps:\n      - uses: actions/checkout@v4\n      - uses: ./\n        with: {%s}\n"
 	project, err := actionlint.NewProject(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for with, mistakes := range map[string]int{`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0, `profile: smoke`: 1, `contexts: "east,west", color: red`: 1} {
+	for with, mistakes := range map[string]int{
+		`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0,
+		`profile: smoke`: 1, `contexts: "east,west", color: red`: 1,
+	} {
 		found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
 		if err != nil {
 			t.Fatal(err)
@@ -130,7 +134,10 @@ func TestAction(t *testing.T) {
 // What is uploaded is the bundle and nothing else: the folder it lies in also holds the fleet's
 // credentials.
 func TestUploads(t *testing.T) {
-	want := []string{layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.GinkgoFile, layout.PreflightFile, layout.EvidenceDir, layout.SumsFile}
+	want := []string{
+		layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.GinkgoFile, layout.PreflightFile,
+		layout.EvidenceDir, layout.SumsFile,
+	}
 	slices.Sort(want)
 	files, _ := filepath.Glob(root + "/.github/workflows/*.yaml")
 	uploads := 0
@@ -139,7 +146,8 @@ func TestUploads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?s)upload-artifact@.*?path: \|\n(.*?)(\n\S|\n {2,6}\S|\z)`).FindAllStringSubmatch(string(data), -1) {
+		upload := regexp.MustCompile(`(?s)upload-artifact@.*?path: \|\n(.*?)(\n\S|\n {2,6}\S|\z)`)
+		for _, m := range upload.FindAllStringSubmatch(string(data), -1) {
 			uploads++
 			var got []string
 			for line := range strings.Lines(m[1]) {

@@ -37,7 +37,8 @@ func closeBundle(t *testing.T, b *bundle.Bundle, want v1alpha2.Result) {
 func TestKilledRunLeavesUnknowns(t *testing.T) {
 	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{Exclude: []string{"GW"}})
 	b := example.Open(t, p)
-	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Conformant, Seconds: 2, Expectations: 1, Controls: 1}); err != nil {
+	held := v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Conformant, Seconds: 2, Expectations: 1, Controls: 1}
+	if err := b.Record(held); err != nil {
 		t.Fatal(err)
 	}
 	// Nothing is closed: this is what a SIGKILL leaves.
@@ -99,7 +100,9 @@ func TestClosedBundleIsWhole(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	sums, _ := os.ReadFile(filepath.Join(b.Dir(), layout.SumsFile))
-	for _, n := range []string{layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.PreflightFile, "evidence/LB-01/calls.txt"} {
+	for _, n := range []string{
+		layout.ReportFile, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile, layout.PreflightFile, "evidence/LB-01/calls.txt",
+	} {
 		if !strings.Contains(string(sums), "  "+n+"\n") {
 			t.Errorf("%s is not in the sums", n)
 		}
@@ -400,7 +403,9 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, banned := range []string{"github.com/onsi/", "k8s.io/", "sigs.k8s.io/", "istio.io/", "ambient.test/conformance/framework/mesh", "github.com/spf13/cobra"} {
+	for _, banned := range []string{
+		"github.com/onsi/", "k8s.io/", "sigs.k8s.io/", "istio.io/", "ambient.test/conformance/framework/mesh", "github.com/spf13/cobra",
+	} {
 		for dep := range strings.Lines(string(out)) {
 			if strings.HasPrefix(dep, banned) {
 				t.Errorf("the core imports %s", strings.TrimSpace(dep))

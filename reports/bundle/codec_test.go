@@ -73,7 +73,8 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add([]byte("apiVersion: " + v1alpha2.APIVersion + "\nkind: ConformanceReport\nbehaviors: [{id: LB-01, level: core, verdict: skipped, skip: {class: user, reason: \"\\x7f\\u2028\"}}]\n"))
+	f.Add([]byte("apiVersion: " + v1alpha2.APIVersion + "\nkind: ConformanceReport\n" +
+		"behaviors: [{id: LB-01, level: core, verdict: skipped, skip: {class: user, reason: \"\\x7f\\u2028\"}}]\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? {a: b}\n: c\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {

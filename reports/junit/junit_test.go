@@ -24,8 +24,14 @@ import (
 var junitForm = map[string]struct{ attributes, required, children []string }{
 	"":           {nil, nil, []string{"testsuites"}},
 	"testsuites": {[]string{"name", "time", "tests", "failures", "errors"}, nil, []string{"testsuite"}},
-	"testsuite": {[]string{"name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp", "hostname", "id", "package", "file", "log", "url", "version"}, []string{"name"},
-		[]string{"testsuite", "properties", "testcase", "system-out", "system-err"}},
+	"testsuite": {
+		[]string{
+			"name", "tests", "failures", "errors", "group", "time", "skipped", "timestamp", "hostname", "id", "package", "file",
+			"log", "url", "version",
+		},
+		[]string{"name"},
+		[]string{"testsuite", "properties", "testcase", "system-out", "system-err"},
+	},
 	"properties": {nil, nil, []string{"property"}},
 	"property":   {[]string{"name", "value"}, []string{"name", "value"}, nil},
 	"testcase": {[]string{"name", "time", "classname", "group", "assertions", "status", "file", "line", "url"}, []string{"name"},
@@ -133,8 +139,10 @@ func TestJUnitTellsAll(t *testing.T) {
 	}
 	for _, want := range []string{
 		`<testsuite name="GW East-west gateway"`, `name="LB-01 ` + behaviors.ByID("LB-01").Promise + `" classname="amc.balancing"`,
-		`<failure message="client of cluster1 -&gt; echo.amc-lb (global) expected: answers`, `type="non-conformant"`, `<error message="the pods of echo were not ready`,
-		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed", `<property name="istio" value="1.31.0"`,
+		`<failure message="client of cluster1 -&gt; echo.amc-lb (global) expected: answers`, `type="non-conformant"`,
+		`<error message="the pods of echo were not ready`,
+		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed",
+		`<property name="istio" value="1.31.0"`,
 		`<property name="stand-in for ztunnel" value="nodeproxy speaks`,
 	} {
 		if !strings.Contains(out.String(), want) {

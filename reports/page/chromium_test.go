@@ -39,7 +39,8 @@ type deeds struct {
 // failure.
 func openBrowser(t testing.TB) *browser {
 	t.Helper()
-	installed := slices.ContainsFunc([]string{"chromium", "chromium-browser", "google-chrome", "chrome"}, func(n string) bool { _, err := exec.LookPath(n); return err == nil })
+	installed := slices.ContainsFunc([]string{"chromium", "chromium-browser", "google-chrome", "chrome"},
+		func(n string) bool { _, err := exec.LookPath(n); return err == nil })
 	if !installed {
 		const say = "no Chromium is installed, so nobody looked at the page: `apt-get install -y --no-install-recommends chromium`"
 		if os.Getenv("CI") != "" {
@@ -47,8 +48,9 @@ func openBrowser(t testing.TB) *browser {
 		}
 		t.Skip(say)
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(time.Minute),
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true)) // it has nobody to talk to
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(time.Minute), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true)) // it has nobody to talk to
 	if os.Geteuid() == 0 { // the sandbox refuses to work for root
 		options = append(options, chromedp.NoSandbox)
 	}
@@ -135,8 +137,10 @@ func (b *browser) eval(script string, result any) {
 // view sets the size of the window, and what the reader prefers.
 func (b *browser) view(width, height int64, scheme, media string) {
 	b.t.Helper()
-	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1, Mobile: width < 600})
-	command(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	command(b, emulation.SetDeviceMetricsOverride,
+		emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1, Mobile: width < 600})
+	command(b, emulation.SetEmulatedMedia,
+		emulation.SetEmulatedMediaParams{Media: media, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 }
 
 // shot keeps a picture of what the window shows among the test's artifacts (`go test -artifacts`).

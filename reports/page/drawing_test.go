@@ -15,7 +15,13 @@ func TestDrawings(t *testing.T) {
 		for networks := 1; networks <= max(n, 1); networks++ {
 			r := &v1alpha2.ConformanceReport{}
 			for i := range n {
-				r.Environment.Clusters = append(r.Environment.Clusters, v1alpha2.Cluster{Name: fmt.Sprintf("cluster%d-%s", i, strings.Repeat("x", 80)), Network: fmt.Sprint("network", i%networks), Gateways: []string{strings.Repeat("a.", 60)}})
+				r.Environment.Clusters = append(
+					r.Environment.Clusters,
+					v1alpha2.Cluster{
+						Name: fmt.Sprintf("cluster%d-%s", i, strings.Repeat("x", 80)), Network: fmt.Sprint("network", i%networks),
+						Gateways: []string{strings.Repeat("a.", 60)},
+					},
+				)
 			}
 			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "proxyv2"}, {Name: "ztunnel"}}
 			wide, narrow, sentence := topologyOf(r)

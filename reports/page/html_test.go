@@ -35,8 +35,9 @@ func TestPageSaysEverything(t *testing.T) {
 		"Not conformant, 1 of", "Not a certificate:", "the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
-		"expected: answers of cluster1 and cluster2",                                                                             // what was seen
-		"mark the helloworld service in cluster1 as global", "https://istio.io/latest/docs/ambient/install/multicluster/verify/", // quote and link
+		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
+		"mark the helloworld service in cluster1 as global",                                                              // quote
+		"https://istio.io/latest/docs/ambient/install/multicluster/verify/",                                              // link
 		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
 		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
 		"it changes istio-system, which is not ours to change", "taken out by the user: DNS", // skips
@@ -117,8 +118,10 @@ func fill(v reflect.Value, hostile func() string) {
 
 // attacks break out of the places values stand in, if anything does.
 var attacks = []string{
-	`<script>window.pwned=1</script>`, `"><script>window.pwned=1</script>`, `'><img src=x onerror="window.pwned=1">`, `</title><script>window.pwned=1</script>`, `</style><script>window.pwned=1</script>`,
-	`</script><script>window.pwned=1</script>`, `javascript:window.pwned=1`, `" onmouseover="window.pwned=1" autofocus onfocus="window.pwned=1`, `<svg onload="window.pwned=1">`, `{{.}}<!--`, "\u2028\u202e<b>x", `]]><script>window.pwned=1</script>`,
+	`<script>window.pwned=1</script>`, `"><script>window.pwned=1</script>`, `'><img src=x onerror="window.pwned=1">`,
+	`</title><script>window.pwned=1</script>`, `</style><script>window.pwned=1</script>`,
+	`</script><script>window.pwned=1</script>`, `javascript:window.pwned=1`, `" onmouseover="window.pwned=1" autofocus onfocus="window.pwned=1`,
+	`<svg onload="window.pwned=1">`, `{{.}}<!--`, "\u2028\u202e<b>x", `]]><script>window.pwned=1</script>`,
 	`<details open ontoggle="window.pwned=1">`, `&lt;script&gt;window.pwned=1&lt;/script&gt;`, `https://evil.example/"onclick="window.pwned=1`,
 }
 
@@ -159,7 +162,12 @@ func TestPageInChromium(t *testing.T) {
 		if !strings.HasPrefix(shown, "all ") {
 			t.Errorf("the filters say %q", shown)
 		}
-		b.eval(`(() => { const f = document.querySelector(".filters"); f.elements.text.value = "plaintext"; f.dispatchEvent(new Event("input")); return document.querySelectorAll("details:not([hidden])").length })()`, new(int))
+		b.eval(`(() => {
+			const f = document.querySelector(".filters");
+			f.elements.text.value = "plaintext";
+			f.dispatchEvent(new Event("input"));
+			return document.querySelectorAll("details:not([hidden])").length
+		})()`, new(int))
 		var left []string
 		b.eval(`[...document.querySelectorAll("details:not([hidden])")].map(d => d.id)`, &left)
 		if len(left) == 0 || len(left) > 6 || left[0] != "GW-01" {
@@ -167,7 +175,12 @@ func TestPageInChromium(t *testing.T) {
 		}
 		// A link to a behavior that the filters hide shows it, open.
 		var open bool
-		b.eval(`(async () => { location.hash = "#LB-01"; await new Promise(r => setTimeout(r, 100)); const d = document.getElementById("LB-01"); return d.open && !d.hidden })()`, &open)
+		b.eval(`(async () => {
+			location.hash = "#LB-01";
+			await new Promise(r => setTimeout(r, 100));
+			const d = document.getElementById("LB-01");
+			return d.open && !d.hidden
+		})()`, &open)
 		if !open {
 			t.Error("the section a link points at stays closed or hidden")
 		}
@@ -201,12 +214,21 @@ func TestPageInChromium(t *testing.T) {
 		var wrong []string
 		b.eval(`[
 			...[...document.querySelectorAll("input,select")].filter(e => !e.labels.length).map(e => "no label: " + e.outerHTML),
-			...[...document.querySelectorAll("main section")].filter(s => !document.getElementById(s.getAttribute("aria-labelledby"))).map(s => "no name: " + s.id),
-			...[...document.querySelectorAll("svg")].filter(s => !s.closest("[aria-hidden],[role=img]")).map(s => "a picture without a name or a mark that it says nothing: " + s.outerHTML.slice(0, 80)),
+			...[...document.querySelectorAll("main section")]
+				.filter(s => !document.getElementById(s.getAttribute("aria-labelledby"))).map(s => "no name: " + s.id),
+			...[...document.querySelectorAll("svg")]
+				.filter(s => !s.closest("[aria-hidden],[role=img]"))
+				.map(s => "a picture without a name or a mark that it says nothing: " + s.outerHTML.slice(0, 80)),
 			...[...document.querySelectorAll("th")].filter(h => !h.scope).map(h => "no scope: " + h.textContent),
-			...[...document.querySelectorAll("h1,h2,h3,h4")].filter((h, i, all) => i && h.tagName[1] > +all[i-1].tagName[1] + 1).map(h => "a level is left out before: " + h.textContent),
-			...[...document.querySelectorAll("[id]")].filter(e => document.querySelectorAll("#" + CSS.escape(e.id)).length > 1).map(e => "an id twice: " + e.id),
-			...[...document.querySelectorAll('a[href^="#"]')].filter(a => !document.getElementById(a.getAttribute("href").slice(1))).map(a => "a link to nothing: " + a.getAttribute("href")),
+			...[...document.querySelectorAll("h1,h2,h3,h4")]
+				.filter((h, i, all) => i && h.tagName[1] > +all[i-1].tagName[1] + 1)
+				.map(h => "a level is left out before: " + h.textContent),
+			...[...document.querySelectorAll("[id]")]
+				.filter(e => document.querySelectorAll("#" + CSS.escape(e.id)).length > 1)
+				.map(e => "an id twice: " + e.id),
+			...[...document.querySelectorAll('a[href^="#"]')]
+				.filter(a => !document.getElementById(a.getAttribute("href").slice(1)))
+				.map(a => "a link to nothing: " + a.getAttribute("href")),
 		]`, &wrong)
 		for _, w := range wrong {
 			t.Error(w)
@@ -216,14 +238,21 @@ func TestPageInChromium(t *testing.T) {
 		name          string
 		width, height int64
 		scheme, media string
-	}{{"desktop", 1280, 900, "light", "screen"}, {"dark", 1280, 900, "dark", "screen"}, {"phone", 390, 844, "light", "screen"}, {"phone-dark", 360, 740, "dark", "screen"}} {
+	}{
+		{"desktop", 1280, 900, "light", "screen"},
+		{"dark", 1280, 900, "dark", "screen"},
+		{"phone", 390, 844, "light", "screen"},
+		{"phone-dark", 360, 740, "dark", "screen"},
+	} {
 		t.Run(v.name, func(t *testing.T) {
 			b.t = t
 			b.view(v.width, v.height, v.scheme, v.media)
 			b.open(html)
 			// Nothing but what scrolls by itself is wider than the window.
 			var wide []string
-			b.eval(`document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")].filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40))`, &wide)
+			b.eval(`document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll("body *")]
+				.filter(e => !e.closest(".scroll") && e.getBoundingClientRect().right > innerWidth + 1)
+				.map(e => e.tagName + "." + e.className + " " + e.textContent.slice(0, 40))`, &wide)
 			if len(wide) > 0 {
 				t.Errorf("wider than the window: %.800q", wide)
 			}
@@ -234,7 +263,10 @@ func TestPageInChromium(t *testing.T) {
 			}
 			b.shot(v.name + ".png")
 			var height int64
-			b.eval(`(() => { document.querySelectorAll("#LB-01, #WP-07").forEach(d => d.open = true); return document.documentElement.scrollHeight })()`, &height)
+			b.eval(`(() => {
+				document.querySelectorAll("#LB-01, #WP-07").forEach(d => d.open = true);
+				return document.documentElement.scrollHeight
+			})()`, &height)
 			b.view(v.width, height+200, v.scheme, v.media) // what is far below the window is not painted
 			b.eval(`new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))`, nil)
 			b.shot(v.name + "-whole.png")
@@ -261,8 +293,15 @@ func TestPageInChromium(t *testing.T) {
 // contrast finds text whose contrast with its background is below 4.5 (WCAG AA), as far as
 // backgrounds are plain colors.
 const contrast = `(() => {
-	const lum = c => { const [r, g, b] = c.match(/[\d.]+/g).map(Number).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b };
-	const back = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c } return "rgb(255,255,255)" };
+	const linear = v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+	const lum = c => {
+		const [r, g, b] = c.match(/[\d.]+/g).map(Number).slice(0, 3).map(linear);
+		return .2126 * r + .7152 * g + .0722 * b;
+	};
+	const back = e => {
+		for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (!/, 0\)$/.test(c)) return c }
+		return "rgb(255,255,255)";
+	};
 	const found = new Set();
 	for (const e of document.querySelectorAll("h1,h2,h3,h4,p,a,td,th,li,span,dt,dd,summary,button,label,small,strong,code")) {
 		if (![...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || !e.getClientRects().length) continue;
@@ -295,7 +334,8 @@ func TestHostileValuesAreText(t *testing.T) {
 				for (const d of document.querySelectorAll("details")) d.open = true;
 				for (const e of document.querySelectorAll("*")) { e.dispatchEvent(new MouseEvent("mouseover")); if (e.focus) e.focus(); }
 				await new Promise(r => setTimeout(r, 20));
-				return {Pwned: "pwned" in window, Scripts: document.scripts.length, Bold: document.querySelectorAll("b,img,[onmouseover],[onload],[onfocus],[onclick],[ontoggle]").length,
+				return {Pwned: "pwned" in window, Scripts: document.scripts.length,
+					Bold: document.querySelectorAll("b,img,[onmouseover],[onload],[onfocus],[onclick],[ontoggle]").length,
 					Links: [...document.querySelectorAll("a")].map(a => a.href).filter(h => !/^(file|https:\/\/(istio\.io|github\.com)\/)/.test(h))};
 			})()`, &ran)
 			if ran.Pwned || ran.Scripts != 1 || ran.Bold > 0 || len(ran.Links) > 0 {
@@ -316,7 +356,10 @@ func TestHostileValuesAreText(t *testing.T) {
 	for _, c := range []struct {
 		html []byte
 		want bool
-	}{{bytes.Replace(policyTag.ReplaceAll(html, nil), []byte("<main>"), attack, 1), true}, {bytes.Replace(html, []byte("<main>"), attack, 1), false}} {
+	}{
+		{bytes.Replace(policyTag.ReplaceAll(html, nil), []byte("<main>"), attack, 1), true},
+		{bytes.Replace(html, []byte("<main>"), attack, 1), false},
+	} {
 		b.open(c.html)
 		var pwned bool
 		b.eval(`"pwned" in window`, &pwned)
@@ -358,7 +401,13 @@ func BenchmarkPage(b *testing.B) {
 	for b.Loop() {
 		empty = opened([]byte("<!doctype html><title>empty</title>"))
 		full = opened(html)
-		chrome.eval(`(() => { const f = document.querySelector(".filters"), t = performance.now(); f.elements.text.value = "gateway"; f.dispatchEvent(new Event("input")); document.body.offsetHeight; return performance.now() - t })()`, &filtered)
+		chrome.eval(`(() => {
+			const f = document.querySelector(".filters"), t = performance.now();
+			f.elements.text.value = "gateway";
+			f.dispatchEvent(new Event("input"));
+			document.body.offsetHeight;
+			return performance.now() - t
+		})()`, &filtered)
 	}
 	b.ReportMetric(float64(len(html)>>10), "KiB")
 	b.ReportMetric(full, "ms/open")

@@ -40,7 +40,11 @@ func TestTable(t *testing.T) {
 	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
 	b := example.Open(t, p)
 	example.RecordAll(t, b, p)
-	if err := b.Record(v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: "client of cluster1 -> echo:\n expected both clusters, saw cluster1 40 of 40\x1b[31m"}); err != nil {
+	broken := v1alpha2.BehaviorResult{
+		ID: "LB-01", Verdict: v1alpha2.NonConformant,
+		Message: "client of cluster1 -> echo:\n expected both clusters, saw cluster1 40 of 40\x1b[31m",
+	}
+	if err := b.Record(broken); err != nil {
 		t.Fatal(err)
 	}
 	r := b.Report()

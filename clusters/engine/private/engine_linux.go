@@ -284,7 +284,8 @@ func (l layout) endLeftovers(ctx context.Context) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --stop-engine` again", l.dir)
+	return fmt.Errorf("processes of the private engine in %s keep coming back: stop what starts them and run `amc down --stop-engine` again",
+		l.dir)
 }
 
 // end signals a process and waits until it is gone. A process that is still there after the given

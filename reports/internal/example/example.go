@@ -99,7 +99,8 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
 	for i := range e.Clusters {
 		c := &e.Clusters[i]
-		c.Region, c.Zone, c.Nodes, c.PodCIDR, c.ServiceCIDR = fmt.Sprintf("region%d", i+1), fmt.Sprintf("zone%d", i+1), 1, "10.244.0.0/16", "10.96.0.0/16"
+		c.Region, c.Zone, c.Nodes = fmt.Sprintf("region%d", i+1), fmt.Sprintf("zone%d", i+1), 1
+		c.PodCIDR, c.ServiceCIDR = "10.244.0.0/16", "10.96.0.0/16"
 	}
 	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0",
 		Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})

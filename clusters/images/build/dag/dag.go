@@ -1,8 +1,8 @@
 // Package dag builds a graph of nodes, each into a folder that is named by the hash of everything
 // that goes into it.
 //
-// It is our own because it must run on a machine without images, where BuildKit and similar tools cannot
-// start, and because content keys, one rename and pools are all that the images need.
+// It is our own because it must run on a machine without images, where BuildKit and similar tools
+// cannot start, and because content keys, one rename and pools are all that the images need.
 //
 // A node whose folder exists is not built again. A folder appears by one rename when its node is
 // finished, so that an interrupted build leaves nothing half done.
