@@ -52,23 +52,25 @@ var rooms = []room{
 	}, "servers and clients as pods"},
 	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count"},
 	{"framework/istiod", []string{"framework/mesh", "framework/portforward", "internal"}, "what istiod says about itself"},
+	{"framework/inspect", []string{
+		"framework/mesh", "framework/portforward", "framework/istiod", "framework/ztunnel", "internal",
+	}, "the one reader of a cluster's facts"},
 	{"framework/eastwest", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "internal",
+		"framework/mesh", "framework/portforward", "framework/wait", "framework/inspect", "internal",
 	}, "calls to a gateway, by hand"},
 	{"framework/expect", []string{
 		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest",
 	}, "matchers of what was seen"},
-	{"framework/inspect", []string{
-		"framework/mesh", "framework/portforward", "framework/istiod", "framework/ztunnel", "internal",
-	}, "the one reader of a cluster's facts"},
 	{"framework/evidence", []string{
-		"framework/mesh", "framework/apply", "framework/portforward", "framework/ztunnel", "framework/istiod", "internal",
+		"framework/mesh", "framework/apply", "framework/portforward", "framework/ztunnel", "framework/istiod", "framework/inspect",
+		"internal",
 	}, "what a failed spec leaves for the reader"},
 	{"framework/install", []string{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/istiod", "manifests", "internal",
 	}, "installs a mesh and removes it"},
 	{"framework/preflight", []string{
-		"behaviors", "plan", "reports/api", "framework/mesh", "framework/istiod", "framework/inspect", "framework/workload", "internal",
+		"behaviors", "plan", "reports/api", "framework/mesh", "framework/istiod", "framework/inspect",
+		"framework/workload", "internal",
 	}, "checks of clusters and mesh before anything runs"},
 	{"framework/fixture", []string{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/workload", "framework/traffic",
@@ -78,7 +80,8 @@ var rooms = []room{
 	{"framework/runner", []string{"behaviors", "reports/api", "framework", "internal"}, "runs bodies, retries, cleans up"},
 
 	{"clusters", []string{
-		"behaviors", "reports/api", "framework/mesh", "framework/apply", "framework/istiod", "framework/inspect", "framework/preflight", "internal",
+		"behaviors", "reports/api", "framework/mesh", "framework/apply", "framework/istiod", "framework/inspect",
+		"framework/preflight", "internal",
 	}, "where a mesh runs: ours on kind, or existing clusters"},
 	{"mutants", []string{"behaviors", "framework", "internal"}, "ways to break a mesh"},
 	{"suites", []string{"behaviors", "framework", "mutants", "internal"}, "specs, one package per chapter"},
@@ -95,7 +98,9 @@ var rooms = []room{
 // even through others.
 var core = []string{"behaviors", "plan", "reports"}
 
-var foreign = []string{"github.com/onsi/ginkgo", "github.com/onsi/gomega", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "istio.io/istio"}
+var foreign = []string{
+	"github.com/onsi/ginkgo", "github.com/onsi/gomega", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "istio.io/istio",
+}
 
 func inside(pkg, folder string) bool { return pkg == folder || strings.HasPrefix(pkg, folder+"/") }
 
