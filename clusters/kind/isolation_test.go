@@ -220,7 +220,8 @@ func TestParseCounters(t *testing.T) {
 {"counter": {"name": "resolver", "packets": 3, "bytes": 1}},
 {"counter": {"name": "in", "packets": 5, "bytes": 1}},
 {"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}},
-{"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}}, {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
+{"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}},
+{"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
 	c, err := parseCounters([]byte(listing))
 	if err != nil || c != (counters{Out: 22, Resolver: 3, In: 5}) {
 		t.Errorf("got %+v, %v", c, err)

@@ -11,13 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/verify"
-	"github.com/google/go-cmp/cmp"
 )
 
 // amc runs the command in this process and returns what it printed and its exit code.
@@ -160,7 +161,8 @@ func TestExplain(t *testing.T) {
 		"WP-07: A local service", "level       limitation", "“If a service's waypoint is marked as global", "(Istio <1.29)",
 		"https://istio.io/latest/docs/ambient/install/multicluster/",
 		"proof       With both waypoints up", "by hand     Bind a local", "hazards     The page's", "acceptable  fails-closed:",
-		"unsafe      served-remotely:", "red when    remove istio.io/global from the waypoint's Service (M11)", "suites/waypoint", "LB-01: Requests",
+		"unsafe      served-remotely:", "red when    remove istio.io/global from the waypoint's Service (M11)",
+		"suites/waypoint", "LB-01: Requests",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("explain does not say %q:\n%s", want, got)

@@ -120,7 +120,8 @@ func fill(v reflect.Value, hostile func() string) {
 var attacks = []string{
 	`<script>window.pwned=1</script>`, `"><script>window.pwned=1</script>`, `'><img src=x onerror="window.pwned=1">`,
 	`</title><script>window.pwned=1</script>`, `</style><script>window.pwned=1</script>`,
-	`</script><script>window.pwned=1</script>`, `javascript:window.pwned=1`, `" onmouseover="window.pwned=1" autofocus onfocus="window.pwned=1`,
+	`</script><script>window.pwned=1</script>`, `javascript:window.pwned=1`,
+	`" onmouseover="window.pwned=1" autofocus onfocus="window.pwned=1`,
 	`<svg onload="window.pwned=1">`, `{{.}}<!--`, "\u2028\u202e<b>x", `]]><script>window.pwned=1</script>`,
 	`<details open ontoggle="window.pwned=1">`, `&lt;script&gt;window.pwned=1&lt;/script&gt;`, `https://evil.example/"onclick="window.pwned=1`,
 }
