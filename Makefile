@@ -45,5 +45,5 @@ cross: ## build amc for the systems on which people only verify, render and comp
 	GOOS=darwin go build -o /dev/null ./cmd/amc
 
 race: ## all that runs side by side, under the race detector; needs a C compiler
-	CGO_ENABLED=1 go test -race ./framework/... ./clusters/... ./reports ./mutants
+	CGO_ENABLED=1 go test -race ./framework/... ./clusters/... ./reports/bundle ./reports/verify ./run ./mutants
 	cd standins && CGO_ENABLED=1 go test -race ./...
