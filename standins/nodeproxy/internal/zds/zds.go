@@ -40,7 +40,7 @@ type Fatal struct{ Err error }
 func (f Fatal) Error() string { return f.Err.Error() }
 func (f Fatal) Unwrap() error { return f.Err }
 
-// Run dials the agent's socket at path and serves it until ctx ends, dialling again with a back-off
+// Run dials the agent's socket at path and serves it until ctx ends, dialing again with a back-off
 // from 10 ms to 15 s.
 func Run(ctx context.Context, path string, h Handler, log *slog.Logger) {
 	wait := 10 * time.Millisecond
