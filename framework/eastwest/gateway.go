@@ -344,6 +344,11 @@ func (g *Gateway) CallSingle(ctx context.Context, id *Identity, host string) (An
 }
 
 func get(t *Tunnel, err error, host string) (Answer, error) {
+	return through(t, err, func(a *Answer) { a.Code, a.Body, a.Raw, a.Err = t.Get(host) })
+}
+
+// through makes one attempt in a tunnel that may have been refused, and closes it.
+func through(t *Tunnel, err error, attempt func(*Answer)) (Answer, error) {
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
 		return Answer{Refusal: refusal}, nil
@@ -353,7 +358,7 @@ func get(t *Tunnel, err error, host string) (Answer, error) {
 	}
 	defer func() { _ = t.Close() }()
 	a := Answer{Peer: t.Peer}
-	a.Code, a.Body, a.Raw, a.Err = t.Get(host)
+	attempt(&a)
 	return a, nil
 }
 
@@ -361,17 +366,10 @@ func get(t *Tunnel, err error, host string) (Answer, error) {
 // is nil when something behind the gateway answered with TLS.
 func (g *Gateway) ShakeThrough(ctx context.Context, id *Identity, authority string) (Answer, error) {
 	t, err := g.Single(ctx, id, authority, nil)
-	var refusal *Refusal
-	if errors.As(err, &refusal) {
-		return Answer{Refusal: refusal}, nil
-	}
-	if err != nil {
-		return Answer{}, err
-	}
-	defer func() { _ = t.Close() }()
-	a := Answer{Peer: t.Peer}
-	a.Err = tls.Client(t, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).HandshakeContext(ctx)
-	return a, nil
+	return through(t, err, func(a *Answer) {
+		conf := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+		a.Err = tls.Client(t, conf).HandshakeContext(ctx)
+	})
 }
 
 // Chains lists the authorities (host:port) that the gateway serves, which are those that its
