@@ -154,7 +154,7 @@ func supportedIstio(_ context.Context, _ *member, c *inspect.Cluster) (string, e
 func supportedKubernetes(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
 	var all []string
 	if s := supported(c.Istio); s != nil {
-		all = s.Kubernetes
+		all = slices.Clone(s.Kubernetes)
 	} else {
 		for _, s := range plan.Supported {
 			all = append(all, s.Kubernetes...)
