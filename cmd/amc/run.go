@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,8 +33,11 @@ artifacts folder: ` + layout.ReportFile + `, ` + layout.JUnitFile + `, ` + layou
 folder of evidence for each failure. The bundle is valid at every moment. If the run is killed, what
 never ran is unknown in it, and ` + "`amc render`" + ` closes it.
 
-Exit codes: 0 conformant, 1 a promise was seen broken, 2 something is unknown because the environment
-broke, 3 usage. Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops
+Exit codes: 0 conformant (profile limits: recorded), 1 a promise was seen broken, 2 unknown or partial,
+3 usage. A run is conformant only if every core behavior of its profile that has a spec and that this
+version of Istio promises ran and held. It is unknown if the environment broke, partial if it was not
+to be run: because of the fleet's shape, a feature, a stand-in, or the user's choice. The last line
+says which. Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops
 at once, without cleaning up.`,
 		Example: `  amc run
   amc run --profile smoke --include 'GW-*,LB-01'
@@ -103,9 +106,7 @@ func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broke
 	if err := summary.Table(out, r); err != nil {
 		return unknown(err)
 	}
-	left := 0
 	if r.Leaks != nil {
-		left = len(r.Leaks.Found)
 		for _, l := range r.Leaks.Found {
 			fmt.Fprintf(out, "left behind: %s\n", l)
 		}
@@ -121,18 +122,26 @@ func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broke
 			r.Summary.NonConformant, filepath.Join(bundle, layout.EvidenceDir))}
 	case broken != nil:
 		return unknown(broken)
-	case code != 0:
-		return exit{code, cmp.Or(unsettled(r), errors.New("nothing ran: `amc plan` with the same flags says why"))}
-	case left > 0:
-		return unknown(fmt.Errorf("everything that ran is conformant, but %d objects were left behind: "+
-			"see above; the next run removes them", left))
+	case code != exitConformant:
+		return exit{code, errors.New(incomplete(r))}
 	}
 	return nil
 }
 
-func unsettled(r *v1alpha2.ConformanceReport) error {
-	if r.Summary.Unknown == 0 {
-		return nil
+// incomplete says what keeps a run from success, and what to do about it.
+func incomplete(r *v1alpha2.ConformanceReport) string {
+	next := "run it again"
+	switch ran := r.Summary.Conformant + r.Summary.Unknown; {
+	case len(summary.Uncovered(r)) > 0 || ran == 0:
+		next = "`amc plan` with the same flags says what is skipped and why"
+	case r.Summary.Unknown > 0:
+		next = "see above why, then run it again"
+	case r.Leaks != nil && !r.Leaks.Clean:
+		next = "the next run removes what was left"
 	}
-	return fmt.Errorf("of %d promises nothing was learned because the environment broke: see above", r.Summary.Unknown)
+	result := v1alpha2.Partial
+	if r.Summary.Unknown > 0 || r.Summary.Conformant == 0 {
+		result = "unknown"
+	}
+	return fmt.Sprintf("%s: %s: %s", result, strings.Join(summary.Shortfalls(r), "; "), next)
 }

@@ -16,6 +16,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -110,16 +111,21 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	report := func(verdicts ...v1alpha2.Verdict) *v1alpha2.ConformanceReport {
-		r := &v1alpha2.ConformanceReport{Result: v1alpha2.Success}
+		r := &v1alpha2.ConformanceReport{Profile: "core", Finished: true}
 		for i, v := range verdicts {
-			r.Summary.Add(v)
-			r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: []string{"LB-01", "SCOPE-01"}[i], Verdict: v})
+			b := v1alpha2.BehaviorResult{ID: []string{"LB-01", "SCOPE-01"}[i], Level: "core", Verdict: v}
+			if v == v1alpha2.Skipped {
+				b.Skip = &v1alpha2.Skip{Class: "topology", Reason: "one cluster"}
+			}
+			r.Behaviors = append(r.Behaviors, b)
 		}
+		summary.Fill(r)
 		return r
 	}
 	good := report(v1alpha2.Conformant, v1alpha2.Conformant)
 	leaky := report(v1alpha2.Conformant, v1alpha2.Conformant)
 	leaky.Leaks = &v1alpha2.Leaks{Found: []string{"cluster1: Service amc-mesh/x"}}
+	summary.Fill(leaky)
 	interrupted := errors.New("the run was interrupted")
 	for name, c := range map[string]struct {
 		report *v1alpha2.ConformanceReport
@@ -131,8 +137,10 @@ func TestExitCodes(t *testing.T) {
 		"one broken": {report: report(v1alpha2.Conformant, v1alpha2.NonConformant), code: exitNonConformant,
 			want: "1 promises were seen broken"},
 		"one unknown": {report: report(v1alpha2.Conformant, v1alpha2.Unknown), code: exitUnknown,
-			want: "of 1 promises nothing was learned"},
-		"something left behind": {report: leaky, code: exitUnknown, want: "1 objects were left behind"},
+			want: "unknown: of 1 behavior nothing was learned: see above why"},
+		"one skipped": {report: report(v1alpha2.Conformant, v1alpha2.Skipped), code: exitUnknown,
+			want: "partial: 1 core behavior did not run (topology: one cluster): SCOPE-01: `amc plan`"},
+		"something left behind": {report: leaky, code: exitUnknown, want: "partial: 1 object left behind: the next run removes"},
 		"set-up failed": {report: report(v1alpha2.Unknown), broken: errors.New("cluster1: gone"), code: exitUnknown,
 			want: "cluster1: gone"},
 		"interrupted": {report: report(v1alpha2.Conformant, v1alpha2.Unknown), broken: interrupted, code: exitUnknown,

@@ -114,8 +114,11 @@ func pageOf(r *v1alpha2.ConformanceReport) *page {
 
 // toneOf is the color of the page's head.
 func toneOf(r *v1alpha2.ConformanceReport) string {
-	if r.Finished && (r.Result == v1alpha2.Success || r.Result == v1alpha2.Failure) {
-		return string(r.Result)
+	switch r.Result {
+	case v1alpha2.Success, v1alpha2.Recorded, v1alpha2.Failure:
+		if r.Finished {
+			return string(r.Result)
+		}
 	}
 	return string(v1alpha2.Partial)
 }
@@ -147,12 +150,10 @@ func (p *page) parts() []part {
 // noticesOf are the sentences without which the headline would mislead.
 func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
 	say := func(bad bool, head, text string) { all = append(all, notice{head, text, bad}) }
-	if r.Failure != "" {
-		say(true, "The run could not go on:", text.Cut(r.Failure, 2000))
+	for _, s := range summary.Shortfalls(r) {
+		say(r.Failure != "" || !r.Finished, "Incomplete:", s+".")
 	}
-	if !r.Finished {
-		say(true, "The run was not finished.", "What never ran is unknown.")
-	}
+	say(false, "The suite proves a part:", summary.Coverage(r)+".")
 	if len(r.Environment.StandIns) > 0 {
 		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+". What a stand-in cannot show was skipped.")
 	}
@@ -163,7 +164,7 @@ func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
 		say(true, "The networks are not proven isolated:", "a request may have taken another way than through a gateway.")
 	}
 	if l := r.Leaks; l != nil && !l.Clean {
-		say(false, "The run left objects behind:", text.Cut(strings.Join(l.Found, ", "), 2000))
+		say(false, "Left behind:", text.Cut(strings.Join(l.Found, ", "), 2000))
 	}
 	return all
 }

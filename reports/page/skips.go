@@ -30,7 +30,7 @@ var classMeans = map[plan.Class]string{
 // skipsOf groups skipped behaviors by class and, within a class, by reason.
 func skipsOf(r *v1alpha2.ConformanceReport) (all []skipClass) {
 	for _, g := range summary.Skips(r) {
-		c := skipClass{Class: g.Class, Means: classMeans[plan.Class(g.Class)]}
+		c := skipClass{Class: g.Name, Means: classMeans[plan.Class(g.Name)]}
 		at := map[string]int{}
 		for _, b := range g.Behaviors {
 			i, ok := at[b.Skip.Reason]

@@ -20,9 +20,10 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	for _, s := range r.Environment.StandIns {
 		fmt.Fprintf(&b, "> Stand-in for **%s**: %s\n>\n", text.Markdown(s.Name), text.Markdown(s.What))
 	}
-	if r.Failure != "" {
-		fmt.Fprintf(&b, "> The run could not go on: %s\n", text.Markdown(text.Line(r.Failure, 400)))
+	for _, s := range Shortfalls(r) {
+		fmt.Fprintf(&b, "> Incomplete: %s.\n>\n", text.Markdown(s))
 	}
+	fmt.Fprintf(&b, "> %s.\n", Coverage(r))
 	b.WriteString("\n| chapter | conformant | non-conformant | unknown | skipped |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, c := range r.Chapters {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", text.Markdown(Chapter(c.Name)), c.Conformant, c.NonConformant, c.Unknown, c.Skipped)
@@ -43,7 +44,7 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	if skips := Skips(r); len(skips) > 0 {
 		b.WriteString("\n<details><summary>skipped</summary>\n\n")
 		for _, s := range skips {
-			fmt.Fprintf(&b, "- %s: ", text.Markdown(s.Class))
+			fmt.Fprintf(&b, "- %s: ", text.Markdown(s.Name))
 			for i, x := range s.Behaviors {
 				if i > 0 {
 					b.WriteString(", ")

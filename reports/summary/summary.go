@@ -14,7 +14,7 @@ import (
 const (
 	ExitConformant    = 0
 	ExitNonConformant = 1 // a promise was seen broken
-	ExitUnknown       = 2 // the environment broke, nothing was learned about the mesh
+	ExitUnknown       = 2 // unknown or partial: nothing was learned of something that the profile promises
 	ExitUsage         = 3
 )
 
@@ -23,13 +23,13 @@ const NeverRan = "it was planned and never ran"
 
 // ExitCode is the exit code of a run with this report.
 func ExitCode(r *v1alpha2.ConformanceReport) int {
-	switch {
-	case r.Summary.NonConformant > 0:
+	switch r.Result {
+	case v1alpha2.Success, v1alpha2.Recorded:
+		return ExitConformant
+	case v1alpha2.Failure:
 		return ExitNonConformant
-	case r.Summary.Unknown > 0, r.Summary.Conformant == 0, r.Failure != "":
-		return ExitUnknown
 	}
-	return ExitConformant
+	return ExitUnknown
 }
 
 // Fill sets every field of a report that follows from its other fields: counts, features,
@@ -96,14 +96,13 @@ func convergenceOf(r *v1alpha2.ConformanceReport) *v1alpha2.Convergence {
 }
 
 func resultOf(r *v1alpha2.ConformanceReport) v1alpha2.Result {
-	userTookCore := slices.ContainsFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool {
-		return b.Skip != nil && b.Skip.Class == "user" && b.Level == string(behaviors.Core)
-	})
 	switch {
 	case r.Summary.NonConformant > 0:
 		return v1alpha2.Failure
-	case r.Summary.Unknown > 0 || r.Summary.Conformant == 0 || userTookCore || r.Failure != "":
+	case len(Shortfalls(r)) > 0:
 		return v1alpha2.Partial
+	case mustCover(r) == behaviors.Limitation:
+		return v1alpha2.Recorded
 	}
 	return v1alpha2.Success
 }

@@ -2,6 +2,8 @@ package summary_test
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,25 +14,140 @@ import (
 	"ambient.test/conformance/reports/summary"
 )
 
-func TestExitCodes(t *testing.T) {
+// A run is a success only if it left nothing of its profile's core open.
+func TestResults(t *testing.T) {
+	const user, topology, version, profile = "user", "topology", "version", "profile"
+	conformant := func(id string) v1alpha2.BehaviorResult {
+		return v1alpha2.BehaviorResult{ID: id, Verdict: v1alpha2.Conformant}
+	}
+	ended := func(id string, v v1alpha2.Verdict) v1alpha2.BehaviorResult { return v1alpha2.BehaviorResult{ID: id, Verdict: v} }
+	skipped := func(id, class string) v1alpha2.BehaviorResult {
+		return v1alpha2.BehaviorResult{ID: id, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: class, Reason: "a reason"}}
+	}
 	for name, c := range map[string]struct {
-		report v1alpha2.ConformanceReport
-		want   int
+		profile   behaviors.Profile
+		behaviors []v1alpha2.BehaviorResult
+		change    func(*v1alpha2.ConformanceReport)
+		result    v1alpha2.Result
+		code      int
+		says      string // of the shortfalls
 	}{
-		"all conformant":         {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 1}}, summary.ExitConformant},
-		"conformant and skipped": {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 3, Skipped: 9}}, summary.ExitConformant},
-		"a violation":            {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{NonConformant: 1}}, summary.ExitNonConformant},
+		"all of it holds": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), conformant("WP-06")}, result: v1alpha2.Success},
+		"out of the version's range": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("FO-01", version)},
+			result: v1alpha2.Success},
+		"a limitation was not probed": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("WP-06", topology)},
+			result: v1alpha2.Success},
+		"not of the profile": {profile: behaviors.ProfileSmoke,
+			behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("LB-03", profile)}, result: v1alpha2.Success},
+		"of the profile, whatever the class says": {
+			behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("LB-03", profile)},
+			result:    v1alpha2.Partial, code: 2, says: "1 core behavior did not run (profile: a reason): LB-03"},
+		"core was skipped for the topology": {
+			behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("INST-01", topology), skipped("INST-02", topology)},
+			result:    v1alpha2.Partial, code: 2, says: "2 core behaviors did not run (topology: a reason): INST-01, INST-02"},
+		"core was skipped for a stand-in": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("INST-01", "stand-in")},
+			result: v1alpha2.Partial, code: 2, says: "(stand-in: a reason): INST-01"},
+		"core was skipped for a feature": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("WP-01", "feature")},
+			result: v1alpha2.Partial, code: 2, says: "(feature: a reason): WP-01"},
+		"the user took core out": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), skipped("INST-01", user)},
+			result: v1alpha2.Partial, code: 2, says: "(user: a reason): INST-01"},
+		"a violation": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), ended("LB-03", v1alpha2.NonConformant)},
+			result: v1alpha2.Failure, code: 1},
 		"a violation and unknown": {
-			v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{NonConformant: 1, Unknown: 4, Conformant: 2}}, summary.ExitNonConformant,
-		},
-		"nothing":         {v1alpha2.ConformanceReport{}, summary.ExitUnknown},
-		"all skipped":     {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Skipped: 4}}, summary.ExitUnknown},
-		"one unknown":     {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Unknown: 1, Conformant: 7}}, summary.ExitUnknown},
-		"the run stopped": {v1alpha2.ConformanceReport{Summary: v1alpha2.Counts{Conformant: 7}, Failure: "f"}, summary.ExitUnknown},
+			behaviors: []v1alpha2.BehaviorResult{ended("LB-01", v1alpha2.Unknown), ended("LB-03", v1alpha2.NonConformant)},
+			result:    v1alpha2.Failure, code: 1, says: "of 1 behavior nothing was learned"},
+		"one unknown": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), ended("LB-03", v1alpha2.Unknown)},
+			result: v1alpha2.Partial, code: 2, says: "of 1 behavior nothing was learned"},
+		"nothing":                  {result: v1alpha2.Partial, code: 2, says: "nothing ran"},
+		"nothing for this version": {behaviors: []v1alpha2.BehaviorResult{skipped("FO-01", version)}, result: v1alpha2.Partial, code: 2, says: "nothing ran"},
+		"the run stopped": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01")},
+			change: func(r *v1alpha2.ConformanceReport) { r.Failure = "no gateway" },
+			result: v1alpha2.Partial, code: 2, says: "the run could not go on: no gateway"},
+		"the run was killed": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01")},
+			change: func(r *v1alpha2.ConformanceReport) { r.Finished = false },
+			result: v1alpha2.Partial, code: 2, says: "the run was not finished"},
+		"something was left behind": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01")},
+			change: func(r *v1alpha2.ConformanceReport) { r.Leaks = &v1alpha2.Leaks{Found: []string{"Service x"}} },
+			result: v1alpha2.Partial, code: 2, says: "1 object left behind"},
+		"limits": {profile: behaviors.ProfileLimits,
+			behaviors: []v1alpha2.BehaviorResult{conformant("WP-06"), skipped("LB-01", profile)}, result: v1alpha2.Recorded},
+		"limits, one not probed": {profile: behaviors.ProfileLimits,
+			behaviors: []v1alpha2.BehaviorResult{conformant("WP-06"), skipped("WP-07", topology)},
+			result:    v1alpha2.Partial, code: 2, says: "1 limitation did not run (topology: a reason): WP-07"},
+		"limits, one unknown": {profile: behaviors.ProfileLimits,
+			behaviors: []v1alpha2.BehaviorResult{conformant("WP-06"), ended("WP-07", v1alpha2.Unknown)},
+			result:    v1alpha2.Partial, code: 2, says: "nothing was learned"},
+		"limits, one unsafe": {profile: behaviors.ProfileLimits,
+			behaviors: []v1alpha2.BehaviorResult{conformant("WP-06"), ended("WP-07", v1alpha2.NonConformant)},
+			result:    v1alpha2.Failure, code: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := summary.ExitCode(&c.report); got != c.want {
-				t.Errorf("got %d, want %d", got, c.want)
+			r := &v1alpha2.ConformanceReport{Profile: string(cmp.Or(c.profile, behaviors.ProfileCore)), Finished: true, Behaviors: c.behaviors}
+			for i := range r.Behaviors {
+				b := behaviors.ByID(r.Behaviors[i].ID)
+				r.Behaviors[i].Level, r.Behaviors[i].Chapter = string(b.Level), b.Chapter().Prefix
+			}
+			if c.change != nil {
+				c.change(r)
+			}
+			summary.Fill(r)
+			if r.Result != c.result {
+				t.Errorf("got result %s, want %s", r.Result, c.result)
+			}
+			if got := summary.ExitCode(r); got != c.code {
+				t.Errorf("got exit code %d, want %d", got, c.code)
+			}
+			if got := strings.Join(summary.Shortfalls(r), "; "); !strings.Contains(got, c.says) || (got == "") != (c.says == "") {
+				t.Errorf("got the shortfalls %q, want %q", got, c.says)
+			}
+		})
+	}
+}
+
+// The fleet of the main job, on which the core profile must be able to be a success.
+func TestTheMainJobCanBeASuccess(t *testing.T) {
+	env := example.Environment
+	env.StandIns = []string{"ztunnel", "proxyv2"}
+	for profile, want := range map[behaviors.Profile]v1alpha2.Result{
+		behaviors.ProfileSmoke: v1alpha2.Success, behaviors.ProfileCore: v1alpha2.Success, behaviors.ProfileExtended: v1alpha2.Success,
+		behaviors.ProfileLimits: v1alpha2.Recorded, behaviors.ProfileAll: v1alpha2.Success,
+	} {
+		t.Run(string(profile), func(t *testing.T) {
+			p, err := plan.Compute(env, profile, plan.Filters{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := example.Open(t, p)
+			example.RecordAll(t, b, p)
+			if _, err := b.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r := b.Report()
+			if r.Result != want {
+				t.Errorf("got result %s, want %s: %s", r.Result, want, strings.Join(summary.Shortfalls(&r), "; "))
+			}
+		})
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	for profile, level := range map[behaviors.Profile]behaviors.Level{
+		behaviors.ProfileCore: behaviors.Core, behaviors.ProfileLimits: behaviors.Limitation,
+	} {
+		t.Run(string(profile), func(t *testing.T) {
+			b := example.Open(t, example.Plan(t, profile, plan.Filters{}))
+			r := b.Report()
+			proven, all := 0, 0
+			for _, b := range behaviors.All() {
+				if b.Level == level {
+					all++
+					if b.State.Automated {
+						proven++
+					}
+				}
+			}
+			if got, want := summary.Coverage(&r), fmt.Sprintf("%d of %d ", proven, all); !strings.HasPrefix(got, want) {
+				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}
@@ -58,6 +175,8 @@ func TestTable(t *testing.T) {
 		"non-conformant:\n  LB-01    Requests to a global service",
 		"client of cluster1 -> echo: expected both clusters, saw cluster1 40 of 40",
 		"convergence: ",
+		"incomplete: the run was not finished\n",
+		" core behaviors of the catalog have a spec\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)

@@ -9,20 +9,23 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// Table prints verdicts by chapter for a terminal, and below them each behavior that did not hold.
+// Table prints verdicts by chapter for a terminal, and below them each behavior that did not hold and
+// what the run left open.
 func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	var b strings.Builder
 	writeChapters(&b, r)
 	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
 		writeBehaviors(&b, r, v)
 	}
-	if r.Failure != "" {
-		fmt.Fprintf(&b, "\nthe run could not go on: %s\n", text.Line(r.Failure, 400))
-	}
 	if c := r.Convergence; c != nil {
 		fmt.Fprintf(&b, "\nconvergence: %d samples, half within %.2f s, 90%% within %.2f s, slowest %.2f s\n",
 			c.Samples, c.P50, c.P90, c.Max)
 	}
+	fmt.Fprintf(&b, "\n%s\n", text.Line(Headline(r), 240))
+	for _, s := range Shortfalls(r) {
+		fmt.Fprintf(&b, "incomplete: %s\n", s)
+	}
+	fmt.Fprintf(&b, "%s\n", Coverage(r))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

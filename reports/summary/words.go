@@ -13,17 +13,30 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 	ran := r.Summary.Total() - r.Summary.Skipped
 	switch {
 	case !r.Finished:
-		return fmt.Sprintf("not finished, %d of %d behaviors known", ran-r.Summary.Unknown, ran)
+		return fmt.Sprintf("not finished, %d of %s known", ran-r.Summary.Unknown, number(ran, "behavior"))
 	case r.Result == v1alpha2.Success:
-		return fmt.Sprintf("conformant, all %d behaviors that ran hold", ran)
+		return fmt.Sprintf("conformant, %s ran and %s", number(ran, "behavior"), hold(ran))
+	case r.Result == v1alpha2.Recorded:
+		return fmt.Sprintf("recorded, %s ran and none had an unsafe outcome", number(ran, "probe"))
 	case r.Result == v1alpha2.Failure:
-		return fmt.Sprintf("not conformant, %d of %d behaviors are violated", r.Summary.NonConformant, ran)
+		return fmt.Sprintf("not conformant, %d of %s violated", r.Summary.NonConformant, number(ran, "behavior"))
 	case r.Summary.Unknown > 0:
-		return fmt.Sprintf("unknown, %d of %d behaviors could not be judged", r.Summary.Unknown, ran)
+		return fmt.Sprintf("unknown, %d of %s could not be judged", r.Summary.Unknown, number(ran, "behavior"))
 	case ran == 0:
 		return "unknown, nothing ran"
 	}
-	return fmt.Sprintf("partial, the %d behaviors that ran hold and others were taken out", ran)
+	missing := ""
+	if n := len(Uncovered(r)); n > 0 {
+		missing = fmt.Sprintf(", %s did not run", number(n, levelNoun[mustCover(r)]))
+	}
+	return fmt.Sprintf("partial, %s ran and %s%s", number(ran, "behavior"), hold(ran), missing)
+}
+
+func hold(n int) string {
+	if n == 1 {
+		return "holds"
+	}
+	return "hold"
 }
 
 // Implementation names whose mesh was tested.
@@ -70,25 +83,31 @@ func OrUnknown(s string) string {
 	return s
 }
 
-// SkipClass is one class of skips and the behaviors that it kept from running.
-type SkipClass struct {
-	Class     string
+// SkipGroup is the behaviors that one thing kept from running.
+type SkipGroup struct {
+	Name      string
 	Behaviors []v1alpha2.BehaviorResult
 }
 
 // Skips groups the skipped behaviors by class, in the order of their first behaviors.
-func Skips(r *v1alpha2.ConformanceReport) []SkipClass {
-	var groups []SkipClass
+func Skips(r *v1alpha2.ConformanceReport) []SkipGroup {
+	return skipsBy(r.Behaviors, func(s v1alpha2.Skip) string { return s.Class })
+}
+
+// skipsBy groups the skipped ones of behaviors by a name, in the order of their first behaviors.
+func skipsBy(all []v1alpha2.BehaviorResult, name func(v1alpha2.Skip) string) []SkipGroup {
+	var groups []SkipGroup
 	at := map[string]int{}
-	for _, b := range r.Behaviors {
+	for _, b := range all {
 		if b.Verdict != v1alpha2.Skipped || b.Skip == nil {
 			continue
 		}
-		i, ok := at[b.Skip.Class]
+		n := name(*b.Skip)
+		i, ok := at[n]
 		if !ok {
 			i = len(groups)
-			at[b.Skip.Class] = i
-			groups = append(groups, SkipClass{Class: b.Skip.Class})
+			at[n] = i
+			groups = append(groups, SkipGroup{Name: n})
 		}
 		groups[i].Behaviors = append(groups[i].Behaviors, b)
 	}

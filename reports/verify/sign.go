@@ -77,10 +77,16 @@ func sumOf(data []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
+// resultWord is a result in the words of the test-result predicate. A run that only recorded
+// limitations passed nothing.
+var resultWord = map[v1alpha2.Result]string{
+	v1alpha2.Success: "PASSED", v1alpha2.Recorded: "WARNED", v1alpha2.Partial: "WARNED", v1alpha2.Failure: "FAILED",
+}
+
 // predicateOf is the report in the terms of the test-result predicate.
 func predicateOf(r *v1alpha2.ConformanceReport) *testresult.TestResult {
 	p := &testresult.TestResult{
-		Result: map[v1alpha2.Result]string{v1alpha2.Success: "PASSED", v1alpha2.Partial: "WARNED", v1alpha2.Failure: "FAILED"}[r.Result],
+		Result: resultWord[r.Result],
 		Configuration: []*intoto.ResourceDescriptor{
 			{Name: "catalog", Digest: map[string]string{"sha256": strings.TrimPrefix(r.Catalog.Digest, "sha256:")}},
 		},

@@ -214,7 +214,10 @@ var fixtures = map[string]struct {
 		reseal(t, dir)
 	}},
 	"R03": {"the run was not finished", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Finished = false })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Finished = false
+			summary.Fill(r)
+		})
 	}},
 	"R04": {"the catalog is another one", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Catalog.Digest = "sha256:" + strings.Repeat("a", 64) })

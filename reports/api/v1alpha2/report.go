@@ -89,11 +89,13 @@ type ConformanceReport struct {
 type Result string
 
 const (
-	// Success: at least one behavior ran, all that ran are conformant, and the user took no core
-	// behavior out.
+	// Success: every core behavior of the profile that the Istio version promises and that has a
+	// spec ran, and all that ran are conformant. The run finished and left nothing behind.
 	Success Result = "success"
-	// Partial: nothing is non-conformant, but something is unknown, the user took a core behavior
-	// out, or nothing ran.
+	// Recorded: as success, for the profile limits. Its probes record what happens; they are no
+	// marks, so such a run is never conformant.
+	Recorded Result = "recorded"
+	// Partial: nothing is non-conformant, and something keeps the run from success.
 	Partial Result = "partial"
 	// Failure: at least one behavior is non-conformant.
 	Failure Result = "failure"
