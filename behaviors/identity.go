@@ -93,7 +93,7 @@ var StrictHoldsInBothClusters = declare(Behavior{
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
-	ID: "ID-09", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
+	ID: "ID-09", Level: Core, Istio: ">=1.27", Needs: []Need{Permissive}, In: []Profile{ProfileSmoke},
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
 	Proof: "Both ends count every cross-network connection as mutual_tls and none as plaintext. The report says how " +

@@ -203,7 +203,7 @@ var GatewayScriptIgnoresRevision = declare(Behavior{
 })
 
 var NoDirectPathBetweenPods = declare(Behavior{
-	ID: "INST-14", Level: Core, Istio: ">=1.27",
+	ID: "INST-14", Level: Core, Istio: ">=1.27", Needs: []Need{Permissive},
 	Promise: "Pods of different networks have no direct path to each other: all traffic between networks passes a gateway.",
 	Sources: []Source{doc(pageInstall, "there is no direct connectivity between pods across cluster boundaries")},
 	Proof: "From a pod, nothing of the other cluster answers on a pod, node or service address, while the same probe " +

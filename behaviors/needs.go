@@ -44,6 +44,9 @@ var (
 	NodeAccess = need("node-access", NeedTopology,
 		"the suite can run commands on the nodes",
 		"it runs commands on the nodes, which cannot be done here")
+	TwoNetworks = need("two-networks", NeedTopology,
+		"the fleet has two clusters, each on a network of its own; every promise between clusters needs it",
+		"it is promised between clusters on networks of their own")
 	SecondNode = need("second-node", NeedTopology,
 		"a cluster has two nodes",
 		"it needs a cluster with two nodes")
@@ -62,6 +65,9 @@ var (
 	IngressGW = need("ingress", NeedFeature,
 		"an ingress gateway can be deployed",
 		"no ingress gateway can be deployed")
+	Permissive = need("permissive", NeedTopology,
+		"workloads of the mesh accept plaintext from outside it",
+		"its control is a plaintext call from outside the mesh, and a mesh-wide PeerAuthentication demands mutual TLS (STRICT)")
 	IPv6 = need("ipv6", NeedTopology,
 		"the clusters have IPv6 addresses",
 		"the clusters have no IPv6 addresses")
@@ -81,6 +87,15 @@ var needInfo = map[Need]NeedInfo{}
 func need(n Need, kind NeedKind, meaning, lacking string) Need {
 	needInfo[n] = NeedInfo{n, kind, meaning, lacking}
 	return n
+}
+
+// AllNeeds are the needs of a behavior: those that it names, and that for two networks, without which
+// nothing crosses clusters as promised. A behavior of clusters on one network goes without it.
+func (b *Behavior) AllNeeds() []Need {
+	if slices.Contains(b.Needs, SharedNetwork) {
+		return b.Needs
+	}
+	return append([]Need{TwoNetworks}, b.Needs...)
 }
 
 // Info returns what the catalog says of the need; the zero value for a need it does not know.

@@ -50,6 +50,8 @@ type Environment struct {
 // Meets reports whether the fleet has what the need asks for.
 func (e Environment) Meets(n behaviors.Need) bool {
 	switch n {
+	case behaviors.TwoNetworks:
+		return e.Networks >= 2
 	case behaviors.SecondNode:
 		return e.Nodes >= 2
 	case behaviors.ThirdCluster:
@@ -62,6 +64,27 @@ func (e Environment) Meets(n behaviors.Need) bool {
 		return !slices.Contains(e.StandIns, "proxyv2")
 	}
 	return e.Has[n]
+}
+
+// NothingToProve says why nothing at all can be proven on the fleet, and what to do; it is nil when
+// something can.
+func (e Environment) NothingToProve() error {
+	if e.Meets(behaviors.TwoNetworks) || e.Meets(behaviors.SharedNetwork) && provenOnOneNetwork() {
+		return nil
+	}
+	what := "has one cluster"
+	if e.Clusters > 1 {
+		what = fmt.Sprintf("has %d clusters on one network", e.Clusters)
+	}
+	return usage("the fleet %s, so nothing that is promised between clusters can be proven on it: run `amc fleet init` "+
+		"with the contexts of two or more clusters, each on a network of its own, or let `amc up` make them", what)
+}
+
+// provenOnOneNetwork says whether a spec wants clusters that share a network.
+func provenOnOneNetwork() bool {
+	return slices.ContainsFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool {
+		return slices.Contains(b.Needs, behaviors.SharedNetwork)
+	})
 }
 
 // Filters are what the user chose: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id
@@ -147,7 +170,7 @@ func (p *Plan) skip(b *behaviors.Behavior, version behaviors.Version) (Class, st
 		return ClassVersion, fmt.Sprintf("promised for Istio %s, this is %s", b.Istio, version)
 	}
 	for _, class := range []Class{ClassTopology, ClassFeature, ClassStandIn} {
-		for _, n := range b.Needs {
+		for _, n := range b.AllNeeds() {
 			if Class(n.Info().Kind) == class && !p.Environment.Meets(n) {
 				return class, p.Environment.lacking(n)
 			}
@@ -181,8 +204,13 @@ func firstProfile(b *behaviors.Behavior) behaviors.Profile {
 
 // lacking says why a behavior with the need is skipped.
 func (e Environment) lacking(n behaviors.Need) string {
-	if n == behaviors.ThirdCluster {
+	switch {
+	case n == behaviors.ThirdCluster:
 		return fmt.Sprintf("%s, the fleet has %d", n.Info().Lacking, e.Clusters)
+	case n == behaviors.TwoNetworks && e.Clusters < 2:
+		return n.Info().Lacking + ", the fleet has one cluster"
+	case n == behaviors.TwoNetworks:
+		return fmt.Sprintf("%s, the %d clusters of the fleet share one", n.Info().Lacking, e.Clusters)
 	}
 	return n.Info().Lacking
 }

@@ -18,7 +18,7 @@ var lab = Environment{
 	Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel", "proxyv2"},
 	Has: map[behaviors.Need]bool{
 		behaviors.Waypoints: true, behaviors.MeshCA: true, behaviors.MeshAdmin: true, behaviors.Disruptive: true,
-		behaviors.NodeAccess: true, behaviors.SameAddresses: true,
+		behaviors.NodeAccess: true, behaviors.SameAddresses: true, behaviors.Permissive: true,
 	},
 }
 
@@ -87,6 +87,9 @@ func TestNeedsThatFollowFromNumbers(t *testing.T) {
 		{"two nodes", Environment{Nodes: 2}, behaviors.SecondNode, true},
 		{"two clusters", Environment{Clusters: 2}, behaviors.ThirdCluster, false},
 		{"three clusters", Environment{Clusters: 3}, behaviors.ThirdCluster, true},
+		{"one cluster", Environment{Clusters: 1, Networks: 1}, behaviors.TwoNetworks, false},
+		{"two clusters on one network", Environment{Clusters: 2, Networks: 1}, behaviors.TwoNetworks, false},
+		{"two clusters on two networks", Environment{Clusters: 2, Networks: 2}, behaviors.TwoNetworks, true},
 		{"a network each", Environment{Clusters: 2, Networks: 2}, behaviors.SharedNetwork, false},
 		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SharedNetwork, true},
 		{"networks are unknown", Environment{Clusters: 2}, behaviors.SharedNetwork, false},
@@ -120,6 +123,18 @@ func TestSkips(t *testing.T) {
 		{
 			"mesh admin", labWithout(behaviors.MeshAdmin), behaviors.ProfileCore, Filters{},
 			"INST-02", ClassTopology, "it changes istio-system, which is not ours to change",
+		},
+		{
+			"one cluster", labWith(func(e *Environment) { e.Clusters, e.Networks = 1, 1 }), behaviors.ProfileCore, Filters{},
+			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the fleet has one cluster",
+		},
+		{
+			"one network", labWith(func(e *Environment) { e.Networks = 1 }), behaviors.ProfileCore, Filters{},
+			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the 2 clusters of the fleet share one",
+		},
+		{
+			"a STRICT mesh", labWithout(behaviors.Permissive), behaviors.ProfileCore, Filters{}, "INST-14", ClassTopology,
+			"its control is a plaintext call from outside the mesh, and a mesh-wide PeerAuthentication demands mutual TLS (STRICT)",
 		},
 		{"waypoints", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
@@ -175,6 +190,26 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 		if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)
 		}
+	}
+}
+
+func TestNothingToProve(t *testing.T) {
+	for name, c := range map[string]struct {
+		env  Environment
+		want string // empty: something can be proven
+	}{
+		"the lab":                      {lab, ""},
+		"one cluster":                  {Environment{Clusters: 1, Networks: 1}, "the fleet has one cluster, so nothing"},
+		"two clusters on one network":  {Environment{Clusters: 2, Networks: 1}, "the fleet has 2 clusters on one network, so nothing"},
+		"three clusters, two networks": {Environment{Clusters: 3, Networks: 2}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.env.NothingToProve()
+			var u UsageError
+			if (err != nil) != (c.want != "") || err != nil && (!errors.As(err, &u) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
 	}
 }
 

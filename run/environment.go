@@ -265,6 +265,7 @@ func Environment(f *mesh.Fleet) plan.Environment {
 			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
 			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
+			behaviors.Permissive: true, // until the mesh itself has been asked: see run.skipOnStrict
 		},
 	}
 	for name, i := range f.Images {

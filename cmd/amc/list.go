@@ -143,7 +143,7 @@ func (s selection) filters(version *behaviors.Version) []filter {
 	add(len(s.levels) > 0, func(b *behaviors.Behavior) bool { return slices.Contains(s.levels, string(b.Level)) })
 	add(s.profile != "", func(b *behaviors.Behavior) bool { return b.InProfile(behaviors.Profile(s.profile)) })
 	add(len(s.needs) > 0, func(b *behaviors.Behavior) bool {
-		return slices.ContainsFunc(b.Needs, func(n behaviors.Need) bool { return slices.Contains(s.needs, string(n)) })
+		return slices.ContainsFunc(b.AllNeeds(), func(n behaviors.Need) bool { return slices.Contains(s.needs, string(n)) })
 	})
 	add(len(s.features) > 0, func(b *behaviors.Behavior) bool { return slices.Contains(s.features, string(b.Feature)) })
 	add(s.state != "", func(b *behaviors.Behavior) bool { return stateOf(b) == s.state })

@@ -9,12 +9,9 @@ import (
 	"strings"
 
 	"istio.io/api/label"
-	istiosecurityapi "istio.io/api/security/v1beta1"
-	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -81,11 +78,12 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		{"east-west gateways", "install a Gateway of class " + inspect.EastWestClass + " in each cluster; or " + mend, true,
 			every(known(gateways))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
-		{"mesh-wide authorization policies", "test without them, or give them a selector that leaves out the suite's namespaces: " +
-			strings.Join(namespaces, ", "), true,
-			every(known(authorizationPolicies))},
-		{"mesh-wide peer authentication", "specs with clients outside the mesh end as non-conformant or unknown: test without it, " +
-			"or read their verdicts with that in mind", false, every(known(peerAuthentication))},
+		{"mesh-wide authorization policies", "test without them, or give them a selector by labels that the suite's pods do not have", true,
+			every(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
+				return authorizationPolicies(ctx, f, m, c, namespaces)
+			}))},
+		{"mesh-wide peer authentication", "test with PERMISSIVE to run these, too", false,
+			every(known(peerAuthentication))},
 		{"pod security", "label the namespace pod-security.kubernetes.io/enforce=baseline, or exempt it", true,
 			every(func(ctx context.Context, m *member) (string, error) { return podSecurity(ctx, f, m, namespaces) })},
 		{"stand-ins", "write the fleet file again with `amc up` or `amc fleet init`, so that plan and report know them", true,
@@ -331,55 +329,6 @@ func ztunnels(_ context.Context, _ *member, c *inspect.Cluster) (string, error) 
 			strings.Join(without, ", "), c.Where.Kubectl, istiod.Namespace)
 	}
 	return "ready on every node", nil
-}
-
-// list lists mesh-wide policies. Kinds that a cluster does not have, it has no objects of.
-func list(ctx context.Context, m *member, namespace string, l client.ObjectList) error {
-	r, err := m.reader()
-	if err != nil {
-		return unknown{err}
-	}
-	if err := r.List(ctx, l, client.InNamespace(namespace)); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
-		return unknown{fmt.Errorf("policies in root namespace %s cannot be read: %w", namespace, err)}
-	}
-	return nil
-}
-
-// authorizationPolicies expects no policy of the root namespace that selects all workloads of the
-// mesh: it would decide over the specs' calls, and promises would look broken that are not.
-func authorizationPolicies(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
-	var all istiosecurity.AuthorizationPolicyList
-	if err := list(ctx, m, c.RootNamespace, &all); err != nil {
-		return "", err
-	}
-	var names []string
-	for _, p := range all.Items {
-		if len(p.Spec.GetSelector().GetMatchLabels())+len(p.Spec.GetTargetRefs()) == 0 && p.Spec.GetTargetRef() == nil &&
-			p.Spec.GetAction() != istiosecurityapi.AuthorizationPolicy_AUDIT {
-			names = append(names, p.Namespace+"/"+p.Name)
-		}
-	}
-	if len(names) > 0 {
-		return "", fmt.Errorf("AuthorizationPolicy %s selects every workload of the mesh, those of the suite too: "+
-			"run `%s -n %s get authorizationpolicies`",
-			strings.Join(names, ", "), c.Where.Kubectl, c.RootNamespace)
-	}
-	return "none that selects all workloads", nil
-}
-
-// peerAuthentication expects no STRICT for the whole mesh.
-func peerAuthentication(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
-	var all istiosecurity.PeerAuthenticationList
-	if err := list(ctx, m, c.RootNamespace, &all); err != nil {
-		return "", err
-	}
-	for _, p := range all.Items {
-		if len(p.Spec.GetSelector().GetMatchLabels()) == 0 && p.Spec.GetMtls().GetMode() == istiosecurityapi.PeerAuthentication_MutualTLS_STRICT {
-			return "", fmt.Errorf("PeerAuthentication %s/%s demands mutual TLS (STRICT) of the whole mesh: run `%s -n %s get peerauthentications`",
-				p.Namespace, p.Name, c.Where.Kubectl, c.RootNamespace)
-		}
-	}
-	return "none is STRICT", nil
 }
 
 // podSecurity expects the suite's namespaces, where they exist, to admit the suite's pods. It

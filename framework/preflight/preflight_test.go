@@ -122,10 +122,9 @@ func authorization(namespace string, spec *istiosecurityapi.AuthorizationPolicy)
 	return p
 }
 
-func strict(namespace string) *istiosecurity.PeerAuthentication {
-	p := &istiosecurity.PeerAuthentication{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"}}
-	p.Spec.Mtls = &istiosecurityapi.PeerAuthentication_MutualTLS{Mode: istiosecurityapi.PeerAuthentication_MutualTLS_STRICT}
-	return p
+// from is one rule for calls from namespaces.
+func from(namespaces ...string) []*istiosecurityapi.Rule {
+	return []*istiosecurityapi.Rule{{From: []*istiosecurityapi.Rule_From{{Source: &istiosecurityapi.Source{Namespaces: namespaces}}}}}
 }
 
 // Every fault turns its own check red, or yellow where it need not stop a run, and no other one.
@@ -181,11 +180,31 @@ func TestFaults(t *testing.T) {
 		"no node": {func(w *world) { w.facts[1].Nodes = nil }, "ztunnel", fail, "west: no node is ready"},
 		"allow nothing": {func(w *world) {
 			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{})}
-		}, "mesh-wide authorization policies", fail, "east: AuthorizationPolicy istio-system/allow-nothing"},
+		}, "mesh-wide authorization policies", fail, "east: AuthorizationPolicy istio-system/allow-nothing allows nothing"},
 		"policies cannot be read": {func(w *world) { w.facts[0].RootNamespace, w.forbid = "root", true },
 			"mesh-wide authorization policies", warn, "east: policies in root namespace root cannot be read"},
-		"STRICT": {func(w *world) { w.objects[1] = []client.Object{strict("istio-system")} },
-			"mesh-wide peer authentication", warn, "west: PeerAuthentication istio-system/default demands mutual TLS (STRICT)"},
+		"deny all": {func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{
+				Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: []*istiosecurityapi.Rule{{}}})}
+		}, "mesh-wide authorization policies", fail, "east: AuthorizationPolicy istio-system/allow-nothing denies calls"},
+		"allow some by a label of ours": {func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{
+				Selector: &istiotypeapi.WorkloadSelector{MatchLabels: map[string]string{"app": "echo"}}, Rules: from("apps")})}
+		}, "mesh-wide authorization policies", fail, "allow-nothing allows only what it names: it selects the suite's workloads too"},
+		"deny our namespaces": {func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{
+				Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: from("apps", "amc-*")})}
+		}, "mesh-wide authorization policies", fail, "denies calls"},
+		"deny at every waypoint": {func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{
+				Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: []*istiosecurityapi.Rule{{}},
+				TargetRefs: []*istiotypeapi.PolicyTargetReference{{Kind: "GatewayClass", Name: "istio-waypoint"}}})}
+		}, "mesh-wide authorization policies", fail, "denies calls"},
+		"STRICT": {func(w *world) { w.facts[1].Strict = "istio-system/default" },
+			"mesh-wide peer authentication", warn, "west: PeerAuthentication istio-system/default demands mutual TLS (STRICT) " +
+				"of the whole mesh, so what needs a plaintext call is skipped: INST-14, ID-09"},
+		"PeerAuthentications cannot be read": {func(w *world) { w.facts[1].HidesMTLS = true },
+			"mesh-wide peer authentication", warn, "west: PeerAuthentications in root namespace istio-system cannot be read"},
 		"bad label of PodSecurity": {func(w *world) { w.objects[0] = []client.Object{namespace("amc-mesh", "most")} }, "pod security",
 			fail, "east: namespace amc-mesh: labels of PodSecurity"},
 		"undeclared stand-in": {func(w *world) { w.standIns[0] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}} }, "stand-ins",
@@ -230,7 +249,23 @@ func TestNoFaults(t *testing.T) {
 	for name, w := range map[string]func(*world){
 		"policy with a selector": func(w *world) { w.objects[0] = []client.Object{authorization("istio-system", selected)} },
 		"policy of another namespace": func(w *world) {
-			w.objects[0] = []client.Object{authorization("apps", &istiosecurityapi.AuthorizationPolicy{}), strict("apps")}
+			w.objects[0] = []client.Object{authorization("apps", &istiosecurityapi.AuthorizationPolicy{})}
+		},
+		"allow all": func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system",
+				&istiosecurityapi.AuthorizationPolicy{Rules: []*istiosecurityapi.Rule{{}}})}
+		},
+		"deny without a rule": func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system",
+				&istiosecurityapi.AuthorizationPolicy{Action: istiosecurityapi.AuthorizationPolicy_DENY})}
+		},
+		"deny another namespace": func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system",
+				&istiosecurityapi.AuthorizationPolicy{Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: from("apps", "*-dev")})}
+		},
+		"policy of one gateway": func(w *world) {
+			w.objects[0] = []client.Object{authorization("istio-system", &istiosecurityapi.AuthorizationPolicy{
+				TargetRefs: []*istiotypeapi.PolicyTargetReference{{Kind: "Gateway", Name: "ew"}}})}
 		},
 		"audit only": func(w *world) {
 			w.objects[0] = []client.Object{authorization("istio-system",

@@ -1,0 +1,126 @@
+package preflight
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	istiosecurityapi "istio.io/api/security/v1beta1"
+	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
+	"istio.io/istio/pkg/config/constants"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/inspect"
+	"ambient.test/conformance/framework/mesh"
+)
+
+// authorizationPolicies expects no policy of the root namespace that decides over the suite's calls:
+// promises would look broken that are not.
+func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
+	r, err := m.reader()
+	if err != nil {
+		return "", unknown{err}
+	}
+	var all istiosecurity.AuthorizationPolicyList
+	err = r.List(ctx, &all, client.InNamespace(c.RootNamespace))
+	if err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) { // a kind that the cluster lacks, it has no objects of
+		return "", unknown{fmt.Errorf("policies in root namespace %s cannot be read: %w", c.RootNamespace, err)}
+	}
+	ours := podOf(echoIn(f, ""), m.Cluster).Labels
+	var found []string
+	for _, p := range all.Items {
+		if does := decides(&p.Spec, ours, namespaces); does != "" {
+			found = append(found, fmt.Sprintf("AuthorizationPolicy %s/%s %s", p.Namespace, p.Name, does))
+		}
+	}
+	if len(found) > 0 {
+		return "", fmt.Errorf("%s: it selects the suite's workloads too, so promises would look broken that are not: "+
+			"run `%s -n %s get authorizationpolicies`", strings.Join(found, ", "), c.Where.Kubectl, c.RootNamespace)
+	}
+	return "none decides over the suite's calls", nil
+}
+
+// decides says what a policy of the root namespace does to calls of the suite; empty when nothing.
+func decides(p *istiosecurityapi.AuthorizationPolicy, ours map[string]string, namespaces []string) string {
+	targets := p.GetTargetRefs()
+	if p.GetTargetRef() != nil {
+		targets = append(targets, p.GetTargetRef())
+	}
+	if len(targets) > 0 {
+		waypoints := false
+		for _, t := range targets { // a class of gateways can be named in the root namespace alone
+			waypoints = waypoints || t.GetKind() == "GatewayClass" && t.GetName() == constants.WaypointGatewayClassName
+		}
+		if !waypoints {
+			return ""
+		}
+	}
+	for k, v := range p.GetSelector().GetMatchLabels() {
+		if is, has := ours[k]; !has || is != v {
+			return ""
+		}
+	}
+	rules := p.GetRules()
+	switch p.GetAction() {
+	case istiosecurityapi.AuthorizationPolicy_AUDIT:
+		return ""
+	case istiosecurityapi.AuthorizationPolicy_ALLOW:
+		switch {
+		case len(rules) == 0:
+			return "allows nothing"
+		case slices.ContainsFunc(rules, func(r *istiosecurityapi.Rule) bool { return len(r.GetFrom())+len(r.GetTo())+len(r.GetWhen()) == 0 }):
+			return ""
+		}
+		return "allows only what it names"
+	case istiosecurityapi.AuthorizationPolicy_DENY:
+		if slices.ContainsFunc(rules, func(r *istiosecurityapi.Rule) bool { return reaches(r, namespaces) }) {
+			return "denies calls"
+		}
+		return "" // without a rule it denies nothing
+	}
+	return "decides over calls (" + p.GetAction().String() + ")"
+}
+
+// reaches says whether a rule may match calls from the suite's namespaces. It does not if each of
+// its sources names other namespaces.
+func reaches(r *istiosecurityapi.Rule, namespaces []string) bool {
+	return len(r.GetFrom()) == 0 || slices.ContainsFunc(r.GetFrom(), func(from *istiosecurityapi.Rule_From) bool {
+		named := from.GetSource().GetNamespaces()
+		return len(named) == 0 || slices.ContainsFunc(named, func(pattern string) bool {
+			return slices.ContainsFunc(namespaces, func(ns string) bool { return matches(pattern, ns) })
+		})
+	})
+}
+
+// matches is how policies of Istio match names: exactly, by a prefix or by a suffix.
+func matches(pattern, name string) bool {
+	if suffix, ok := strings.CutPrefix(pattern, "*"); ok {
+		return strings.HasSuffix(name, suffix)
+	}
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(name, prefix)
+	}
+	return pattern == name
+}
+
+// peerAuthentication expects no STRICT for the whole mesh, and names what is skipped where it is.
+func peerAuthentication(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
+	switch {
+	case c.HidesMTLS:
+		return "", unknown{fmt.Errorf("PeerAuthentications in root namespace %s cannot be read", c.RootNamespace)}
+	case c.Strict == "":
+		return "none is STRICT", nil
+	}
+	var skipped []string
+	for _, b := range behaviors.WithSpecs() {
+		if slices.Contains(b.Needs, behaviors.Permissive) {
+			skipped = append(skipped, b.ID)
+		}
+	}
+	return "", fmt.Errorf("PeerAuthentication %s demands mutual TLS (STRICT) of the whole mesh, so what needs a plaintext call is skipped: %s",
+		c.Strict, strings.Join(skipped, ", "))
+}
