@@ -39,7 +39,29 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 	_ = r.bundle.Update(func(report *v1alpha2.ConformanceReport) { // it holds the bundle's lock: one after the other
 		r.table = spec.AddAnswers(r.table, x.Answers...)
 		report.Traffic = traffic(r.table)
+		if x.Retry {
+			r.drops = append(r.drops, drops{x.Behavior.ID, x.Lost, x.Made})
+			report.Observations = []string{neighborDrops(r.drops)}
+		}
 	})
+}
+
+// drops are the calls that an attempt beside other specs lost.
+type drops struct {
+	id         string
+	lost, made int
+}
+
+// neighborDrops says what changes by neighbors did to calls of specs that ran beside them. The
+// verdicts are those of the specs alone, so the run itself keeps it.
+func neighborDrops(all []drops) string {
+	lost, made := 0, 0
+	var each []string
+	for _, d := range all {
+		lost, made = lost+d.lost, made+d.made
+		each = append(each, fmt.Sprintf("%s %d of %d", d.id, d.lost, d.made))
+	}
+	return fmt.Sprintf("neighbor drops: %d of %d calls, in the samples of attempts that did not count: %s", lost, made, strings.Join(each, ", "))
 }
 
 func resultOf(r spec.Result) v1alpha2.BehaviorResult {

@@ -31,6 +31,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/summary"
 
 	_ "ambient.test/conformance/suites" // declares the specs
 )
@@ -47,6 +48,8 @@ type Options struct {
 	Certified bool
 	// Implementation says whose mesh is tested; required of a certified run.
 	Implementation v1alpha2.Implementation
+	// FailOnFlake makes it an error that a behavior needed another attempt.
+	FailOnFlake bool
 	// Times are the limits in force; default [spec.DefaultTimes].
 	Times spec.Times
 	// Parallel is how many specs may run at the same time; default 8 divided by the clusters, 1 in a
@@ -96,8 +99,8 @@ func (e UsageError) Unwrap() error { return e.error }
 func usage(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
 // Run does what the plan says and writes the bundle. The report is nil if the run could not begin.
-// The error says why the run as a whole could not go on; verdicts are in the report alone. When ctx
-// is canceled, the specs under way end as unknown and clean up, and the bundle is closed.
+// The error says why the run as a whole could not go on, or what the options do not allow; verdicts
+// are in the report alone. When ctx is canceled, the specs under way end as unknown and clean up, and the bundle is closed.
 func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 	r, err := prepare(o)
 	if err != nil {
@@ -112,7 +115,22 @@ func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 		return nil, UsageError{err}
 	}
 	broken := r.execute(ctx)
-	return r.finish(ctx, broken)
+	report, err := r.finish(ctx, broken)
+	return report, errors.Join(err, o.refuses(report))
+}
+
+// refuses is an error for what the report allows and the options do not.
+func (o Options) refuses(r *v1alpha2.ConformanceReport) error {
+	flaky := summary.Flaky(r)
+	if !o.FailOnFlake || len(flaky) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, b := range flaky {
+		ids = append(ids, b.ID)
+	}
+	return fmt.Errorf("flaky: %s needed another attempt, alone, which --fail-on-flake does not allow: "+
+		"the report has what the first one saw", strings.Join(ids, ", "))
 }
 
 // run is one run under way.
@@ -122,6 +140,7 @@ type run struct {
 	plan   *plan.Plan
 	bundle *bundle.Bundle
 	table  []spec.Answers
+	drops  []drops
 	failed bool // what Ginkgo thinks of it
 }
 

@@ -3,11 +3,15 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/inspect"
@@ -20,18 +24,21 @@ import (
 )
 
 // planned is a run of two planned behaviors, with an open bundle.
-func planned(t *testing.T) *run {
+func planned(t *testing.T) *run { return plannedFor(t, "SCOPE-01", "LB-01") }
+
+func plannedFor(t *testing.T, ids ...string) *run {
 	t.Helper()
 	f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderKind, Istio: "1.31.0", Clusters: []*mesh.Cluster{
 		{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}}}
-	p, err := Selection{Filters: plan.Filters{Include: []string{"SCOPE-01", "LB-01"}}}.Plan(Environment(f))
+	chosen := Selection{Filters: plan.Filters{Include: ids}}
+	p, err := chosen.Plan(Environment(f))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Run) != 2 {
-		t.Fatalf("%d behaviors are planned, want 2", len(p.Run))
+	if len(p.Run) != len(ids) {
+		t.Fatalf("%d behaviors are planned, want %d", len(p.Run), len(ids))
 	}
-	r := &run{Options: Options{Times: spec.DefaultTimes, Seed: 1}, fleet: f, plan: p}
+	r := &run{Options: Options{Selection: chosen, Times: spec.DefaultTimes, Seed: 1, Out: io.Discard}, fleet: f, plan: p}
 	if r.bundle, err = bundle.Open(t.TempDir(), r.head(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +79,84 @@ func TestFinish(t *testing.T) {
 			}
 			if _, err := os.Stat(filepath.Join(r.bundle.Dir(), layout.SumsFile)); err != nil {
 				t.Errorf("the bundle is not closed: %v", err)
+			}
+		})
+	}
+}
+
+// What a neighbor's change did to calls stays in the report, and so does that the spec ran again.
+func TestFlakyIsRecorded(t *testing.T) {
+	r := planned(t)
+	b := behaviors.ByID("SCOPE-01")
+	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
+	r.record(t.Context(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
+	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1})
+	report := r.bundle.Report()
+	want := []string{"neighbor drops: 3 of 60 calls, in the samples of attempts that did not count: SCOPE-01 3 of 40, LB-01 0 of 20"}
+	if diff := cmp.Diff(want, report.Observations); diff != "" {
+		t.Errorf("observations (-want +got):\n%s", diff)
+	}
+	if got := report.Summary.Flaky; got != 1 {
+		t.Errorf("got %d flaky, want 1: LB-01 has not run again yet", got)
+	}
+	if err := (Options{}).refuses(&report); err != nil {
+		t.Errorf("flakes are allowed: got %v", err)
+	}
+	if err := (Options{FailOnFlake: true}).refuses(&report); err == nil || !strings.Contains(err.Error(), "flaky: SCOPE-01 needed") {
+		t.Errorf("flakes are not allowed: got %v, want SCOPE-01", err)
+	}
+}
+
+// What a mesh-wide STRICT keeps from being told is skipped, although the fleet file did not know.
+func TestSkipOnStrict(t *testing.T) {
+	for name, c := range map[string]struct {
+		strict string
+		want   v1alpha2.Verdict
+	}{"permissive": {"", v1alpha2.Unknown}, "strict": {"istio-system/default", v1alpha2.Skipped}} {
+		t.Run(name, func(t *testing.T) {
+			r := plannedFor(t, "SCOPE-01", "ID-09")
+			if err := r.skipOnStrict(map[string]*inspect.Cluster{"cluster1": {}, "cluster2": {Strict: c.strict}}); err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range r.bundle.Report().Behaviors {
+				if b.ID == "ID-09" && b.Verdict != c.want {
+					t.Errorf("ID-09: got %s, want %s", b.Verdict, c.want)
+				}
+				if b.ID == "SCOPE-01" && b.Verdict != v1alpha2.Unknown {
+					t.Errorf("SCOPE-01: got %s, want %s", b.Verdict, v1alpha2.Unknown)
+				}
+			}
+			if _, runs := r.plan.Of("ID-09"); runs != (c.want == v1alpha2.Unknown) {
+				t.Errorf("ID-09 is planned: %t", runs)
+			}
+		})
+	}
+}
+
+func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
+	for name, c := range map[string]struct {
+		networks []string
+		want     string
+	}{
+		"one cluster": {[]string{"n1"}, "the fleet has one cluster, so nothing"},
+		"one network": {[]string{"n1", "n1"}, "the fleet has 2 clusters on one network, so nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderExisting, Istio: "1.31.0"}
+			for i, n := range c.networks {
+				f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprint("c", i), Network: n, Kubeconfig: "none"})
+			}
+			file, dir := filepath.Join(t.TempDir(), "fleet.yaml"), filepath.Join(t.TempDir(), "bundle")
+			if err := f.Save(file); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Run(t.Context(), Options{Fleet: file, Artifacts: dir})
+			var usage UsageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want a usage error with %q", err, c.want)
+			}
+			if _, err := os.Stat(dir); err == nil {
+				t.Error("something was created")
 			}
 		})
 	}

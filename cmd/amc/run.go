@@ -69,6 +69,7 @@ at once, without cleaning up.`,
 		"YAML file that says whose mesh is tested: organization, project, version, url, contact")
 	f.BoolVar(&o.Certified, "certified", false,
 		"keep the rules of a certificate (docs/certify.md); options that break a rule are refused before anything runs")
+	f.BoolVar(&o.FailOnFlake, "fail-on-flake", false, "fail (exit code 2) if a behavior was settled only by another attempt, alone")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")

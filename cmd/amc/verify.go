@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -125,9 +126,13 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
 	if r := v.Report; r != nil {
-		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s: %d conformant, %d non-conformant, %d unknown, %d skipped",
-			r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio),
-			r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
+		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio))
+		for i, c := range summary.Columns {
+			if i > 0 {
+				fmt.Fprint(out, ",")
+			}
+			fmt.Fprintf(out, " %d %s", c.Of(r.Summary), c.Name)
+		}
 	}
 	_, err := fmt.Fprintln(out)
 	return err

@@ -135,6 +135,7 @@ func (t *T) hold(r role, s Subject, want types.GomegaMatcher, n int, value any, 
 		ok, err := want.Match(v)
 		t.NoError(err)
 		if !ok {
+			t.countLost(value, v)
 			panic(ending{verdict: r.verdict, flaky: true, message: fmt.Sprintf("%s%s%s: was as expected after %s, then was not\n%s",
 				where(), r.prefix, s, round(took), want.FailureMessage(v))})
 		}

@@ -56,6 +56,9 @@ type Result struct {
 	Controls     int
 	// Retry says that this is not the last word: the spec will run again, alone.
 	Retry bool
+	// Lost and Made count calls of an attempt that runs again: those that ended as none did while the
+	// mesh was as expected, and all of that sample.
+	Lost, Made int
 }
 
 // T is one attempt of a spec: its clusters, what it changed and what it saw.

@@ -5,6 +5,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 
 	"ambient.test/conformance/behaviors"
@@ -64,7 +66,7 @@ func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		Name:  "Istio ambient multicluster conformance",
 		Tests: r.Summary.Total(), Failures: r.Summary.NonConformant, Errors: r.Summary.Unknown, Time: seconds(r.WallSeconds),
 	}
-	about := propertiesOf(r)
+	about := append(propertiesOf(r), property{"flaky in the run", strconv.Itoa(r.Summary.Flaky)})
 	for _, chapter := range r.Chapters {
 		doc.Suites = append(doc.Suites, suiteOf(r, chapter, about))
 	}
@@ -82,7 +84,7 @@ func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
 
 func propertiesOf(r *v1alpha2.ConformanceReport) []property {
 	all := []property{
-		{"runID", r.RunID}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version},
+		{"runID", r.RunID}, {"result", string(r.Result)}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version},
 		{"catalog", r.Catalog.Digest}, {"istio", r.Environment.Istio},
 	}
 	for _, s := range r.Environment.StandIns {
@@ -95,13 +97,16 @@ func suiteOf(r *v1alpha2.ConformanceReport, chapter v1alpha2.Group, about []prop
 	s := suite{
 		Name:  chapter.Name + " " + summary.Chapter(chapter.Name),
 		Tests: chapter.Total(), Failures: chapter.NonConformant, Errors: chapter.Unknown, Skipped: chapter.Skipped,
-		Timestamp: r.Date.Format("2006-01-02T15:04:05"), Properties: about,
+		Timestamp: r.Date.Format("2006-01-02T15:04:05"), Properties: slices.Clone(about),
 	}
 	total := 0.0
 	for i := range r.Behaviors {
 		if b := &r.Behaviors[i]; b.Chapter == chapter.Name {
 			total += b.Seconds
 			s.Cases = append(s.Cases, caseOf(b))
+			if b.Flaky { // the form has no properties of a case
+				s.Properties = append(s.Properties, property{"flaky", b.ID})
+			}
 		}
 	}
 	s.Time = seconds(total)
@@ -126,8 +131,8 @@ func caseOf(b *v1alpha2.BehaviorResult) testCase {
 	if b.Outcome != "" {
 		fmt.Fprintf(&out, "outcome: %s\n", b.Outcome)
 	}
-	if b.Attempts > 1 {
-		fmt.Fprintf(&out, "attempts: %d\n", b.Attempts)
+	if b.Flaky {
+		fmt.Fprintf(&out, "flaky: %d attempts, the last counts\n", b.Attempts)
 	}
 	if b.Expectations+b.Controls > 0 {
 		fmt.Fprintf(&out, "expectations: %d, controls: %d\n", b.Expectations, b.Controls)

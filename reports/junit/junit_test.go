@@ -17,6 +17,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/internal/example"
 	"ambient.test/conformance/reports/junit"
+	"ambient.test/conformance/reports/summary"
 )
 
 // junitForm is what Jenkins' schema for JUnit files allows of the elements that are written here:
@@ -137,12 +138,14 @@ func TestJUnitTellsAll(t *testing.T) {
 	if err := junit.Write(&out, r); err != nil {
 		t.Fatal(err)
 	}
+	flaky := summary.Flaky(r)[0].ID
 	for _, want := range []string{
 		`<testsuite name="GW East-west gateway"`, `name="LB-01 ` + behaviors.ByID("LB-01").Promise + `" classname="amc.balancing"`,
 		`<failure message="client of cluster1 -&gt; echo.amc-lb (global) expected: answers`, `type="non-conformant"`,
 		`<error message="the pods of echo were not ready`,
 		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed",
-		`<property name="istio" value="1.31.0"`,
+		`<property name="istio" value="1.31.0"`, `<property name="flaky in the run" value="1"`, `<property name="flaky" value="`+flaky+`"`,
+		"flaky: 2 attempts, the last counts",
 		`<property name="stand-in for ztunnel" value="nodeproxy speaks`,
 	} {
 		if !strings.Contains(out.String(), want) {

@@ -47,8 +47,8 @@ func attentionOf(r *v1alpha2.ConformanceReport) (cards []card, more int) {
 			cards = append(cards, cardOf(b))
 		}
 	}
-	rank := map[v1alpha2.Verdict]int{v1alpha2.NonConformant: 0, v1alpha2.Unknown: 1}
-	slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(rank[a.R.Verdict], rank[b.R.Verdict]) })
+	rank := func(c card) int { return slices.Index(v1alpha2.Standings, c.R.Standing()) }
+	slices.SortStableFunc(cards, func(a, b card) int { return cmp.Compare(rank(a), rank(b)) })
 	if len(cards) > maxAttention {
 		return cards[:maxAttention], len(cards) - maxAttention
 	}
@@ -77,14 +77,14 @@ func chaptersOf(r *v1alpha2.ConformanceReport) (all []chapter) {
 func (c *chapter) count() {
 	var counts v1alpha2.Counts
 	for _, k := range c.Cards {
-		counts.Add(k.R.Verdict)
+		counts.Add(k.R)
 	}
 	var said []string
-	for _, v := range v1alpha2.Verdicts {
-		n := counts.Of(v)
+	for _, x := range summary.Columns {
+		n := x.Of(counts)
 		c.Cells = append(c.Cells, n)
 		if n > 0 {
-			said = append(said, fmt.Sprintf("%d %s", n, v))
+			said = append(said, fmt.Sprintf("%d %s", n, x.Name))
 		}
 	}
 	c.Said, c.Bar = strings.Join(said, ", "), verdictBar(counts)
@@ -138,11 +138,11 @@ func timesOf(b *v1alpha2.BehaviorResult) string {
 	return strings.Join(times, "; ")
 }
 
-// verdictBar is a bar of verdicts, in percent.
+// verdictBar is a bar of standings, in percent.
 func verdictBar(c v1alpha2.Counts) []segment {
 	var b bar
-	for _, v := range v1alpha2.Verdicts {
-		b.add(c.Of(v), c.Total(), "fill-"+string(v))
+	for _, s := range v1alpha2.Standings {
+		b.add(c.Of(s), c.Total(), "fill-"+string(s))
 	}
 	return b.segments
 }

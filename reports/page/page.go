@@ -39,16 +39,20 @@ func sourceHash(s string) string {
 
 var parsed = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
-		"mark":  func(v v1alpha2.Verdict) string { return marks[v] },
+		"mark":  func(s v1alpha2.Standing) string { return marks[s] },
 		"secs":  secs,
 		"brief": func(s string) string { return text.Cut(s, 600) },
 	}).Parse(source))
 })
 
-// marks tell verdicts apart without color.
-var marks = map[v1alpha2.Verdict]string{
-	v1alpha2.Conformant: "✓", v1alpha2.NonConformant: "✗", v1alpha2.Unknown: "?", v1alpha2.Skipped: "–",
+// marks tell standings apart without color.
+var marks = map[v1alpha2.Standing]string{
+	v1alpha2.Standing(v1alpha2.Conformant): "✓", v1alpha2.Standing(v1alpha2.NonConformant): "✗", v1alpha2.StandingKnown: "≠",
+	v1alpha2.Standing(v1alpha2.Unknown): "?", v1alpha2.Standing(v1alpha2.Skipped): "–", flaky: "≈",
 }
+
+// flaky is shown beside the standings: what is flaky is counted once more by how it stands.
+const flaky v1alpha2.Standing = "flaky"
 
 // Write renders the report as a page that loads nothing. Every value of the report is text in it,
 // never markup.
@@ -75,7 +79,7 @@ type page struct {
 	Wide, Narrow     drawing
 	Traffic          trafficTable
 	Plot             *plot
-	Verdicts         []v1alpha2.Verdict
+	Columns          []v1alpha2.Standing
 	Chapters         []chapter
 	Skips            []skipClass
 	Tables           []factTable
@@ -84,8 +88,8 @@ type page struct {
 
 type (
 	count struct {
-		Verdict v1alpha2.Verdict
-		N       int
+		Standing v1alpha2.Standing
+		N        int
 	}
 	notice struct {
 		Head, Text string
@@ -98,13 +102,14 @@ func pageOf(r *v1alpha2.ConformanceReport) *page {
 	p := &page{
 		R: r, Policy: policy, CSS: template.CSS(css), JS: template.JS(js),
 		Sentence: capital(summary.Headline(r)), Tone: toneOf(r), Facts: factsOf(r),
-		Verdicts: v1alpha2.Verdicts, Known: r.Catalog.Digest == behaviors.Digest(),
-		Bar: verdictBar(r.Summary), Notices: noticesOf(r), Chapters: chaptersOf(r),
+		Known: r.Catalog.Digest == behaviors.Digest(),
+		Bar:   verdictBar(r.Summary), Notices: noticesOf(r), Chapters: chaptersOf(r),
 		Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
 	}
 	p.Title = p.Sentence + " – " + summary.Implementation(r)
-	for _, v := range v1alpha2.Verdicts {
-		p.Counts = append(p.Counts, count{v, r.Summary.Of(v)})
+	for _, c := range summary.Columns {
+		p.Columns = append(p.Columns, v1alpha2.Standing(c.Name))
+		p.Counts = append(p.Counts, count{v1alpha2.Standing(c.Name), c.Of(r.Summary)})
 	}
 	p.Attention, p.More = attentionOf(r)
 	p.Wide, p.Narrow, p.TopologySentence = topologyOf(r)
@@ -156,6 +161,12 @@ func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
 	say(false, "The suite proves a part:", summary.Coverage(r)+".")
 	if len(r.Environment.StandIns) > 0 {
 		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+". What a stand-in cannot show was skipped.")
+	}
+	if n := r.Summary.Flaky; n > 0 {
+		say(false, "Flaky:", number(n, "behavior was", "behaviors were")+" settled only by another attempt, alone.")
+	}
+	for _, o := range r.Observations {
+		say(false, "Seen:", text.Cut(o, 2000)+".")
 	}
 	if f := summary.Filters(r); f != "" {
 		say(false, "The user chose what ran:", f)

@@ -56,7 +56,7 @@ func Shortfalls(r *v1alpha2.ConformanceReport) (all []string) {
 			}
 		}
 	}
-	if r.Summary.Conformant+r.Summary.Unknown == 0 && len(uncovered) == 0 {
+	if r.Summary.Ran() == 0 && len(uncovered) == 0 {
 		say("nothing ran")
 	}
 	if l := r.Leaks; l != nil && (!l.Clean || len(l.Found) > 0) {

@@ -24,22 +24,36 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		fmt.Fprintf(&b, "> Incomplete: %s.\n>\n", text.Markdown(s))
 	}
 	fmt.Fprintf(&b, "> %s.\n", Coverage(r))
-	b.WriteString("\n| chapter | conformant | non-conformant | unknown | skipped |\n| --- | ---: | ---: | ---: | ---: |\n")
-	for _, c := range r.Chapters {
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", text.Markdown(Chapter(c.Name)), c.Conformant, c.NonConformant, c.Unknown, c.Skipped)
+	row := func(name string, cell func(Column) string) {
+		fmt.Fprintf(&b, "| %s |", name)
+		for _, c := range Columns {
+			fmt.Fprintf(&b, " %s |", cell(c))
+		}
+		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "| **total** | **%d** | **%d** | **%d** | **%d** |\n",
-		r.Summary.Conformant, r.Summary.NonConformant, r.Summary.Unknown, r.Summary.Skipped)
-	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
-		if r.Summary.Of(v) == 0 {
+	b.WriteByte('\n')
+	row("chapter", func(c Column) string { return c.Name })
+	b.WriteString("| --- |" + strings.Repeat(" ---: |", len(Columns)) + "\n")
+	for _, g := range r.Chapters {
+		row(text.Markdown(Chapter(g.Name)), func(c Column) string { return fmt.Sprint(c.Of(g.Counts)) })
+	}
+	row("**total**", func(c Column) string { return fmt.Sprintf("**%d**", c.Of(r.Summary)) })
+	for _, s := range attention {
+		if r.Summary.Of(s) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n", v)
+		fmt.Fprintf(&b, "\n## %s\n\n", s)
 		for _, x := range r.Behaviors {
-			if x.Verdict == v {
+			if x.Standing() == s {
 				fmt.Fprintf(&b, "- **%s** %s<br>%s\n", text.Markdown(x.ID), text.Markdown(x.Promise), text.Markdown(text.Line(x.Message, 400)))
 			}
 		}
+	}
+	if f := Flaky(r); len(f) > 0 {
+		fmt.Fprintf(&b, "\nFlaky, settled by another attempt alone: %s.\n", text.Markdown(ids(f)))
+	}
+	for _, o := range r.Observations {
+		fmt.Fprintf(&b, "\n%s.\n", text.Markdown(text.Line(o, 400)))
 	}
 	if skips := Skips(r); len(skips) > 0 {
 		b.WriteString("\n<details><summary>skipped</summary>\n\n")

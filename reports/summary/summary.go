@@ -32,9 +32,13 @@ func ExitCode(r *v1alpha2.ConformanceReport) int {
 	return ExitUnknown
 }
 
-// Fill sets every field of a report that follows from its other fields: counts, features,
-// percentiles and result. Verify compares a report with it.
+// Fill sets every field of a report that follows from its other fields: what is flaky, counts,
+// features, percentiles and result. Verify compares a report with it.
 func Fill(r *v1alpha2.ConformanceReport) {
+	for i := range r.Behaviors {
+		b := &r.Behaviors[i]
+		b.Flaky = b.Attempts > 1
+	}
 	fillCounts(r)
 	fillFeatures(r)
 	r.Convergence = convergenceOf(r)
@@ -44,16 +48,17 @@ func Fill(r *v1alpha2.ConformanceReport) {
 func fillCounts(r *v1alpha2.ConformanceReport) {
 	r.Summary, r.Levels, r.Chapters = v1alpha2.Counts{}, nil, nil
 	levels, chapters := map[string]*v1alpha2.Counts{}, map[string]*v1alpha2.Counts{}
-	count := func(m map[string]*v1alpha2.Counts, name string, v v1alpha2.Verdict) {
+	count := func(m map[string]*v1alpha2.Counts, name string, b *v1alpha2.BehaviorResult) {
 		if m[name] == nil {
 			m[name] = &v1alpha2.Counts{}
 		}
-		m[name].Add(v)
+		m[name].Add(b)
 	}
-	for _, b := range r.Behaviors {
-		r.Summary.Add(b.Verdict)
-		count(levels, b.Level, b.Verdict)
-		count(chapters, b.Chapter, b.Verdict)
+	for i := range r.Behaviors {
+		b := &r.Behaviors[i]
+		r.Summary.Add(b)
+		count(levels, b.Level, b)
+		count(chapters, b.Chapter, b)
 	}
 	for _, l := range behaviors.Levels {
 		if c := levels[string(l)]; c != nil {

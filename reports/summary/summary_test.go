@@ -20,7 +20,9 @@ func TestResults(t *testing.T) {
 	conformant := func(id string) v1alpha2.BehaviorResult {
 		return v1alpha2.BehaviorResult{ID: id, Verdict: v1alpha2.Conformant}
 	}
-	ended := func(id string, v v1alpha2.Verdict) v1alpha2.BehaviorResult { return v1alpha2.BehaviorResult{ID: id, Verdict: v} }
+	ended := func(id string, v v1alpha2.Verdict) v1alpha2.BehaviorResult {
+		return v1alpha2.BehaviorResult{ID: id, Verdict: v}
+	}
 	skipped := func(id, class string) v1alpha2.BehaviorResult {
 		return v1alpha2.BehaviorResult{ID: id, Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: class, Reason: "a reason"}}
 	}
@@ -171,10 +173,11 @@ func TestTable(t *testing.T) {
 	}
 	got := out.String()
 	for _, want := range []string{
-		"chapter                           conformant  non-conformant  unknown  skipped\n",
+		"chapter                           conformant  non-conformant  known  unknown  skipped  flaky\n",
 		"non-conformant:\n  LB-01    Requests to a global service",
 		"client of cluster1 -> echo: expected both clusters, saw cluster1 40 of 40",
 		"convergence: ",
+		"\nflaky, settled by another attempt alone: LB-01\n",
 		"incomplete: the run was not finished\n",
 		" core behaviors of the catalog have a spec\n",
 	} {

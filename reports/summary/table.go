@@ -9,13 +9,36 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// Table prints verdicts by chapter for a terminal, and below them each behavior that did not hold and
+// Column is a count of a table.
+type Column struct {
+	Name string
+	Of   func(v1alpha2.Counts) int
+}
+
+// Columns are the counts of every table, in their order.
+var Columns = func() (all []Column) {
+	for _, s := range v1alpha2.Standings {
+		all = append(all, Column{string(s), func(c v1alpha2.Counts) int { return c.Of(s) }})
+	}
+	return append(all, Column{"flaky", func(c v1alpha2.Counts) int { return c.Flaky }})
+}()
+
+// attention are the standings whose behaviors are listed below a table.
+var attention = []v1alpha2.Standing{v1alpha2.Standing(v1alpha2.NonConformant), v1alpha2.StandingKnown, v1alpha2.Standing(v1alpha2.Unknown)}
+
+// Table prints counts by chapter for a terminal, and below them each behavior that did not hold and
 // what the run left open.
 func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	var b strings.Builder
 	writeChapters(&b, r)
-	for _, v := range []v1alpha2.Verdict{v1alpha2.NonConformant, v1alpha2.Unknown} {
-		writeBehaviors(&b, r, v)
+	for _, s := range attention {
+		writeBehaviors(&b, r, s)
+	}
+	if f := Flaky(r); len(f) > 0 {
+		fmt.Fprintf(&b, "\nflaky, settled by another attempt alone: %s\n", ids(f))
+	}
+	for _, o := range r.Observations {
+		fmt.Fprintf(&b, "%s\n", text.Line(o, 400))
 	}
 	if c := r.Convergence; c != nil {
 		fmt.Fprintf(&b, "\nconvergence: %d samples, half within %.2f s, 90%% within %.2f s, slowest %.2f s\n",
@@ -35,37 +58,37 @@ func writeChapters(b *strings.Builder, r *v1alpha2.ConformanceReport) {
 	for _, c := range r.Chapters {
 		width = max(width, len(Chapter(c.Name)))
 	}
-	row := func(name string, cell func(v v1alpha2.Verdict) string) {
+	row := func(name string, cell func(c Column) string) {
 		fmt.Fprintf(b, "%-*s", width, name)
-		for _, v := range v1alpha2.Verdicts {
-			fmt.Fprintf(b, "  %*s", len(v), cell(v))
+		for _, c := range Columns {
+			fmt.Fprintf(b, "  %*s", len(c.Name), cell(c))
 		}
 		b.WriteByte('\n')
 	}
-	counts := func(name string, c v1alpha2.Counts) {
-		row(name, func(v v1alpha2.Verdict) string {
-			if n := c.Of(v); n > 0 {
+	counts := func(name string, n v1alpha2.Counts) {
+		row(name, func(c Column) string {
+			if n := c.Of(n); n > 0 {
 				return fmt.Sprint(n)
 			}
 			return "."
 		})
 	}
-	row("chapter", func(v v1alpha2.Verdict) string { return string(v) })
+	row("chapter", func(c Column) string { return c.Name })
 	for _, c := range r.Chapters {
 		counts(Chapter(c.Name), c.Counts)
 	}
 	counts("total", r.Summary)
 }
 
-func writeBehaviors(b *strings.Builder, r *v1alpha2.ConformanceReport, v v1alpha2.Verdict) {
+func writeBehaviors(b *strings.Builder, r *v1alpha2.ConformanceReport, s v1alpha2.Standing) {
 	const most = 12 // a failed set-up leaves everything unknown: the first lines say enough
 	shown := 0
 	for _, x := range r.Behaviors {
-		if x.Verdict != v {
+		if x.Standing() != s {
 			continue
 		}
 		if shown == 0 {
-			fmt.Fprintf(b, "\n%s:\n", v)
+			fmt.Fprintf(b, "\n%s:\n", s)
 		}
 		if shown++; shown > most {
 			continue

@@ -2,6 +2,7 @@ package summary
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ambient.test/conformance/behaviors"
@@ -10,7 +11,7 @@ import (
 
 // Headline is the report's result in a few words.
 func Headline(r *v1alpha2.ConformanceReport) string {
-	ran := r.Summary.Total() - r.Summary.Skipped
+	ran := r.Summary.Ran()
 	switch {
 	case !r.Finished:
 		return fmt.Sprintf("not finished, %d of %s known", ran-r.Summary.Unknown, number(ran, "behavior"))
@@ -81,6 +82,11 @@ func OrUnknown(s string) string {
 		return "not known"
 	}
 	return s
+}
+
+// Flaky are the behaviors that were settled only by another attempt.
+func Flaky(r *v1alpha2.ConformanceReport) []v1alpha2.BehaviorResult {
+	return slices.DeleteFunc(slices.Clone(r.Behaviors), func(b v1alpha2.BehaviorResult) bool { return !b.Flaky })
 }
 
 // SkipGroup is the behaviors that one thing kept from running.

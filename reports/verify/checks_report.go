@@ -115,7 +115,7 @@ func (in *inspection) verdictsFit() (wrong []string) {
 
 func (in *inspection) recomputed() (wrong []string) {
 	again := *in.report
-	again.Features = slices.Clone(in.report.Features)
+	again.Features, again.Behaviors = slices.Clone(in.report.Features), slices.Clone(in.report.Behaviors)
 	summary.Fill(&again)
 	differ := func(name string, a, b any) {
 		x, _ := json.Marshal(a)
@@ -129,6 +129,9 @@ func (in *inspection) recomputed() (wrong []string) {
 	differ("levels", in.report.Levels, again.Levels)
 	differ("chapters", in.report.Chapters, again.Chapters)
 	differ("convergence", in.report.Convergence, again.Convergence)
+	for i, b := range again.Behaviors {
+		differ("flaky of "+text.Line(b.ID, 40), in.report.Behaviors[i].Flaky, b.Flaky)
+	}
 	for i, f := range again.Features {
 		differ("feature "+f.Name, in.report.Features[i].Supported, f.Supported)
 	}

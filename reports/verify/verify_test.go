@@ -254,7 +254,10 @@ var fixtures = map[string]struct {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} })
 	}},
 	"C02": {"a behavior took two attempts", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Attempts = 2 })
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			result(r, "LB-01").Attempts = 2
+			summary.Fill(r)
+		})
 	}},
 	"C03": {"something stands in for ztunnel", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {

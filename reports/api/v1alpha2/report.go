@@ -66,7 +66,7 @@ type ConformanceReport struct {
 	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are
 	// the whole catalog.
 	NotAutomated []string `json:"notAutomated,omitempty"`
-	// Summary counts Behaviors by verdict.
+	// Summary counts Behaviors by standing.
 	Summary Counts `json:"summary"`
 	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are
 	// left out.
@@ -81,6 +81,8 @@ type ConformanceReport struct {
 	Convergence *Convergence `json:"convergence,omitempty"`
 	// Traffic is who answered whom, sorted by From, Scope, Service.
 	Traffic []Traffic `json:"traffic,omitempty"`
+	// Observations are what was seen of the run as a whole, one sentence each.
+	Observations []string `json:"observations,omitempty"`
 	// Leaks is the check for leftovers after clean-up; absent when it did not run.
 	Leaks *Leaks `json:"leaks,omitempty"`
 }
@@ -287,8 +289,17 @@ type BehaviorResult struct {
 	Skip *Skip `json:"skip,omitempty"`
 	// Outcome is the name of what happened; limitations have one.
 	Outcome string `json:"outcome,omitempty"`
+	// Known is the finding (docs/findings.md) by which this version of Istio is known to break the
+	// promise; present exactly when the behavior is non-conformant, known to be so, and the run is
+	// not certified. It is counted apart.
+	Known string `json:"known,omitempty"`
+	// Fixed is the finding that a conformant behavior refutes for this version of Istio.
+	Fixed string `json:"fixed,omitempty"`
 	// Attempts counts how often the spec ran: 0 when it did not, at most 1 in a certified run.
 	Attempts int `json:"attempts,omitempty"`
+	// Flaky: it was settled only by another attempt, alone. The first one, beside other specs, was not
+	// steady.
+	Flaky bool `json:"flaky,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
 	// Expectations counts what the spec expected of the mesh and saw. A conformant behavior has at
@@ -315,35 +326,64 @@ type Skip struct {
 	Reason string `json:"reason"`
 }
 
-// Counts are numbers of behaviors by verdict.
-type Counts struct {
-	Conformant    int `json:"conformant"`
-	NonConformant int `json:"nonConformant"`
-	Unknown       int `json:"unknown"`
-	Skipped       int `json:"skipped"`
+// Standing is how a behavior counts: by its verdict, and a violation that is known by itself.
+type Standing string
+
+// StandingKnown is the standing of a violation that is known.
+const StandingKnown Standing = "known"
+
+// Standings are all standings, in the order of tables.
+var Standings = []Standing{Standing(Conformant), Standing(NonConformant), StandingKnown, Standing(Unknown), Standing(Skipped)}
+
+// Standing is how the behavior counts.
+func (b *BehaviorResult) Standing() Standing {
+	if b.Verdict == NonConformant && b.Known != "" {
+		return StandingKnown
+	}
+	return Standing(b.Verdict)
 }
 
-// Add counts one more.
-func (c *Counts) Add(v Verdict) {
-	switch v {
-	case Conformant:
+// Counts are numbers of behaviors by standing, and those of them that are flaky.
+type Counts struct {
+	Conformant    int `json:"conformant"`
+	NonConformant int `json:"nonConformant"` // without the known ones
+	Known         int `json:"known"`         // non-conformant, as is known of this version of Istio
+	Unknown       int `json:"unknown"`
+	Skipped       int `json:"skipped"`
+	// Flaky behaviors are counted once more by how they stand.
+	Flaky int `json:"flaky"`
+}
+
+// Add counts one more behavior.
+func (c *Counts) Add(b *BehaviorResult) {
+	switch b.Standing() {
+	case Standing(Conformant):
 		c.Conformant++
-	case NonConformant:
+	case Standing(NonConformant):
 		c.NonConformant++
-	case Unknown:
+	case StandingKnown:
+		c.Known++
+	case Standing(Unknown):
 		c.Unknown++
-	case Skipped:
+	case Standing(Skipped):
 		c.Skipped++
+	}
+	if b.Flaky {
+		c.Flaky++
 	}
 }
 
-// Of is the count of one verdict.
-func (c Counts) Of(v Verdict) int {
-	return map[Verdict]int{Conformant: c.Conformant, NonConformant: c.NonConformant, Unknown: c.Unknown, Skipped: c.Skipped}[v]
+// Of is the count of one standing.
+func (c Counts) Of(s Standing) int {
+	return map[Standing]int{Standing(Conformant): c.Conformant, Standing(NonConformant): c.NonConformant, StandingKnown: c.Known,
+		Standing(Unknown): c.Unknown, Standing(Skipped): c.Skipped}[s]
 }
 
 // Total is the number of behaviors counted.
-func (c Counts) Total() int { return c.Conformant + c.NonConformant + c.Unknown + c.Skipped }
+func (c Counts) Total() int { return c.Conformant + c.NonConformant + c.Known + c.Unknown + c.Skipped }
+
+// Ran is the number of behaviors that were not skipped.
+func (c Counts) Ran() int { return c.Total() - c.Skipped }
 
 // Group is a named part of the behaviors.
 type Group struct {

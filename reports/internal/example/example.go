@@ -81,7 +81,7 @@ func Read(t testing.TB, dir string) *v1alpha2.ConformanceReport {
 }
 
 // Rich is a report with something of everything: violations, unknowns, outcomes, skips of several
-// classes, stand-ins, traffic, times.
+// classes, stand-ins, traffic, times, a flaky behavior.
 func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
 	env := Environment
@@ -126,6 +126,7 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 		{From: "cluster2", Scope: "global", Service: "echo behind a waypoint", Answered: []v1alpha2.Answered{{Cluster: "cluster2", Calls: 120}}},
 	}
 	h.Leaks = &v1alpha2.Leaks{Clean: true}
+	h.Observations = []string{"neighbor drops: 1 of 40 calls, in the samples of attempts that did not count: LB-01 1 of 40"}
 	b, err := bundle.Open(t.TempDir(), h, p)
 	if err != nil {
 		t.Fatal(err)
@@ -147,6 +148,8 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 			x.Verdict = v1alpha2.NonConformant
 			x.Message = "client of cluster1 -> echo.amc-lb (global)\nexpected: answers of cluster1 and cluster2\n" +
 				"seen: cluster1 40 of 40\nhint: `kubectl --context cluster2 -n istio-system get pods -l istio.io/gateway-name=istio-eastwestgateway`"
+		case 6:
+			x.Attempts = 2
 		case 7:
 			x.Verdict = v1alpha2.Unknown
 			x.Message = "the pods of echo were not ready within 60 s: 0/1 nodes are available: insufficient cpu"
