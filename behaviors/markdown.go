@@ -23,7 +23,7 @@ func WriteMarkdown(w io.Writer) error {
 Generated from package behaviors by `+"`go test ./behaviors -update`"+`; do not edit.
 
 %d behaviors: %d core, %d extended, %d limitations. %d are proven by specs; the others say why not.
-Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profiles and outcomes. It stands in every report.
+Digest: `+"`%s`"+`, over ids, levels, ranges, promises, features, needs, profiles, outcomes and known faults. It stands in every report.
 
 - **core** behaviors are documented and must hold on every supported version in their range.
 - **extended** behaviors belong to a feature; they run when the feature is claimed and only then can fail.
@@ -109,6 +109,9 @@ func writeBehavior(b *strings.Builder, x *Behavior) {
 		for _, y := range o.Unsafe {
 			line("unsafe outcome "+y.Name, y.Meaning)
 		}
+	}
+	for _, k := range KnownFaults[x.ID] {
+		fmt.Fprintf(b, "- known to be broken in Istio %s: [finding %s](findings.md)\n", plain(string(k.Istio)), k.Finding)
 	}
 	for _, m := range x.Mutants {
 		line("must turn red on "+m, MutantByID(m).Break)

@@ -50,6 +50,9 @@ type Options struct {
 	Implementation v1alpha2.Implementation
 	// FailOnFlake makes it an error that a behavior needed another attempt.
 	FailOnFlake bool
+	// FailOnFixed makes it an error that a behavior holds which this version of Istio is known to
+	// break.
+	FailOnFixed bool
 	// Times are the limits in force; default [spec.DefaultTimes].
 	Times spec.Times
 	// Parallel is how many specs may run at the same time; default 8 divided by the clusters, 1 in a
@@ -121,16 +124,24 @@ func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 
 // refuses is an error for what the report allows and the options do not.
 func (o Options) refuses(r *v1alpha2.ConformanceReport) error {
-	flaky := summary.Flaky(r)
-	if !o.FailOnFlake || len(flaky) == 0 {
-		return nil
+	var errs []error
+	if flaky := summary.Flaky(r); o.FailOnFlake && len(flaky) > 0 {
+		errs = append(errs, fmt.Errorf("flaky: %s needed another attempt, alone, which --fail-on-flake does not allow: "+
+			"the report has what the first one saw", idsOf(flaky)))
 	}
+	if fixed := summary.Fixed(r); o.FailOnFixed && len(fixed) > 0 {
+		errs = append(errs, fmt.Errorf("fixed: %s held, which this version of Istio is known to break: "+
+			"change the versions in behaviors/known.go and docs/findings.md", idsOf(fixed)))
+	}
+	return errors.Join(errs...)
+}
+
+func idsOf(all []v1alpha2.BehaviorResult) string {
 	var ids []string
-	for _, b := range flaky {
+	for _, b := range all {
 		ids = append(ids, b.ID)
 	}
-	return fmt.Errorf("flaky: %s needed another attempt, alone, which --fail-on-flake does not allow: "+
-		"the report has what the first one saw", strings.Join(ids, ", "))
+	return strings.Join(ids, ", ")
 }
 
 // run is one run under way.

@@ -107,6 +107,16 @@ func TestFlakyIsRecorded(t *testing.T) {
 	}
 }
 
+func TestFailOnFixed(t *testing.T) {
+	report := &v1alpha2.ConformanceReport{Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Verdict: v1alpha2.Conformant, Fixed: "F-90"}}}
+	if err := (Options{FailOnFlake: true}).refuses(report); err != nil {
+		t.Errorf("what is fixed is allowed: got %v", err)
+	}
+	if err := (Options{FailOnFixed: true}).refuses(report); err == nil || !strings.Contains(err.Error(), "fixed: LB-01 held") {
+		t.Errorf("what is fixed is not allowed: got %v, want LB-01", err)
+	}
+}
+
 // What a mesh-wide STRICT keeps from being told is skipped, although the fleet file did not know.
 func TestSkipOnStrict(t *testing.T) {
 	for name, c := range map[string]struct {

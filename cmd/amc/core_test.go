@@ -280,7 +280,8 @@ func madeBundle(t testing.TB, change func(*bundle.Bundle)) string {
 	t.Helper()
 	env := plan.Environment{
 		Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2,
-		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true},
+		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
+			behaviors.Permissive: true},
 	}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {

@@ -95,6 +95,9 @@ func explain(out io.Writer, b *behaviors.Behavior) error {
 			part(first(i, "unsafe"), x.Name+": "+x.Meaning)
 		}
 	}
+	for i, k := range behaviors.KnownFaults[b.ID] {
+		part(first(i, "known"), fmt.Sprintf("broken in Istio %s, finding %s of docs/findings.md %s", k.Istio, k.Finding, k.Issue))
+	}
 	for i, m := range b.Mutants {
 		part(first(i, "red when"), behaviors.MutantByID(m).Break+" ("+m+")")
 	}

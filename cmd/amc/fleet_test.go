@@ -120,7 +120,7 @@ func TestRunNamesTheClusterThatIsGone(t *testing.T) {
 	dir := t.TempDir()
 	k := kubeconfig(t, "https://"+nobody)
 	fleet := write(t, filepath.Join(dir, "fleet.yaml"), "apiVersion: "+mesh.FleetVersion+"\nrunID: r\nprovider: existing\n"+
-		"istio: 1.31.0\nclusters:\n- {name: c-east, network: n, kubeconfig: "+k+"}\n", 0o600)
+		"istio: 1.31.0\nclusters:\n- {name: c-east, network: n, kubeconfig: "+k+"}\n- {name: c-west, network: m, kubeconfig: "+k+"}\n", 0o600)
 	_, code, err := amc(t, "run", "--fleet", fleet, "--artifacts", filepath.Join(dir, "out"))
 	if code != exitUnknown || err == nil || !strings.Contains(err.Error(), "c-east") || !strings.Contains(err.Error(), nobody) ||
 		strings.Contains(err.Error(), "very-secret") {

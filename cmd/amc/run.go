@@ -35,7 +35,7 @@ never ran is unknown in it, and ` + "`amc render`" + ` closes it.
 
 Exit codes: 0 conformant (profile limits: recorded), 1 a promise was seen broken, 2 unknown or partial,
 3 usage. A run is conformant only if every core behavior of its profile that has a spec and that this
-version of Istio promises ran and held. It is unknown if the environment broke, partial if it was not
+version of Istio promises ran and held, but for faults that are known of this version. It is unknown if the environment broke, partial if it was not
 to be run: because of the fleet's shape, a feature, a stand-in, or the user's choice. The last line
 says which. Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops
 at once, without cleaning up.`,
@@ -70,6 +70,8 @@ at once, without cleaning up.`,
 	f.BoolVar(&o.Certified, "certified", false,
 		"keep the rules of a certificate (docs/certify.md); options that break a rule are refused before anything runs")
 	f.BoolVar(&o.FailOnFlake, "fail-on-flake", false, "fail (exit code 2) if a behavior was settled only by another attempt, alone")
+	f.BoolVar(&o.FailOnFixed, "fail-on-fixed", false,
+		"fail (exit code 2) if a behavior holds that this version of Istio is known to break (docs/findings.md)")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")

@@ -152,6 +152,8 @@ func status(b *v1alpha2.BehaviorResult) string {
 		return absent
 	case b.Skip != nil:
 		return string(b.Verdict) + " (" + b.Skip.Class + ")"
+	case b.Known != "":
+		return string(b.Verdict) + " (known: " + b.Known + ")"
 	case b.Outcome != "":
 		return string(b.Verdict) + " (" + b.Outcome + ")"
 	}

@@ -59,8 +59,12 @@ type (
 
 const maxText = 4 << 10 // of one case; a CI system keeps every run's file
 
+// known is the type of a skip that is none: the violation is known, and must not fail a CI job.
+const known = "known"
+
 // Write renders a report. Non-conformant is a failure, unknown an error, and a skip keeps its class
-// and reason. A case is named by id and promise.
+// and reason. A violation that is known of this version of Istio ran and is broken, but is written
+// as a skip of the type known. A case is named by id and promise.
 func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	doc := suites{
 		Name:  "Istio ambient multicluster conformance",
@@ -96,7 +100,7 @@ func propertiesOf(r *v1alpha2.ConformanceReport) []property {
 func suiteOf(r *v1alpha2.ConformanceReport, chapter v1alpha2.Group, about []property) suite {
 	s := suite{
 		Name:  chapter.Name + " " + summary.Chapter(chapter.Name),
-		Tests: chapter.Total(), Failures: chapter.NonConformant, Errors: chapter.Unknown, Skipped: chapter.Skipped,
+		Tests: chapter.Total(), Failures: chapter.NonConformant, Errors: chapter.Unknown, Skipped: chapter.Skipped + chapter.Known,
 		Timestamp: r.Date.Format("2006-01-02T15:04:05"), Properties: slices.Clone(about),
 	}
 	total := 0.0
@@ -107,6 +111,9 @@ func suiteOf(r *v1alpha2.ConformanceReport, chapter v1alpha2.Group, about []prop
 			if b.Flaky { // the form has no properties of a case
 				s.Properties = append(s.Properties, property{"flaky", b.ID})
 			}
+			if b.Fixed != "" {
+				s.Properties = append(s.Properties, property{"fixed", b.ID + " (" + b.Fixed + ")"})
+			}
 		}
 	}
 	s.Time = seconds(total)
@@ -116,12 +123,14 @@ func suiteOf(r *v1alpha2.ConformanceReport, chapter v1alpha2.Group, about []prop
 func caseOf(b *v1alpha2.BehaviorResult) testCase {
 	c := testCase{Name: strings.TrimSpace(b.ID + " " + b.Promise), ClassName: "amc." + packageOf(b.Chapter), Time: seconds(b.Seconds)}
 	why := &message{Message: text.Line(b.Message, 300), Type: string(b.Verdict), Text: text.Cut(b.Message, maxText)}
-	switch b.Verdict {
-	case v1alpha2.NonConformant:
+	switch b.Standing() {
+	case v1alpha2.Standing(v1alpha2.NonConformant):
 		c.Failure = why
-	case v1alpha2.Unknown:
+	case v1alpha2.StandingKnown:
+		c.Skipped = &message{Message: text.Line(known+": finding "+b.Known+": "+b.Message, 300), Type: known, Text: why.Text}
+	case v1alpha2.Standing(v1alpha2.Unknown):
 		c.Error = why
-	case v1alpha2.Skipped:
+	case v1alpha2.Standing(v1alpha2.Skipped):
 		c.Skipped = &message{}
 		if b.Skip != nil {
 			c.Skipped.Message = text.Line(b.Skip.Class+": "+b.Skip.Reason, 300)

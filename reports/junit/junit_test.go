@@ -144,13 +144,43 @@ func TestJUnitTellsAll(t *testing.T) {
 		`<failure message="client of cluster1 -&gt; echo.amc-lb (global) expected: answers`, `type="non-conformant"`,
 		`<error message="the pods of echo were not ready`,
 		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed",
-		`<property name="istio" value="1.31.0"`, `<property name="flaky in the run" value="1"`, `<property name="flaky" value="`+flaky+`"`,
+		`<property name="istio" value="1.31.0"`, `<property name="flaky in the run" value="1"`, `<property name="flaky" value="` + flaky + `"`,
 		"flaky: 2 attempts, the last counts",
 		`<property name="stand-in for ztunnel" value="nodeproxy speaks`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q", want)
 		}
+	}
+}
+
+// A known violation must not fail a CI job, and reads back as the violation that it is.
+func TestKnownViolationIsASkip(t *testing.T) {
+	example.KnowFault(t, "LB-01")
+	r := example.Rich(t)
+	i := slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == "LB-01" })
+	r.Behaviors[i].Verdict, r.Behaviors[i].Message = v1alpha2.NonConformant, "one cluster answered"
+	failed := r.Summary.NonConformant
+	summary.Fill(r)
+	var out bytes.Buffer
+	if err := junit.Write(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkJUnit(out.Bytes()); err != nil {
+		t.Error(err)
+	}
+	if want := `<skipped message="known: finding F-90: one cluster answered" type="known"`; !strings.Contains(out.String(), want) {
+		t.Errorf("it does not say %q", want)
+	}
+	if want := fmt.Sprintf(`failures="%d"`, failed); !strings.Contains(out.String(), want) {
+		t.Errorf("the known violation is counted as a failure, want %s", want)
+	}
+	got, err := junit.Verdicts(out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got["LB-01"] != v1alpha2.NonConformant {
+		t.Errorf("LB-01 reads back as %s, want %s", got["LB-01"], v1alpha2.NonConformant)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -51,6 +52,9 @@ func Verdicts(data []byte) (map[string]v1alpha2.Verdict, error) {
 				got[id] = v1alpha2.Unknown
 			case "skipped":
 				got[id] = v1alpha2.Skipped
+				if slices.ContainsFunc(t.Attr, func(a xml.Attr) bool { return a.Name.Local == "type" && a.Value == known }) {
+					got[id] = v1alpha2.NonConformant
+				}
 			}
 		case xml.EndElement:
 			depth--

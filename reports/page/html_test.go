@@ -60,6 +60,25 @@ func TestPageSaysEverything(t *testing.T) {
 	}
 }
 
+func TestPageTellsKnownViolationsApart(t *testing.T) {
+	example.KnowFault(t, "LB-01")
+	r := example.Rich(t)
+	for i := range r.Behaviors {
+		if b := &r.Behaviors[i]; b.ID == "LB-01" {
+			b.Verdict, b.Message = v1alpha2.NonConformant, "one cluster answered"
+		}
+	}
+	summary.Fill(r)
+	html := string(render(t, r))
+	for _, want := range []string{
+		`<details id="LB-01" data-verdict="known"`, `<span class="badge known">≠ known</span>`, `<strong>1</strong>known`, "finding F-90 of docs/findings.md",
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
 func TestPageOfALittleReport(t *testing.T) {
 	for name, r := range map[string]*v1alpha2.ConformanceReport{
 		"nothing": {},

@@ -45,9 +45,13 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		fmt.Fprintf(&b, "\n## %s\n\n", s)
 		for _, x := range r.Behaviors {
 			if x.Standing() == s {
-				fmt.Fprintf(&b, "- **%s** %s<br>%s\n", text.Markdown(x.ID), text.Markdown(x.Promise), text.Markdown(text.Line(x.Message, 400)))
+				fmt.Fprintf(&b, "- **%s** %s<br>%s\n", text.Markdown(strings.TrimSpace(x.ID+" "+x.Known)), text.Markdown(x.Promise),
+					text.Markdown(text.Line(x.Message, 400)))
 			}
 		}
+	}
+	for _, x := range Fixed(r) {
+		fmt.Fprintf(&b, "\nFixed: %s holds, which finding %s says that this version breaks.\n", text.Markdown(x.ID), text.Markdown(x.Fixed))
 	}
 	if f := Flaky(r); len(f) > 0 {
 		fmt.Fprintf(&b, "\nFlaky, settled by another attempt alone: %s.\n", text.Markdown(ids(f)))

@@ -32,17 +32,42 @@ func ExitCode(r *v1alpha2.ConformanceReport) int {
 	return ExitUnknown
 }
 
-// Fill sets every field of a report that follows from its other fields: what is flaky, counts,
-// features, percentiles and result. Verify compares a report with it.
+// Fill sets every field of a report that follows from its other fields: what is flaky or known,
+// counts, features, percentiles and result. Verify compares a report with it.
 func Fill(r *v1alpha2.ConformanceReport) {
 	for i := range r.Behaviors {
 		b := &r.Behaviors[i]
 		b.Flaky = b.Attempts > 1
 	}
+	fillKnown(r)
 	fillCounts(r)
 	fillFeatures(r)
 	r.Convergence = convergenceOf(r)
 	r.Result = resultOf(r)
+}
+
+// fillKnown marks the violations that are known of the version, and those that were and hold now.
+// The faults are those of a catalog: of another one nothing is known here.
+func fillKnown(r *v1alpha2.ConformanceReport) {
+	if r.Catalog.Digest != behaviors.Digest() {
+		return
+	}
+	version, err := behaviors.ParseVersion(r.Environment.Istio)
+	for i := range r.Behaviors {
+		b := &r.Behaviors[i]
+		b.Known, b.Fixed = "", ""
+		k := behaviors.ByID(b.ID)
+		if err != nil || k == nil || r.Mode == v1alpha2.ModeCertified {
+			continue
+		}
+		switch fault := k.KnownIn(version); {
+		case fault == nil:
+		case b.Verdict == v1alpha2.NonConformant:
+			b.Known = fault.Finding
+		case b.Verdict == v1alpha2.Conformant:
+			b.Fixed = fault.Finding
+		}
+	}
 }
 
 func fillCounts(r *v1alpha2.ConformanceReport) {

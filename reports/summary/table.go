@@ -34,6 +34,9 @@ func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	for _, s := range attention {
 		writeBehaviors(&b, r, s)
 	}
+	for _, x := range Fixed(r) {
+		fmt.Fprintf(&b, "\nfixed: %s holds, which finding %s says that this version breaks\n", x.ID, text.Line(x.Fixed, 40))
+	}
 	if f := Flaky(r); len(f) > 0 {
 		fmt.Fprintf(&b, "\nflaky, settled by another attempt alone: %s\n", ids(f))
 	}
@@ -94,6 +97,9 @@ func writeBehaviors(b *strings.Builder, r *v1alpha2.ConformanceReport, s v1alpha
 			continue
 		}
 		fmt.Fprintf(b, "  %-8s %s\n", x.ID, text.Line(x.Promise, 140))
+		if x.Known != "" {
+			fmt.Fprintf(b, "           known: %s of docs/findings.md\n", text.Line(x.Known, 40))
+		}
 		// Why the run ended is printed once, below.
 		if x.Message != "" && (r.Failure == "" || !strings.HasPrefix(x.Message, NeverRan)) {
 			fmt.Fprintf(b, "           %s\n", text.Line(x.Message, 240))

@@ -15,6 +15,8 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 	switch {
 	case !r.Finished:
 		return fmt.Sprintf("not finished, %d of %s known", ran-r.Summary.Unknown, number(ran, "behavior"))
+	case r.Result == v1alpha2.Success && r.Summary.Known > 0:
+		return fmt.Sprintf("conformant but for %s of this version of Istio, %s ran", number(r.Summary.Known, "known fault"), number(ran, "behavior"))
 	case r.Result == v1alpha2.Success:
 		return fmt.Sprintf("conformant, %s ran and %s", number(ran, "behavior"), hold(ran))
 	case r.Result == v1alpha2.Recorded:
@@ -87,6 +89,11 @@ func OrUnknown(s string) string {
 // Flaky are the behaviors that were settled only by another attempt.
 func Flaky(r *v1alpha2.ConformanceReport) []v1alpha2.BehaviorResult {
 	return slices.DeleteFunc(slices.Clone(r.Behaviors), func(b v1alpha2.BehaviorResult) bool { return !b.Flaky })
+}
+
+// Fixed are the behaviors that this version was known to break and that hold.
+func Fixed(r *v1alpha2.ConformanceReport) []v1alpha2.BehaviorResult {
+	return slices.DeleteFunc(slices.Clone(r.Behaviors), func(b v1alpha2.BehaviorResult) bool { return b.Fixed == "" })
 }
 
 // SkipGroup is the behaviors that one thing kept from running.

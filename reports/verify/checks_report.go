@@ -130,7 +130,9 @@ func (in *inspection) recomputed() (wrong []string) {
 	differ("chapters", in.report.Chapters, again.Chapters)
 	differ("convergence", in.report.Convergence, again.Convergence)
 	for i, b := range again.Behaviors {
-		differ("flaky of "+text.Line(b.ID, 40), in.report.Behaviors[i].Flaky, b.Flaky)
+		said := in.report.Behaviors[i]
+		differ("flaky of "+text.Line(b.ID, 40), said.Flaky, b.Flaky)
+		differ("known or fixed of "+text.Line(b.ID, 40), []string{said.Known, said.Fixed}, []string{b.Known, b.Fixed})
 	}
 	for i, f := range again.Features {
 		differ("feature "+f.Name, in.report.Features[i].Supported, f.Supported)

@@ -70,7 +70,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "R07", For: NeedsReport, check: (*inspection).recomputed,
-		Says: "Counts, percentiles and result, and what is flaky, are those that follow from the behaviors.",
+		Says: "Counts, percentiles and result, and what is flaky or known, are those that follow from the behaviors.",
 	},
 	{
 		ID: "R08", For: NeedsReport, check: (*inspection).claimsHold,

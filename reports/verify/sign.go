@@ -91,6 +91,9 @@ func predicateOf(r *v1alpha2.ConformanceReport) *testresult.TestResult {
 			{Name: "catalog", Digest: map[string]string{"sha256": strings.TrimPrefix(r.Catalog.Digest, "sha256:")}},
 		},
 	}
+	if p.Result == resultWord[v1alpha2.Success] && r.Summary.Known > 0 { // a promise is broken, though it is known
+		p.Result = resultWord[v1alpha2.Partial]
+	}
 	for _, b := range r.Behaviors {
 		switch b.Verdict {
 		case v1alpha2.Conformant:

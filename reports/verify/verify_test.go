@@ -382,6 +382,42 @@ func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
 	}
 }
 
+// Verify knows what is known: neither may a violation be called known that is not, nor the other way
+// around.
+func TestKnownIsComputedAgain(t *testing.T) {
+	violated := func(r *v1alpha2.ConformanceReport) {
+		r.Mode = v1alpha2.ModeConformance
+		b := result(r, "LB-01")
+		b.Verdict, b.Message = v1alpha2.NonConformant, "one cluster answered"
+	}
+	for name, c := range map[string]struct {
+		known  bool // to this release
+		change func(*v1alpha2.ConformanceReport)
+		want   []string
+	}{
+		"known":            {true, func(r *v1alpha2.ConformanceReport) { violated(r); summary.Fill(r) }, nil},
+		"not known":        {false, func(r *v1alpha2.ConformanceReport) { violated(r); summary.Fill(r) }, nil},
+		"called known":     {false, func(r *v1alpha2.ConformanceReport) { violated(r); result(r, "LB-01").Known = "F-90" }, []string{"R07"}},
+		"not called known": {true, func(r *v1alpha2.ConformanceReport) { violated(r) }, []string{"R07"}},
+		"certified and known": {true, func(r *v1alpha2.ConformanceReport) {
+			violated(r)
+			r.Mode = v1alpha2.ModeCertified
+			summary.Fill(r)
+		}, []string{"C09"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			if c.known {
+				example.KnowFault(t, "LB-01")
+			}
+			forge(t, dir, c.change)
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 var update = flag.Bool("update", false, "write docs/verify-rules.md")
 
 // The table of rules with their fixtures is a page of the docs.

@@ -1,0 +1,65 @@
+package behaviors
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+)
+
+// Known is a fault of some versions of Istio: they break the promise, and it is known. The behavior
+// runs and stays non-conformant there, but is counted apart, so that it does not hide what is new.
+// A certified run takes no notice.
+type Known struct {
+	Finding string // section of docs/findings.md: what is promised, and what was seen
+	Issue   string // owner/repository#number; empty when none is known
+	Istio   Range  // the versions that have the fault
+}
+
+// KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and goes
+// when the last supported version that has it goes; --fail-on-fixed tells when a version has it no
+// longer.
+var KnownFaults = map[string][]Known{}
+
+// KnownIn is the fault by which a version is known to break the behavior; nil when none is known.
+func (b *Behavior) KnownIn(v Version) *Known {
+	for _, k := range KnownFaults[b.ID] {
+		if in, err := k.Istio.Contains(v); err == nil && in {
+			return &k
+		}
+	}
+	return nil
+}
+
+var findingForm = regexp.MustCompile(`^F-[0-9]{2}$`)
+
+// checkKnown finds authoring mistakes of the known faults of a catalog.
+func checkKnown(byID map[string]*Behavior, faults map[string][]Known) error {
+	var mistakes []error
+	for _, id := range slices.Sorted(maps.Keys(faults)) {
+		say := func(format string, args ...any) {
+			mistakes = append(mistakes, fmt.Errorf("known.go: %s: %s", id, fmt.Sprintf(format, args...)))
+		}
+		switch b := byID[id]; {
+		case b == nil:
+			say("there is no behavior of this id")
+		case !b.State.Automated:
+			say("no spec shows the fault")
+		}
+		for _, k := range faults[id] {
+			if !findingForm.MatchString(k.Finding) {
+				say("finding %q is not of the form F-00", k.Finding)
+			}
+			if k.Issue != "" && !issueForm.MatchString(k.Issue) {
+				say("issue %q is not of the form owner/repository#number", k.Issue)
+			}
+			if k.Istio == "" {
+				say("it does not say which versions have the fault")
+			} else if err := k.Istio.check(); err != nil {
+				say("%v", err)
+			}
+		}
+	}
+	return errors.Join(mistakes...)
+}

@@ -1,0 +1,70 @@
+package behaviors
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestKnownIn(t *testing.T) {
+	fault := Known{Finding: "F-90", Istio: ">=1.29 <1.31"}
+	KnownFaults["LB-01"] = []Known{fault}
+	t.Cleanup(func() { delete(KnownFaults, "LB-01") })
+	for name, c := range map[string]struct {
+		id      string
+		version Version
+		want    *Known
+	}{
+		"in its range":     {"LB-01", Version{1, 30, 2}, &fault},
+		"before it":        {"LB-01", Version{1, 28, 0}, nil},
+		"mended":           {"LB-01", Version{1, 31, 0}, nil},
+		"another behavior": {"LB-03", Version{1, 30, 2}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, ByID(c.id).KnownIn(c.version)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMistakesOfKnownFaults(t *testing.T) {
+	catalog := map[string]*Behavior{"LB-01": {State: Proven}, "LB-02": {State: notAutomated("planned")}}
+	for name, c := range map[string]struct {
+		id    string
+		fault Known
+		want  string // empty: no mistake
+	}{
+		"none":        {"LB-01", Known{"F-01", "istio/istio#1", ">=1.30"}, ""},
+		"no behavior": {"LB-99", Known{"F-01", "", ">=1.30"}, "no behavior of this id"},
+		"no spec":     {"LB-02", Known{"F-01", "", ">=1.30"}, "no spec shows the fault"},
+		"finding":     {"LB-01", Known{"one", "", ">=1.30"}, `finding "one"`},
+		"issue":       {"LB-01", Known{"F-01", "#1", ">=1.30"}, `issue "#1"`},
+		"no versions": {"LB-01", Known{"F-01", "", ""}, "which versions"},
+		"versions":    {"LB-01", Known{"F-01", "", "1.x"}, "1.x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := checkKnown(catalog, map[string][]Known{c.id: {c.fault}})
+			if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// Every known fault has its finding.
+func TestKnownFaultsHaveFindings(t *testing.T) {
+	page, err := os.ReadFile("../docs/findings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, faults := range KnownFaults {
+		for _, k := range faults {
+			if !strings.Contains(string(page), "\n## "+k.Finding+": ") {
+				t.Errorf("%s: docs/findings.md has no section %s", id, k.Finding)
+			}
+		}
+	}
+}
