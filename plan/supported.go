@@ -11,14 +11,17 @@ type Combination struct {
 	// any, the suite runs only on existing meshes: their reports are within the support window, and
 	// a nightly run has no job for them.
 	Versions []string
+	// Ran are the Kubernetes minors on which the core profile was really seen to run with this minor.
+	// The others are within the window because Istio supports them.
+	Ran []string
 }
 
-// Supported is the support window: the combinations that verify accepts and that the nightly matrix
-// runs where it can. `amc matrix` prints it for CI systems.
+// Supported is the support window: verify accepts reports of these minors of Istio, preflight warns
+// outside of these combinations, and the nightly matrix runs those that it can. `amc matrix` prints it for CI systems.
 var Supported = []Combination{
-	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}},
-	{"1.30", []string{"1.36", "1.35", "1.34"}, nil},
-	{"1.29", []string{"1.35", "1.34"}, nil},
+	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}, []string{"1.36"}},
+	{"1.30", []string{"1.36", "1.35", "1.34"}, nil, nil},
+	{"1.29", []string{"1.35", "1.34"}, nil, nil},
 }
 
 // nodes are kind's node images by Kubernetes minor: each the default of the release of kind that

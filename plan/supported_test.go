@@ -34,6 +34,11 @@ func TestMatrix(t *testing.T) {
 		t.Error("no job has three clusters, or none runs everything")
 	}
 	for _, c := range Supported {
+		for _, k := range c.Ran {
+			if !slices.Contains(c.Kubernetes, k) {
+				t.Errorf("Istio %s ran on Kubernetes %s, which is outside the window", c.Istio, k)
+			}
+		}
 		for _, k := range c.Kubernetes {
 			for _, version := range c.Versions {
 				if !slices.ContainsFunc(jobs, func(j Job) bool { return j.Version == version && j.Kubernetes == k }) {

@@ -61,7 +61,8 @@ func neighborDrops(all []drops) string {
 		lost, made = lost+d.lost, made+d.made
 		each = append(each, fmt.Sprintf("%s %d of %d", d.id, d.lost, d.made))
 	}
-	return fmt.Sprintf("neighbor drops: %d of %d calls, in the samples of attempts that did not count: %s", lost, made, strings.Join(each, ", "))
+	return fmt.Sprintf("neighbor drops: %d of %d calls, in the samples of attempts that did not count: %s",
+		lost, made, strings.Join(each, ", "))
 }
 
 func resultOf(r spec.Result) v1alpha2.BehaviorResult {

@@ -78,7 +78,7 @@ func root() *cobra.Command {
 		verbs     []*cobra.Command
 	}{
 		{"fleet", "Fleet: clusters that form a mesh", []*cobra.Command{
-			upCommand(), downCommand(), fleetCommand(), rbacCommand(), imagesCommand(), preflightCommand(),
+			upCommand(), downCommand(), cleanCommand(), fleetCommand(), rbacCommand(), imagesCommand(), preflightCommand(),
 		}},
 		{"catalog", "Catalog: what is promised, and what a run would prove", []*cobra.Command{listCommand(), explainCommand(), planCommand()}},
 		{"run", "Run: the specs", []*cobra.Command{runCommand(), mutateCommand()}},

@@ -19,7 +19,7 @@ func TestHelpHasFourGroups(t *testing.T) {
 		got[group] = strings.TrimSpace(got[group] + " " + c.Name())
 	}
 	want := map[string]string{
-		"fleet":   "down fleet images preflight rbac up",
+		"fleet":   "clean down fleet images preflight rbac up",
 		"catalog": "explain list plan",
 		"run":     "mutate run",
 		"report":  "diff render sign verify",

@@ -194,7 +194,7 @@ func TestLeft(t *testing.T) {
 	for i := range left {
 		got = append(got, Title(&left[i]))
 	}
-	if d := cmp.Diff([]string{"Service ns/mine"}, got); d != "" {
+	if d := cmp.Diff([]string{"Service ns/mine", "Service ns/on-its-way"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	_, err = Left(t.Context(), cluster(t, interceptor.Funcs{}), "forbidden", owner)

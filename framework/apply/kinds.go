@@ -34,9 +34,9 @@ var Kinds = []schema.GroupVersionResource{
 	{Group: "telemetry.istio.io", Version: "v1", Resource: "telemetries"},
 }
 
-// Left lists the objects of all Kinds in a namespace that a label selector selects. It leaves out
-// objects that another object owns, because they are deleted with it, objects that are being
-// deleted, and kinds that the cluster does not have.
+// Left lists the objects of all Kinds in a namespace that a label selector selects, those that are
+// being deleted among them. It leaves out objects that another object owns, because they are deleted
+// with it, and kinds that the cluster does not have.
 func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]unstructured.Unstructured, error) {
 	var left []unstructured.Unstructured
 	for _, k := range Kinds {
@@ -48,7 +48,7 @@ func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]u
 			return nil, fmt.Errorf("%s: list %s in %s: %w", c.Name, k.Resource, namespace, err)
 		}
 		for _, o := range list.Items {
-			if o.GetDeletionTimestamp() == nil && len(o.GetOwnerReferences()) == 0 {
+			if len(o.GetOwnerReferences()) == 0 {
 				left = append(left, o)
 			}
 		}
@@ -56,7 +56,7 @@ func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]u
 	return left, nil
 }
 
-// Sweep deletes what Left lists and returns its names.
+// Sweep deletes what Left lists, but for what is being deleted already, and returns its names.
 func Sweep(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]string, error) {
 	left, err := Left(ctx, c, namespace, selector)
 	if err != nil {
@@ -65,6 +65,9 @@ func Sweep(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]
 	var gone []string
 	var failed []error
 	for i := range left {
+		if left[i].GetDeletionTimestamp() != nil {
+			continue
+		}
 		if err := c.Client().Delete(ctx, &left[i]); err != nil && !apierrors.IsNotFound(err) {
 			failed = append(failed, fmt.Errorf("%s: delete %s: %w", c.Name, Title(&left[i]), err))
 			continue

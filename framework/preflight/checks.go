@@ -146,7 +146,10 @@ func supportedIstio(_ context.Context, _ *member, c *inspect.Cluster) (string, e
 		}
 		return "", fmt.Errorf("Istio %q is outside the support window: %s", c.Istio, strings.Join(all, ", "))
 	}
-	return c.Istio, nil
+	if ran := supported(c.Istio).Ran; len(ran) > 0 {
+		return fmt.Sprintf("%s, on which the suite was run with Kubernetes %s", c.Istio, strings.Join(ran, ", ")), nil
+	}
+	return c.Istio + ", within the support window, on which the suite was not run yet", nil
 }
 
 func supportedKubernetes(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {

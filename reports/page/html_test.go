@@ -34,7 +34,8 @@ func TestPageSaysEverything(t *testing.T) {
 	for _, want := range []string{
 		"Not conformant, 1 of", "31 of 112 core behaviors of the catalog have a spec", "Not a certificate:",
 		"1 behavior was settled only by another attempt", "neighbor drops: 1 of 40 calls", "✓ conformant · flaky",
-		"1 core behavior did not run (topology: it changes istio-system, which is not ours to change): INST-02.", "the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
+		"1 core behavior did not run (topology: it changes istio-system, which is not ours to change): INST-02.",
+		"the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
 		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
@@ -71,7 +72,8 @@ func TestPageTellsKnownViolationsApart(t *testing.T) {
 	summary.Fill(r)
 	html := string(render(t, r))
 	for _, want := range []string{
-		`<details id="LB-01" data-verdict="known"`, `<span class="badge known">≠ known</span>`, `<strong>1</strong>known`, "finding F-90 of docs/findings.md",
+		`<details id="LB-01" data-verdict="known"`, `<span class="badge known">≠ known</span>`, `<strong>1</strong>known`,
+		"finding F-90 of docs/findings.md",
 	} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)

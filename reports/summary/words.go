@@ -16,7 +16,8 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 	case !r.Finished:
 		return fmt.Sprintf("not finished, %d of %s known", ran-r.Summary.Unknown, number(ran, "behavior"))
 	case r.Result == v1alpha2.Success && r.Summary.Known > 0:
-		return fmt.Sprintf("conformant but for %s of this version of Istio, %s ran", number(r.Summary.Known, "known fault"), number(ran, "behavior"))
+		return fmt.Sprintf("conformant but for %s of this version of Istio, %s ran",
+			number(r.Summary.Known, "known fault"), number(ran, "behavior"))
 	case r.Result == v1alpha2.Success:
 		return fmt.Sprintf("conformant, %s ran and %s", number(ran, "behavior"), hold(ran))
 	case r.Result == v1alpha2.Recorded:
