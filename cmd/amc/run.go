@@ -37,8 +37,10 @@ Exit codes: 0 conformant (profile limits: recorded), 1 a promise was seen broken
 3 usage. A run is conformant only if every core behavior of its profile that has a spec and that this
 version of Istio promises ran and held, but for faults that are known of this version. It is unknown
 if the environment broke, partial if something was not to be run: because of the fleet's shape, a
-feature, a stand-in, or the user's choice. The last line says which. Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops
-at once, without cleaning up.`,
+feature, a stand-in, or the user's choice. The last line says which.
+
+Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops at once, without
+cleaning up.`,
 		Example: `  amc run
   amc run --profile smoke --include 'GW-*,LB-01'
   amc run --fleet other/fleet.yaml --artifacts other/run1 --verbose`,
