@@ -4,23 +4,68 @@
 package redact
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"regexp"
+	"strings"
 	"sync"
 )
 
-// form is one kind of secret: a lead, which may match nothing, and a rest that begins with a
-// literal. Package regexp jumps from one occurrence of such a literal to the next, so searching for
-// the rest costs little in text that holds no secret. Only where the rest matches is the whole form
-// tried, because a form that begins with alternatives is searched for byte by byte.
+// form is one kind of secret: a lead, which may match nothing, a literal, and a rest. Package regexp
+// jumps from one occurrence of such a literal to the next, so searching for literal and rest costs
+// little in text that holds no secret. Only where they match is the whole form tried, because a form
+// that begins with alternatives is searched for byte by byte.
 type form struct {
 	name        string
+	key         []byte // what a separator must follow; empty when the form is none of a key
 	rest, whole *regexp.Regexp
 }
 
-func newForm(name, lead, rest string) form {
-	return form{name, regexp.MustCompile(rest), regexp.MustCompile(lead + rest)}
+func newForm(name, lead, literal, rest string) form {
+	quoted := regexp.QuoteMeta(literal)
+	f := form{name: name, rest: regexp.MustCompile(quoted + rest), whole: regexp.MustCompile(lead + quoted + rest)}
+	if strings.HasPrefix(rest, value) {
+		f.key = []byte(literal)
+	}
+	return f
+}
+
+// maybe says whether the form may be in the text; it is wrong only by saying so too often. Logs are
+// full of words that are keys elsewhere: only from the first on that a separator follows does the
+// expression look. Tried at each of them it would not be linear.
+func (f form) maybe(text []byte) bool {
+	if len(f.key) == 0 {
+		return f.rest.Match(text)
+	}
+	for {
+		i := bytes.Index(text, f.key)
+		if i < 0 {
+			return false
+		}
+		if separated(text[i+len(f.key):]) {
+			return f.rest.Match(text[i:])
+		}
+		text = text[i+len(f.key):]
+	}
+}
+
+// separated says whether a text goes on with a quote, blanks and a colon, as after a key.
+func separated(text []byte) bool {
+	for i, b := range text {
+		switch b {
+		case ':':
+			return true
+		case '"':
+			if i > 0 {
+				return false
+			}
+		case ' ', '\t', '\n', '\r', '\f':
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 // key is what precedes a key of YAML or JSON, value what stands between a key and its value.
@@ -32,21 +77,21 @@ const (
 // forms are the secrets that a bundle must not hold. The form of a private key reaches to its end,
 // so that redacting it leaves nothing of it behind.
 var forms = []form{
-	newForm("a private key", "",
-		`-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s\\n]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?`),
-	newForm("a private key (base64)", "", `LS0tLS1CRUdJTi`+
+	newForm("a private key", "", `-----BEGIN `,
+		`[A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s\\n]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?`),
+	newForm("a private key (base64)", "", `LS0tLS1CRUdJTi`,
 		`(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`),
-	newForm("a token", "", `eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`),
-	newForm("a bearer token", `[Bb]`, `earer [A-Za-z0-9._~+/-]{16,}=*`),
-	newForm("a kubeconfig credential", "", `client-key-data`+value+`[A-Za-z0-9+/=]{16,}`),
-	newForm("a kubeconfig credential", key+`(?:id-|refresh-|access-)?`, `token`+value+`[A-Za-z0-9._~+/-]{16,}=*`),
-	newForm("a kubeconfig credential", key, `password`+value+`[^\s"]{4,}`),
+	newForm("a token", "", `eyJ`, `[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`),
+	newForm("a bearer token", `[Bb]`, `earer `, `[A-Za-z0-9._~+/-]{16,}=*`),
+	newForm("a kubeconfig credential", "", `client-key-data`, value+`[A-Za-z0-9+/=]{16,}`),
+	newForm("a kubeconfig credential", key+`(?:id-|refresh-|access-)?`, `token`, value+`[A-Za-z0-9._~+/-]{16,}=*`),
+	newForm("a kubeconfig credential", key, `password`, value+`[^\s"]{4,}`),
 }
 
 // Bytes replaces every secret in a text by the name of its form.
 func Bytes(text []byte) []byte {
 	for _, f := range forms {
-		if f.rest.Match(text) {
+		if f.maybe(text) {
 			text = f.whole.ReplaceAll(text, []byte(" [redacted: "+f.name+"]"))
 		}
 	}
@@ -57,7 +102,7 @@ func Bytes(text []byte) []byte {
 // whatever they are.
 func find(data []byte) string {
 	for _, f := range forms {
-		if f.rest.Match(data) && f.whole.Match(data) {
+		if f.maybe(data) && f.whole.Match(data) {
 			return f.name
 		}
 	}
