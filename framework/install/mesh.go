@@ -125,12 +125,15 @@ func newPlan(f *mesh.Fleet, o Options) (*plan, error) {
 
 // sum is the digest over what the plan installs: images, values, topology, CA.
 func (p *plan) sum() (string, error) {
-	type cluster struct{ Name, Network, APIServer, Pool, CA string }
+	type cluster struct {
+		Name, Network, APIServer, Pool, CA string
+		Nodes                              []string
+	}
 	var clusters []cluster
 	values := map[string]map[string]any{}
 	for _, c := range p.fleet.Members() {
 		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
-		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:])})
+		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes})
 		for _, ch := range p.charts[c.Name] {
 			values[c.Name+"/"+ch.release] = ch.values
 		}

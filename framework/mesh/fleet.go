@@ -132,12 +132,13 @@ type KindState struct {
 
 // KindCluster is the kind side of one cluster.
 type KindCluster struct {
-	Name        string   `json:"name"`        // kind's cluster name
-	Network     string   `json:"network"`     // the container network of its own
-	NetworkCIDR string   `json:"networkCIDR"` // of that network
-	Nodes       []string `json:"nodes"`       // container names
-	TransitIP   string   `json:"transitIP"`
-	GatewayPool string   `json:"gatewayPool"` // first-last, for MetalLB
+	Name        string   `json:"name"`                // kind's cluster name
+	Network     string   `json:"network"`             // the container network of its own
+	NetworkCIDR string   `json:"networkCIDR"`         // of that network
+	Nodes       []string `json:"nodes"`               // container names, which are those of the nodes
+	TransitIP   string   `json:"transitIP"`           // of the first node, which has the API server
+	WorkerIPs   []string `json:"workerIPs,omitempty"` // transit addresses of the other nodes
+	GatewayPool string   `json:"gatewayPool"`         // first-last, for MetalLB
 }
 
 // Errors of Load that a caller can tell apart.
