@@ -380,6 +380,8 @@ func TestFirewallBetweenPeers(t *testing.T) {
 	pod.serve(":8080")
 	other.serve(":8080")
 	node.serve(":10250")
+	own.serve(":6443")
+	own.serve(":80")
 	for _, c := range []struct {
 		name       string
 		from       place
@@ -387,6 +389,8 @@ func TestFirewallBetweenPeers(t *testing.T) {
 		allowed    bool
 	}{
 		{"pod to a pod of the worker, at its own address", pod, "10.10.0.2", "10.10.1.2:8080", true},
+		{"pod to the API server on another node", pod, "10.10.0.2", "10.89.17.3:6443", true},
+		{"pod to another port there", pod, "10.10.0.2", "10.89.17.3:80", false},
 		{"pod of the worker to a pod", other, "10.10.1.2", "10.10.0.2:8080", true},
 		{"worker to a pod", other, "10.89.16.21", "10.10.0.2:8080", true},
 		{"stranger to a pod", other, "10.89.16.12", "10.10.0.2:8080", false},

@@ -184,6 +184,11 @@ func TestShapes(t *testing.T) {
 			return append([]string{nodes[3].Host, nodes[3].PodRange}, append(k.Nodes, k.WorkerIPs...)...), []string{
 				"amc-r1-c2-worker", "10.10.1.0/24", "amc-r1-c2-control-plane", "amc-r1-c2-worker", "10.89.16.22"}
 		}},
+		{"single-network", variant.Shape{OneNetwork: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			a, b := f.Clusters[0], f.Clusters[1]
+			return []any{f.OneNetwork(), a.Network, b.Network, a.PodCIDR, b.PodCIDR},
+				[]any{true, "network1", "network1", "10.10.0.0/16", "10.20.0.0/16"}
+		}},
 		{"larger", variant.Shape{Unlisted: 1}, func(f *mesh.Fleet, nodes []node) (got, want any) {
 			return []int{len(f.Clusters), len(f.Unlisted), len(nodes), len(nodes[0].Fleet)}, []int{2, 1, 3, 6}
 		}},

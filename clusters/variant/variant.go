@@ -38,7 +38,7 @@ type conflict struct{ with, why string }
 var All = []Variant{
 	{Name: "domain", What: "the clusters' DNS domain is corp.example, the trust domain mesh.example",
 		set: func(s *Shape) { s.Domain, s.TrustDomain = "corp.example", "mesh.example" }},
-	{Name: "revision", What: "istiod has the revision stable; gateways and the suite's namespaces are labeled with it",
+	{Name: "revision", What: "istiod has the revision stable; gateways and waypoints are labeled with it",
 		set: func(s *Shape) { s.Revision = "stable" }},
 	{Name: "replicas", What: "each cluster has two pods of istiod, of the east-west gateway and of the echo server",
 		set: func(s *Shape) { s.Replicas = 2 }},
@@ -50,6 +50,8 @@ var All = []Variant{
 		set: func(s *Shape) { s.OneLocality = true }},
 	{Name: "nodes", What: "each cluster has two nodes; servers are not on the node of their gateway and of most clients",
 		set: func(s *Shape) { s.Nodes = 2 }},
+	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and there is no east-west gateway",
+		set: func(s *Shape) { s.OneNetwork = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",
 		set: func(s *Shape) { s.Unlisted = 1 }},
 }

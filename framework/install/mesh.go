@@ -306,9 +306,13 @@ func (s *target) release(name string) func(context.Context) error {
 	return func(ctx context.Context) error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) }
 }
 
+// applyGateway applies the Gateway API, and the gateway that a cluster on a network of its own needs.
 func (s *target) applyGateway(ctx context.Context) error {
 	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
 		return err
+	}
+	if s.fleet.OneNetwork() {
+		return nil
 	}
 	return apply.Objects(ctx, s.cluster, eastWest(s.fleet, s.cluster)...)
 }
@@ -369,6 +373,9 @@ func (s *target) metallbReady(ctx context.Context) error {
 }
 
 func (s *target) gatewayReady(ctx context.Context) error {
+	if s.fleet.OneNetwork() {
+		return nil
+	}
 	gw, err := wait.Gateway(ctx, s.cluster, namespace, EastWestGateway)
 	if err != nil {
 		return err

@@ -248,6 +248,13 @@ func (f *Fleet) Cluster(name string) *Cluster {
 // Members are all clusters of the mesh that we know, also those that are not under test.
 func (f *Fleet) Members() []*Cluster { return slices.Concat(f.Clusters, f.Unlisted) }
 
+// OneNetwork reports whether all of several clusters are on the same network, so that pods reach
+// each other without a gateway.
+func (f *Fleet) OneNetwork() bool {
+	all := f.Members()
+	return len(all) > 1 && !slices.ContainsFunc(all, func(c *Cluster) bool { return c.Network != all[0].Network })
+}
+
 // Others are all clusters of the fleet but c.
 func (f *Fleet) Others(c *Cluster) []*Cluster {
 	var o []*Cluster
