@@ -28,11 +28,7 @@ type Shape struct {
 type Variant struct {
 	Name, What string
 	set        func(*Shape)
-	conflicts  []conflict
 }
-
-// conflict is a variant or flag that contradicts this one, and why.
-type conflict struct{ with, why string }
 
 // All are the variants, in the order of help and documentation.
 var All = []Variant{
@@ -72,7 +68,8 @@ func find(name string) *Variant {
 }
 
 // Combine returns the shape that several variants make together, with their names in the order of
-// the table. It refuses unknown names and variants that contradict each other.
+// the table. It refuses unknown names. No two variants of the table contradict each other: each
+// changes something else, and a test holds that.
 func Combine(names []string) (Shape, []string, error) {
 	var s Shape
 	for _, name := range names {
@@ -84,11 +81,6 @@ func Combine(names []string) (Shape, []string, error) {
 	for _, v := range All {
 		if !slices.Contains(names, v.Name) {
 			continue
-		}
-		for _, c := range v.conflicts {
-			if slices.Contains(names, c.with) {
-				return Shape{}, nil, fmt.Errorf("variants %s and %s contradict each other: %s", v.Name, c.with, c.why)
-			}
 		}
 		v.set(&s)
 		chosen = append(chosen, v.Name)

@@ -80,12 +80,25 @@ func TestTable(t *testing.T) {
 			if v.What == "" || strings.HasSuffix(v.What, ".") || len(v.What) > 110 {
 				t.Errorf("%q is not one line without a full stop", v.What)
 			}
-			for _, c := range v.conflicts {
-				if find(c.with) == nil || c.why == "" {
-					t.Errorf("conflict with %q, because %q", c.with, c.why)
-				}
-			}
 		})
+	}
+}
+
+// Combined in either order, two variants make the same shape: none undoes or contradicts another.
+func TestVariantsChangeDifferentThings(t *testing.T) {
+	for i, v := range All {
+		for _, w := range All[i+1:] {
+			t.Run(v.Name+","+w.Name, func(t *testing.T) {
+				var one, other Shape
+				v.set(&one)
+				w.set(&one)
+				w.set(&other)
+				v.set(&other)
+				if d := cmp.Diff(one, other); d != "" {
+					t.Errorf("the order matters (-first +last):\n%s", d)
+				}
+			})
+		}
 	}
 }
 
