@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -81,15 +80,6 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 		}
 		if booted, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(out)); err != nil {
 			return fmt.Errorf("%s: container %s: %w", c.Name, name, err)
-		}
-	}
-	routed := len(c.Kind.Nodes) > 1 || slices.ContainsFunc(f.Others(c), func(o *mesh.Cluster) bool { return o.Network == c.Network })
-	for _, name := range c.Kind.Nodes {
-		if !routed {
-			break
-		}
-		if err := layRoutes(ctx, d, name); err != nil {
-			return fmt.Errorf("%s: routes of node %s: %w: %s", c.Name, name, err, anew)
 		}
 	}
 	if err := waitForAPIServer(ctx, c); err != nil {

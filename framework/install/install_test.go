@@ -293,14 +293,9 @@ func TestEastWest(t *testing.T) {
 		name     string
 		revision string
 		replicas int32
-		nodes    []string
-	}{
-		{"eastwest.yaml", "", 0, []string{"a"}},
-		{"eastwest-variants.yaml", "stable", 2, []string{"a"}},
-		{"eastwest-nodes.yaml", "", 0, []string{"a", "b"}},
-	} {
+	}{{"eastwest.yaml", "", 0}, {"eastwest-variants.yaml", "stable", 2}} {
 		t.Run(c.name, func(t *testing.T) {
-			f.Clusters[1].Revision, f.Replicas, f.Clusters[1].Kind.Nodes = c.revision, c.replicas, c.nodes
+			f.Clusters[1].Revision, f.Replicas = c.revision, c.replicas
 			var all []any
 			for _, o := range eastWest(f, f.Clusters[1]) {
 				u, err := apply.Unstructured(o)

@@ -79,7 +79,7 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
 		{"east-west gateways", "install a Gateway of class " + inspect.EastWestClass + " in each cluster; or " + mend, true,
-			every(known(func(_ context.Context, _ *member, c *inspect.Cluster) (string, error) { return gateways(f, c) }))},
+			every(known(gateways))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
 		{"mesh-wide authorization policies", "test without them, or give them a selector that leaves out the suite's namespaces: " +
 			strings.Join(namespaces, ", "), true,
@@ -196,7 +196,7 @@ func networks(f *mesh.Fleet, all []*inspect.Cluster) (string, error) {
 			faults = append(faults, fmt.Errorf("%s: %w", c.Where.Name, noNetwork(c)))
 		case c.Network != expected:
 			faults = append(faults, fmt.Errorf("%s: it is on network %q, the fleet file says %q", c.Where.Name, c.Network, expected))
-		case twice && f.Provider != mesh.ProviderKind: // a fleet of ours has the networks that were asked for
+		case twice:
 			faults = append(faults, fmt.Errorf("%s and %s are on the same network %q", other, c.Where.Name, c.Network))
 		}
 		on[c.Network] = c.Where.Name
@@ -288,10 +288,7 @@ func gatewayAddress(c *inspect.Cluster) error {
 }
 
 // gateways expects an east-west gateway that is programmed and has an address.
-func gateways(f *mesh.Fleet, c *inspect.Cluster) (string, error) {
-	if f.OneNetwork() && len(c.Gateways) == 0 {
-		return "none is needed on one network", nil
-	}
+func gateways(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
 	if err := gatewayAddress(c); err != nil {
 		return "", err
 	}
