@@ -75,7 +75,7 @@ func impostor(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return s.Spec.ClusterIP, err
 	}
 	gateway, gerr := vip(real.Namespace, real.Name)
-	control, cerr := vip(istiod.Namespace, "istiod")
+	control, cerr := vip(istiod.Namespace, istiod.Deployment(c.Revision))
 	if err := errors.Join(gerr, cerr); err != nil {
 		return nil, err
 	}

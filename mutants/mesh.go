@@ -75,7 +75,7 @@ func noGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 }
 
 func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return scaled(ctx, f.Clusters[0], istiod.Namespace, "istiod")
+	return scaled(ctx, f.Clusters[0], istiod.Namespace, istiod.Deployment(f.Clusters[0].Revision))
 }
 
 // noRemoteSecret deletes all remote secrets of cluster1. Undo creates them again and waits until
@@ -130,7 +130,7 @@ func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 func noScopes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	cm := &corev1.ConfigMap{}
-	cm.Namespace, cm.Name = istiod.Namespace, "istio"
+	cm.Namespace, cm.Name = istiod.Namespace, istiod.ConfigMap(c.Revision)
 	if err := get(ctx, c, cm); err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func env(container, name, value string) func(*corev1.PodTemplateSpec) error {
 func istiodEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		d := &appsv1.Deployment{}
-		d.Namespace, d.Name = istiod.Namespace, "istiod"
+		d.Namespace, d.Name = istiod.Namespace, istiod.Deployment(f.Clusters[0].Revision)
 		return template(ctx, f.Clusters[0], d, env("discovery", name, value))
 	}
 }

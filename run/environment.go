@@ -90,7 +90,7 @@ func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster
 // describe fills in the environment: what the fleet file says and, where clusters were inspected,
 // what they are. A value that is the same in all clusters is said once.
 func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
-	*e = v1alpha2.Environment{Provider: f.Provider, Istio: f.Istio, Host: host(e.Host, f)}
+	*e = v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio, Host: host(e.Host, f)}
 	for _, c := range f.Clusters {
 		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
 			ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}

@@ -25,6 +25,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/inspect"
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/preflight"
 )
@@ -197,8 +198,12 @@ func discover(ctx context.Context, at inspect.Where, name, path string, config *
 
 // describe is a cluster as the fleet file describes it.
 func describe(f *inspect.Cluster, apiServer string) *mesh.Cluster {
+	revision := f.Revision
+	if revision == istiod.DefaultRevision {
+		revision = ""
+	}
 	return &mesh.Cluster{
-		Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: apiServer,
+		Revision: revision, Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: apiServer,
 		ServiceCIDR: f.ServiceCIDR, GatewayAddresses: f.GatewayAddresses(), Kubernetes: f.Kubernetes, Istio: f.Istio,
 		Nodes: len(f.Nodes), Flags: f.Flags,
 	}

@@ -293,7 +293,7 @@ func forget(dir, run string) (bool, error) {
 	if dir == "" || err != nil || f.RunID != run {
 		return false, nil //nolint:nilerr // a missing or unreadable fleet file is not known to be the run's
 	}
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		if inside(dir, c.Kubeconfig) {
 			for _, p := range []string{c.Kubeconfig, c.Kubeconfig + ".lock"} {
 				if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -33,7 +33,7 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 		return fmt.Errorf("the container engine of fleet %s does not answer: %w: run `amc up`, which starts it again", f.RunID, err)
 	}
 	all, ctx := errgroup.WithContext(ctx)
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		all.Go(func() error { return healthy(ctx, e, f, c) })
 	}
 	return all.Wait()
@@ -211,7 +211,7 @@ func parseCounters(listing []byte) (c counters, err error) {
 func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops, error) {
 	e := of(f)
 	var all []v1alpha2.FirewallDrops
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		drops := v1alpha2.FirewallDrops{Cluster: c.Name}
 		for _, name := range c.Kind.Nodes {
 			n, err := count(ctx, e, name)

@@ -54,7 +54,7 @@ func VerifyIsolation(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, e
 	ctx, cancel := context.WithTimeout(ctx, isolationPatience)
 	defer cancel()
 	e := of(f)
-	subjects := make([]*subject, len(f.Clusters))
+	subjects := make([]*subject, len(f.Members()))
 	defer func() { // also when canceled
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -67,7 +67,7 @@ func VerifyIsolation(ctx context.Context, f *mesh.Fleet) (*v1alpha2.Isolation, e
 		_ = all.Wait() // on failure, the servers end by themselves and the next proof cleans up first
 	}()
 	all, setUpCtx := errgroup.WithContext(ctx)
-	for i, c := range f.Clusters {
+	for i, c := range f.Members() {
 		all.Go(func() (err error) {
 			subjects[i], err = setUp(setUpCtx, e, c, i+1)
 			return err

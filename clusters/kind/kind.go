@@ -9,6 +9,7 @@
 package kind
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 	toolswatch "k8s.io/client-go/tools/watch"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/variant"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/progress"
 )
@@ -48,6 +50,9 @@ type Options struct {
 	Images map[string]mesh.ImageRef
 	// DistinctCIDRs gives each cluster pod and service addresses of its own, for comparison.
 	DistinctCIDRs bool
+	// Shape is how the fleet differs from the default one; Variants are the names of what makes it so.
+	Shape    variant.Shape
+	Variants []string
 	// Subnet is the /20 range of the fleet's container networks; empty finds a free one.
 	Subnet string
 	// Progress may be nil.
@@ -70,7 +75,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	if err != nil {
 		return nil, err
 	}
-	phase := o.Progress.Phase("clusters", len(f.Clusters))
+	phase := o.Progress.Phase("clusters", len(f.Members()))
 	defer func() { phase.Close(err) }()
 	path := filepath.Join(o.Dir, FleetFile)
 	f.Kind.Unfinished = true
@@ -88,7 +93,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	all.Go(func() error {
 		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
 	})
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR) })
 	}
 	if err := all.Wait(); err != nil {
@@ -116,8 +121,8 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 	if o.Clusters == 0 {
 		o.Clusters = 2
 	}
-	if o.Clusters < 1 || o.Clusters > MaxClusters {
-		return nil, nil, fmt.Errorf("%d clusters: a fleet has 1 to %d", o.Clusters, MaxClusters)
+	if n := o.Clusters + o.Shape.Unlisted; o.Clusters < 1 || n > MaxClusters {
+		return nil, nil, fmt.Errorf("%d clusters: a fleet has 1 to %d", n, MaxClusters)
 	}
 	image := o.Images["node"]
 	if image.Ref == "" {
@@ -167,21 +172,27 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 func layout(o Options, b block) *mesh.Fleet {
 	f := &mesh.Fleet{
 		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
+		Variants: o.Variants, Domain: o.Shape.Domain, TrustDomain: o.Shape.TrustDomain, Replicas: o.Shape.Replicas,
+		Strict: o.Shape.Strict, PodSecurity: o.Shape.PodSecurity,
 		Kind: &mesh.KindState{
 			DockerHost: o.Engine.Host, TransitNetwork: transitName(o.RunID), TransitCIDR: b.transit().String(),
 			NodeImage: o.Images["node"].Ref,
 		},
 	}
-	for i := 1; i <= o.Clusters; i++ {
+	for i := 1; i <= o.Clusters+o.Shape.Unlisted; i++ {
 		cidr := 10 // 10.10.0.0/16 and 10.110.0.0/16 in all clusters
 		if o.DistinctCIDRs {
 			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
 		}
 		first, last := b.pool(i)
 		kindName := kindName(o.RunID, i)
-		f.Clusters = append(f.Clusters, &mesh.Cluster{
-			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i),
-			Region: fmt.Sprintf("region%d", i), Zone: fmt.Sprintf("zone%d", i),
+		place := i
+		if o.Shape.OneLocality {
+			place = 1
+		}
+		c := &mesh.Cluster{
+			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i), Revision: o.Shape.Revision,
+			Region: fmt.Sprintf("region%d", place), Zone: fmt.Sprintf("zone%d", place),
 			Kubeconfig: filepath.Join(o.Dir, "kubeconfigs", fmt.Sprintf("cluster%d.yaml", i)),
 			APIServer:  fmt.Sprintf("https://%s:%d", b.node(i), apiServerPort),
 			PodCIDR:    fmt.Sprintf("10.%d.0.0/16", cidr), ServiceCIDR: fmt.Sprintf("10.%d.0.0/16", 100+cidr),
@@ -189,19 +200,24 @@ func layout(o Options, b block) *mesh.Fleet {
 				Name: kindName, Nodes: []string{nodeName(kindName)}, Network: networkName(o.RunID, i), NetworkCIDR: b.network(i).String(),
 				TransitIP: b.node(i).String(), GatewayPool: first.String() + "-" + last.String(),
 			},
-		})
+		}
+		if i <= o.Clusters {
+			f.Clusters = append(f.Clusters, c)
+		} else {
+			f.Unlisted = append(f.Unlisted, c)
+		}
 	}
 	return f
 }
 
 // nodesOf completes what is common to all nodes of the fleet with what is each one's own.
 func nodesOf(f *mesh.Fleet, common node) []node {
-	common.Image = imageName(f.RunID)
-	for _, c := range f.Clusters {
+	common.Image, common.Domain = imageName(f.RunID), cmp.Or(f.Domain, mesh.DefaultDomain)
+	for _, c := range f.Members() {
 		common.Fleet = append(common.Fleet, c.Kind.TransitIP, c.Kind.GatewayPool)
 	}
 	var all []node
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		n := common
 		n.Cluster, n.PodRange = c, strings.TrimSuffix(c.PodCIDR, "/16")+"/24" // what the controller manager gives the first node
 		all = append(all, n)

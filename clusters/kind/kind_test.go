@@ -15,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/kind/pkg/apis/config/v1alpha4"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/variant"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/progress"
 )
@@ -55,7 +57,7 @@ func golden(t *testing.T, name, got string) {
 
 func TestGolden(t *testing.T) {
 	_, nodes := laidOut(t, Options{})
-	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist"} {
+	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist", "Corefile"} {
 		golden(t, name+".golden", nodes[1].render(name))
 	}
 }
@@ -140,6 +142,47 @@ func TestDesign(t *testing.T) {
 				t.Errorf("%s and %s overlap", c.Name, o.Name)
 			}
 		}
+	}
+}
+
+// What a variant changes stands in the fleet file or in the nodes' files.
+func TestShapes(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		shape variant.Shape
+		check func(f *mesh.Fleet, nodes []node) (got, want any)
+	}{
+		{"domain", variant.Shape{Domain: "corp.example", TrustDomain: "mesh.example"}, func(f *mesh.Fleet, nodes []node) (got, want any) {
+			return []bool{f.Domain == "corp.example", f.TrustDomain == "mesh.example",
+				strings.Contains(nodes[1].render("kind.yaml"), "dnsDomain: corp.example"),
+				strings.Contains(nodes[1].render("Corefile"), "kubernetes corp.example in-addr.arpa")}, []bool{true, true, true, true}
+		}},
+		{"revision", variant.Shape{Revision: "stable"}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			return []string{f.Clusters[0].Revision, f.Clusters[1].Revision}, []string{"stable", "stable"}
+		}},
+		{"replicas", variant.Shape{Replicas: 2}, func(f *mesh.Fleet, _ []node) (got, want any) { return f.Replicas, int32(2) }},
+		{"strict", variant.Shape{Strict: true}, func(f *mesh.Fleet, _ []node) (got, want any) { return f.Strict, true }},
+		{"restricted", variant.Shape{PodSecurity: "restricted"}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			return f.PodSecurity, "restricted"
+		}},
+		{"regions", variant.Shape{OneLocality: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			a, b := f.Clusters[0], f.Clusters[1]
+			return []string{b.Region, b.Zone}, []string{a.Region, a.Zone}
+		}},
+		{"larger", variant.Shape{Unlisted: 1}, func(f *mesh.Fleet, nodes []node) (got, want any) {
+			return []int{len(f.Clusters), len(f.Unlisted), len(nodes), len(nodes[0].Fleet)}, []int{2, 1, 3, 6}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, nodes := laidOut(t, Options{Shape: c.shape, Variants: []string{c.name}})
+			got, want := c.check(f, nodes)
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff([]string{c.name}, f.Variants); d != "" {
+				t.Errorf("variants (-want +got):\n%s", d)
+			}
+		})
 	}
 }
 

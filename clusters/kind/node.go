@@ -40,6 +40,7 @@ const (
 type node struct {
 	*mesh.Cluster
 	Image       string
+	Domain      string   // DNS domain of the cluster
 	Fleet       []string // transit addresses that pods of the fleet may call: nodes and gateways
 	PodRange    string   // of the one node, within PodCIDR
 	MTU         int
@@ -75,9 +76,9 @@ func files(nodes []node) map[string]string {
 	for target, patch := range kubeadmPatches {
 		all["etc/amc/kubeadm/"+target] = patch
 	}
-	all["etc/amc/coredns/Corefile"] = corefile
 	for _, n := range nodes {
 		dir := "etc/amc/" + nodeName(n.Kind.Name) + "/"
+		all["etc/amc/coredns/Corefile"] = n.render("Corefile") // the same on all nodes
 		all[dir+"firewall.nft"] = n.render("firewall.nft")
 		all[dir+"10-amc.conflist"] = n.render("conflist")
 	}
@@ -108,24 +109,6 @@ var kubeadmPatches = map[string]string{
 func little(container string) string {
 	return fmt.Sprintf("spec: {containers: [{name: %s, resources: {requests: {cpu: 10m}}}]}\n", container)
 }
-
-// corefile is kubeadm's Corefile without the parts that are not needed here, and without
-// forwarding. kubeadm's forwards every name outside the cluster to the host's resolver and so to
-// the Internet. Nothing may leave the fleet, so such a name does not exist: with "." among its
-// zones the plugin answers NXDOMAIN. CoreDNS reads the file from the node, because kubeadm
-// overwrites nothing there and CoreDNS then never needs a restart.
-const corefile = `.:53 {
-    errors
-    health
-    ready
-    kubernetes ` + mesh.DefaultDomain + ` in-addr.arpa ip6.arpa . {
-       pods insecure
-       ttl 30
-    }
-    prometheus :9153
-    loadbalance
-}
-`
 
 // layer returns a tar archive of the files and of the links that enable the units.
 func layer(files map[string]string) (io.Reader, error) {

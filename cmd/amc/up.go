@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
+	"ambient.test/conformance/clusters/variant"
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/mesh"
@@ -89,13 +91,18 @@ type upOptions struct {
 	clusters  int
 	distinct  bool
 	subnet    string
+	variants  []string
 	asked     func(flag string) bool // whether the user gave it
 }
 
 // check refuses wrong flags before anything is contacted.
 func (o upOptions) check() error {
-	if o.clusters < 1 || o.clusters > kind.MaxClusters {
-		return usage("--clusters %d: a fleet has 1 to %d", o.clusters, kind.MaxClusters)
+	shape, _, err := variant.Combine(o.variants)
+	if err != nil {
+		return usage("--variant: %w", err)
+	}
+	if n := o.clusters + shape.Unlisted; o.clusters < 1 || n > kind.MaxClusters {
+		return usage("--clusters %d: a fleet has 1 to %d", n, kind.MaxClusters)
 	}
 	if err := kind.CheckSubnet(o.subnet); err != nil {
 		return usage("--subnet: %w", err)
@@ -116,6 +123,13 @@ func (o upOptions) differs(f *mesh.Fleet) error {
 		found := map[bool]string{true: "the same, not distinct", false: "distinct, not the same"}[o.distinct]
 		no = append(no, "its clusters' pod addresses are "+found)
 	}
+	_, chosen, err := variant.Combine(o.variants)
+	if err != nil {
+		return usage("--variant: %w", err)
+	}
+	if o.asked("variant") && !slices.Equal(f.Variants, chosen) {
+		no = append(no, fmt.Sprintf("its variants are %s, not %s", variantNames(f.Variants), variantNames(chosen)))
+	}
 	over, err := images.ParseOverrides(o.overrides)
 	if err != nil {
 		return usage("%w", err)
@@ -132,12 +146,18 @@ func (o upOptions) differs(f *mesh.Fleet) error {
 		f.Path(), strings.Join(no, "; "))
 }
 
+// variantNames lists the names of variants.
+func variantNames(variants []string) string { return cmp.Or(strings.Join(variants, ", "), "none") }
+
 func upCommand() *cobra.Command {
 	var o upOptions
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "bring up a fleet (images, clusters on separate networks, mesh, isolation proof), or check the existing one",
-		Args:  cobra.NoArgs,
+		Long: "Bring up a fleet: images, clusters on separate networks, mesh, isolation proof. An existing fleet is checked and repaired.\n\n" +
+			"Variants change one thing of the fleet each, and can be combined. A spec that means the promise holds on all of them:\n" +
+			strings.TrimRight(variant.Help(), "\n"),
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.asked = c.Flags().Changed
 			err := up(c.Context(), c.OutOrStdout(), o)
@@ -151,6 +171,7 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the fleet file, kubeconfigs and logs")
 	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters")
 	c.Flags().BoolVar(&o.distinct, "distinct-cidrs", false, "give each cluster its own range of pod and service addresses, for comparison")
+	c.Flags().StringSliceVar(&o.variants, "variant", nil, "NAME[,NAME]: make another fleet than the default one; the names are above")
 	c.Flags().StringVar(&o.subnet, "subnet", "", "/20 range of the container networks (default: a free one)")
 	return c
 }
@@ -197,6 +218,10 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 
 // create brings a fleet up from nothing.
 func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOptions) error {
+	shape, chosen, err := variant.Combine(o.variants)
+	if err != nil {
+		return usage("--variant: %w", err)
+	}
 	set, e, err := o.plan(ctx, show, true)
 	if err != nil {
 		return err
@@ -206,7 +231,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	if err != nil {
 		return unknown(err)
 	}
-	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters) * needMemory / 2, Disk: needDisk}
+	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters+shape.Unlisted) * needMemory / 2, Disk: needDisk}
 	if err := checkMachine(ctx, out, needs); err != nil {
 		return err
 	}
@@ -230,7 +255,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 		{"clusters", func() (err error) {
 			fleet, err = kind.Up(ctx, kind.Options{
 				Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs,
-				DistinctCIDRs: o.distinct, Subnet: o.subnet, Progress: show,
+				DistinctCIDRs: o.distinct, Subnet: o.subnet, Shape: shape, Variants: chosen, Progress: show,
 			})
 			if err != nil {
 				return err
@@ -302,7 +327,7 @@ func engineMode(f *mesh.Fleet, asked, cache string) string {
 
 func nodesOf(f *mesh.Fleet) []string {
 	var all []string
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		all = append(all, c.Kind.Nodes...)
 	}
 	return all
@@ -369,6 +394,9 @@ func ready(out io.Writer, fleet *mesh.Fleet) error {
 	}
 	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n", fleet.RunID,
 		len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
+	if len(fleet.Variants) > 0 {
+		fmt.Fprintf(out, "  variants: %s\n", variantNames(fleet.Variants))
+	}
 	for _, c := range fleet.Clusters {
 		fmt.Fprintf(out, "  %s on %s: gateway %s, kubectl --kubeconfig %s\n", c.Name, c.Network,
 			strings.Join(c.GatewayAddresses, ", "), c.Kubeconfig)

@@ -16,6 +16,8 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		{"up --clusters 99", "a fleet has 1 to"},
 		{"up --subnet 10.89.16.0/28", "not an IPv4 range of /20"},
 		{"up --subnet here", "not an IPv4 range of /20"},
+		{"up --variant moon", `there is no variant "moon"`},
+		{"up --variant larger --clusters 9", "a fleet has 1 to"},
 		{"up --engine podman", "must be one of: auto, docker, private"},
 		{"up --images beg", "expected auto, pull or build"},
 		{"up --image ztunel=x/y", `no image "ztunel"`},
@@ -45,7 +47,7 @@ func artifactsOf(args, dir string) []string {
 func TestUpTellsAnotherFleet(t *testing.T) {
 	f := &mesh.Fleet{
 		Istio: "v1", Clusters: []*mesh.Cluster{{PodCIDR: "10.0.0.0/16"}, {PodCIDR: "10.0.0.0/16"}},
-		Images: map[string]mesh.ImageRef{"app": {Ref: "a/b"}},
+		Images: map[string]mesh.ImageRef{"app": {Ref: "a/b"}}, Variants: []string{"domain", "strict"},
 	}
 	asked := func(flags ...string) func(string) bool {
 		return func(q string) bool { return strings.Contains(strings.Join(flags, ","), q) }
@@ -56,6 +58,10 @@ func TestUpTellsAnotherFleet(t *testing.T) {
 	}{
 		{upOptions{clusters: 3, asked: asked("clusters")}, "it has 2 clusters, not 3"},
 		{upOptions{imageFlags: imageFlags{istio: "v2"}, asked: asked("istio")}, "its Istio is v1, not v2"},
+		{upOptions{variants: []string{"larger"}, asked: asked("variant")}, "its variants are domain, strict, not larger"},
+		{upOptions{variants: []string{"strict", "domain"}, asked: asked("variant")}, ""},
+		{upOptions{asked: asked("variant")}, "its variants are domain, strict, not none"},
+		{upOptions{asked: asked()}, ""},
 		{upOptions{distinct: true, asked: asked("distinct-cidrs")}, "the same, not distinct"},
 		{upOptions{imageFlags: imageFlags{overrides: []string{"app=c/d"}}, asked: asked()}, "its image app is a/b, not c/d"},
 		{upOptions{clusters: 3, imageFlags: imageFlags{istio: "v2", overrides: []string{"app=a/b"}}, asked: asked()}, ""},

@@ -275,7 +275,7 @@ func (f *Cluster) readControlPlane(ctx context.Context, r client.Reader, pods []
 	byRevision := map[string]*corev1.Pod{}
 	for i, p := range pods {
 		if p.Labels["app"] == "istiod" && alive(&p) {
-			byRevision[cmp.Or(p.Labels[label.IoIstioRev.Name], defaultRevision)] = &pods[i]
+			byRevision[cmp.Or(p.Labels[label.IoIstioRev.Name], istiod.DefaultRevision)] = &pods[i]
 		}
 	}
 	for rev := range byRevision {
@@ -286,15 +286,15 @@ func (f *Cluster) readControlPlane(ctx context.Context, r client.Reader, pods []
 	}
 	slices.Sort(f.Revisions)
 	f.Revision = f.Revisions[0]
-	if byRevision[defaultRevision] != nil {
-		f.Revision = defaultRevision
+	if byRevision[istiod.DefaultRevision] != nil {
+		f.Revision = istiod.DefaultRevision
 	}
 	pod := byRevision[f.Revision]
 	f.Flags = flags(pod)
 	f.Name = f.Flags["CLUSTER_ID"]
 	f.Domain = cmp.Or(argument(pod, "--domain"), f.Domain)
 	var config corev1.ConfigMap
-	key := client.ObjectKey{Namespace: istiod.Namespace, Name: configName(f.Revision)}
+	key := client.ObjectKey{Namespace: istiod.Namespace, Name: istiod.ConfigMap(f.Revision)}
 	if err := r.Get(ctx, key, &config); err != nil {
 		return fault("ConfigMap "+key.String(), err)
 	}
@@ -329,16 +329,6 @@ func (f *Cluster) readMTLS(ctx context.Context, r client.Reader, fault func(stri
 		}
 	}
 	return nil
-}
-
-const defaultRevision = "default"
-
-// configName is the name of the mesh configuration of a revision.
-func configName(revision string) string {
-	if revision == defaultRevision {
-		return "istio"
-	}
-	return "istio-" + revision
 }
 
 // flags are the environment variables of istiod that have literal values.

@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -170,7 +171,7 @@ func TestRevisions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := good()
-			p.config.Name = configName(tt.revision)
+			p.config.Name = istiod.ConfigMap(tt.revision)
 			b := p.builder(p.istiod)
 			for i, rev := range tt.labels {
 				pod := p.istiod.DeepCopy()

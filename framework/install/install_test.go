@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -88,6 +89,47 @@ func TestValues(t *testing.T) {
 		values[c.release] = c.values
 	}
 	golden(t, "values.yaml", values)
+}
+
+// Values of the variants that change them.
+func TestValuesOfVariants(t *testing.T) {
+	f, images := testFleet()
+	f.Domain, f.TrustDomain, f.Replicas, f.Clusters[0].Revision = "corp.example", "mesh.example", 2, "stable"
+	values := map[string]any{}
+	for _, c := range charts(f, f.Clusters[0], images) {
+		values[c.release] = c.values
+	}
+	golden(t, "values-variants.yaml", values)
+}
+
+// Names that change with the revision are those that the charts give.
+func TestRevisionOfCharts(t *testing.T) {
+	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
+	f, images := testFleet()
+	f.Replicas, f.Clusters[0].Revision = 2, "stable"
+	got := map[string]bool{}
+	for _, ch := range charts(f, f.Clusters[0], images) {
+		text, err := render(dir, ch)
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		objs, err := manifest([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		for _, o := range objs {
+			got[o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName()] = true
+			if d, is := o.(*appsv1.Deployment); is && (d.Spec.Replicas == nil || *d.Spec.Replicas != 2) {
+				t.Errorf("Deployment %s has replicas %v, want 2", d.Name, d.Spec.Replicas)
+			}
+		}
+	}
+	for _, want := range []string{"Deployment/" + istiod.Deployment("stable"), "Service/" + istiod.Deployment("stable"),
+		"ConfigMap/" + istiod.ConfigMap("stable"), "DaemonSet/ztunnel", "DaemonSet/istio-cni-node"} {
+		if !got[want] {
+			t.Errorf("the charts do not make %s", want)
+		}
+	}
 }
 
 func env(containers []corev1.Container) map[string]string {
@@ -247,11 +289,24 @@ func TestRemoteSecret(t *testing.T) {
 
 func TestEastWest(t *testing.T) {
 	f, _ := testFleet()
-	u, err := apply.Unstructured(eastWest(f.Clusters[1]))
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		name     string
+		revision string
+		replicas int32
+	}{{"eastwest.yaml", "", 0}, {"eastwest-variants.yaml", "stable", 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			f.Clusters[1].Revision, f.Replicas = c.revision, c.replicas
+			var all []any
+			for _, o := range eastWest(f, f.Clusters[1]) {
+				u, err := apply.Unstructured(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, u.Object)
+			}
+			golden(t, c.name, all)
+		})
 	}
-	golden(t, "eastwest.yaml", u.Object)
 }
 
 // metallbManifest has the shape of MetalLB's own, cut down to what the patch touches, one object of

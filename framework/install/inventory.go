@@ -33,9 +33,10 @@ type snapshot map[string]*inventory
 
 // takeSnapshot lists what the clusters hold now.
 func takeSnapshot(ctx context.Context, f *mesh.Fleet) (snapshot, error) {
-	all := make([]*inventory, len(f.Clusters))
+	members := f.Members()
+	all := make([]*inventory, len(members))
 	g, ctx := errgroup.WithContext(ctx)
-	for i, c := range f.Clusters {
+	for i, c := range members {
 		g.Go(func() error {
 			if err := c.Connect(); err != nil {
 				return err
@@ -49,7 +50,7 @@ func takeSnapshot(ctx context.Context, f *mesh.Fleet) (snapshot, error) {
 		return nil, err
 	}
 	s := snapshot{}
-	for i, c := range f.Clusters {
+	for i, c := range members {
 		s[c.Name] = all[i]
 	}
 	return s, nil
@@ -63,7 +64,7 @@ func (before snapshot) remnants(ctx context.Context, f *mesh.Fleet) ([]remnant, 
 		return nil, err
 	}
 	var out []remnant
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		if before[c.Name] == nil {
 			return nil, fmt.Errorf("%s: %w", c.Name, errNoSnapshot)
 		}
@@ -364,7 +365,7 @@ func readSnapshot(f *mesh.Fleet, c *mesh.Cluster) (*inventory, error) {
 // beforeMesh returns the snapshot that the first call of Mesh took.
 func beforeMesh(f *mesh.Fleet) (snapshot, error) {
 	s := snapshot{}
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		h, err := readSnapshot(f, c)
 		if err != nil {
 			return nil, err

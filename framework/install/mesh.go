@@ -89,7 +89,7 @@ func newPlan(f *mesh.Fleet, o Options) (*plan, error) {
 			return nil, fmt.Errorf("image %s needs a whole reference with a slash in it, got %q: run `amc images list`", n, ref)
 		}
 	}
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		switch {
 		case c.APIServer == "":
 			return nil, fmt.Errorf("%s: the fleet file does not say at which address other clusters reach its API server (apiServer)", c.Name)
@@ -106,7 +106,7 @@ func newPlan(f *mesh.Fleet, o Options) (*plan, error) {
 		return nil, err
 	}
 	var names []string
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		names = append(names, c.Name)
 		p.charts[c.Name] = charts(f, c, o.Images)
 		for _, ch := range p.charts[c.Name] {
@@ -128,7 +128,7 @@ func (p *plan) sum() (string, error) {
 	type cluster struct{ Name, Network, APIServer, Pool, CA string }
 	var clusters []cluster
 	values := map[string]map[string]any{}
-	for _, c := range p.fleet.Clusters {
+	for _, c := range p.fleet.Members() {
 		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
 		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:])})
 		for _, ch := range p.charts[c.Name] {
@@ -142,7 +142,10 @@ func (p *plan) sum() (string, error) {
 		Clusters []cluster
 		Values   map[string]map[string]any
 		MetalLB  []client.Object
-	}{p.options.Istio, p.gatewayAPI[0].GetAnnotations()[consts.BundleVersionAnnotation], p.options.Images, clusters, values, p.metallb})
+		Strict   bool
+		Replicas int32
+	}{p.options.Istio, p.gatewayAPI[0].GetAnnotations()[consts.BundleVersionAnnotation], p.options.Images, clusters, values, p.metallb,
+		p.fleet.Strict, p.fleet.Replicas})
 	if err != nil {
 		return "", err
 	}
@@ -172,7 +175,7 @@ func Mesh(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 		}
 		// Something is missing or not ready: installing it again repairs it or says why it cannot.
 	}
-	phase := o.Progress.Phase("mesh", len(f.Clusters))
+	phase := o.Progress.Phase("mesh", len(f.Members()))
 	defer func() { phase.Close(err) }()
 	f.MeshReady, f.Istio, f.Images = "", o.Istio, o.Images
 	// Save first: a run that is killed must not leave a fleet file that claims to have a mesh.
@@ -198,8 +201,9 @@ type target struct {
 
 // each runs a step in all clusters side by side. The first error ends the others.
 func (p *plan) each(ctx context.Context, phase progress.Phase, do func(*target, context.Context) error) error {
-	targets := make([]*target, len(p.fleet.Clusters))
-	for i, c := range p.fleet.Clusters {
+	members := p.fleet.Members()
+	targets := make([]*target, len(members))
+	for i, c := range members {
 		targets[i] = &target{plan: p, cluster: c, receives: make(chan struct{})}
 	}
 	for i, s := range targets {
@@ -275,7 +279,7 @@ func (s *target) install(ctx context.Context) error {
 	run(s.release("istio-cni"), s.cniReady)
 	run(after(started), s.applyGateway, s.gatewayReady)
 	run(after(started), s.applyMetalLB, s.metallbReady)
-	run(after(started), s.release("istio-base"), s.createRemoteSecrets)
+	run(after(started), s.release("istio-base"), s.applyStrict, s.createRemoteSecrets)
 	run(after(up), s.release("ztunnel"), s.ztunnelReady)
 	if err := g.Wait(); err != nil {
 		return err
@@ -303,11 +307,20 @@ func (s *target) applyGateway(ctx context.Context) error {
 	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
 		return err
 	}
-	return apply.Objects(ctx, s.cluster, eastWest(s.cluster))
+	return apply.Objects(ctx, s.cluster, eastWest(s.fleet, s.cluster)...)
 }
 
 func (s *target) applyMetalLB(ctx context.Context) error {
 	return applyMetalLB(ctx, s.cluster, s.metallb)
+}
+
+// applyStrict makes the whole mesh demand mutual TLS, if the fleet says so. It comes after the base
+// chart, which brings the CRD.
+func (s *target) applyStrict(ctx context.Context) error {
+	if !s.fleet.Strict {
+		return nil
+	}
+	return apply.Objects(ctx, s.cluster, strict())
 }
 
 // createRemoteSecrets gives every other cluster a secret with which its istiod can read this one.
@@ -334,7 +347,7 @@ func (s *target) createRemoteSecrets(ctx context.Context) error {
 }
 
 func (s *target) istiodReady(ctx context.Context) error {
-	return wait.Deployment(ctx, s.cluster, namespace, "istiod", 0)
+	return wait.Deployment(ctx, s.cluster, namespace, istiod.Deployment(s.cluster.Revision), 0)
 }
 
 func (s *target) cniReady(ctx context.Context) error {

@@ -5,11 +5,14 @@ import (
 	"fmt"
 
 	"istio.io/api/label"
+	istiosecurity "istio.io/api/security/v1beta1"
+	security "istio.io/client-go/pkg/apis/security/v1"
 	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
@@ -30,10 +33,11 @@ const (
 // entered.
 const EastWestGateway = "istio-eastwestgateway"
 
-// eastWest is the gateway that the documented install makes.
-func eastWest(c *mesh.Cluster) *gateway.Gateway {
+// eastWest is the gateway that the documented install makes. In a fleet with replicas, a ConfigMap
+// before it says how many pods it has.
+func eastWest(f *mesh.Fleet, c *mesh.Cluster) []client.Object {
 	terminate := gateway.TLSModeTerminate
-	return &gateway.Gateway{
+	g := &gateway.Gateway{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: EastWestGateway, Labels: map[string]string{label.TopologyNetwork.Name: c.Network},
 		},
@@ -42,6 +46,30 @@ func eastWest(c *mesh.Cluster) *gateway.Gateway {
 			TLS: &gateway.ListenerTLSConfig{Mode: &terminate, Options: map[gateway.AnnotationKey]gateway.AnnotationValue{
 				"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}},
 		}}},
+	}
+	if c.Revision != "" {
+		g.Labels[label.IoIstioRev.Name] = c.Revision
+	}
+	if f.Replicas == 0 {
+		return []client.Object{g}
+	}
+	options := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway},
+		Data:       map[string]string{"deployment": fmt.Sprintf("spec: {replicas: %d}\n", f.Replicas)},
+	}
+	g.Spec.Infrastructure = &gateway.GatewayInfrastructure{
+		ParametersRef: &gateway.LocalParametersReference{Kind: "ConfigMap", Name: options.Name},
+	}
+	return []client.Object{options, g}
+}
+
+// strict is the policy with which a mesh accepts mutual TLS alone.
+func strict() *security.PeerAuthentication {
+	return &security.PeerAuthentication{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"},
+		Spec: istiosecurity.PeerAuthentication{
+			Mtls: &istiosecurity.PeerAuthentication_MutualTLS{Mode: istiosecurity.PeerAuthentication_MutualTLS_STRICT},
+		},
 	}
 }
 

@@ -39,7 +39,7 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	}
 	ctx, cancel := wait.Give(ctx, Budget)
 	defer cancel()
-	phase := o.Progress.Phase("undo mesh", len(f.Clusters))
+	phase := o.Progress.Phase("undo mesh", len(f.Members()))
 	defer func() { phase.Close(err) }()
 
 	f.MeshReady = ""
@@ -50,7 +50,7 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if err := p.each(ctx, phase, (*target).uninstall); err != nil {
 		return err
 	}
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		c.GatewayAddresses = nil
 	}
 	before, err := beforeMesh(f)
@@ -73,7 +73,7 @@ func Undo(ctx context.Context, f *mesh.Fleet, o Options) (err error) {
 	if len(ours) > 0 {
 		return fmt.Errorf("undo mesh left %d things behind: %s: run `amc down` to remove the clusters", len(ours), strings.Join(ours, "; "))
 	}
-	for _, c := range f.Clusters {
+	for _, c := range f.Members() {
 		if err := os.Rename(snapshotPath(f, c), undonePath(f, c)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

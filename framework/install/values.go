@@ -32,6 +32,10 @@ type chart struct {
 //
 // The documents set AMBIENT_ENABLE_BAGGAGE since 1.29. It is left out when proxyv2 is a stand-in,
 // because it makes istiod send Envoy extensions that only Istio's Envoy has.
+//
+// A fleet's variants change the domains, the revision and the number of istiods. The values that say
+// so are those of Istio's documents; ztunnel learns the DNS domain from an environment variable,
+// because its chart has no value for it.
 func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []chart {
 	env := map[string]any{"AMBIENT_ENABLE_MULTI_NETWORK": "true"}
 	if images["proxyv2"].StandIn == "" {
@@ -45,7 +49,7 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 	if f.TrustDomain != "" {
 		meshConfig["trustDomain"] = f.TrustDomain
 	}
-	return []chart{
+	all := []chart{
 		{release: "istio-base", path: "base", values: map[string]any{}},
 		{release: "istiod", path: "istio-control/istio-discovery", values: map[string]any{
 			"profile": "ambient",
@@ -78,6 +82,20 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 			"resources":       small("64Mi"),
 		}},
 	}
+	base, control, cni, ztunnel := all[0].values, all[1].values, all[2].values, all[3].values
+	if f.Domain != "" {
+		ztunnel["env"] = map[string]any{"CLUSTER_DOMAIN": f.Domain}
+	}
+	if f.Replicas > 0 {
+		control["replicaCount"] = f.Replicas
+	}
+	if c.Revision != "" {
+		base["defaultRevision"] = c.Revision
+		for _, values := range []map[string]any{control, cni, ztunnel} {
+			values["revision"] = c.Revision
+		}
+	}
+	return all
 }
 
 // full reports whether the charts take the reference as complete, which they do if it contains a

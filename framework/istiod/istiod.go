@@ -27,6 +27,24 @@ import (
 // Namespace is where istiod runs.
 const Namespace = "istio-system"
 
+// DefaultRevision is the revision of an istiod that was installed without one.
+const DefaultRevision = "default"
+
+// named adds the revision to the name of a part of the control plane. Parts of the default revision
+// have the plain name.
+func named(name, revision string) string {
+	if revision == "" || revision == DefaultRevision {
+		return name
+	}
+	return name + "-" + revision
+}
+
+// Deployment is the name of the Deployment and of the Service of a revision's istiod.
+func Deployment(revision string) string { return named("istiod", revision) }
+
+// ConfigMap is the name of the mesh configuration of a revision.
+func ConfigMap(revision string) string { return named("istio", revision) }
+
 // Ports of istiod that the reads use.
 const (
 	debugPort      = 8080  // /debug/...
@@ -167,7 +185,7 @@ func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
 	}, wait.WithContext(ctx), wait.WithTimeout(0), wait.WithInterval(250*time.Millisecond), wait.WithImmediate())
 	if err != nil {
 		return fmt.Errorf("%s: istiod has not synced with the other clusters: %s: "+
-			"run `%s -n %s logs deploy/istiod | grep -i remote`: %w",
+			"run `%s -n %s logs -l app=istiod | grep -i remote`: %w",
 			c.Name, last, c.Kubectl(), Namespace, context.Cause(ctx))
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,10 +40,23 @@ type Fleet struct {
 	// default cluster.local.
 	Domain      string `json:"domain,omitempty"`
 	TrustDomain string `json:"trustDomain,omitempty"`
+	// Variants name how a fleet of ours differs from the default one; see clusters/variant. The fields
+	// of fleet and clusters hold what follows from them.
+	Variants []string `json:"variants,omitempty"`
+	// Replicas is how many pods istiod, the east-west gateway and the echo server have in each cluster
+	// of ours; 0 stands for one.
+	Replicas int32 `json:"replicas,omitempty"`
+	// Strict is set when the mesh that we install demands mutual TLS of all its workloads.
+	Strict bool `json:"strict,omitempty"`
+	// PodSecurity is the level of Pod Security that the suite's namespaces enforce; empty for none.
+	PodSecurity string `json:"podSecurity,omitempty"`
 	// Istio is the version of the control plane that is (to be) installed, for example
 	// v0.0.0-20260827124520-eed52ebb66ad.
 	Istio    string     `json:"istio,omitempty"`
 	Clusters []*Cluster `json:"clusters"`
+	// Unlisted are clusters of ours that belong to the mesh and are not under test: a mesh may have
+	// more clusters than a tester names.
+	Unlisted []*Cluster `json:"unlisted,omitempty"`
 	// Kind holds what only clusters/kind needs to find its things again; nil for other providers.
 	Kind *KindState `json:"kind,omitempty"`
 	// Images says for each image name which reference the pods run; see clusters/images.
@@ -91,6 +105,8 @@ type Cluster struct {
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by
 	// framework/install or existing.
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
+	// Revision is that of the cluster's istiod; empty for the default one.
+	Revision string `json:"revision,omitempty"`
 	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how
 	// many there are and Flags is the plain environment of istiod: what clusters/existing found in
 	// clusters that somebody else made.
@@ -186,7 +202,7 @@ func (f *Fleet) check() error {
 		return errors.New("it names no cluster")
 	}
 	seen := map[string]bool{}
-	for i, c := range f.Clusters {
+	for i, c := range f.Members() {
 		switch {
 		case c == nil || c.Name == "" || c.Network == "" || c.Kubeconfig == "":
 			return fmt.Errorf("clusters[%d] needs name, network and kubeconfig", i)
@@ -227,6 +243,9 @@ func (f *Fleet) Cluster(name string) *Cluster {
 	}
 	return nil
 }
+
+// Members are all clusters of the mesh that we know, also those that are not under test.
+func (f *Fleet) Members() []*Cluster { return slices.Concat(f.Clusters, f.Unlisted) }
 
 // Others are all clusters of the fleet but c.
 func (f *Fleet) Others(c *Cluster) []*Cluster {

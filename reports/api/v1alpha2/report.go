@@ -158,6 +158,7 @@ type Implementation struct {
 // Environment is what was tested.
 type Environment struct {
 	Provider    string       `json:"provider,omitempty"` // of the clusters: kind or existing
+	Variants    []string     `json:"variants,omitempty"` // how a fleet that amc made differs from its default one
 	Kubernetes  string       `json:"kubernetes,omitempty"`
 	Istio       string       `json:"istio,omitempty"`
 	GatewayAPI  string       `json:"gatewayAPI,omitempty"` // version and channel of its CRDs

@@ -1,0 +1,143 @@
+package variant
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+func TestCombine(t *testing.T) {
+	for _, c := range []struct {
+		names string
+		want  Shape
+		order []string
+	}{
+		{"", Shape{}, nil},
+		{"domain", Shape{Domain: "corp.example", TrustDomain: "mesh.example"}, []string{"domain"}},
+		{"revision", Shape{Revision: "stable"}, []string{"revision"}},
+		{"replicas", Shape{Replicas: 2}, []string{"replicas"}},
+		{"strict", Shape{Strict: true}, []string{"strict"}},
+		{"restricted", Shape{PodSecurity: "restricted"}, []string{"restricted"}},
+		{"regions", Shape{OneLocality: true}, []string{"regions"}},
+		{"larger", Shape{Unlisted: 1}, []string{"larger"}},
+		{"strict,revision,strict", Shape{Revision: "stable", Strict: true}, []string{"revision", "strict"}},
+	} {
+		t.Run(c.names, func(t *testing.T) {
+			got, order, err := Combine(split(c.names))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("shape (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(c.order, order); d != "" {
+				t.Errorf("names (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestCombineRefuses(t *testing.T) {
+	for _, c := range []struct{ names, want string }{
+		{"moon", `there is no variant "moon": choose from domain, `},
+		{"strict,", `there is no variant ""`},
+	} {
+		t.Run(c.names, func(t *testing.T) {
+			_, _, err := Combine(split(c.names))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func split(names string) []string {
+	if names == "" {
+		return nil
+	}
+	return strings.Split(names, ",")
+}
+
+// A variant that changes nothing would make a fleet that tests nothing new; two of one name would
+// hide each other.
+func TestTable(t *testing.T) {
+	for i, v := range All {
+		t.Run(v.Name, func(t *testing.T) {
+			var s Shape
+			v.set(&s)
+			if s == (Shape{}) {
+				t.Error("it changes nothing")
+			}
+			if find(v.Name) != &All[i] {
+				t.Error("another variant has its name")
+			}
+			if v.What == "" || strings.HasSuffix(v.What, ".") || len(v.What) > 110 {
+				t.Errorf("%q is not one line without a full stop", v.What)
+			}
+		})
+	}
+}
+
+// Combined in either order, two variants make the same shape: none undoes or contradicts another.
+func TestVariantsChangeDifferentThings(t *testing.T) {
+	for i, v := range All {
+		for _, w := range All[i+1:] {
+			t.Run(v.Name+","+w.Name, func(t *testing.T) {
+				var one, other Shape
+				v.set(&one)
+				w.set(&one)
+				w.set(&other)
+				v.set(&other)
+				if d := cmp.Diff(one, other); d != "" {
+					t.Errorf("the order matters (-first +last):\n%s", d)
+				}
+			})
+		}
+	}
+}
+
+func TestHelpListsAll(t *testing.T) {
+	for _, v := range All {
+		t.Run(v.Name, func(t *testing.T) {
+			if !strings.Contains(Help(), "  "+v.Name+" ") || !strings.Contains(Help(), v.What) {
+				t.Errorf("help does not show it:\n%s", Help())
+			}
+		})
+	}
+}
+
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/variants.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), Markdown()) {
+		t.Errorf("docs/variants.md does not show the variants as they are; put this table there:\n%s", Markdown())
+	}
+}
+
+// Every variant runs alone once a night.
+func TestNightly(t *testing.T) {
+	text, err := os.ReadFile("../../.github/workflows/nightly.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var workflow struct {
+		Jobs struct {
+			Variants struct {
+				Strategy struct{ Matrix struct{ Variant []string } }
+			}
+		}
+	}
+	if err := yaml.Unmarshal(text, &workflow); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(slices.Values(workflow.Jobs.Variants.Strategy.Matrix.Variant))
+	if d := cmp.Diff(slices.Sorted(slices.Values(Names())), got); d != "" {
+		t.Errorf("nightly.yaml (-want +got):\n%s", d)
+	}
+}
