@@ -160,7 +160,7 @@ func TestUploads(t *testing.T) {
 			}
 		}
 	}
-	if uploads != 3 {
-		t.Errorf("%d uploads, want one each of ci, nightly and action", uploads)
+	if uploads != 4 {
+		t.Errorf("%d uploads, want one each of ci and action, and two of nightly", uploads)
 	}
 }
