@@ -15,7 +15,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +218,7 @@ func TestRefusals(t *testing.T) {
 		says      string
 	}{
 		"unknown name":           {mesh.identity(t, "gateway"), client, "nobody:80", 503, "outer CONNECT answered 503"},
+		"no certificate":         {mesh.identity(t, "gateway"), nil, "echo:80", 0, "certificate required"},
 		"forged certificate":     {mesh.identity(t, "gateway"), forged, "echo:80", 0, "unknown certificate authority"},
 		"gateway of a stranger":  {stranger.identity(t, "gateway"), client, "echo:80", 0, "certificate signed by unknown authority"},
 		"not the mesh's own end": {mesh.identity(t, "gateway"), stranger.identity(t, "client"), "echo:80", 0, "unknown authority"},
@@ -275,34 +275,5 @@ func TestForgedNamesTheSame(t *testing.T) {
 		if (err == nil) != (id == real) {
 			t.Errorf("verified by the mesh's root: %v", err)
 		}
-	}
-}
-
-// A listener that is replaced stays in the dump as draining while it has connections: what only it
-// serves is withdrawn.
-func TestServedByTheActiveListenerOnly(t *testing.T) {
-	listener := func(hosts ...string) string {
-		var entries []string
-		for _, h := range hosts {
-			entries = append(entries, fmt.Sprintf(`%q: {"matcher": {"matcher_tree": {"exact_match_map": {"map": {"80": {"action": {}}}}}}}`, h))
-		}
-		const matcher = `{"matcher_tree": {"exact_match_map": {"map": {%s}}}}`
-		return fmt.Sprintf(`{"listener": {"name": "main_internal", "filter_chain_matcher": `+matcher+`}}`, strings.Join(entries, ","))
-	}
-	dump := fmt.Sprintf(`{"configs": [
-		{"name": "connect_terminate", "active_state": %s},
-		{"name": "main_internal", "active_state": %s, "warming_state": %s, "draining_state": %s}
-	]}`,
-		listener("other:80"), listener("b:80", "a:80"), listener("soon:80"), listener("a:80", "gone:80"))
-	got, err := servedBy(strings.NewReader(dump))
-	if want := []string{"80", "80", "a:80", "b:80"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("%v, %v; want %v", got, err, want)
-	}
-	if got, err := servedBy(strings.NewReader(`{"configs": [{"name": "main_internal", "warming_state": ` + listener("a:80") +
-		`}]}`)); err != nil || len(got) != 0 {
-		t.Errorf("a listener that only warms: %v, %v", got, err)
-	}
-	if _, err := servedBy(strings.NewReader("<html>")); err == nil {
-		t.Error("a page is no dump")
 	}
 }

@@ -1,9 +1,10 @@
-// Package eastwest speaks to an east-west gateway directly: with raw bytes, TLS, HBONE and double
-// HBONE, and with certificates of the mesh or of another CA.
+// Package eastwest speaks to east-west gateways: with raw bytes, TLS, HBONE and double HBONE, and
+// with certificates of the mesh or of another CA.
 //
-// The connection goes through the API server into the gateway's pod, to the same listener (15008)
-// that other networks reach, so the suite needs no route to the gateway and sees every byte and
-// every TLS alert itself.
+// A gateway is reached in two ways, and a promise must hold on both. One is the address of its
+// status, from a client of another network: the way of real traffic. The other is each ready pod
+// behind that address, through the API server: there the suite sees every byte and every TLS alert
+// itself, and no pod is left out.
 package eastwest
 
 import (
@@ -166,6 +167,19 @@ func (id *Identity) config() *tls.Config {
 				KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			return err
 		}}
+}
+
+// PEM encodes the certificate with its chain, and the key.
+func (id *Identity) PEM() (cert, key string) {
+	var b strings.Builder
+	for _, der := range id.Certificate.Certificate {
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}) // a builder does not fail
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(id.Certificate.PrivateKey)
+	if err != nil {
+		panic(err) // a key that was made here
+	}
+	return b.String(), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // Peer returns the SPIFFE identity that a peer showed; empty without one.

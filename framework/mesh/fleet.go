@@ -40,6 +40,10 @@ type Fleet struct {
 	// default cluster.local.
 	Domain      string `json:"domain,omitempty"`
 	TrustDomain string `json:"trustDomain,omitempty"`
+	// GatewayClass and WaypointClass are the classes of east-west gateways and waypoints, where a vendor
+	// has classes of its own; default Istio's.
+	GatewayClass  string `json:"gatewayClass,omitempty"`
+	WaypointClass string `json:"waypointClass,omitempty"`
 	// Variants name how a fleet of ours differs from the default one; see clusters/variant. The fields
 	// of fleet and clusters hold what follows from them.
 	Variants []string `json:"variants,omitempty"`

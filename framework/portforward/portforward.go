@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,7 +156,8 @@ func (p *Pod) stream(ctx context.Context, c httpstream.Connection, port int) (ne
 		c.RemoveStreams(es)
 		return nil, err
 	}
-	s := &conn{Stream: ds, where: fmt.Sprintf("%s:%d", p, port), done: func() { c.RemoveStreams(es, ds) }, failed: make(chan struct{})}
+	s := &conn{Stream: ds, where: fmt.Sprintf("%s:%d", p, port), done: func() { c.RemoveStreams(es, ds) }, failed: make(chan struct{}),
+		apiServer: c.CloseChan()}
 	go func() {
 		defer close(s.failed)
 		if b, err := io.ReadAll(es); err == nil && len(b) > 0 {
@@ -210,6 +212,8 @@ type conn struct {
 	failed chan struct{}
 	why    error
 
+	apiServer <-chan bool // is closed when the connection to the API server is lost
+
 	mu       sync.Mutex
 	timer    *time.Timer
 	deadline bool
@@ -238,6 +242,36 @@ func (c *conn) Read(b []byte) (int, error) {
 
 func (c *conn) Close() error {
 	c.once.Do(func() { _ = c.Reset(); c.done() })
+	return nil
+}
+
+// Lost says whether a connection of [Pod.Dial], or what it was made from, ended on the way: the API
+// server's connection was lost, or the kubelet reports that it could not reach the port. It is nil if
+// the pod's side may have ended it, and for other connections.
+func Lost(c net.Conn) error {
+	switch c := c.(type) {
+	case *conn:
+		return c.Lost()
+	case interface{ Lost() error }:
+		return c.Lost()
+	}
+	return nil
+}
+
+// Lost is [Lost] of this connection.
+func (c *conn) Lost() error {
+	select {
+	case <-c.apiServer:
+		return fmt.Errorf("port-forward to %s: the connection to the API server was lost", c.where)
+	default:
+	}
+	select {
+	case <-c.failed:
+		if c.why != nil && strings.Contains(c.why.Error(), "failed to connect") {
+			return fmt.Errorf("port-forward to %s: %w", c.where, c.why)
+		}
+	default:
+	}
 	return nil
 }
 

@@ -2,9 +2,13 @@ package traffic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,6 +37,13 @@ func (c *Client) TCP(to Target) Calls { return c.raw(to, TCP) }
 
 // ServerFirst are raw TCP calls to the port whose server speaks first.
 func (c *Client) ServerFirst(to Target) Calls { return c.raw(to, ServerFirst).AwaitBanner() }
+
+// Written are HTTP/1.1 requests written by hand, one after the other on one connection; the last must
+// ask the server to close it. The echo client's own requests come one to a connection.
+func (c *Client) Written(to Target, requests ...string) Calls {
+	url := "tcp://" + to.Host() + ":80"
+	return Calls{c, to.Host(), Call{URL: url, Message: strings.Join(requests, ""), Await: "HTTP/1.1 200"}}
+}
 
 // GRPC are unary gRPC calls.
 func (c *Client) GRPC(to Target) Calls {
@@ -70,6 +81,9 @@ func (c Calls) HTTP2() Calls { c.Call.HTTP2 = true; return c }
 // AwaitBanner makes TCP clients wait for the server to speak first.
 func (c Calls) AwaitBanner() Calls { c.Call.ServerFirst = true; return c }
 
+// Through makes the calls through a tunnel.
+func (c Calls) Through(t Tunnel) Calls { c.Call.Tunnel = &t; return c }
+
 // OnOneConnection makes a look n requests on one connection. Only HTTP/2 and gRPC clients keep one.
 func (c Calls) OnOneConnection(n int) Calls {
 	c.Call.Reuse, c.Call.Timeout = n, 20*time.Second
@@ -85,5 +99,56 @@ func (c Calls) Look(ctx context.Context, n int) (any, error) {
 	return c.From.Do(ctx, call)
 }
 
-// String names client and URL.
-func (c Calls) String() string { return fmt.Sprintf("%s -> %s", c.From.Name, c.Call.URL) }
+// String names client and URL, and the tunnel between them.
+func (c Calls) String() string {
+	s := fmt.Sprintf("%s -> %s", c.From.Name, c.Call.URL)
+	if t := c.Call.Tunnel; t != nil {
+		kind := map[bool]string{false: "HBONE", true: "double HBONE"}[t.Double]
+		s += " by " + kind + " at " + t.Proxy
+	}
+	return s
+}
+
+// Spread makes n calls evenly over a time, each on a connection of its own, and returns the outcome of
+// each. Calls on one connection are made at the end of the time. See [Client.Do] for the error.
+func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes, error) {
+	if c.Call.Times != 0 {
+		n = c.Call.Times
+	}
+	if c.Call.Reuse > 1 { // one connection is one sample
+		if !sleep(ctx, over) {
+			return nil, ctx.Err()
+		}
+		return c.From.Do(ctx, c.Call)
+	}
+	one := c.Call
+	one.Times = 1
+	outcomes, errs := make([]Outcomes, n), make([]error, n)
+	var calls sync.WaitGroup
+	for i := range n {
+		if !sleep(ctx, over/time.Duration(n)) {
+			break
+		}
+		calls.Go(func() { outcomes[i], errs[i] = c.From.Do(ctx, one) })
+	}
+	calls.Wait()
+	if err := errors.Join(errors.Join(errs...), ctx.Err()); err != nil {
+		return nil, err
+	}
+	return slices.Concat(outcomes...), nil
+}
+
+// sleep returns false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Lost says that a call got no answer of the application, or a server error.
+func Lost(o Outcome) bool { return o.Kind != Reached || o.Code >= 500 }

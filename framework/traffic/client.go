@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/istio/pkg/test/echo/proto"
 
 	"ambient.test/conformance/framework/mesh"
@@ -40,9 +42,32 @@ type Call struct {
 	Headers     map[string]string // of the request
 	Method      string            // default GET
 	Message     string            // body of TCP and gRPC calls
+	Await       string            // TCP: what must be in the answer, where it is not the echo application's
 	HTTP2       bool              // prior knowledge
 	Reuse       int               // >1: this many requests on ONE connection count as the calls (HTTP/2, gRPC only)
 	ServerFirst bool              // TCP: the server speaks first
+	Tunnel      *Tunnel           // HBONE around the connection; default none
+}
+
+// Tunnel is HBONE around a call's connection, as a ztunnel makes it. The echo client speaks it.
+type Tunnel struct {
+	// Proxy is the address (host:port) that the tunnel is opened at.
+	Proxy string
+	// Cert and Key are PEM; empty = no certificate.
+	Cert, Key string
+	// Double opens a second tunnel inside the first, to the same authority, as to another network.
+	Double bool
+}
+
+// in puts the tunnel into a request.
+func (t *Tunnel) in(req *proto.ForwardEchoRequest, authority string) {
+	outer := &proto.HBONE{Address: t.Proxy, Cert: t.Cert, Key: t.Key, InsecureSkipVerify: true}
+	if !t.Double {
+		req.Hbone = outer
+		return
+	}
+	req.DoubleHbone = outer
+	req.Hbone = &proto.HBONE{Address: authority, Cert: t.Cert, Key: t.Key, InsecureSkipVerify: true}
 }
 
 // Client drives the echo application in one pod over one stream that stays open for the whole run.
@@ -130,6 +155,16 @@ func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, e
 	req := &proto.ForwardEchoRequest{
 		Url: call.URL, Count: int32(count), TimeoutMicros: timeout.Microseconds(), Method: call.Method, Message: call.Message, Http2: call.HTTP2,
 		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: true,
+	}
+	if call.Await != "" {
+		req.ExpectedResponse = wrapperspb.String(call.Await)
+	}
+	if call.Tunnel != nil {
+		u, err := url.Parse(call.URL)
+		if err != nil {
+			return nil, err
+		}
+		call.Tunnel.in(req, u.Host)
 	}
 	for k, v := range call.Headers {
 		req.Headers = append(req.Headers, &proto.Header{Key: k, Value: v})

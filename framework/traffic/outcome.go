@@ -30,7 +30,9 @@ const (
 	TimedOut   Kind = "timed out"    // no answer within the call's time
 	NoSuchHost Kind = "no such host" // the name did not resolve
 	TLSAlert   Kind = "TLS alert"    // the peer ended the TLS handshake or its first read with an alert
-	Other      Kind = "other"        // none of these; see Detail
+	// TunnelRefused: an HBONE CONNECT was answered with an HTTP status other than 200.
+	TunnelRefused Kind = "tunnel refused"
+	Other         Kind = "other" // none of these; see Detail
 )
 
 // Outcome is the outcome of one call.
@@ -64,12 +66,34 @@ func (o Outcome) String() string {
 		return s
 	case Status:
 		return "status " + strconv.Itoa(o.Code)
+	case TunnelRefused:
+		return "tunnel refused with " + strconv.Itoa(o.Code)
 	case TLSAlert, Other:
 		return string(o.Kind) + " (" + o.Detail + ")"
 	default:
 		return string(o.Kind)
 	}
 }
+
+// Path is a try to reach an address of another cluster directly.
+type Path struct {
+	To      string // pod or node
+	Cluster string
+	Node    bool
+	Outcome Outcome
+}
+
+// Open says that the address was reached: a pod by the name of its cluster, since somebody of the
+// client's own cluster may have its address, and a node by any answer.
+func (p Path) Open() bool {
+	if p.Node {
+		return p.Outcome.Kind != TimedOut && p.Outcome.Kind != Refused && p.Outcome.Kind != Other
+	}
+	return p.Outcome.Kind == Reached && p.Outcome.Cluster == p.Cluster
+}
+
+// String is for messages.
+func (p Path) String() string { return p.To + ": " + p.Outcome.String() }
 
 // Outcomes are the outcomes of a number of calls to one target.
 type Outcomes []Outcome
@@ -154,6 +178,9 @@ func parse(url, output string, took time.Duration) Outcome {
 	return o
 }
 
+// connectStatus finds the status that answered an HBONE CONNECT in the echo client's error.
+var connectStatus = regexp.MustCompile(`round trip failed: (\d{3})`)
+
 // causes maps words of the echo client's errors to outcomes; the first hit counts, so the specific
 // come first.
 var causes = []struct {
@@ -171,6 +198,11 @@ var causes = []struct {
 // fail reads the echo client's error of one call.
 func fail(text string, took time.Duration) Outcome {
 	o := Outcome{Kind: Other, Detail: text, Took: took}
+	if m := connectStatus.FindStringSubmatch(text); m != nil {
+		o.Kind = TunnelRefused
+		o.Code, _ = strconv.Atoi(m[1])
+		return o
+	}
 	for _, c := range causes {
 		if slices.ContainsFunc(c.words, func(w string) bool { return strings.Contains(text, w) }) {
 			o.Kind = c.kind
