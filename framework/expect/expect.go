@@ -202,6 +202,19 @@ func FromOnePod() Matcher {
 	}}
 }
 
+// FromOneCluster expects that every call succeeds and that one cluster answers them all.
+func FromOneCluster() Matcher {
+	return Matcher{says: "every call to succeed, answered in one cluster", samples: spread, fault: func(os traffic.Outcomes) string {
+		if f := allOK(os); f != "" {
+			return f
+		}
+		if n := len(os.Clusters()); n != 1 {
+			return fmt.Sprintf("%d clusters answered", n)
+		}
+		return ""
+	}}
+}
+
 const traceHint = "each waypoint adds its cluster to the response header " + traffic.WaypointHeader +
 	" by an HTTPRoute: no value means that the waypoint was bypassed, two that two were traversed"
 
@@ -310,43 +323,17 @@ func firstLine(s string) string {
 	return s
 }
 
-// FromPod expects that every answer comes from this pod.
-func FromPod(c fmt.Stringer, pod string) Matcher {
-	return EachAnswer("to come from pod "+pod+" in "+c.String(), func(o traffic.Outcome) bool {
-		return o.Kind == traffic.Reached && o.Workload == pod && o.Cluster == c.String()
+// NoPath expects that no address of another cluster is reached directly.
+func NoPath() types.GomegaMatcher {
+	return Value("no direct path, so that the networks are apart", func(all []traffic.Path) string {
+		for _, p := range all {
+			if p.Open() {
+				return "the networks are not apart: " + p.String()
+			}
+		}
+		if len(all) == 0 {
+			return "there was no address to try"
+		}
+		return ""
 	})
 }
-
-// NotAnsweredBy expects that no answer comes from the cluster. Somebody else may answer: addresses
-// overlap.
-func NotAnsweredBy(c fmt.Stringer) Matcher {
-	return Matcher{says: "no answer from " + c.String(), samples: 1, fault: func(os traffic.Outcomes) string {
-		if n := os.Clusters()[c.String()]; n > 0 {
-			return fmt.Sprintf("%s answered %d calls", c, n)
-		}
-		return ""
-	}}
-}
-
-// SomethingAnswers expects that a call is answered with an HTTP status or a TLS alert, by whatever
-// listens there.
-func SomethingAnswers() Matcher {
-	return Matcher{says: "something to answer", samples: 1, fault: func(os traffic.Outcomes) string {
-		if os.Count(isAnswer) == 0 {
-			return "nothing answered"
-		}
-		return ""
-	}}
-}
-
-// NothingAnswers expects that no call is answered.
-func NothingAnswers() Matcher {
-	return Matcher{says: "nothing to answer", samples: 1, fault: func(os traffic.Outcomes) string {
-		if n := os.Count(isAnswer); n > 0 {
-			return fmt.Sprintf("%d calls were answered", n)
-		}
-		return ""
-	}}
-}
-
-func isAnswer(o traffic.Outcome) bool { return o.Kind == traffic.Status || o.Kind == traffic.TLSAlert }

@@ -50,11 +50,8 @@ func TestMatchers(t *testing.T) {
 				{from("a", "a"), from("b", "b"), reset}}},
 		"without waypoint":       {WithoutWaypoint(), sets{{from("a")}}, sets{{from("a"), from("a", "a")}}},
 		"from one pod":           {FromOnePod(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
+		"from one cluster":       {FromOneCluster(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
 		"from pods of":           {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}}}},
-		"from a pod":             {FromPod(a, "echo-1"), sets{{from("a")}}, sets{{from("b")}, {reset}}},
-		"not answered by":        {NotAnsweredBy(a), sets{{from("b")}, {reset}}, sets{{from("a"), reset}}},
-		"something answers":      {SomethingAnswers(), sets{{denied}, {{Kind: traffic.TLSAlert}}}, sets{{reset}, {refused}}},
-		"nothing answers":        {NothingAnswers(), sets{{reset}, {refused}}, sets{{denied}, {{Kind: traffic.TLSAlert}}}},
 		"both, joined by gomega": {gomega.SatisfyAll(AnsweredBy(a), WithoutWaypoint()), sets{{from("a")}}, sets{{from("a", "a")}, {from("b")}}},
 	} {
 		t.Run(title, func(t *testing.T) {

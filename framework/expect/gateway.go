@@ -2,78 +2,104 @@ package expect
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/framework/eastwest"
 )
 
+// everyWay is a matcher of attempts at a gateway, each by another way to it.
+func everyWay[V any](says string, wrong func(V) string) types.GomegaMatcher {
+	return Value(says+", by every way to the gateway", func(all []V) string {
+		for _, v := range all {
+			if w := wrong(v); w != "" {
+				return w
+			}
+		}
+		if len(all) == 0 {
+			return "there is no way to the gateway"
+		}
+		return ""
+	})
+}
+
+// AllProgrammed expects gateways that are programmed, with an address and a ready endpoint.
+func AllProgrammed() types.GomegaMatcher {
+	return Value("every gateway to be programmed, with an address and a ready endpoint", func(all []*eastwest.Gateway) string {
+		for _, g := range all {
+			if !g.Programmed || len(g.Addresses) == 0 || len(g.Endpoints) == 0 {
+				return fmt.Sprintf("%s: programmed %t, %d addresses, %d endpoints", g, g.Programmed, len(g.Addresses), len(g.Endpoints))
+			}
+		}
+		if len(all) == 0 {
+			return "there is none"
+		}
+		return ""
+	})
+}
+
 // ServedIn expects that the application answers, in this cluster.
 func ServedIn(c fmt.Stringer) types.GomegaMatcher {
-	return Value("status 200 from the application in "+c.String(), func(a eastwest.Answer) string {
-		if a.Refusal != nil || a.Err != nil || a.Code != 200 || !strings.Contains(a.Body, "Cluster="+c.String()+"\n") {
+	return everyWay("status 200 from the application in "+c.String(), func(a eastwest.Answer) string {
+		if a.Refusal != nil || a.Err != nil || a.Code != 200 || a.Cluster != c.String() {
 			return a.String()
 		}
 		return ""
 	})
 }
 
-// RefusedByGateway expects that the gateway opens no tunnel: status 503 at the outer CONNECT, or
-// 200 and closed before the inner handshake. Envoy does either for an authority without a chain.
+// RefusedByGateway expects that the gateway opens no tunnel to what is behind it: it answers the
+// CONNECT with an error of HTTP (4xx, 5xx), or accepts it and ends the tunnel before anybody behind it
+// has spoken. An inner CONNECT that is answered, with whatever status, was answered by somebody there.
 func RefusedByGateway() types.GomegaMatcher {
-	return Value("the gateway to refuse the tunnel", func(a eastwest.Answer) string {
+	return everyWay("the gateway to refuse the tunnel", func(a eastwest.Answer) string {
 		switch {
 		case a.Refusal == nil:
 			return "the tunnel was opened: " + a.String()
-		case a.Refusal.Hop == "outer" && a.Refusal.Status != 503:
-			return fmt.Sprintf("refused, but by %v instead of status 503", a.Refusal)
-		}
-		return ""
-	})
-}
-
-// NotAnswered expects that the request is refused, or that the tunnel is closed without an answer.
-func NotAnswered() types.GomegaMatcher {
-	return Value("no answer of the application", func(a eastwest.Answer) string {
-		if a.Refusal == nil && (a.Err == nil || a.Code != 0) {
+		case a.Refusal.Hop == "inner" && a.Refusal.Status != 0:
+			return "somebody behind the gateway answered: " + a.String()
+		case a.Refusal.Status != 0 && a.Refusal.Status < 400:
 			return a.String()
 		}
 		return ""
 	})
 }
 
-// NotExposed expects that nothing behind the gateway answers: the CONNECT is refused with status
-// 503 or by closing, or it is answered 200 and then closed without a byte. Envoy may answer 200
-// before it finds that no chain matches.
-func NotExposed() types.GomegaMatcher {
-	return Value("nothing behind the gateway to answer", func(a eastwest.Answer) string {
+// NotAnswered expects that the application does not answer: the request is refused, or the tunnel is
+// ended without an answer. A proxy may answer with an error of its own.
+func NotAnswered() types.GomegaMatcher {
+	return everyWay("no answer of the application", func(a eastwest.Answer) string {
 		switch {
-		case a.Refusal != nil && a.Refusal.Status != 503 && a.Refusal.Status != 0:
-			return fmt.Sprintf("refused, but by %v", a.Refusal)
-		case a.Refusal == nil && a.Err == nil:
-			return "something answered with TLS"
+		case a.Refusal != nil:
+			return ""
+		case a.Cluster != "", a.Code != 0 && a.Code < 400, a.Code == 0 && a.Err == nil:
+			return a.String()
 		}
 		return ""
 	})
 }
 
-// Served expects that a TLS handshake is served.
-func Served() types.GomegaMatcher {
-	return Value("the handshake to be served", func(h eastwest.Handshake) string {
-		if h.Err != nil {
-			return h.String()
+// NotExposed expects that not one byte comes from behind the gateway: the CONNECT is answered with an
+// error of HTTP (4xx, 5xx), or the tunnel ends in silence. Envoy may answer 200 before it finds that no
+// chain matches.
+func NotExposed() types.GomegaMatcher {
+	return everyWay("not one byte from behind the gateway", func(a eastwest.Answer) string {
+		switch {
+		case a.Refusal != nil && a.Refusal.Status != 0 && a.Refusal.Status < 400:
+			return a.String()
+		case a.Refusal == nil && (a.Code != 0 || len(a.Raw) > 0 || a.Err == nil):
+			return "something answered: " + a.String()
 		}
 		return ""
 	})
 }
 
-// RefusedByAlert expects that a TLS handshake ends with this alert.
-func RefusedByAlert(alert string) types.GomegaMatcher {
-	return Value(fmt.Sprintf("the alert %q", alert), func(h eastwest.Handshake) string {
-		if h.Err == nil || !strings.Contains(h.Err.Error(), alert) {
-			return h.String()
+// RefusedForCertificate expects that the gateway ends the connection because of the client's
+// certificate, by an alert that says so or without an answer.
+func RefusedForCertificate() types.GomegaMatcher {
+	return everyWay("the gateway to refuse the client's certificate", func(a eastwest.Answer) string {
+		if a.Refusal == nil || !a.Refusal.OfCertificate() {
+			return a.String()
 		}
 		return ""
 	})
@@ -81,7 +107,7 @@ func RefusedByAlert(alert string) types.GomegaMatcher {
 
 // Closed expects that a connection is closed with no byte or with one TLS alert.
 func Closed() types.GomegaMatcher {
-	return Value("the connection to be closed with no byte or one TLS alert", func(r eastwest.Reply) string {
+	return everyWay("the connection to be closed with no byte or one TLS alert", func(r eastwest.Reply) string {
 		if r.LeftOpen || len(r.Bytes) > 0 && !isAlert(r.Bytes) {
 			return r.String()
 		}
@@ -93,24 +119,4 @@ func Closed() types.GomegaMatcher {
 // description.
 func isAlert(b []byte) bool {
 	return len(b) == 7 && b[0] == 21 && b[1] == 3 && b[3] == 0 && b[4] == 2
-}
-
-// ChainFor expects that a gateway's internal listener has a chain for the host.
-func ChainFor(host string) types.GomegaMatcher { return chain(host, true) }
-
-// NoChainFor expects that it has none.
-func NoChainFor(host string) types.GomegaMatcher { return chain(host, false) }
-
-func chain(host string, want bool) types.GomegaMatcher {
-	says := "a chain for " + host
-	if !want {
-		says = "no chain for " + host
-	}
-	return Value(says, func(chains []string) string {
-		has := slices.ContainsFunc(chains, func(c string) bool { return strings.HasPrefix(c, host+":") })
-		if has != want {
-			return fmt.Sprintf("there is one: %t", has)
-		}
-		return ""
-	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/onsi/gomega/types"
+
+	"ambient.test/conformance/framework/eastwest"
 )
 
 // Value is a matcher for a value of any type: wrong says what is wrong with it, empty if nothing
@@ -18,6 +20,9 @@ type value[V any] struct {
 }
 
 func (m value[V]) Match(actual any) (bool, error) {
+	if _, died := actual.(eastwest.Died); died {
+		return false, nil
+	}
 	v, ok := actual.(V)
 	if !ok {
 		return false, fmt.Errorf("expected %s: want %T, got %T", m.says, *new(V), actual)
@@ -26,6 +31,9 @@ func (m value[V]) Match(actual any) (bool, error) {
 }
 
 func (m value[V]) FailureMessage(actual any) string {
+	if died, ok := actual.(eastwest.Died); ok {
+		return fmt.Sprintf("expected %s\nseen     %s\nwrong    a gateway must survive whatever is sent to it", m.says, died)
+	}
 	v, _ := actual.(V)
 	s := fmt.Sprintf("expected %s\nseen     %v", m.says, v)
 	if w := m.wrong(v); w != "" {

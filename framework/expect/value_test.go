@@ -1,8 +1,10 @@
 package expect
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/ztunnel"
 )
 
@@ -20,7 +23,27 @@ func TestValues(t *testing.T) {
 		return eastwest.Answer{Refusal: &eastwest.Refusal{Hop: hop, Status: status, Err: errors.New("closed")}}
 	}
 	broken := errors.New("EOF")
-	served := eastwest.Answer{Code: 200, Body: "Cluster=a\nHost=echo\n"}
+	served := eastwest.Answer{Code: 200, Cluster: "a"}
+	ended := func(alert tls.AlertError) eastwest.Answer {
+		return eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "outer", Err: &net.OpError{Op: "remote error", Err: alert}}}
+	}
+	answers := func(all ...eastwest.Answer) (each []any) {
+		for _, a := range all {
+			each = append(each, []eastwest.Answer{a})
+		}
+		return each
+	}
+	replies := func(all ...eastwest.Reply) (each []any) {
+		for _, r := range all {
+			each = append(each, []eastwest.Reply{r})
+		}
+		return each
+	}
+	whole := &eastwest.Gateway{Programmed: true, Addresses: []string{"10.0.0.1:15008"}, Endpoints: []*eastwest.Endpoint{nil}}
+	path := func(kind traffic.Kind, cluster string, node bool) traffic.Path {
+		return traffic.Path{To: "x", Cluster: "b", Node: node, Outcome: traffic.Outcome{Kind: kind, Cluster: cluster}}
+	}
+	of := func(pod string, r istiod.RemoteCluster) istiod.RemoteCluster { r.Istiod = pod; return r }
 	alert := []byte{21, 3, 3, 0, 2, 2, 48}
 	own := istiod.RemoteCluster{Name: "a", Status: istiod.Synced, Istiod: "i"}
 	remote := istiod.RemoteCluster{Name: "b", Secret: "ns/b", Status: istiod.Synced, Istiod: "i"}
@@ -36,57 +59,81 @@ func TestValues(t *testing.T) {
 		good, bad values
 	}{
 		"is true": {IsTrue, values{true}, values{false}},
-		"served in": {ServedIn(a), values{served}, values{
+		"served in": {ServedIn(a), answers(served), append(answers(
 			refused("outer", 503),
 			eastwest.Answer{},
-			eastwest.Answer{Code: 503, Body: served.Body},
-			eastwest.Answer{Code: 200, Body: "Cluster=b\n"},
-			eastwest.Answer{Code: 200, Body: "Cluster=ab\n"},
-			eastwest.Answer{Code: 200, Body: served.Body, Err: broken},
-		}},
-		"refused by gateway": {RefusedByGateway(), values{refused("outer", 503), refused("inner", 0)}, values{
+			eastwest.Answer{Code: 503, Cluster: "a"},
+			eastwest.Answer{Code: 200, Cluster: "b"},
+			eastwest.Answer{Code: 200, Cluster: "a", Err: broken},
+		), []eastwest.Answer{}, []eastwest.Answer{served, refused("", 503)}, eastwest.Died("pod x"))},
+		"refused by gateway": {RefusedByGateway(), answers(refused("outer", 503), refused("outer", 404), refused("outer", 0), refused("inner", 0),
+			refused("", 503)), append(answers(
 			served,
 			eastwest.Answer{Err: broken},
-			refused("outer", 200),
-			refused("outer", 404),
-			refused("outer", 0),
-		}},
-		"not answered": {NotAnswered(), values{refused("outer", 503), refused("inner", 0), eastwest.Answer{Err: broken}}, values{
-			served,
-			eastwest.Answer{Code: 403},
-			eastwest.Answer{Code: 200, Err: broken},
+			refused("inner", 503),
+			refused("outer", 302),
+		), []eastwest.Answer{refused("outer", 503), served}, eastwest.Died("pod x"))},
+		"not answered": {NotAnswered(), answers(refused("outer", 503), refused("inner", 0), eastwest.Answer{Err: broken},
+			eastwest.Answer{Code: 403}),
+			answers(
+				served,
+				eastwest.Answer{Code: 500, Cluster: "a"},
+				eastwest.Answer{Code: 200, Err: broken},
+				eastwest.Answer{},
+			)},
+		"not exposed": {NotExposed(), answers(refused("outer", 503), refused("outer", 0), refused("outer", 403),
+			eastwest.Answer{Err: broken}), answers(
+			refused("outer", 302),
 			eastwest.Answer{},
-		}},
-		"not exposed": {NotExposed(), values{refused("outer", 503), refused("outer", 0), eastwest.Answer{Err: broken}}, values{
-			refused("outer", 403),
-			eastwest.Answer{Peer: "spiffe://td"},
-		}},
-		"handshake served": {Served(), values{eastwest.Handshake{}}, values{eastwest.Handshake{Err: broken}}},
-		"refused by alert": {RefusedByAlert("unknown ca"), values{eastwest.Handshake{Err: errors.New("tls: unknown ca")}},
-			values{eastwest.Handshake{}, eastwest.Handshake{Err: broken}}},
-		"connection closed": {Closed(), values{eastwest.Reply{}, eastwest.Reply{Bytes: alert}}, values{
+			eastwest.Answer{Raw: alert, Err: broken},
+			eastwest.Answer{Code: 404},
+		)},
+		"refused for its certificate": {RefusedForCertificate(), answers(
+			ended(tls.AlertError(116)), ended(tls.AlertError(48)), ended(tls.AlertError(42)),
+			eastwest.Answer{Refusal: &eastwest.Refusal{Err: broken}},
+		), answers(
+			served,
+			refused("outer", 503),
+			refused("inner", 0),
+			ended(tls.AlertError(40)), // handshake failure
+			ended(tls.AlertError(80)), // internal error
+		)},
+		"connection closed": {Closed(), replies(eastwest.Reply{}, eastwest.Reply{Bytes: alert}), replies(
 			eastwest.Reply{LeftOpen: true},
 			eastwest.Reply{Bytes: alert, LeftOpen: true},
 			eastwest.Reply{Bytes: []byte("HTTP/1.1 400")},
 			eastwest.Reply{Bytes: append([]byte{22}, alert[1:]...)},
 			eastwest.Reply{Bytes: append(append([]byte{}, alert...), alert...)},
+		)},
+		"all programmed": {AllProgrammed(), values{[]*eastwest.Gateway{whole}}, values{
+			[]*eastwest.Gateway{},
+			[]*eastwest.Gateway{{Addresses: whole.Addresses, Endpoints: whole.Endpoints}},
+			[]*eastwest.Gateway{whole, {Programmed: true, Endpoints: whole.Endpoints}},
+			[]*eastwest.Gateway{{Programmed: true, Addresses: whole.Addresses}},
 		}},
-		"chain for":    {ChainFor("echo"), values{[]string{"echo:80", "other:80"}}, values{[]string{}, []string{"echo-1:80"}, []string{"echo"}}},
-		"no chain for": {NoChainFor("echo"), values{[]string{}, []string{"echo-1:80"}}, values{[]string{"other:80", "echo:80"}}},
-		"knows": {Knows(a, b), values{rows(own, remote), rows(own, remote, with(remote, func(r *istiod.RemoteCluster) { r.Name = "c" }))}, values{
-			rows(),
-			rows(own),
-			rows(own, late),
-			rows(own, remote, with(own, func(r *istiod.RemoteCluster) { r.Istiod = "another" })),
-		}},
-		"lists exactly": {ListsExactly(a, a, b), values{rows(own, remote), rows(remote, own)}, values{
+		"all synced": {AllSynced(a, a, b), values{
+			rows(own, remote), rows(remote, own),
+			rows(own, remote, with(remote, func(r *istiod.RemoteCluster) { r.Name = "c" })), // the mesh has more clusters
+			rows(own, remote, of("j", own), of("j", remote)),                                // two istiods
+		}, values{
 			rows(),
 			rows(own),
 			rows(own, late),
 			rows(own, remote, remote),
-			rows(own, remote, with(remote, func(r *istiod.RemoteCluster) { r.Name = "c" })),
+			rows(own, remote, of("j", own)),
 			rows(own, with(remote, func(r *istiod.RemoteCluster) { r.Secret = "" })),
 			rows(with(own, func(r *istiod.RemoteCluster) { r.Secret = "ns/a" }), remote),
+		}},
+		"no path": {NoPath(), values{[]traffic.Path{path(traffic.TimedOut, "", true), path(traffic.Refused, "", true),
+			path(traffic.Reset, "", false), path(traffic.Reached, "a", false)}}, values{
+			[]traffic.Path{},
+			[]traffic.Path{path(traffic.Reached, "b", false)},
+			[]traffic.Path{path(traffic.Status, "", true)},
+			[]traffic.Path{path(traffic.TLSAlert, "", true)},
+		}},
+		"only mutual TLS": {OnlyMutualTLS(), values{ztunnel.Connections{All: 4, MutualTLS: 4}}, values{
+			ztunnel.Connections{},
+			ztunnel.Connections{All: 4, MutualTLS: 3},
 		}},
 		"all mutual TLS": {AllMutualTLS(4), values{ztunnel.Connections{All: 4, MutualTLS: 4}}, values{
 			ztunnel.Connections{},

@@ -27,3 +27,13 @@ func NotMutualTLS(n int) types.GomegaMatcher {
 		return ""
 	})
 }
+
+// OnlyMutualTLS expects some connections, all of them with mutual TLS.
+func OnlyMutualTLS() types.GomegaMatcher {
+	return Value("connections, all of them mutual TLS", func(c ztunnel.Connections) string {
+		if c.All == 0 || c.MutualTLS != c.All {
+			return c.String()
+		}
+		return ""
+	})
+}

@@ -2,86 +2,173 @@ package spec
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 )
 
-// Gateway is a cluster's east-west gateway, with an identity of the mesh to speak to it. Its
-// methods are subjects.
+// Gateway is the east-west gateways of one cluster, with an identity of the mesh to speak to them.
+// Its methods are subjects, and each look goes every way there is: to each address in a Gateway's
+// status from a client of every other network, and to each ready endpoint behind it.
 type Gateway struct {
 	// ID is of the fixture's client, issued by the cluster's istiod.
 	ID *eastwest.Identity
 
-	cluster *Cluster
-	gateway *eastwest.Gateway
+	cluster   *Cluster
+	addresses []eastwest.Address
+	endpoints []*eastwest.Endpoint
 }
 
-// Gateway finds a cluster's east-west gateway and gets a certificate of the mesh.
+// Gateway finds a cluster's east-west gateways and gets a certificate of the mesh.
 func (t *T) Gateway(c *Cluster) *Gateway {
-	ctx, cancel := context.WithTimeout(t.ctx, t.times.Convergence)
-	defer cancel()
-	g, err := eastwest.Find(ctx, c.Cluster)
-	t.NoError(err)
-	t.Cleanup(func(context.Context) error { g.Close(); return nil })
-	id, err := eastwest.FromMesh(t.ctx, c.Cluster, t.TrustDomain(), fixture.MeshNamespace, fixture.Client)
-	t.NoError(err)
-	return &Gateway{ID: id, cluster: c, gateway: g}
+	g := &Gateway{cluster: c}
+	var err error
+	if g.ID, err = eastwest.FromMesh(t.ctx, c.Cluster, t.TrustDomain(), fixture.MeshNamespace, fixture.Client); err != nil {
+		t.NoError(err)
+	}
+	var found []*eastwest.Gateway
+	t.retry(func() error {
+		if found, err = eastwest.Find(t.ctx, c.Cluster, eastwest.Class(t.Fleet)); err == nil {
+			err = ready(c, found)
+		}
+		return err
+	})
+	for _, x := range found {
+		t.Cleanup(func(context.Context) error { x.Close(); return nil })
+		g.endpoints = append(g.endpoints, x.Endpoints...)
+		for _, at := range x.Addresses {
+			for _, from := range t.OtherNetworks(c) {
+				g.addresses = append(g.addresses, eastwest.Address{From: from.Plain, At: at})
+			}
+		}
+	}
+	return g
+}
+
+// ready says what gateways lack to be spoken to.
+func ready(c *Cluster, all []*eastwest.Gateway) error {
+	for _, g := range all {
+		if len(g.Addresses) == 0 || len(g.Endpoints) == 0 {
+			return fmt.Errorf("%s: gateway %s has %d addresses and %d ready endpoints: run `%s get gateways,endpointslices -A`",
+				c.Name, g, len(g.Addresses), len(g.Endpoints), c.Kubectl())
+		}
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl())
+	}
+	return nil
+}
+
+// Gateways are a cluster's east-west gateways as the cluster shows them; a list of
+// [eastwest.Gateway].
+func (t *T) Gateways(c *Cluster) Subject {
+	return Probe("east-west gateways of "+c.Name, func(ctx context.Context) (any, error) {
+		return eastwest.Find(ctx, c.Cluster, eastwest.Class(t.Fleet))
+	})
+}
+
+// OtherNetworks are the clusters whose network is not that of c.
+func (t *T) OtherNetworks(c *Cluster) (others Clusters) {
+	for _, o := range t.Clusters {
+		if o.Network != c.Network {
+			others = append(others, o)
+		}
+	}
+	return others
+}
+
+// retry calls f until it works. The world gets the time that a change gets; then the spec ends as
+// unknown.
+func (t *T) retry(f func() error) {
+	start := time.Now()
+	for pause := newPause(); ; pause.wait(t.ctx) {
+		err := f()
+		if err == nil {
+			return
+		}
+		if t.ctx.Err() != nil || time.Since(start) > t.times.Convergence {
+			t.NoError(err)
+		}
+	}
 }
 
 func (g *Gateway) says(format string, args ...any) string {
 	return "gateway of " + g.cluster.Name + ": " + fmt.Sprintf(format, args...)
 }
 
-// Calls are HTTP requests by double HBONE, as a ztunnel of another network makes them; an
+// ways looks every way, side by side. A gateway pod that died of the attempt is an answer: no
+// matcher accepts it. Where a way told nothing and none told a fault, the look told nothing.
+func ways[V any](ctx context.Context, g *Gateway, address func(eastwest.Address) (V, error),
+	endpoint func(*eastwest.Endpoint) (V, error)) (any, error) {
+	n := len(g.addresses)
+	values, errs := make([]V, n+len(g.endpoints)), make([]error, n+len(g.endpoints))
+	died := make([]string, len(g.endpoints))
+	var all sync.WaitGroup
+	for i, a := range g.addresses {
+		all.Go(func() { values[i], errs[i] = address(a) })
+	}
+	for i, e := range g.endpoints {
+		all.Go(func() {
+			values[n+i], errs[n+i] = endpoint(e)
+			if errs[n+i] == nil {
+				return
+			}
+			if dead, err := e.Died(ctx); err == nil && dead {
+				died[i] = e.String()
+			}
+		})
+	}
+	all.Wait()
+	for _, pod := range died {
+		if pod != "" {
+			return eastwest.Died(pod), nil
+		}
+	}
+	return values, errors.Join(errs...)
+}
+
+// Calls are HTTP requests by double HBONE, as a ztunnel of another network makes them; a list of
 // [eastwest.Answer].
-func (g *Gateway) Calls(host string) Subject {
-	return Probe(g.says("double HBONE call to %s", host), func(ctx context.Context) (any, error) {
-		return g.gateway.CallDouble(ctx, g.ID, host)
+func (g *Gateway) Calls(host string) Subject { return g.CallsAs("the mesh's client", g.ID, host) }
+
+// CallsAs are [Gateway.Calls] with another identity; with nil the client has no certificate.
+func (g *Gateway) CallsAs(who string, id *eastwest.Identity, host string) Subject {
+	return Probe(g.says("%s calls %s by double HBONE", who, host), func(ctx context.Context) (any, error) {
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Answer, error) { return a.CallDouble(ctx, id, host) },
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })
 	})
 }
 
-// SingleCalls are HTTP requests by single HBONE; an [eastwest.Answer].
+// SingleCalls are HTTP requests by single HBONE; a list of [eastwest.Answer].
 func (g *Gateway) SingleCalls(host string) Subject {
 	return Probe(g.says("single HBONE call to %s", host), func(ctx context.Context) (any, error) {
-		return g.gateway.CallSingle(ctx, g.ID, host)
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Answer, error) { return a.CallSingle(ctx, g.ID, host) },
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallSingle(ctx, g.ID, host) })
 	})
 }
 
-// TLSThrough are TLS handshakes in a single tunnel to authority (host:port); an [eastwest.Answer].
-func (g *Gateway) TLSThrough(authority string) Subject {
-	return Probe(g.says("TLS in a single tunnel to %s", authority), func(ctx context.Context) (any, error) {
-		return g.gateway.ShakeThrough(ctx, g.ID, authority)
+// Speaks addresses what is behind an authority (host:port) in its own protocol, in a single tunnel; a
+// list of [eastwest.Answer].
+func (g *Gateway) Speaks(authority string, in eastwest.Protocol) Subject {
+	return Probe(g.says("%s to %s", in, authority), func(ctx context.Context) (any, error) {
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Answer, error) { return a.Speak(ctx, g.ID, authority, in) },
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Speak(ctx, g.ID, authority, in) })
 	})
 }
 
-// Handshakes are TLS handshakes with the gateway itself; an error, nil when it served.
-func (g *Gateway) Handshakes(with string, conf *tls.Config) Subject {
-	return Probe(g.says("TLS handshake with %s", with), func(ctx context.Context) (any, error) {
-		return eastwest.Handshake{Err: g.gateway.Shake(ctx, conf)}, nil
-	})
-}
-
-// Receives are raw bytes sent to the gateway's port; an [eastwest.Reply].
-func (g *Gateway) Receives(what string, payload []byte) Subject {
+// Receives are raw bytes sent to the gateway's port. The way by the address can send HTTP only: with
+// prior knowledge of HTTP/2 if http2 is set; a list of [eastwest.Reply].
+func (g *Gateway) Receives(what string, payload []byte, http2 bool) Subject {
 	return Probe(g.says("%s on port %d", what, eastwest.Port), func(ctx context.Context) (any, error) {
-		return g.gateway.Send(ctx, payload)
-	})
-}
-
-// Chains are the authorities for which the gateway's internal listener has a filter chain; a list
-// of host:port.
-func (g *Gateway) Chains() Subject {
-	return Probe(g.says("chains of its internal listener"), func(ctx context.Context) (any, error) {
-		return g.gateway.Chains(ctx)
-	})
-}
-
-// HasGatewayPod says whether a cluster's east-west gateway has a pod; a bool.
-func HasGatewayPod(c *Cluster) Subject {
-	return Probe(c.Name+" has a ready pod of its east-west gateway", func(ctx context.Context) (any, error) {
-		return eastwest.HasPod(ctx, c.Cluster)
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Reply, error) { return a.Plain(ctx, http2) },
+			func(e *eastwest.Endpoint) (eastwest.Reply, error) { return e.Send(ctx, payload) })
 	})
 }

@@ -2,7 +2,14 @@ package spec
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
 )
 
@@ -12,4 +19,46 @@ func RemoteClusters(c *Cluster) Subject {
 	return Probe("istiod of "+c.Name+": remote clusters", func(ctx context.Context) (any, error) {
 		return istiod.RemoteClusters(ctx, c.Cluster)
 	})
+}
+
+// ControlPlanePort is one name and port of a control plane or an API server, and what is spoken there.
+type ControlPlanePort struct {
+	Authority string // host:port
+	Protocol  eastwest.Protocol
+}
+
+// spoken is what the ports of istiod speak; all others are TLS.
+var spoken = map[int32]eastwest.Protocol{
+	15010: eastwest.H2C,  // xDS without TLS
+	15014: eastwest.HTTP, // metrics, version
+	8080:  eastwest.HTTP, // debug
+}
+
+// ControlPlanePorts are the ports of every Service in front of istiod, whatever it is called and
+// under its name and its address, and of the API server.
+func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
+	var services corev1.ServiceList
+	t.NoError(c.Cluster.Client().List(t.ctx, &services, client.InNamespace(istiod.Namespace)))
+	for _, s := range services.Items {
+		if s.Spec.Selector["app"] != "istiod" {
+			continue
+		}
+		for _, p := range s.Spec.Ports {
+			protocol, ok := spoken[p.Port]
+			if !ok {
+				protocol = eastwest.TLS
+			}
+			for _, host := range []string{fmt.Sprintf("%s.%s.svc.%s", s.Name, s.Namespace, t.Domain()), s.Spec.ClusterIP} {
+				if host == corev1.ClusterIPNone {
+					continue
+				}
+				all = append(all, ControlPlanePort{net.JoinHostPort(host, strconv.Itoa(int(p.Port))), protocol})
+			}
+		}
+	}
+	if len(all) == 0 {
+		t.NoError(fmt.Errorf("%s: no Service of %s selects istiod: run `%s -n %s get services`",
+			c.Name, istiod.Namespace, c.Kubectl(), istiod.Namespace))
+	}
+	return append(all, ControlPlanePort{"kubernetes.default.svc." + t.Domain() + ":443", eastwest.TLS})
 }

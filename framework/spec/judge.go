@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/onsi/gomega"
 	"github.com/onsi/gomega/types"
 
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -22,6 +24,13 @@ type Subject interface {
 	// Look returns what is seen now. n is how many calls a subject that samples should make. The
 	// error means that nothing was learned: it is never the mesh's fault.
 	Look(ctx context.Context, n int) (any, error)
+}
+
+// Sampler is a subject that spreads a sample over a time, such as calls.
+type Sampler interface {
+	Subject
+	// Spread makes n calls evenly over the time. See Look for the error.
+	Spread(ctx context.Context, n int, over time.Duration) (traffic.Outcomes, error)
 }
 
 // Seen is a subject that is over: what was counted, what was lost. It is looked at once.
@@ -50,18 +59,21 @@ func (p probe) Look(ctx context.Context, _ int) (any, error) { return p.look(ctx
 
 // role is what a judgment is for.
 type role struct {
+	name    string
 	prefix  string // before messages and observations
 	verdict v1alpha2.Verdict
 	counter func(*Result) *int
 }
 
-// ControlMark stands in messages and observations before what a control saw.
-const ControlMark = "control: "
+// Expectation is the role of what states the promise: only there can a mesh be seen non-conformant.
+const Expectation = "expectation"
 
 var (
-	expectation = role{"", v1alpha2.NonConformant, func(r *Result) *int { return &r.Expectations }}
-	control     = role{ControlMark, v1alpha2.NonConformant, func(r *Result) *int { return &r.Controls }}
-	given       = role{"given: ", v1alpha2.Unknown, func(*Result) *int { return new(int) }}
+	expectation = role{Expectation, "", v1alpha2.NonConformant, func(r *Result) *int { return &r.Expectations }}
+	control     = role{"control", "control: ", v1alpha2.Unknown, func(r *Result) *int { return &r.Controls }}
+	given       = role{"precondition", "given: ", v1alpha2.Unknown, func(*Result) *int { return new(int) }}
+	// promised is a control that is itself a promise of the behavior.
+	promised = role{Expectation, "", v1alpha2.NonConformant, func(r *Result) *int { return &r.Controls }}
 )
 
 // Expect states the promise: within the convergence timeout the subject comes to look as wanted,
@@ -73,83 +85,195 @@ func (t *T) Expect(s Subject, want ...types.GomegaMatcher) { t.judge(expectation
 func (t *T) ExpectAlways(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, true, s, want) }
 
 // Control states what must be seen beside the promise, so that the promise could fail: its opposite
-// while the cause is absent, or the same path where nothing forbids it.
+// while the cause is absent, or the same path where nothing forbids it. If it does not hold, nothing was
+// learned and the verdict is unknown.
 func (t *T) Control(s Subject, want ...types.GomegaMatcher) { t.judge(control, false, s, want) }
+
+// ControlIsPromise is a control that is itself a promise of the same behavior, stated by the source.
+// If it does not hold, the verdict is non-conformant.
+func (t *T) ControlIsPromise(_ behaviors.Source, s Subject, want ...types.GomegaMatcher) {
+	t.judge(promised, false, s, want)
+}
 
 // Given states a precondition, without which neither expectation nor control means anything. If it
 // does not hold, the verdict is unknown.
 func (t *T) Given(s Subject, want ...types.GomegaMatcher) { t.judge(given, false, s, want) }
 
-// judge looks until the subject is as wanted, and then for the hold time.
+// firstLook is how many calls a look makes while a change arrives. The sample that decides comes after.
+const firstLook = 8
+
+// judge looks with few calls until the subject seems as wanted; then it takes the sample that decides,
+// spread over the hold time. One wrong outcome in the sample is a fault, not a second chance: a mesh
+// that is right for ten of every thirty seconds must not pass because one look was lucky.
 func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
-	want, n := gomega.SatisfyAll(matchers...), expect.Samples(matchers...)
+	budgets, matchers := expect.SplitBudgets(matchers)
+	j := judgment{T: t, role: r, subject: s, always: always, want: gomega.SatisfyAll(matchers...), samples: expect.Samples(matchers...)}
 	t.mu.Lock()
 	*r.counter(&t.result)++
-	since := t.changed
+	j.since = t.changed
 	t.mu.Unlock()
 
+	if over, ok := s.(seen); ok {
+		j.match(over.value, false)
+		t.Observe("%s%s: %v", r.prefix, s, over.value)
+		return
+	}
+	j.converge()
+	j.hold()
+	t.stands(j)
+	for _, b := range budgets {
+		if wrong := b.Exceeded(j.lost); wrong != "" {
+			j.end(false, fmt.Sprintf("expected %s\nseen     %s", b, wrong))
+		}
+	}
+	t.Observe("%s%s: %s (%s, held %s%s)", r.prefix, s, inShort(j.value), j.when, t.times.Hold, j.losses())
+}
+
+// judgment is one judgment under way.
+type judgment struct {
+	*T
+	role    role
+	subject Subject
+	always  bool
+	want    types.GomegaMatcher
+	samples int
+	since   time.Time // the last change
+
+	value any
+	when  string
+	where string          // of the judgment, once it has held
+	lost  []time.Duration // since the last change, of calls that failed on the way
+	made  int             // calls on the way
+}
+
+// converge looks until the subject is as wanted for once.
+func (j *judgment) converge() {
 	start := time.Now()
-	var value any
 	looks := 0
-	for pause := newPause(); ; pause.wait(t.ctx) {
+	for pause := newPause(); ; pause.wait(j.ctx) {
 		looks++
-		v, err := s.Look(t.ctx, n)
+		v, err := j.subject.Look(j.ctx, min(j.samples, firstLook))
 		if err == nil {
-			value = v
-			ok, err := want.Match(v)
-			t.NoError(err)
+			j.value = v
+			ok, err := j.want.Match(v)
+			j.NoError(err)
 			if ok {
 				break
 			}
+			j.countLost(v)
 		}
-		if t.ctx.Err() != nil {
-			t.NoError(errors.Join(t.ctx.Err(), err))
+		if j.ctx.Err() != nil {
+			j.NoError(errors.Join(j.ctx.Err(), err))
 		}
-		if _, over := s.(seen); over || always && err == nil || time.Since(start) > t.times.Convergence {
-			t.NoError(err)
-			after := fmt.Sprintf("\nafter    %s and %d looks", round(time.Since(start)), looks)
-			panic(ending{verdict: r.verdict, message: where() + r.prefix + s.String() + "\n" + want.FailureMessage(value) + after})
+		if j.always && err == nil || time.Since(start) > j.times.Convergence {
+			j.NoError(err)
+			j.end(false, fmt.Sprintf("%s\nafter    %s and %d looks", j.want.FailureMessage(j.value), round(time.Since(start)), looks))
 		}
 	}
-	took := time.Since(since)
-	when := t.converged(took, start.Sub(since), looks)
-	if _, over := s.(seen); over {
-		t.Observe("%s%s: %v", r.prefix, s, value)
-		return
-	}
-	value = t.hold(r, s, want, n, value, took)
-	t.Observe("%s%s: %s (%s, held %s)", r.prefix, s, inShort(value), when, t.times.Hold)
+	j.when = j.converged(time.Since(j.since), start.Sub(j.since), looks)
 }
 
-// hold looks again and again for the hold time. One look that is not as wanted ends the spec; a
-// look from which nothing was learned is made again.
-func (t *T) hold(r role, s Subject, want types.GomegaMatcher, n int, value any, took time.Duration) any {
-	all, isTraffic := value.(traffic.Outcomes)
-	for begun := time.Now(); time.Since(begun) < t.times.Hold; {
-		sleep(t.ctx, between)
-		v, err := s.Look(t.ctx, n)
+// hold takes the sample that decides. Calls are spread over the hold time; other subjects are looked
+// at again and again. A look from which nothing was learned is made again.
+func (j *judgment) hold() {
+	if s, ok := j.subject.(Sampler); ok {
+		os, err := s.Spread(j.ctx, j.samples, j.times.Hold)
+		j.NoError(err)
+		j.countLost(os)
+		j.match(os, true)
+		j.value = os
+		if calls, ok := s.(traffic.Calls); ok {
+			j.countAnswers(calls, os)
+		}
+		return
+	}
+	var broken []error
+	learned := 0
+	for begun := time.Now(); time.Since(begun) < j.times.Hold; {
+		sleep(j.ctx, j.times.Hold/probesInHold)
+		v, err := j.subject.Look(j.ctx, j.samples)
 		if err != nil {
-			t.NoError(t.ctx.Err())
+			j.NoError(j.ctx.Err())
+			broken = append(broken, err)
 			continue
 		}
-		ok, err := want.Match(v)
-		t.NoError(err)
-		if !ok {
-			t.countLost(value, v)
-			panic(ending{verdict: r.verdict, flaky: true, message: fmt.Sprintf("%s%s%s: was as expected after %s, then was not\n%s",
-				where(), r.prefix, s, round(took), want.FailureMessage(v))})
+		learned++
+		j.match(v, true)
+	}
+	if len(broken) > learned {
+		j.NoError(fmt.Errorf("%s: nothing was learned by %d of %d looks within the hold time: %w",
+			j.subject, len(broken), learned+len(broken), broken[len(broken)-1]))
+	}
+}
+
+// stands remembers what the spec has seen hold of calls since the last change, for [T.confirm].
+func (t *T) stands(j judgment) {
+	if _, calls := j.subject.(Sampler); !calls || j.role.name != Expectation {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if j.since.Equal(t.changed) {
+		j.where = where()
+		t.standing = append(t.standing, j)
+	}
+}
+
+// confirm looks once more, with few calls, at everything that was expected since the last change: all
+// of it must still be so. A mesh that comes and goes may be right in each hold time, one after the
+// other, and wrong in between.
+func (t *T) confirm() {
+	t.mu.Lock()
+	standing := t.standing
+	t.mu.Unlock()
+	Each(t, standing, func(j judgment) {
+		// More calls than a look has: one of the clusters must not be missing by chance.
+		v, err := j.subject.Look(j.ctx, j.samples)
+		if err != nil {
+			return // it held, and nothing else was learned
 		}
-		if isTraffic {
-			all = append(all, v.(traffic.Outcomes)...)
+		j.match(v, true)
+	})
+}
+
+// probesInHold is how often a subject that is no traffic is looked at within the hold time.
+const probesInHold = 10
+
+// match ends the spec when v is not as wanted. held says that an earlier look was.
+func (j *judgment) match(v any, held bool) {
+	ok, err := j.want.Match(v)
+	j.NoError(err)
+	if !ok {
+		if held {
+			j.countDropped(j.value, v)
 		}
+		j.end(held, j.want.FailureMessage(v))
 	}
-	if !isTraffic {
-		return value
+}
+
+func (j *judgment) end(held bool, message string) {
+	subject := j.subject.String()
+	if held {
+		subject += ": was as expected " + j.when + ", then was not"
 	}
-	if calls, ok := s.(traffic.Calls); ok {
-		t.countAnswers(calls, all)
+	panic(ending{verdict: j.role.verdict, role: j.role.name, flaky: held, where: cmp.Or(j.where, where()),
+		message: j.role.prefix + subject + "\n" + message})
+}
+
+// countLost counts the calls that failed.
+func (j *judgment) countLost(v any) {
+	os, _ := v.(traffic.Outcomes)
+	j.made += len(os)
+	for range os.Count(traffic.Lost) {
+		j.lost = append(j.lost, time.Since(j.since))
 	}
-	return all
+}
+
+func (j *judgment) losses() string {
+	if len(j.lost) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d of %d calls failed on the way", len(j.lost), j.made)
 }
 
 // inShort is a value in one line.
@@ -161,46 +285,78 @@ func inShort(v any) string {
 	return s
 }
 
-// RecordOutcome records which of a limitation's named outcomes the calls show. name returns empty
-// while they show none, or not yet. An outcome that the catalog does not name, or calls unsafe, is
-// non-conformant.
+// RecordOutcome records which of a limitation's named outcomes stays over the hold time. name returns
+// empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog does not name,
+// is non-conformant whenever it is seen; one that does not stay is not known.
 func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string) {
-	t.recordOutcome(about{who, calls.Times(expect.SpreadOver(len(t.Clusters)))}, name)
+	n := expect.SpreadOver(len(t.Clusters))
+	t.recordOutcome(who, func() (traffic.Outcomes, error) {
+		return calls.From.Do(t.ctx, calls.Times(firstLook).Call)
+	}, func() (traffic.Outcomes, error) {
+		return calls.Spread(t.ctx, n, t.times.Hold)
+	}, name)
 }
 
-func (t *T) recordOutcome(s Subject, name func(traffic.Outcomes) string) {
-	var outcome string
-	t.Given(s, expect.Value("an outcome that the catalog names", func(os traffic.Outcomes) string {
-		if outcome = name(os); outcome == "" {
-			return "none of them"
-		}
-		return ""
-	}))
-
-	o, acceptable, known := t.Behavior.Outcome(outcome)
+func (t *T) recordOutcome(who string, look, sample func() (traffic.Outcomes, error), name func(traffic.Outcomes) string) {
 	t.mu.Lock()
-	t.result.Outcome = outcome
 	t.result.Expectations++
 	t.mu.Unlock()
-	switch {
-	case !known:
-		panic(ending{verdict: v1alpha2.NonConformant, message: where() + "outcome " + outcome + " is none of those named in the catalog"})
-	case !acceptable:
-		panic(ending{verdict: v1alpha2.NonConformant, message: where() + "unsafe outcome " + outcome + ": " + o.Meaning})
+	named := func(call func() (traffic.Outcomes, error)) (string, traffic.Outcomes) {
+		os, err := call()
+		t.NoError(err)
+		outcome := name(os)
+		if outcome != "" {
+			t.refuseUnsafe(who, outcome, os)
+		}
+		return outcome, os
 	}
-	t.Observe("outcome %s: %s", outcome, o.Meaning)
+	start := time.Now()
+	for pause := newPause(); ; pause.wait(t.ctx) {
+		first, os := named(look)
+		if first != "" {
+			var held string
+			if held, os = named(sample); held == first {
+				o, _, _ := t.Behavior.Outcome(held)
+				t.keepOutcome(who, held)
+				t.Observe("%s: outcome %s, held %s: %s (%s)", who, held, t.times.Hold, o.Meaning, os)
+				return
+			}
+		}
+		t.NoError(t.ctx.Err())
+		if time.Since(start) > t.times.Convergence {
+			panic(ending{verdict: v1alpha2.Unknown, where: where(), message: fmt.Sprintf(
+				"%s: no outcome that the catalog names stayed for %s\nseen     %s", who, t.times.Hold, os)})
+		}
+	}
 }
 
-// about is a subject under another name.
-type about struct {
-	who string
-	Subject
+// keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for
+// all of them, or none is known.
+func (t *T) keepOutcome(who, outcome string) {
+	t.mu.Lock()
+	before := t.result.Outcome
+	t.result.Outcome = outcome
+	t.mu.Unlock()
+	if before != "" && before != outcome {
+		panic(ending{verdict: v1alpha2.Unknown, where: where(), message: fmt.Sprintf("%s: outcome %s, and before it %s", who, outcome, before)})
+	}
 }
 
-func (a about) String() string { return a.who }
+// refuseUnsafe ends the spec for an outcome that is unsafe, or that the catalog does not name.
+func (t *T) refuseUnsafe(who, outcome string, os traffic.Outcomes) {
+	o, acceptable, known := t.Behavior.Outcome(outcome)
+	if known && acceptable {
+		return
+	}
+	why := "an outcome that the catalog does not name: " + outcome
+	if known {
+		why = "unsafe outcome " + outcome + ": " + o.Meaning
+	}
+	panic(ending{verdict: v1alpha2.NonConformant, role: Expectation, where: where(),
+		message: fmt.Sprintf("%s: %s\nseen     %s", who, why, os)})
+}
 
-// prompt is how soon after a change the first look must come, for a convergence time to be
-// measured.
+// prompt is how soon after a change the first look must come, for a convergence time to be measured.
 const prompt = 500 * time.Millisecond
 
 // converged records the time from the last change to success, and says it in words. If the first
@@ -224,10 +380,6 @@ func (p *pause) wait(ctx context.Context) {
 	sleep(ctx, p.d)
 	p.d = min(p.d*3/2, time.Second)
 }
-
-// between is the pause between looks that only watch whether something stays: other specs need the
-// processor, too.
-const between = 150 * time.Millisecond
 
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

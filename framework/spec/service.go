@@ -73,7 +73,7 @@ func (t *T) SetLabelTemporarily(c *Cluster, o client.Object, key, value string) 
 
 // Service is a Service of the spec's own: an object of the same name in every cluster.
 type Service struct {
-	Name string
+	Namespace, Name string
 	// App is the app label that it selects.
 	App string
 
@@ -87,6 +87,7 @@ type ServiceOption func(*serviceOptions)
 type serviceOptions struct {
 	global, waypoint bool
 	in               Clusters // clusters with pods; nil = all
+	namespace        string
 }
 
 // Global makes the Service global in every cluster from the start.
@@ -101,7 +102,11 @@ func OnlyIn(clusters ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) { o.in = clusters }
 }
 
+// InSecondNamespace puts the Service, and its pods, into the fixture's second namespace of the mesh.
+func InSecondNamespace(o *serviceOptions) { o.namespace = fixture.MeshNamespaceB }
+
 func resolve(options []ServiceOption) (o serviceOptions) {
+	o.namespace = fixture.MeshNamespace
 	for _, f := range options {
 		f(&o)
 	}
@@ -114,8 +119,13 @@ func (t *T) Service(word string, options ...ServiceOption) *Service {
 	return t.service(word, fixture.Echo, resolve(options))
 }
 
+// ServiceFor creates a Service that selects the pods of another one.
+func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Service {
+	return t.service(word, of.App, resolve(options))
+}
+
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Name: t.Name(word), App: app, t: t}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -134,7 +144,8 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	if o.in == nil {
 		o.in = t.Clusters
 	}
-	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Replicas: 1}
+	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(),
+		Replicas: max(1, t.Fleet.Replicas)}
 	for _, c := range o.in {
 		for _, object := range e.Objects(c.Cluster) {
 			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
@@ -146,16 +157,16 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 
 // Object is the Service as it is made, for one cluster.
 func (s *Service) Object(*Cluster) client.Object {
-	return workload.Service(fixture.MeshNamespace, s.Name, s.App, s.t.owner())
+	return workload.Service(s.Namespace, s.Name, s.App, s.t.owner())
 }
 
 // Host is the Service's full name.
-func (s *Service) Host() string { return s.t.Host(s.Name) }
+func (s *Service) Host() string { return s.t.HostIn(s.Namespace, s.Name) }
 
 // SetLabel sets a label of the Service in the clusters; an empty value removes it.
 func (s *Service) SetLabel(clusters Clusters, key, value string) {
 	s.noteLabel(clusters, key, value)
-	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: s.Name}}
+	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
 	s.t.SetLabel(clusters, o, key, value)
 }
 
@@ -183,6 +194,6 @@ func (s *Service) UseWaypoint(name string) {
 // Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone.
 // The Service must come from DeployEcho.
 func (t *T) Scale(c *Cluster, s *Service, replicas int32) {
-	t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, s.App, replicas))
+	t.NoError(workload.Scale(t.ctx, c.Cluster, s.Namespace, s.App, replicas))
 	t.Changed()
 }

@@ -21,7 +21,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-var testTimes = Times{Convergence: 10 * time.Second, Hold: time.Second, Spec: time.Minute}
+var testTimes = Times{Convergence: 30 * time.Second, Hold: 5 * time.Second, Spec: time.Minute}
 
 // run makes one attempt of a body that proves a behavior.
 func run(t *testing.T, id string, body func(*T)) Result {
@@ -68,67 +68,194 @@ func TestVerdicts(t *testing.T) {
 }
 
 // world is a mesh whose state is a function of the time since the spec began.
-func world(state func(time.Duration) (any, error)) Subject {
-	begun := time.Now()
-	return Probe("the mesh", func(context.Context) (any, error) {
-		time.Sleep(10 * time.Millisecond)
-		return state(time.Since(begun))
-	})
+type world struct {
+	begun time.Time
+	state func(time.Duration) (ok bool, err error)
 }
 
-// The verdicts of all specs pass through judge: each row is a world and what must be made of it.
+func (w world) String() string { return "the mesh" }
+
+func (w world) Look(_ context.Context, n int) (any, error) {
+	var os traffic.Outcomes
+	for range n {
+		time.Sleep(time.Millisecond)
+		ok, err := w.state(time.Since(w.begun))
+		if err != nil {
+			return nil, err
+		}
+		os = append(os, outcome(ok))
+	}
+	return os, nil
+}
+
+func (w world) Spread(ctx context.Context, n int, over time.Duration) (os traffic.Outcomes, err error) {
+	for range n {
+		time.Sleep(over / time.Duration(n))
+		one, err := w.Look(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		os = append(os, one.(traffic.Outcomes)...)
+	}
+	return os, nil
+}
+
+func outcome(ok bool) traffic.Outcome {
+	if ok {
+		return traffic.Outcome{Kind: traffic.Reached, Cluster: "a", Code: 200}
+	}
+	return traffic.Outcome{Kind: traffic.Reset}
+}
+
+type cluster string
+
+func (c cluster) String() string { return string(c) }
+
+// The verdicts of all specs pass through judge. Each row is a world, and what must be made of it by an
+// expectation, a control and a precondition.
 func TestJudge(t *testing.T) {
+	const second = time.Second
 	broken := errors.New("the stream to the pod broke")
-	is := func(b bool) (any, error) { return b, nil }
+	type state = func(time.Duration) (bool, error)
+	is := func(f func(d time.Duration) bool) state {
+		return func(d time.Duration) (bool, error) { return f(d), nil }
+	}
+	count := 0
 	for name, c := range map[string]struct {
-		state   func(time.Duration) (any, error)
-		judge   func(*T) Judge
-		verdict v1alpha2.Verdict
-		flaky   bool
+		state
+		want  v1alpha2.Verdict
+		flaky bool
 	}{
-		"right":               {state: func(time.Duration) (any, error) { return is(true) }, verdict: v1alpha2.Conformant},
-		"right after a while": {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) }, verdict: v1alpha2.Conformant},
-		"right too late":      {state: func(d time.Duration) (any, error) { return is(d > 15*time.Second) }, verdict: v1alpha2.NonConformant},
-		"never right":         {state: func(time.Duration) (any, error) { return is(false) }, verdict: v1alpha2.NonConformant},
-		"right, then wrong": {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) },
-			verdict: v1alpha2.NonConformant, flaky: true},
-		"not known at first": {state: func(d time.Duration) (any, error) { return d > time.Second, onlyIf(d < time.Second, broken) },
-			verdict: v1alpha2.Conformant},
-		"not known for a moment": {state: func(d time.Duration) (any, error) {
-			return true, onlyIf(d > 100*time.Millisecond && d < 400*time.Millisecond, broken)
-		}, verdict: v1alpha2.Conformant},
-		"never known": {state: func(time.Duration) (any, error) { return nil, broken }, verdict: v1alpha2.Unknown},
-		"always: wrong at first": {state: func(d time.Duration) (any, error) { return is(d > time.Second) },
-			judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.NonConformant},
-		"always: not known, right": {state: func(d time.Duration) (any, error) {
-			return d > time.Second,
-				onlyIf(d < time.Second, broken)
-		}, judge: func(t *T) Judge { return t.ExpectAlways }, verdict: v1alpha2.Conformant},
-		"control: never": {state: func(time.Duration) (any, error) { return is(false) },
-			judge: func(t *T) Judge { return t.Control }, verdict: v1alpha2.NonConformant},
-		"precondition: never": {state: func(time.Duration) (any, error) { return is(false) },
-			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown},
-		"precondition: after 3 s": {state: func(d time.Duration) (any, error) { return is(d > 3*time.Second) },
-			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Conformant},
-		"precondition: then broken": {state: func(d time.Duration) (any, error) { return is(d < 500*time.Millisecond) },
-			judge: func(t *T) Judge { return t.Given }, verdict: v1alpha2.Unknown, flaky: true},
+		"right":                     {is(func(time.Duration) bool { return true }), v1alpha2.Conformant, false},
+		"late":                      {is(func(d time.Duration) bool { return d > 20*second }), v1alpha2.Conformant, false},
+		"too late":                  {is(func(d time.Duration) bool { return d > 40*second }), v1alpha2.NonConformant, false},
+		"never":                     {is(func(time.Duration) bool { return false }), v1alpha2.NonConformant, false},
+		"right once, then wrong":    {is(func(d time.Duration) bool { return d < 50*time.Millisecond }), v1alpha2.NonConformant, true},
+		"right for 4 s, then wrong": {is(func(d time.Duration) bool { return d < 4*second }), v1alpha2.NonConformant, true},
+		"20 s wrong, 4 s right":     {is(func(d time.Duration) bool { return d%(24*second) > 20*second }), v1alpha2.NonConformant, true},
+		"1 of 20 calls wrong":       {is(func(time.Duration) bool { count++; return count%20 != 0 }), v1alpha2.NonConformant, true},
+		"world broken before": {func(d time.Duration) (bool, error) { return true, onlyIf(d < 5*second, broken) },
+			v1alpha2.Conformant, false},
+		"world broken for good": {func(time.Duration) (bool, error) { return false, broken }, v1alpha2.Unknown, false},
+		"world broken in the hold time": {func(d time.Duration) (bool, error) { return true, onlyIf(d > second, broken) },
+			v1alpha2.Unknown, false},
+		"world broken after": {func(d time.Duration) (bool, error) { return true, onlyIf(d > 10*second, broken) },
+			v1alpha2.Conformant, false},
+	} {
+		for _, role := range []string{Expectation, "control", "precondition"} {
+			t.Run(name+" as "+role, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					count = 0
+					want := c.want
+					if role != Expectation && want == v1alpha2.NonConformant {
+						want = v1alpha2.Unknown
+					}
+					r := run(t, "SCOPE-01", func(s *T) {
+						fine(s)
+						s.Expect(yes, expect.IsTrue)
+						judge := map[string]Judge{Expectation: s.Expect, "control": s.Control, "precondition": s.Given}[role]
+						judge(world{time.Now(), c.state}, expect.AnsweredBy(cluster("a")))
+					})
+					if r.Verdict != want {
+						t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, want)
+					}
+					if flaky := strings.Contains(r.Message, "was as expected"); flaky != c.flaky {
+						t.Errorf("got flaky %t (%s), want %t", flaky, r.Message, c.flaky)
+					}
+					if r.Verdict == v1alpha2.NonConformant && r.Failed != Expectation {
+						t.Errorf("got %q as what failed, want the expectation", r.Failed)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestExpectAlways(t *testing.T) {
+	broken := errors.New("the stream to the pod broke")
+	for name, c := range map[string]struct {
+		state func(time.Duration) (bool, error)
+		want  v1alpha2.Verdict
+	}{
+		"wrong at first":         {func(d time.Duration) (bool, error) { return d > time.Second, nil }, v1alpha2.NonConformant},
+		"not known, then right":  {func(d time.Duration) (bool, error) { return true, onlyIf(d < time.Second, broken) }, v1alpha2.Conformant},
+		"not known, then wrong":  {func(d time.Duration) (bool, error) { return false, onlyIf(d < time.Second, broken) }, v1alpha2.NonConformant},
+		"never known":            {func(time.Duration) (bool, error) { return false, broken }, v1alpha2.Unknown},
+		"right, and stays right": {func(time.Duration) (bool, error) { return true, nil }, v1alpha2.Conformant},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := run(t, "SCOPE-01", func(s *T) {
 					fine(s)
-					s.Expect(yes, expect.IsTrue)
-					judge := s.Expect
-					if c.judge != nil {
-						judge = c.judge(s)
-					}
-					judge(world(c.state), expect.IsTrue)
+					begun := time.Now()
+					s.ExpectAlways(Probe("the gateway", func(context.Context) (any, error) {
+						time.Sleep(10 * time.Millisecond)
+						return c.state(time.Since(begun))
+					}), expect.IsTrue)
 				})
-				if r.Verdict != c.verdict {
-					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.verdict)
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
 				}
-				if flaky := strings.Contains(r.Message, "was as expected after"); flaky != c.flaky {
-					t.Errorf("got flaky %t (%s), want %t", flaky, r.Message, c.flaky)
+			})
+		})
+	}
+}
+
+// What held must hold until the spec ends, unless the spec changed something.
+func TestConfirm(t *testing.T) {
+	const second = time.Second
+	begun := func(state func(time.Duration) bool) world {
+		return world{time.Now(), func(d time.Duration) (bool, error) { return state(d), nil }}
+	}
+	for name, c := range map[string]struct {
+		state func(time.Duration) bool
+		then  func(*T)
+		want  v1alpha2.Verdict
+	}{
+		"stays right": {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
+		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) { time.Sleep(10 * second) },
+			v1alpha2.NonConformant},
+		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
+			v1alpha2.Conformant},
+		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", func(s *T) {
+					fine(s)
+					s.Expect(begun(c.state), expect.AnsweredBy(cluster("a")))
+					c.then(s)
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+			})
+		})
+	}
+}
+
+// What is lost between a change and its effect is counted, and a budget limits it.
+func TestBudgets(t *testing.T) {
+	late := func(d time.Duration) (bool, error) { return d > 4*time.Second, nil }
+	for name, c := range map[string]struct {
+		budget expect.Budget
+		want   v1alpha2.Verdict
+	}{
+		"none":           {expect.NoneLost(), v1alpha2.NonConformant},
+		"none after 2 s": {expect.NoneLostAfter(2 * time.Second), v1alpha2.NonConformant},
+		"none after 5 s": {expect.NoneLostAfter(5 * time.Second), v1alpha2.Conformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", func(s *T) {
+					fine(s)
+					s.Expect(world{time.Now(), late}, expect.AnsweredBy(cluster("a")), c.budget)
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+				if said := fmt.Sprint(r.Observations); c.want == v1alpha2.Conformant && !strings.Contains(said, "calls failed on the way") {
+					t.Errorf("the losses are not told: %s", said)
 				}
 			})
 		})
@@ -298,28 +425,43 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An outcome that the catalog does not name, or calls unsafe, is a violation; one that never gets a
-// name is not known.
+// An outcome must stay. An unsafe one, or one that the catalog does not name, is a violation whenever
+// it is seen.
 func TestRecordOutcome(t *testing.T) {
+	named := func(f func(time.Duration) string) func(time.Duration) string { return f }
 	for name, c := range map[string]struct {
-		outcome string
-		verdict v1alpha2.Verdict
+		outcome func(time.Duration) string
+		want    v1alpha2.Verdict
 	}{
-		"acceptable": {"fails-closed", v1alpha2.Conformant},
-		"unsafe":     {"served-remotely", v1alpha2.NonConformant},
-		"not named":  {"melts", v1alpha2.NonConformant},
-		"none":       {"", v1alpha2.Unknown},
+		"acceptable": {named(func(time.Duration) string { return "fails-closed" }), v1alpha2.Conformant},
+		"acceptable after a while": {named(func(d time.Duration) string { return map[bool]string{true: "fails-closed"}[d > 5*time.Second] }),
+			v1alpha2.Conformant},
+		"unsafe": {named(func(time.Duration) string { return "served-remotely" }), v1alpha2.NonConformant},
+		"unsafe in the hold time": {named(func(d time.Duration) string {
+			return map[bool]string{true: "fails-closed", false: "served-remotely"}[d < 3*time.Second]
+		}), v1alpha2.NonConformant},
+		"not named": {named(func(time.Duration) string { return "melts" }), v1alpha2.NonConformant},
+		"none":      {named(func(time.Duration) string { return "" }), v1alpha2.Unknown},
+		"not steady": {named(func(d time.Duration) string {
+			return map[bool]string{true: "fails-closed"}[d%(2*time.Second) < time.Second]
+		}), v1alpha2.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := run(t, "WP-07", func(s *T) {
 					fine(s)
-					s.recordOutcome(Probe("the client", func(context.Context) (any, error) {
-						return traffic.Outcomes{{Kind: traffic.Reset}}, nil
-					}), func(traffic.Outcomes) string { return c.outcome })
+					begun := time.Now()
+					after := func(d time.Duration) func() (traffic.Outcomes, error) {
+						return func() (traffic.Outcomes, error) {
+							time.Sleep(d)
+							return traffic.Outcomes{{Kind: traffic.Reset}}, nil
+						}
+					}
+					s.recordOutcome("the client", after(10*time.Millisecond), after(testTimes.Hold),
+						func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
 				})
-				if r.Verdict != c.verdict {
-					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.verdict)
+				if r.Verdict != c.want {
+					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)
 				}
 			})
 		})

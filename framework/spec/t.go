@@ -27,21 +27,23 @@ type (
 type Times struct {
 	// Convergence is the time within which a change must show; default 30 s.
 	Convergence time.Duration
-	// Hold is the time for which the effect must then stay; default 1 s.
+	// Hold is the time for which the effect must then stay; default 5 s.
 	Hold time.Duration
 	// Spec is the time that one spec may take; default 3 min.
 	Spec time.Duration
 }
 
 // DefaultTimes are the limits unless a flag says otherwise.
-var DefaultTimes = Times{Convergence: 30 * time.Second, Hold: time.Second, Spec: 3 * time.Minute}
+var DefaultTimes = Times{Convergence: 30 * time.Second, Hold: 5 * time.Second, Spec: 3 * time.Minute}
 
 // Result is what one attempt of a spec found.
 type Result struct {
 	Behavior *behaviors.Behavior
 	Verdict  v1alpha2.Verdict
 	Message  string // why, for all but conformant
-	Outcome  string // limitations: which of the named outcomes was seen
+	// Failed is what ended the spec: [Expectation], control, precondition, or empty. At is its line.
+	Failed, At string
+	Outcome    string // limitations: which of the named outcomes was seen
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string
 	// Convergence are the times from a change to its stable effect.
@@ -74,12 +76,15 @@ type T struct {
 	dropped  int // calls left out of the result
 	services map[string]*Service
 	changed  time.Time
+	standing []judgment // expectations that held since the last change
 	cleanups []func(context.Context) error
 }
 
 // ending ends a spec from any depth.
 type ending struct {
 	verdict v1alpha2.Verdict
+	role    string // of the judgment that failed; empty when none did
+	where   string
 	message string
 	// flaky: what was expected was seen, and then for once not.
 	flaky bool
@@ -107,7 +112,7 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 		t.Observe("a first attempt, beside other specs, did not count: %s", a.Previous)
 	}
 	t.ctx = traffic.WithRecorder(sctx, t.record)
-	end := t.attempt(func() { s.body(t) })
+	end := t.attempt(func() { s.body(t); t.confirm() })
 	switch {
 	case ctx.Err() != nil: // whatever broke or was refused may have been our own interruption
 		end = &ending{verdict: v1alpha2.Unknown, message: "the run was interrupted while the spec ran"}
@@ -116,7 +121,7 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	case end == nil && (t.result.Expectations == 0 || t.result.Controls == 0):
 		end = &ending{verdict: v1alpha2.Unknown, message: fmt.Sprintf("authoring mistake: the spec has %d expectations and %d controls;"+
 			" it needs at least one of each, since a spec that cannot fail proves nothing", t.result.Expectations, t.result.Controls)}
-	case end != nil && end.verdict == v1alpha2.NonConformant && end.flaky && a.Parallel:
+	case end != nil && end.flaky && a.Parallel:
 		// A gateway or waypoint that takes a change of its configuration may drop a call of another
 		// spec (seen: Envoy replaces its internal listener, 503). The change is ours: only alone can
 		// it be told whether the mesh broke its promise.
@@ -125,7 +130,11 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 			" the suite's own doing: it runs again, alone\n" + end.message}
 	}
 	if end != nil {
-		t.result.Verdict, t.result.Message = end.verdict, end.message
+		t.result.Verdict, t.result.Failed, t.result.At = end.verdict, end.role, end.where
+		t.result.Message = end.message
+		if end.where != "" {
+			t.result.Message = end.where + ": " + end.message
+		}
 	}
 	t.result.Took = time.Since(t.result.Started)
 	return t.result, t.cleanup
@@ -178,7 +187,7 @@ func (t *T) Cleanup(f func(context.Context) error) {
 // the mesh.
 func (t *T) NoError(err error) {
 	if err != nil {
-		panic(ending{verdict: v1alpha2.Unknown, message: where() + err.Error()})
+		panic(ending{verdict: v1alpha2.Unknown, where: where(), message: err.Error()})
 	}
 }
 
@@ -193,7 +202,7 @@ func (t *T) Observe(format string, args ...any) {
 func (t *T) Changed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.changed = time.Now()
+	t.changed, t.standing = time.Now(), nil
 }
 
 // Name is a name of the spec's own: its id and a word.
@@ -204,13 +213,25 @@ func (t *T) owner() string { return strings.ToLower(t.Behavior.ID) }
 // EachCluster runs f for every cluster side by side.
 func (t *T) EachCluster(f func(c *Cluster)) { t.Each(t.Clusters, f) }
 
-// Each runs f for some clusters side by side. When all are done, the gravest ending ends the spec:
+// Each runs f for some clusters side by side.
+func (t *T) Each(clusters Clusters, f func(c *Cluster)) { Each(t, clusters, f) }
+
+// Each runs f for every item side by side. See [T.Together] for how it ends.
+func Each[X any](t *T, items []X, f func(X)) {
+	var all []func()
+	for _, x := range items {
+		all = append(all, func() { f(x) })
+	}
+	t.Together(all...)
+}
+
+// Together runs parts of a spec side by side. When all are done, the gravest ending ends the spec:
 // what was learned about the mesh counts more than what broke beside it.
-func (t *T) Each(clusters Clusters, f func(c *Cluster)) {
-	ends := make([]*ending, len(clusters))
+func (t *T) Together(parts ...func()) {
+	ends := make([]*ending, len(parts))
 	var wg sync.WaitGroup
-	for i, c := range clusters {
-		wg.Go(func() { ends[i] = t.attempt(func() { f(c) }) })
+	for i, f := range parts {
+		wg.Go(func() { ends[i] = t.attempt(f) })
 	}
 	wg.Wait()
 	var worst *ending
@@ -259,7 +280,7 @@ func where() string {
 	for {
 		f, more := frames.Next()
 		if !strings.HasPrefix(f.Function, framework) && !strings.HasPrefix(f.Function, "runtime.") {
-			return fmt.Sprintf("%s:%d: ", filepath.Base(f.File), f.Line)
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
 		}
 		if !more {
 			return ""

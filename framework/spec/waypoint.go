@@ -48,13 +48,16 @@ func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
 
 // TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every
 // cluster adds the cluster's name to each answer, see [traffic.WaypointHeader].
-func (s *Service) TraceWaypoints() {
+func (s *Service) TraceWaypoints() { s.t.ApplyEverywhere(s.TraceRoute()) }
+
+// TraceRoute is the HTTPRoute of [Service.TraceWaypoints].
+func (s *Service) TraceRoute() Object {
 	kind, group, port := gateway.Kind("Service"), gateway.Group(""), gateway.PortNumber(80)
 	self := gateway.BackendObjectReference{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port}
-	s.t.ApplyEverywhere(func(c *Cluster) client.Object {
+	return func(c *Cluster) client.Object {
 		mark := gateway.HTTPHeader{Name: gateway.HTTPHeaderName(traffic.WaypointHeader), Value: c.Name}
 		return &gateway.HTTPRoute{
-			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: s.Name},
+			ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name},
 			Spec: gateway.HTTPRouteSpec{
 				CommonRouteSpec: gateway.CommonRouteSpec{ParentRefs: []gateway.ParentReference{
 					{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port},
@@ -68,5 +71,5 @@ func (s *Service) TraceWaypoints() {
 				}},
 			},
 		}
-	})
+	}
 }

@@ -15,7 +15,7 @@ type Lost struct {
 
 // Count is the number of calls that failed.
 func (l Lost) Count() int {
-	return l.Outcomes.Count(func(o traffic.Outcome) bool { return o.Kind != traffic.Reached || o.Code >= 500 })
+	return l.Outcomes.Count(traffic.Lost)
 }
 
 // String says how many of how many.

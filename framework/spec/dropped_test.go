@@ -6,7 +6,7 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-func TestCountLost(t *testing.T) {
+func TestCountDropped(t *testing.T) {
 	of := func(kinds ...traffic.Kind) (os traffic.Outcomes) {
 		for _, k := range kinds {
 			os = append(os, traffic.Outcome{Kind: k})
@@ -24,7 +24,7 @@ func TestCountLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := &T{}
-			x.countLost(c.before, c.after)
+			x.countDropped(c.before, c.after)
 			if x.result.Lost != c.lost {
 				t.Errorf("got %d lost, want %d", x.result.Lost, c.lost)
 			}

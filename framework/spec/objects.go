@@ -1,0 +1,79 @@
+package spec
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+	"istio.io/api/label"
+	networking "istio.io/api/networking/v1"
+	security "istio.io/api/security/v1"
+	typev1 "istio.io/api/type/v1beta1"
+	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
+	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/workload"
+)
+
+var (
+	// PreferCluster is the preference of the failover page.
+	PreferCluster = &networking.LocalityLoadBalancerSetting{FailoverPriority: []string{label.TopologyCluster.Name}}
+	// NoPreference switches every preference off, also that of regions.
+	NoPreference = &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(false)}
+)
+
+func (s *Service) meta(kind string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name + "-" + kind}
+}
+
+// LocalityRule is the DestinationRule of the failover page for the Service, with a preference.
+func (s *Service) LocalityRule(preference *networking.LocalityLoadBalancerSetting) Object {
+	return func(*Cluster) client.Object {
+		return &networkingv1.DestinationRule{
+			ObjectMeta: s.meta("locality"),
+			Spec: networking.DestinationRule{Host: s.Host(), TrafficPolicy: &networking.TrafficPolicy{
+				OutlierDetection: &networking.OutlierDetection{
+					Consecutive_5XxErrors: wrapperspb.UInt32(1),
+					Interval:              durationpb.New(time.Second),
+					BaseEjectionTime:      durationpb.New(time.Minute),
+				},
+				LoadBalancer: &networking.LoadBalancerSettings{
+					LbPolicy:          &networking.LoadBalancerSettings_Simple{Simple: networking.LoadBalancerSettings_ROUND_ROBIN},
+					LocalityLbSetting: preference,
+				},
+			}},
+		}
+	}
+}
+
+// PodPolicy is an AuthorizationPolicy on the pods of the Service for the principals; none selects
+// nobody.
+func (s *Service) PodPolicy(action security.AuthorizationPolicy_Action, principals ...string) Object {
+	return func(*Cluster) client.Object {
+		return &securityv1.AuthorizationPolicy{
+			ObjectMeta: s.meta("pods"),
+			Spec: security.AuthorizationPolicy{Action: action, Rules: from(principals),
+				Selector: &typev1.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: s.App}}},
+		}
+	}
+}
+
+// Deny is an AuthorizationPolicy on the Service, which its waypoint enforces, against the principals.
+func (s *Service) Deny(principals ...string) Object {
+	return func(*Cluster) client.Object {
+		return &securityv1.AuthorizationPolicy{
+			ObjectMeta: s.meta("deny"),
+			Spec: security.AuthorizationPolicy{Action: security.AuthorizationPolicy_DENY, Rules: from(principals),
+				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: s.Name}}},
+		}
+	}
+}
+
+func from(principals []string) []*security.Rule {
+	if len(principals) == 0 {
+		return nil
+	}
+	return []*security.Rule{{From: []*security.Rule_From{{Source: &security.Source{Principals: principals}}}}}
+}
