@@ -7,7 +7,7 @@ var RequestsSpreadOverClusters = declare(Behavior{
 	Proof:   "Forty new connections from each cluster see both clusters and no error; a local service beside it stays local.",
 	Provoke: "Call a global service repeatedly from each cluster, with a new connection each time.",
 	Hazards: "ztunnel chooses per connection: a kept connection hides the spread.",
-	Mutants: []string{"M01", "M03", "M04", "M05", "M06", "M08"}, State: Proven,
+	Mutants: []string{"M01", "M03", "M04", "M05", "M06", "M08", "M31"}, State: Proven,
 })
 
 var WeightFollowsEndpointCounts = declare(Behavior{
@@ -33,11 +33,12 @@ var RemoteServesWithoutLocalEndpoints = declare(Behavior{
 		upstream("TestMulticlusterFailover/without-waypoint", ""),
 		issue("istio/istio#58630", ""),
 	},
-	Proof: "With no local replica, forty of forty calls are served remotely. When replicas are back, both clusters " +
-		"serve. With no replica anywhere, every call fails.",
+	Proof: "Two services in two namespaces at the same time: with no local replica every call is served remotely " +
+		"and by the pods of its own service. When replicas are back, all clusters serve. With no replica " +
+		"anywhere, every call fails.",
 	Provoke: "Scale the service to 0 in one cluster and call it there.",
 	Hazards: "Test two services in two namespaces at once: a test of one service alone missed a bug.",
-	Mutants: []string{"M01", "M03", "M18"}, State: Proven,
+	Mutants: []string{"M01", "M26"}, State: Proven,
 })
 
 var LocalNotReadyPodsAreLeftOut = declare(Behavior{

@@ -4,8 +4,9 @@ var RemoteClustersAreSynced = declare(Behavior{
 	ID: "CP-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Every control plane lists every other cluster as synced.",
 	Sources: []Source{doc(pageVerify, "All clusters should indicate their status as synced")},
-	Proof: "Each istiod lists itself without a secret, and every other cluster with a secret and the status synced. A " +
-		"cluster that nobody registered is not listed.",
+	Proof: "Every istiod lists its own cluster without a secret, and each other cluster of the fleet once, with a " +
+		"secret and the status synced. Since that status never changes again, a global service is called " +
+		"beside it, and a local one as control.",
 	Provoke: "Run istioctl remote-clusters in each cluster.",
 	Hazards: "The status tells of the first synchronization only and never changes after it, CP-08.",
 	Mutants: []string{"M04"}, State: Proven,

@@ -4,8 +4,8 @@ var ServiceMustExistInClientCluster = declare(Behavior{
 	ID: "DNS-01", Level: Core, Istio: ">=1.27",
 	Promise: "A Service in the client's cluster, even without pods, is enough for the client to reach the pods of the other cluster.",
 	Sources: []Source{doc(pageVerify, "the HelloWorld Service must be deployed in both clusters, even if one cluster has no local")},
-	Proof: "With the Service but no pods in the client's cluster, forty of forty calls are served remotely. A name " +
-		"without a Service there does not resolve.",
+	Proof: "With the Service but no pods in the client's cluster every call is served remotely; the same Service " +
+		"without the global label is the control: it fails there and works where the pods are.",
 	Provoke: "Apply only the Service in one cluster and call it there.",
 	Mutants: []string{"M01"}, State: Proven,
 })

@@ -8,11 +8,11 @@ var WaypointPrefersLocalCluster = declare(Behavior{
 			"waypoint proxies will prefer endpoints in the same cluster as the waypoint proxy when they are available and considered healthy"),
 		note("57537", "Enabled waypoints to route traffic to remote networks"),
 	},
-	Proof: "Forty of forty calls stay local in each cluster and carry the local waypoint's mark; without the " +
-		"DestinationRule they are mixed.",
+	Proof: "Every call stays in the client's cluster and crosses one waypoint; with the same DestinationRule but " +
+		"its locality preference switched off, calls are mixed.",
 	Provoke: "Follow the failover page and call from both clusters.",
-	Hazards: "Region labels on the nodes prefer the local cluster by themselves: the control needs equal labels or none.",
-	Mutants: []string{"M13"}, State: Proven,
+	Hazards: "Outlier detection alone prefers the client's region: a control without the whole rule may stay local.",
+	Mutants: []string{"M13", "M28"}, State: Proven,
 })
 
 var WaypointFailsOverToRemoteCluster = declare(Behavior{

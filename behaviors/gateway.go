@@ -136,10 +136,12 @@ var IstiodIsNotReachableThroughGateway = declare(Behavior{
 	Sources: []Source{
 		doc(pageIndex, "Cannot currently expose istiod across networks using ambient east-west gateways"),
 	},
-	Proof:   "CONNECT by name to istiod's ports and to the API server is refused, while CONNECT to a global service succeeds.",
+	Proof: "Under each name and address of every Service in front of istiod, on each of its ports and in the " +
+		"protocol spoken there, not one byte comes back through the gateway; nor from the API server. Calls to " +
+		"a global service by the same ways are served before and after.",
 	Provoke: "CONNECT istiod.istio-system.svc.cluster.local:15012 through the gateway with a mesh certificate.",
 	Hazards: "An administrator who labels istiod's Service global does expose it, by single HBONE: istiod's pod is not captured.",
-	Mutants: []string{"M15"}, State: Proven,
+	Mutants: []string{"M15", "M32"}, State: Proven,
 })
 
 var GatewaySurvivesOddRequests = declare(Behavior{

@@ -93,11 +93,12 @@ var StrictHoldsInBothClusters = declare(Behavior{
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
-	ID: "ID-09", Level: Core, Istio: ">=1.27", Needs: []Need{Permissive}, In: []Profile{ProfileSmoke},
+	ID: "ID-09", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
-	Proof: "Both ends count every cross-network connection as mutual_tls and none as plaintext. The report says how " +
-		"many packets the nodes dropped because they would have left the fleet.",
+	Proof: "From each cluster to each other, ztunnel to ztunnel and through waypoints, both ends count every " +
+		"connection as mutual_tls and none as plaintext. The control is a call to a server outside the mesh, " +
+		"which is counted as plaintext.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
 	Mutants: []string{"M15", "M16", "M22"}, State: Proven,

@@ -182,12 +182,13 @@ var OverlappingAddressesStayApart = declare(Behavior{
 		blog(postAlpha, "IP address spaces of different clusters might overlap"),
 		issue("istio/istio#58512", "").during(">=1.29"),
 	},
-	Proof: "Two services that share a virtual address across the clusters each answer with their own name in every " +
-		"call, from both clusters; an answer of the wrong service would be noticed.",
+	Proof: "Two services that share a virtual address across the clusters answer from their own pods in every " +
+		"call, from both clusters, straight and behind a waypoint; the control is another name for the " +
+		"second's pods.",
 	Provoke: "Create the clusters with the same pod and service ranges, give two services of different names the same " +
 		"ClusterIP, one per cluster, make both global and call both.",
 	Hazards: "1.27 and 1.28 waypoints matched the virtual address before the host name.",
-	Mutants: []string{"M21", "M22"}, State: Proven,
+	Mutants: []string{"M25"}, State: Proven,
 })
 
 var GatewayScriptIgnoresRevision = declare(Behavior{
@@ -203,14 +204,15 @@ var GatewayScriptIgnoresRevision = declare(Behavior{
 })
 
 var NoDirectPathBetweenPods = declare(Behavior{
-	ID: "INST-14", Level: Core, Istio: ">=1.27", Needs: []Need{Permissive},
+	ID: "INST-14", Level: Core, Istio: ">=1.27",
 	Promise: "Pods of different networks have no direct path to each other: all traffic between networks passes a gateway.",
 	Sources: []Source{doc(pageInstall, "there is no direct connectivity between pods across cluster boundaries")},
-	Proof: "From a pod, nothing of the other cluster answers on a pod, node or service address, while the same probe " +
-		"inside the cluster succeeds.",
+	Proof: "From a pod outside the mesh no pod of the other cluster answers under its own address, and no node; " +
+		"else nothing can be told, since the underlay is nobody's promise. A global service is served by all " +
+		"clusters nevertheless, which only the gateways can do; a local one stays local.",
 	Provoke: "Connect from a pod of one cluster to the pod addresses and node ports of the other.",
 	Hazards: "With identical ranges the remote pod's address may belong to a local pod: judge by the identity of what answered.",
-	Mutants: []string{"M09", "M22"}, State: Proven,
+	Mutants: []string{"M03", "M09"}, State: Proven,
 })
 
 var HelmAndIstioctlInstallAlike = declare(Behavior{

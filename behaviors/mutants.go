@@ -9,6 +9,7 @@ type Mutant struct {
 
 // Mutants that behaviors name.
 var Mutants = []Mutant{
+	{"M00", "restart istiod and ztunnel of cluster1 and break nothing"},
 	{"M01", "remove istio.io/global from the service in cluster2"},
 	{"M02", "set meshConfig.serviceScopeConfigs to an empty list"},
 	{"M03", "scale the east-west gateway of cluster2 to 0"},
@@ -33,6 +34,14 @@ var Mutants = []Mutant{
 	{"M22", "let something that is not the remote server answer for it"},
 	{"M23", "label every service istio.io/global in all clusters, again and again"},
 	{"M24", "put the network label of istio-system in cluster1 back as soon as it is taken away"},
+	{"M25", "let two services of cluster2 select each other's pods"},
+	{"M26", "remove istio.io/global in cluster2 once the service's pods in cluster1 are gone"},
+	{"M27", "let the HTTPRoute in cluster2 mark twice, as two waypoints would"},
+	{"M28", "take the preference out of the DestinationRule in cluster1"},
+	{"M29", "put a proxy in front of the servers of cluster2 that cuts connections after two seconds"},
+	{"M30", "lead the port of cluster2 whose server speaks first to a server that waits"},
+	{"M31", "let istio.io/global in cluster2 come and go: 20 s gone, 10 s there"},
+	{"M32", "replace the east-west gateway by an Envoy that hands istiod's port 15014 on"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

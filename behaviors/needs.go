@@ -65,9 +65,6 @@ var (
 	IngressGW = need("ingress", NeedFeature,
 		"an ingress gateway can be deployed",
 		"no ingress gateway can be deployed")
-	Permissive = need("permissive", NeedTopology,
-		"workloads of the mesh accept plaintext from outside it",
-		"its control is a plaintext call from outside the mesh, and a mesh-wide PeerAuthentication demands mutual TLS (STRICT)")
 	IPv6 = need("ipv6", NeedTopology,
 		"the clusters have IPv6 addresses",
 		"the clusters have no IPv6 addresses")

@@ -10,21 +10,23 @@ var HTTP1CrossesClusters = declare(Behavior{
 	ID: "TRF-01", Level: Core, Istio: ">=1.27",
 	Promise: "HTTP/1.1 works across clusters as it does inside one: kept connections, chunked bodies, 100-continue, HEAD, large headers.",
 	Sources: transparent,
-	Proof: "Each shape succeeds against a service that only the other cluster serves, and against a local one as " +
-		"control; all requests of a kept connection reach one pod.",
+	Proof: "Kept connections, chunked bodies, 100-continue, HEAD, 60 KiB of headers, a request of three seconds " +
+		"and an error of the application come through to a service that only the other clusters serve; the " +
+		"same to a local one is the control.",
 	Provoke: "Scale the service to 0 locally and send each shape with curl.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M03", "M29"}, State: Proven,
 })
 
 var HTTP2AndGRPCCrossClusters = declare(Behavior{
 	ID: "TRF-02", Level: Core, Istio: ">=1.27",
 	Promise: "HTTP/2 with prior knowledge and gRPC work across clusters.",
 	Sources: transparent,
-	Proof: "HTTP/2 requests and gRPC calls succeed against a service that only the other cluster serves, and against a " +
-		"local one as control.",
+	Proof: "New connections, a request of three seconds and hundreds of requests on one connection succeed by " +
+		"HTTP/2 and gRPC against a service that only the other clusters serve; the same to a local one is the " +
+		"control.",
 	Provoke: "Scale the service to 0 locally and call it by gRPC.",
 	Hazards: "ztunnel balances connections: one channel is one pod.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M03", "M29"}, State: Proven,
 })
 
 var WebSocketCrossesClusters = declare(Behavior{
@@ -39,12 +41,13 @@ var WebSocketCrossesClusters = declare(Behavior{
 
 var ServerFirstTCPCrossesClusters = declare(Behavior{
 	ID: "TRF-04", Level: Core, Istio: ">=1.27",
-	Promise: "Plain TCP where the server speaks first works across clusters without delay.",
+	Promise: "Plain TCP where the server speaks first works across clusters.",
 	Sources: append([]Source{issue("envoyproxy/envoy#35958", "")}, transparent...),
-	Proof:   "The banner arrives within a second from a service that only the other cluster serves, and from a local one as control.",
+	Proof: "The banner arrives at a client that has sent nothing, from a service that only the other clusters " +
+		"serve; a local one is the control, and so is a port on which nobody speaks first.",
 	Provoke: "Connect to a server that sends a banner and wait for it without sending a byte.",
 	Hazards: "A waypoint that inspects for HTTP waits for the client; appProtocol: tcp tells it not to.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M03", "M30"}, State: Proven,
 })
 
 var HalfCloseCrossesClusters = declare(Behavior{

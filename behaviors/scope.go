@@ -9,7 +9,7 @@ var GlobalLabelJoinsClusters = declare(Behavior{
 	Proof:   "Forty calls from each cluster stay local before the label and reach both clusters after it.",
 	Provoke: "Label the service in both clusters and call it from both.",
 	Hazards: "The endpoints must exist; allow for istiod's debounce.",
-	Mutants: []string{"M01", "M02", "M03"}, State: Proven,
+	Mutants: []string{"M01", "M02", "M03", "M31"}, State: Proven,
 })
 
 var ServicesAreLocalByDefault = declare(Behavior{
@@ -79,9 +79,9 @@ var ScopeRulesCombine = declare(Behavior{
 })
 
 var LocalScopeIsSourceOfTruth = declare(Behavior{
-	ID: "SCOPE-07", Level: Core, Istio: ">=1.27",
-	Promise: "A service is joined only between clusters where it is labeled: one-sided labels leave each cluster with its " +
-		"own endpoints, and never cause an error.",
+	ID: "SCOPE-07", Level: Limitation, Istio: ">=1.27", In: []Profile{ProfileCore},
+	Promise: "Labels that differ between clusters are not supported: which cluster decides about a service that only some " +
+		"label is recorded. A cluster without the label always serves its own clients, and no transition costs a call.",
 	Sources: []Source{
 		doc(pageIndex, "Only the local cluster's service scope configuration is used as the source of truth").during("<1.29"),
 		doc(pageIndex, "Remote cluster service scopes are not respected").during("<1.29"),
@@ -89,8 +89,15 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 		issue("istio/istio#58269", ""),
 		code("pilot ambient multicluster.go, services.go", "the local rules are applied to each cluster's own labels"),
 	},
-	Proof: "The four combinations of labeled and unlabeled: both labeled reach both, every other combination stays " +
-		"local from both sides, without an error in any transition.",
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"intersection", "a service is joined only between the clusters where it is labeled"},
+			{"local-truth", "the label in the client's cluster decides alone: it reaches the service everywhere"},
+		},
+		Unsafe: []Outcome{{"errors", "a label that is missing elsewhere makes calls fail"}},
+	},
+	Proof: "All labeled is the control. Then the label goes in one cluster, in the others, in all: clients of clusters " +
+		"without it are served by their own, and what clients of the others see is recorded; a call that fails is unsafe.",
 	Provoke: "Label the service in one cluster only and call it from both.",
 	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
 	Mutants: []string{"M01", "M23"}, State: Proven,
@@ -122,8 +129,9 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 		upstream("TestDirect/east west gateway", "not expected to be reachable"),
 		code("pilot ambientindex.go", "chains of the gateway's internal listener"),
 	},
-	Proof: "A double HBONE call by name reaches a global service and is refused for a local one. Once labeled, the " +
-		"local service is reached too. Without the label it is refused again.",
+	Proof: "A double HBONE call by name, at the gateway's address from another network and at every pod behind " +
+		"it, reaches a global service and is refused for a local one. Once their labels are exchanged, so are " +
+		"the results.",
 	Provoke: "Open double HBONE to the gateway with a mesh certificate and CONNECT to a global and to a local service's name.",
 	Hazards: "The gateway's /clusters keeps withdrawn services for good: judge by calls or by the listener's matcher.",
 	Mutants: []string{"M01", "M02", "M23"}, State: Proven,

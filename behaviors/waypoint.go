@@ -11,7 +11,7 @@ var WaypointsOfOneNameServeEverywhere = declare(Behavior{
 		"one; without the waypoint label none does.",
 	Provoke: "Deploy a waypoint of the same name in both clusters with an HTTPRoute that adds a header naming the cluster.",
 	Hazards: "A mesh that bypasses waypoints answers 200 with mutual TLS: only the missing mark shows it.",
-	Mutants: []string{"M06", "M07", "M10", "M12"}, State: Proven,
+	Mutants: []string{"M06", "M07", "M10", "M12", "M27"}, State: Proven,
 })
 
 var PolicyAppliesExactlyOnce = declare(Behavior{
@@ -25,7 +25,7 @@ var PolicyAppliesExactlyOnce = declare(Behavior{
 	Proof:   "For all four pairs of client and server cluster the mark is there exactly once.",
 	Provoke: "As WP-01; count the values of the header.",
 	Hazards: "Judge by the number of marks, not only by their presence.",
-	Mutants: []string{"M12"}, State: Proven,
+	Mutants: []string{"M12", "M27"}, State: Proven,
 })
 
 var WhichWaypointServes = declare(Behavior{
@@ -99,8 +99,9 @@ var WaypointConfigurationIsNotSynced = declare(Behavior{
 			{"everywhere-missing", "what all clusters configure alike does not apply to some of their clients"},
 		},
 	},
-	Proof: "A DENY policy in one cluster only: count who is refused and where the allowed are served; the same policy " +
-		"in both clusters refuses everywhere.",
+	Proof: "A DENY policy, an HTTPRoute and a DestinationRule, each in one cluster only and in each direction: it " +
+		"applies there, and what clients of the other cluster see is recorded; the same in all clusters " +
+		"applies to all.",
 	Provoke: "Apply an AuthorizationPolicy to the service in cluster2 only and call from a forbidden client of cluster1.",
 	Hazards: "Users read a policy at the destination as protection of the destination; with a waypoint at the client's side it is not.",
 	Mutants: []string{"M14"}, State: Proven,
@@ -130,7 +131,7 @@ var ServiceBehindGlobalWaypoint = declare(Behavior{
 		"recorded, while a global service beside it is served by the other cluster's waypoint.",
 	Provoke: "Bind a local and a global service to one global waypoint and scale that waypoint to 0 in one cluster.",
 	Hazards: "The page's older sentence and the code disagree; 1.27.0 to 1.28.0 sent the local service to remote pods.",
-	Mutants: []string{"M11"}, State: Proven,
+	Mutants: []string{"M10", "M11", "M23"}, State: Proven,
 })
 
 var GlobalServiceNeedsGlobalWaypoint = declare(Behavior{

@@ -18,7 +18,7 @@ var lab = Environment{
 	Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel", "proxyv2"},
 	Has: map[behaviors.Need]bool{
 		behaviors.Waypoints: true, behaviors.MeshCA: true, behaviors.MeshAdmin: true, behaviors.Disruptive: true,
-		behaviors.NodeAccess: true, behaviors.SameAddresses: true, behaviors.Permissive: true,
+		behaviors.NodeAccess: true, behaviors.SameAddresses: true,
 	},
 }
 
@@ -131,10 +131,6 @@ func TestSkips(t *testing.T) {
 		{
 			"one network", labWith(func(e *Environment) { e.Networks = 1 }), behaviors.ProfileCore, Filters{},
 			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the 2 clusters of the fleet share one",
-		},
-		{
-			"a STRICT mesh", labWithout(behaviors.Permissive), behaviors.ProfileCore, Filters{}, "INST-14", ClassTopology,
-			"its control is a plaintext call from outside the mesh, and a mesh-wide PeerAuthentication demands mutual TLS (STRICT)",
 		},
 		{"waypoints", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},

@@ -243,7 +243,7 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 		}
 		rows = append(rows, v1alpha2.Check{Name: "nodes", Status: v1alpha2.CheckOK, Detail: "every node runs behind its firewall"})
 	}
-	namespaces := []string{fixture.MeshNamespace, fixture.PlainNamespace}
+	namespaces := fixture.Namespaces
 	fleet, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: namespaces, Patience: preflightPatience})
 	return append(rows, fleet...), err
 }
@@ -265,7 +265,6 @@ func Environment(f *mesh.Fleet) plan.Environment {
 			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
 			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
-			behaviors.Permissive: true, // until the mesh itself has been asked: see run.skipOnStrict
 		},
 	}
 	for name, i := range f.Images {

@@ -26,7 +26,7 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 		dir, derr := r.bundle.EvidenceDir(x.Behavior.ID)
 		if derr == nil {
 			derr = evidence.Save(ctx, dir, r.fleet, evidence.Case{
-				Since: x.Started, Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}, Calls: x.Calls,
+				Since: x.Started, Namespaces: fixture.Namespaces, Calls: x.Calls,
 				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message,
 					strings.Join(x.Observations, "\n")),
 			})

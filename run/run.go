@@ -21,7 +21,6 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/fixture"
-	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/runner"
 	"ambient.test/conformance/framework/spec"
@@ -314,43 +313,7 @@ func (r *run) preflight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.bundle.Update(func(x *v1alpha2.ConformanceReport) { describe(&x.Environment, r.fleet, seen) })
-	if err != nil {
-		return err
-	}
-	return r.skipOnStrict(seen)
-}
-
-// skipOnStrict plans again if a mesh demands mutual TLS of all its workloads: a fleet file does not
-// know. What then cannot be told from a broken promise is skipped.
-func (r *run) skipOnStrict(seen map[string]*inspect.Cluster) error {
-	var strict []string
-	for _, c := range r.fleet.Clusters {
-		if p := seen[c.Name].Strict; p != "" {
-			strict = append(strict, c.Name+" ("+p+")")
-		}
-	}
-	if len(strict) == 0 {
-		return nil
-	}
-	env := Environment(r.fleet)
-	env.Has[behaviors.Permissive] = false
-	p, err := r.Plan(env)
-	if err != nil {
-		return err
-	}
-	var skipped []string
-	for _, e := range r.plan.Run {
-		if now, runs := p.Of(e.Behavior.ID); !runs {
-			skipped = append(skipped, e.Behavior.ID)
-			err = errors.Join(err, r.bundle.Record(v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v1alpha2.Skipped,
-				Skip: &v1alpha2.Skip{Class: string(now.Class), Reason: now.Reason}}))
-		}
-	}
-	r.plan = p
-	fmt.Fprintf(r.Out, "mutual TLS is demanded of the whole mesh (STRICT) in %s: %d planned behaviors are skipped: %s\n",
-		strings.Join(strict, ", "), len(skipped), strings.Join(skipped, ", "))
-	return err
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) { describe(&x.Environment, r.fleet, seen) })
 }
 
 // finish closes the bundle, whatever happened.

@@ -117,32 +117,6 @@ func TestFailOnFixed(t *testing.T) {
 	}
 }
 
-// What a mesh-wide STRICT keeps from being told is skipped, although the fleet file did not know.
-func TestSkipOnStrict(t *testing.T) {
-	for name, c := range map[string]struct {
-		strict string
-		want   v1alpha2.Verdict
-	}{"permissive": {"", v1alpha2.Unknown}, "strict": {"istio-system/default", v1alpha2.Skipped}} {
-		t.Run(name, func(t *testing.T) {
-			r := plannedFor(t, "SCOPE-01", "ID-09")
-			if err := r.skipOnStrict(map[string]*inspect.Cluster{"cluster1": {}, "cluster2": {Strict: c.strict}}); err != nil {
-				t.Fatal(err)
-			}
-			for _, b := range r.bundle.Report().Behaviors {
-				if b.ID == "ID-09" && b.Verdict != c.want {
-					t.Errorf("ID-09: got %s, want %s", b.Verdict, c.want)
-				}
-				if b.ID == "SCOPE-01" && b.Verdict != v1alpha2.Unknown {
-					t.Errorf("SCOPE-01: got %s, want %s", b.Verdict, v1alpha2.Unknown)
-				}
-			}
-			if _, runs := r.plan.Of("ID-09"); runs != (c.want == v1alpha2.Unknown) {
-				t.Errorf("ID-09 is planned: %t", runs)
-			}
-		})
-	}
-}
-
 func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
 	for name, c := range map[string]struct {
 		networks []string

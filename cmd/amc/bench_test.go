@@ -22,8 +22,7 @@ import (
 // catalog is none of ours: ours is not so large.
 func bigBundle(b *testing.B, n, mib int) string {
 	p, err := plan.Compute(plan.Environment{Istio: "1.31", Clusters: 2, Networks: 2,
-		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
-			behaviors.Permissive: true}},
+		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true}},
 		behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {
 		b.Fatal(err)

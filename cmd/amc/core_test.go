@@ -161,7 +161,7 @@ func TestExplain(t *testing.T) {
 		"WP-07: A local service", "level       limitation", "“If a service's waypoint is marked as global", "(Istio <1.29)",
 		"https://istio.io/latest/docs/ambient/install/multicluster/",
 		"proof       With both waypoints up", "by hand     Bind a local", "hazards     The page's", "acceptable  fails-closed:",
-		"unsafe      served-remotely:", "red when    remove istio.io/global from the waypoint's Service (M11)",
+		"unsafe      served-remotely:", "            remove istio.io/global from the waypoint's Service (M11)",
 		"suites/waypoint", "LB-01: Requests",
 	} {
 		if !strings.Contains(got, want) {
@@ -280,8 +280,7 @@ func madeBundle(t testing.TB, change func(*bundle.Bundle)) string {
 	t.Helper()
 	env := plan.Environment{
 		Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2,
-		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
-			behaviors.Permissive: true},
+		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true},
 	}
 	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
 	if err != nil {

@@ -65,7 +65,7 @@ func checkMachine(ctx context.Context, out io.Writer, r engine.Requirements) err
 
 // checkFleet prints the checks of a fleet. It fails when specs cannot run on it.
 func checkFleet(ctx context.Context, out io.Writer, f *mesh.Fleet) error {
-	rows, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}})
+	rows, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: fixture.Namespaces})
 	writeChecks(out, rows)
 	if err != nil {
 		return unknown(fmt.Errorf("the fleet of %s cannot be used yet: see the fixes above, then run `amc preflight --fleet %s` again",

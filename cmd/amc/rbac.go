@@ -8,7 +8,7 @@ import (
 )
 
 func rbacCommand() *cobra.Command {
-	o := existing.Rights{Namespaces: []string{fixture.MeshNamespace, fixture.PlainNamespace}}
+	o := existing.Rights{Namespaces: fixture.Namespaces}
 	c := &cobra.Command{
 		Use:   "rbac",
 		Short: "print the least rights that the suite needs on clusters that amc did not create",

@@ -21,8 +21,6 @@ import (
 	"time"
 
 	"istio.io/api/label"
-	istiosecurityapi "istio.io/api/security/v1beta1"
-	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -87,10 +85,6 @@ type Cluster struct {
 	TrustDomain   string
 	RootNamespace string   // policies in it apply to the whole mesh
 	Roots         []string // SHA-256 of each root certificate that istiod distributes; sorted
-	// Strict names the PeerAuthentication that demands mutual TLS of the whole mesh; empty when none
-	// does, or when HidesMTLS.
-	Strict    string
-	HidesMTLS bool // the cluster does not show its PeerAuthentications
 
 	Gateways []Gateway // east-west gateways
 	Ztunnels []Ztunnel
@@ -312,22 +306,6 @@ func (f *Cluster) readControlPlane(ctx context.Context, r client.Reader, pods []
 		return fault("ConfigMap "+rootBundle, err)
 	}
 	f.Roots = fingerprints([]byte(roots.Data[constants.CACertNamespaceConfigMapDataName]))
-	return f.readMTLS(ctx, r, fault)
-}
-
-// readMTLS reads whether mutual TLS is demanded of every workload of the mesh.
-func (f *Cluster) readMTLS(ctx context.Context, r client.Reader, fault func(string, error) error) error {
-	var all istiosecurity.PeerAuthenticationList
-	err := r.List(ctx, &all, client.InNamespace(f.RootNamespace))
-	if optional(err) != nil {
-		return fault("PeerAuthentications in "+f.RootNamespace, err)
-	}
-	f.HidesMTLS = apierrors.IsForbidden(err)
-	for _, p := range all.Items {
-		if len(p.Spec.GetSelector().GetMatchLabels()) == 0 && p.Spec.GetMtls().GetMode() == istiosecurityapi.PeerAuthentication_MutualTLS_STRICT {
-			f.Strict = p.Namespace + "/" + p.Name
-		}
-	}
 	return nil
 }
 

@@ -13,9 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
-	istiosecurityapi "istio.io/api/security/v1beta1"
-	istiotypeapi "istio.io/api/type/v1beta1"
-	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -364,57 +361,6 @@ func TestServerVersionOfBadKubeconfigs(t *testing.T) {
 			_, err := ServerVersion(t.Context(), At(c), c)
 			if err == nil || !strings.Contains(err.Error(), c.Kubeconfig) {
 				t.Errorf("got %v, want an error that names %s", err, c.Kubeconfig)
-			}
-		})
-	}
-}
-
-func TestStrict(t *testing.T) {
-	policy := func(namespace string, mode istiosecurityapi.PeerAuthentication_MutualTLS_Mode, selector map[string]string) client.Object {
-		p := &istiosecurity.PeerAuthentication{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"}}
-		p.Spec.Mtls = &istiosecurityapi.PeerAuthentication_MutualTLS{Mode: mode}
-		if selector != nil {
-			p.Spec.Selector = &istiotypeapi.WorkloadSelector{MatchLabels: selector}
-		}
-		return p
-	}
-	const strict = istiosecurityapi.PeerAuthentication_MutualTLS_STRICT
-	for name, c := range map[string]struct {
-		policy client.Object
-		forbid bool
-		strict string
-		hides  bool
-	}{
-		"none":                   {},
-		"of the mesh":            {policy: policy("istio-system", strict, nil), strict: "istio-system/default"},
-		"permissive":             {policy: policy("istio-system", istiosecurityapi.PeerAuthentication_MutualTLS_PERMISSIVE, nil)},
-		"of some workloads":      {policy: policy("istio-system", strict, map[string]string{"app": "x"})},
-		"of one namespace":       {policy: policy("apps", strict, nil)},
-		"that may not be looked": {forbid: true, hides: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := good().builder()
-			if c.policy != nil {
-				b = b.WithObjects(c.policy)
-			}
-			if c.forbid {
-				b = b.WithInterceptorFuncs(interceptor.Funcs{List: func(ctx context.Context, w client.WithWatch, l client.ObjectList,
-					o ...client.ListOption) error {
-					if _, is := l.(*istiosecurity.PeerAuthenticationList); is {
-						return apierrors.NewForbidden(schema.GroupResource{Resource: "peerauthentications"}, "", nil)
-					}
-					return w.List(ctx, l, o...)
-				}})
-			}
-			got, err := objects(t.Context(), here, b.Build())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.Strict != c.strict {
-				t.Errorf("got STRICT by %q, want %q", got.Strict, c.strict)
-			}
-			if got.HidesMTLS != c.hides {
-				t.Errorf("it hides its policies: got %t, want %t", got.HidesMTLS, c.hides)
 			}
 		})
 	}

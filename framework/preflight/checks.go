@@ -82,8 +82,6 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			every(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
 				return authorizationPolicies(ctx, f, m, c, namespaces)
 			}))},
-		{"mesh-wide peer authentication", "test with PERMISSIVE to run these, too", false,
-			every(known(peerAuthentication))},
 		{"pod security", "label the namespace pod-security.kubernetes.io/enforce=baseline, or exempt it", true,
 			every(func(ctx context.Context, m *member) (string, error) { return podSecurity(ctx, f, m, namespaces) })},
 		{"stand-ins", "write the fleet file again with `amc up` or `amc fleet init`, so that plan and report know them", true,

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 )
@@ -105,22 +104,4 @@ func matches(pattern, name string) bool {
 		return strings.HasPrefix(name, prefix)
 	}
 	return pattern == name
-}
-
-// peerAuthentication expects no STRICT for the whole mesh, and names what is skipped where it is.
-func peerAuthentication(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
-	switch {
-	case c.HidesMTLS:
-		return "", unknown{fmt.Errorf("PeerAuthentications in root namespace %s cannot be read", c.RootNamespace)}
-	case c.Strict == "":
-		return "none is STRICT", nil
-	}
-	var skipped []string
-	for _, b := range behaviors.WithSpecs() {
-		if slices.Contains(b.Needs, behaviors.Permissive) {
-			skipped = append(skipped, b.ID)
-		}
-	}
-	return "", fmt.Errorf("PeerAuthentication %s demands mutual TLS (STRICT) of the whole mesh, so what needs a plaintext call is skipped: %s",
-		c.Strict, strings.Join(skipped, ", "))
 }

@@ -200,11 +200,6 @@ func TestFaults(t *testing.T) {
 				Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: []*istiosecurityapi.Rule{{}},
 				TargetRefs: []*istiotypeapi.PolicyTargetReference{{Kind: "GatewayClass", Name: "istio-waypoint"}}})}
 		}, "mesh-wide authorization policies", fail, "denies calls"},
-		"STRICT": {func(w *world) { w.facts[1].Strict = "istio-system/default" },
-			"mesh-wide peer authentication", warn, "west: PeerAuthentication istio-system/default demands mutual TLS (STRICT) " +
-				"of the whole mesh, so what needs a plaintext call is skipped: INST-14, ID-09"},
-		"PeerAuthentications cannot be read": {func(w *world) { w.facts[1].HidesMTLS = true },
-			"mesh-wide peer authentication", warn, "west: PeerAuthentications in root namespace istio-system cannot be read"},
 		"bad label of PodSecurity": {func(w *world) { w.objects[0] = []client.Object{namespace("amc-mesh", "most")} }, "pod security",
 			fail, "east: namespace amc-mesh: labels of PodSecurity"},
 		"undeclared stand-in": {func(w *world) { w.standIns[0] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}} }, "stand-ins",

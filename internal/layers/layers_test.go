@@ -56,7 +56,7 @@ var rooms = []room{
 		"framework/mesh", "framework/portforward", "framework/istiod", "framework/ztunnel", "internal",
 	}, "the one reader of a cluster's facts"},
 	{"framework/eastwest", []string{
-		"framework/mesh", "framework/portforward", "framework/wait", "framework/inspect", "internal",
+		"framework/mesh", "framework/portforward", "framework/traffic", "framework/wait", "framework/inspect", "internal",
 	}, "calls to a gateway, by hand"},
 	{"framework/expect", []string{
 		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest",

@@ -60,7 +60,7 @@ func TestResults(t *testing.T) {
 			result:    v1alpha2.Failure, code: 1, says: "of 1 behavior nothing was learned"},
 		"one unknown": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01"), ended("LB-03", v1alpha2.Unknown)},
 			result: v1alpha2.Partial, code: 2, says: "of 1 behavior nothing was learned"},
-		"nothing":                  {result: v1alpha2.Partial, code: 2, says: "nothing ran"},
+		"nothing": {result: v1alpha2.Partial, code: 2, says: "nothing ran"},
 		"nothing for this version": {behaviors: []v1alpha2.BehaviorResult{skipped("FO-01", version)},
 			result: v1alpha2.Partial, code: 2, says: "nothing ran"},
 		"the run stopped": {behaviors: []v1alpha2.BehaviorResult{conformant("LB-01")},

@@ -21,19 +21,22 @@ var RequestsSpreadOverClusters = spec.Proves(behaviors.RequestsSpreadOverCluster
 	})
 })
 
-// LB-03: two services at once, since Istio once mixed up two authorities on one pooled connection
-// (istio/istio#58630).
+// LB-03: two services of two namespaces at the same time, since Istio once mixed up two authorities on
+// one pooled connection (istio/istio#58630).
 var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithoutLocalEndpoints, func(t *spec.T) {
 	a, others := t.Clusters.Split()
-	one, two := t.DeployEcho("one", spec.Global), t.DeployEcho("two", spec.Global)
-	t.Expect(a.Client.HTTP(one), AnsweredBy(t.Clusters...))
+	one, two := t.DeployEcho("one", spec.Global), t.DeployEcho("two", spec.Global, spec.InSecondNamespace)
+	services := []*spec.Service{one, two}
+	both := func(f func(c *spec.Cluster, s *spec.Service)) {
+		t.EachCluster(func(c *spec.Cluster) { spec.Each(t, services, func(s *spec.Service) { f(c, s) }) })
+	}
+	both(func(c *spec.Cluster, s *spec.Service) {
+		t.Given(c.Client.HTTP(s), AnsweredBy(t.Clusters...), FromPodsOf(s.App))
+	})
 
-	t.Scale(a, one, 0)
-	t.Scale(a, two, 0)
-
-	t.EachCluster(func(c *spec.Cluster) {
-		t.Expect(c.Client.HTTP(one), AnsweredBy(others...), FromPodsOf(one.App))
-		t.Expect(c.Client.HTTP(two), AnsweredBy(others...), FromPodsOf(two.App))
+	spec.Each(t, services, func(s *spec.Service) { t.Scale(a, s, 0) })
+	both(func(c *spec.Cluster, s *spec.Service) {
+		t.Expect(c.Client.HTTP(s), AnsweredBy(others...), FromPodsOf(s.App))
 	})
 
 	t.Each(others, func(c *spec.Cluster) { t.Scale(c, one, 0) })
@@ -42,6 +45,9 @@ var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithou
 		t.Control(c.Client.HTTP(two), AnsweredBy(others...))
 	})
 
-	t.Scale(a, one, 1)
-	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(one), AnsweredBy(a)) })
+	t.EachCluster(func(c *spec.Cluster) { t.Scale(c, one, 1) })
+	t.Scale(a, two, 1)
+	both(func(c *spec.Cluster, s *spec.Service) {
+		t.Expect(c.Client.HTTP(s), AnsweredBy(t.Clusters...), FromPodsOf(s.App))
+	})
 })

@@ -3,17 +3,12 @@ package identity
 
 import (
 	security "istio.io/api/security/v1"
-	typev1 "istio.io/api/type/v1beta1"
-	istio "istio.io/client-go/pkg/apis/security/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
-	"ambient.test/conformance/framework/workload"
 )
 
 // ID-01
@@ -22,7 +17,7 @@ var ClientIdentityArrives = spec.Proves(behaviors.ClientIdentityArrives, func(t 
 	echo := t.DeployEcho("echo", spec.Global)
 	t.Control(a.ClientB.TCP(echo), AnsweredBy(t.Clusters...))
 
-	allow := policy(t, echo, security.AuthorizationPolicy_ALLOW, t.Principal(fixture.Client))
+	allow := echo.PodPolicy(security.AuthorizationPolicy_ALLOW, t.Principal(fixture.Client))
 	t.Apply(spec.Clusters{b}, allow)
 
 	t.EachCluster(func(c *spec.Cluster) {
@@ -42,8 +37,8 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 	t.EachCluster(answered)
 
 	for _, p := range []spec.Object{
-		policy(t, echo, security.AuthorizationPolicy_DENY, "*"),
-		policy(t, echo, security.AuthorizationPolicy_ALLOW), // nobody
+		echo.PodPolicy(security.AuthorizationPolicy_DENY, "*"),
+		echo.PodPolicy(security.AuthorizationPolicy_ALLOW), // nobody
 	} {
 		t.ApplyEverywhere(p)
 		t.EachCluster(func(c *spec.Cluster) {
@@ -55,35 +50,29 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 	}
 })
 
-// ID-09
+// ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints. What a client in
+// the mesh says to a server outside it is plaintext, and shows that the counters can tell.
 var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIsMutualTLS, func(t *spec.T) {
-	a, b := t.Clusters.Pair()
-	echo := t.Service("echo", spec.Global)
-	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+	echo, behind := t.Service("echo", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Given(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		t.Given(c.Client.HTTP(behind), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+	})
 
-	outcomes, counted := t.CallAndCount(a.Client.HTTP(echo).Times(60))
-	t.Control(spec.Seen("the calls that were counted", outcomes), AnsweredBy(t.Clusters...))
-
-	crossed := outcomes.Clusters()[b.Name]
-	t.Expect(counted.By(b).AsDestination().FromWorkload(fixture.Client).FromCluster(a).To(echo), AllMutualTLS(crossed))
-	t.Expect(counted.By(a).AsSource().FromWorkload(fixture.Client).To(echo), AllMutualTLS(len(outcomes)))
-
-	// The counters can tell the difference: a client outside the mesh is counted as plaintext.
-	_, plain := t.CallAndCount(a.Plain.HTTP(echo).Times(10))
-	t.Control(plain.By(a).AsDestination().ToWorkload(fixture.Echo), NotMutualTLS(10))
-})
-
-// policy is an AuthorizationPolicy on the pods of a service for the principals; none selects nobody.
-func policy(t *spec.T, echo *spec.Service, action security.AuthorizationPolicy_Action, principals ...string) spec.Object {
-	var rules []*security.Rule
-	if len(principals) > 0 {
-		rules = []*security.Rule{{From: []*security.Rule_From{{Source: &security.Source{Principals: principals}}}}}
-	}
-	return func(*spec.Cluster) client.Object {
-		return &istio.AuthorizationPolicy{
-			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("policy")},
-			Spec: security.AuthorizationPolicy{Action: action, Rules: rules,
-				Selector: &typev1.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: echo.App}}},
+	const calls = 40
+	for _, a := range t.Clusters {
+		direct, counted := t.CallAndCount(a.Client.HTTP(echo).Times(calls))
+		t.Given(spec.Seen("the calls that were counted", direct), AnsweredBy(t.Clusters...))
+		t.Expect(counted.By(a).AsSource().FromWorkload(fixture.Client).To(echo), AllMutualTLS(calls))
+		through, waypoints := t.CallAndCount(a.Client.HTTP(behind).Times(calls))
+		t.Given(spec.Seen("the calls through the waypoint", through), AnsweredBy(t.Clusters...))
+		for _, b := range t.Clusters.Without(a) {
+			crossed := direct.Clusters()[b.Name]
+			t.Expect(counted.By(b).AsDestination().FromWorkload(fixture.Client).FromCluster(a).To(echo), AllMutualTLS(crossed))
+			t.Expect(waypoints.By(b).AsDestination().To(behind), OnlyMutualTLS())
 		}
+
+		_, plain := t.CallAndCount(a.Client.Get(t.PlainServer(a)).Times(10))
+		t.Control(plain.By(a).AsSource().FromWorkload(fixture.Client).ToWorkload(fixture.Plain), NotMutualTLS(10))
 	}
-}
+})

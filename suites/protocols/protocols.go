@@ -1,9 +1,13 @@
-// Package protocols proves that application protocols survive the double tunnel.
+// Package protocols proves that application protocols survive the double tunnel: against a service that
+// only the other clusters serve, and against a local one as control.
 package protocols
 
 import (
+	"fmt"
 	"strings"
 	"time"
+
+	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
@@ -13,44 +17,69 @@ import (
 
 // TRF-01
 var HTTP1CrossesClusters = spec.Proves(behaviors.HTTP1CrossesClusters, func(t *spec.T) {
-	echo := t.Service("echo", spec.Global)
-	big := strings.Repeat("h", 60<<10)
-	carried := EachAnswer("to have carried 60 KiB of header", func(o traffic.Outcome) bool { return o.Request.Get("X-Big") == big })
-	byServer := EachAnswer("to come from an echo server", func(o traffic.Outcome) bool { return o.Kind == traffic.Reached })
-	t.EachCluster(func(c *spec.Cluster) {
-		all := AnsweredBy(t.Clusters...)
-		t.Expect(c.Client.HTTP(echo), all, arrivedAs("HTTP/1.1"))
-		t.Expect(c.Client.HTTP(echo).Post(), all)
-		t.Expect(c.Client.HTTP(echo).Header("X-Big", big), all, carried)
-		t.Expect(c.Client.HTTP(echo).Query("delay=300ms"), all)
-		// An error of the application is its own: it must come through, and not become a failure of the mesh.
-		t.Control(c.Client.HTTP(echo).Query("codes=418").Times(SpreadOver(len(t.Clusters))), HaveStatus(418), byServer)
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
+		get := "GET / HTTP/1.1\r\nHost: " + s.Host() + "\r\n"
+		post := "POST / HTTP/1.1\r\nHost: " + s.Host() + "\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+		const last, form = "Connection: close\r\n\r\n", "headers=x-form:arrived" // the server sends the header back
+		big := strings.Repeat("h", 60<<10)
+		for _, x := range []struct {
+			name     string
+			requests []string
+			answers  int
+			contains string
+		}{
+			{"a kept connection", []string{get + "\r\n", get + "\r\n", get + "\r\n", get + last}, 4, "HTTP/1.1 200 OK"},
+			{"a chunked body", []string{
+				post + "Transfer-Encoding: chunked\r\n\r\n8\r\nheaders=\r\ne\r\nx-form:arrived\r\n0\r\n\r\n", get + last}, 2, "x-form: arrived"},
+			{"100-continue", []string{
+				post + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(form), form), get + last}, 2, "x-form: arrived"},
+			{"HEAD", []string{"HEAD / HTTP/1.1\r\nHost: " + s.Host() + "\r\n\r\n", get + last}, 1, "HTTP/1.1 200 OK"},
+		} {
+			judge(c.Client.Written(s, x.requests...), by, EachAnswer("to be right for "+x.name, func(o traffic.Outcome) bool {
+				return strings.Count(o.Detail, "Hostname="+o.Workload) == x.answers && strings.Contains(o.Detail, x.contains)
+			}))
+		}
+		judge(c.Client.HTTP(s).Header("X-Big", big), by, EachAnswer("to have carried 60 KiB of header",
+			func(o traffic.Outcome) bool { return o.Request.Get("X-Big") == big }))
+		judge(c.Client.HTTP(s).Query("delay=3s").Within(15*time.Second), by)
+		judge(c.Client.HTTP(s).Query("codes=418"), HaveStatus(418)) // an error of the application comes through
 	})
 })
 
 // TRF-02
 var HTTP2AndGRPCCrossClusters = spec.Proves(behaviors.HTTP2AndGRPCCrossClusters, func(t *spec.T) {
-	echo := t.Service("echo", spec.Global)
-	t.EachCluster(func(c *spec.Cluster) {
-		t.Expect(c.Client.HTTP(echo).HTTP2(), AnsweredBy(t.Clusters...), arrivedAs("HTTP/2.0"))
-		t.Expect(c.Client.GRPC(echo), AnsweredBy(t.Clusters...))
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
+		judge(c.Client.HTTP(s).HTTP2(), by, EachAnswer("to have arrived as HTTP/2.0",
+			func(o traffic.Outcome) bool { return o.Protocol == "HTTP/2.0" }))
+		judge(c.Client.GRPC(s), by)
+		judge(c.Client.HTTP(s).HTTP2().Query("delay=3s").Within(15*time.Second), by)
 		// ztunnel balances connections, not requests: one channel stays with one pod.
-		t.Control(c.Client.GRPC(echo).OnOneConnection(500), FromOnePod())
-		t.Control(c.Client.HTTP(echo).HTTP2().OnOneConnection(200), FromOnePod())
+		judge(c.Client.GRPC(s).OnOneConnection(500), by, FromOnePod())
+		judge(c.Client.HTTP(s).HTTP2().OnOneConnection(200), by, FromOnePod())
 	})
 })
 
 // TRF-04
 var ServerFirstTCPCrossesClusters = spec.Proves(behaviors.ServerFirstTCPCrossesClusters, func(t *spec.T) {
-	echo := t.Service("echo", spec.Global)
-	soon := EachAnswer("to come within a second", func(o traffic.Outcome) bool { return o.Took < time.Second })
-	t.EachCluster(func(c *spec.Cluster) {
-		t.Expect(c.Client.ServerFirst(echo), AnsweredBy(t.Clusters...), soon)
-		// On the port whose server waits for the client, a client that waits for the banner waits in vain.
-		t.Control(c.Client.TCP(echo).AwaitBanner().Within(time.Second).Times(2), EndAs(traffic.TimedOut))
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
+		judge(c.Client.ServerFirst(s), by)
 	})
-}, spec.Serial)
+	// On the port whose server waits for the client, a client that waits for the banner waits in vain.
+	local := t.Service("waits")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.TCP(local).AwaitBanner().Within(time.Second).Times(2), EndAs(traffic.TimedOut))
+	})
+})
 
-func arrivedAs(protocol string) Matcher {
-	return EachAnswer("to have arrived as "+protocol, func(o traffic.Outcome) bool { return o.Protocol == protocol })
+// hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in the
+// other clusters only, as controls to one that is local.
+func hereAndThere(t *spec.T, calls func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher)) {
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.Clusters.Without(c)
+		local, remote := t.Service("in-"+c.Name), t.DeployEcho("not-in-"+c.Name, spec.Global, spec.OnlyIn(others...))
+		t.Together(
+			func() { calls(t.Expect, c, remote, AnsweredBy(others...)) },
+			func() { calls(t.Control, c, local, AnsweredBy(c)) },
+		)
+	})
 }

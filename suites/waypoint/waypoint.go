@@ -2,14 +2,9 @@
 package waypoint
 
 import (
-	"slices"
+	"fmt"
 
-	"github.com/onsi/gomega"
-	security "istio.io/api/security/v1"
-	typev1 "istio.io/api/type/v1beta1"
-	istio "istio.io/client-go/pkg/apis/security/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
@@ -33,7 +28,7 @@ var WaypointsOfOneNameServeEverywhere = spec.Proves(behaviors.WaypointsOfOneName
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), WithoutWaypoint()) })
 })
 
-// WP-02
+// WP-02: exactly one is promised, and not whose; that is observed.
 var PolicyAppliesExactlyOnce = spec.Proves(behaviors.PolicyAppliesExactlyOnce, func(t *spec.T) {
 	echo := t.Service("echo", spec.Global)
 	echo.UseWaypoint(t.SharedWaypoint())
@@ -41,28 +36,65 @@ var PolicyAppliesExactlyOnce = spec.Proves(behaviors.PolicyAppliesExactlyOnce, f
 
 	echo.TraceWaypoints()
 
-	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c)) })
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 })
 
-// WP-06
+// WP-06: a policy, a route and a destination rule, each configured in one cluster only, in each direction.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
-	a, b := t.Clusters.Pair()
-	echo := t.Service("echo", spec.Global)
-	echo.UseWaypoint(t.SharedWaypoint())
-	t.EachCluster(func(c *spec.Cluster) { t.Control(c.ClientB.HTTP(echo), AnsweredBy(t.Clusters...)) })
+	type way struct {
+		kind                string
+		object              func(*spec.Service) spec.Object
+		calls               func(*spec.Cluster, *spec.Service) traffic.Calls
+		configured, without types.GomegaMatcher // what a client sees that is under the configuration, or not
+	}
+	all := AnsweredBy(t.Clusters...)
+	for _, in := range t.Clusters {
+		spec.Each(t, []way{
+			{"policy", func(s *spec.Service) spec.Object { return s.Deny(t.Principal(fixture.ClientB)) },
+				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.ClientB.HTTP(s) }, HaveStatus(403), all},
+			{"route", (*spec.Service).TraceRoute,
+				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }, ViaOneWaypoint(), WithoutWaypoint()},
+			{"rule", func(s *spec.Service) spec.Object { return s.LocalityRule(spec.PreferCluster) },
+				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }, FromOneCluster(), all},
+		}, func(w way) {
+			echo := t.Service(w.kind+"-in-"+in.Name, spec.Global)
+			echo.UseWaypoint(t.SharedWaypoint())
+			others := t.Clusters.Without(in)
+			t.EachCluster(func(c *spec.Cluster) { t.Control(w.calls(c, echo), w.without) })
 
-	t.Apply(spec.Clusters{b}, denyClientB(t, echo))
+			t.Apply(spec.Clusters{in}, w.object(echo))
 
-	t.Expect(b.ClientB.HTTP(echo), HaveStatus(403)) // where it is configured, it applies
-	t.RecordOutcome("client-b in "+a.Name+", where no policy is", a.ClientB.HTTP(echo),
-		func(os traffic.Outcomes) string { return effect(os, t.Clusters.Without(b), t.Clusters) })
+			t.Expect(w.calls(in, echo), w.configured) // where it is configured, it applies
+			t.Each(others, func(c *spec.Cluster) {
+				t.RecordOutcome(fmt.Sprintf("%s only in %s, a client in %s", w.kind, in.Name, c.Name), w.calls(c, echo),
+					func(os traffic.Outcomes) string { return effect(os, in, w.configured, w.without) })
+			})
 
-	t.Apply(t.Clusters.Without(b), denyClientB(t, echo))
-	t.EachCluster(func(c *spec.Cluster) {
-		t.Expect(c.ClientB.HTTP(echo), HaveStatus(403))
-		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
-	})
+			t.Apply(others, w.object(echo))
+			t.EachCluster(func(c *spec.Cluster) { t.Expect(w.calls(c, echo), w.configured) })
+		})
+	}
 })
+
+// effect names what a configuration in one cluster does to a client of another one. It is empty when
+// the outcomes are mixed.
+func effect(os traffic.Outcomes, in *spec.Cluster, configured, without types.GomegaMatcher) string {
+	matches := func(m types.GomegaMatcher, os traffic.Outcomes) bool { ok, _ := m.Match(os); return ok }
+	switch {
+	case matches(without, os):
+		return "client-side"
+	case matches(configured, os):
+		return "everywhere"
+	}
+	// What the configured cluster serves is under it, what the others serve is not.
+	served := os.Count(func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && o.Cluster == in.Name && len(o.Waypoints) == 0
+	})
+	if served == 0 {
+		return "server-side"
+	}
+	return ""
+}
 
 // WP-07
 var ServiceBehindGlobalWaypoint = spec.Proves(behaviors.ServiceBehindGlobalWaypoint, func(t *spec.T) {
@@ -74,8 +106,8 @@ var ServiceBehindGlobalWaypoint = spec.Proves(behaviors.ServiceBehindGlobalWaypo
 		s.TraceWaypoints()
 	}
 	t.EachCluster(func(c *spec.Cluster) {
-		t.Expect(c.Client.HTTP(local), AnsweredBy(c), ViaWaypointOf(c))
-		t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaWaypointOf(c))
+		t.Expect(c.Client.HTTP(local), AnsweredBy(c), ViaOneWaypoint())
+		t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaOneWaypoint())
 	})
 
 	t.ScaleWaypoint(a, waypoint, 0)
@@ -92,60 +124,29 @@ var GlobalServiceNeedsGlobalWaypoint = spec.Proves(behaviors.GlobalServiceNeedsG
 	waypoint := t.DeployWaypoint()
 	echo.UseWaypoint(waypoint)
 	echo.TraceWaypoints()
-	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c)) })
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 
 	t.ScaleWaypoint(a, waypoint, 0)
 	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
 
 	t.SetWaypointLocal(waypoint)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
-	t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c)) })
+	t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 
 	t.ScaleWaypoint(a, waypoint, 1)
-	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(a))
+	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint())
 })
 
-// denyClientB is an L7 policy on the service that refuses ServiceAccount client-b.
-func denyClientB(t *spec.T, echo *spec.Service) spec.Object {
-	clientB := &security.Source{Principals: []string{t.Principal(fixture.ClientB)}}
-	return func(*spec.Cluster) client.Object {
-		return &istio.AuthorizationPolicy{
-			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("deny")},
-			Spec: security.AuthorizationPolicy{
-				Action:     security.AuthorizationPolicy_DENY,
-				Rules:      []*security.Rule{{From: []*security.Rule_From{{Source: clientB}}}},
-				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: echo.Name}},
-			},
-		}
-	}
-}
-
-// effect names what a policy that only some clusters have did to a client that it forbids; free are
-// the clusters without it. It is empty when the outcomes are mixed.
-func effect(os traffic.Outcomes, free, all spec.Clusters) string {
-	denied := os.Count(func(o traffic.Outcome) bool { return o.Code == 403 })
-	reached := os.Count(func(o traffic.Outcome) bool {
-		return o.Code != 403 && o.Kind == traffic.Reached && slices.Contains(free.Names(), o.Cluster)
-	})
-	everybody, _ := gomega.SatisfyAll(AnsweredBy(all...)).Match(os)
-	switch {
-	case denied == len(os):
-		return "everywhere"
-	case denied == 0 && everybody:
-		return "client-side"
-	case denied > 0 && denied+reached == len(os):
-		return "server-side"
-	}
-	return ""
-}
-
 // status names what became of a local service whose own waypoint is gone. It is empty when the
-// outcomes are mixed.
+// outcomes are mixed, or none of those that close the service is among them.
 func status(os traffic.Outcomes, home *spec.Cluster) string {
 	answered := func(f func(traffic.Outcome) bool) int {
-		return os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Code == 200 && f(o) })
+		return os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && f(o) })
 	}
 	all := answered(func(traffic.Outcome) bool { return true })
+	closed := os.Count(func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reset || o.Kind == traffic.Refused || o.Kind == traffic.Status && o.Code >= 500
+	})
 	switch {
 	case answered(func(o traffic.Outcome) bool { return o.Cluster != home.Name }) > 0:
 		return "served-remotely"
@@ -153,7 +154,7 @@ func status(os traffic.Outcomes, home *spec.Cluster) string {
 		return "bypassed"
 	case all == len(os):
 		return "stays-local"
-	case all == 0:
+	case closed == len(os):
 		return "fails-closed"
 	}
 	return ""

@@ -20,7 +20,6 @@ import (
 // Environment is a fleet of two clusters of our own.
 var Environment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{
 	behaviors.Disruptive: true, behaviors.MeshAdmin: true, behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
-	behaviors.Permissive: true,
 }}
 
 // Plan is the plan for [Environment].
