@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
+	"time"
 
+	networkingapi "istio.io/api/networking/v1"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/api/label"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
@@ -16,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
 	toolswatch "k8s.io/client-go/tools/watch"
@@ -26,6 +31,7 @@ import (
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -129,20 +135,14 @@ func removeGlobal(s *corev1.Service) verdict {
 // comes back.
 func allGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	var undo []Undo
-	all := func(ctx context.Context) (err error) {
-		for _, u := range undo {
-			err = errors.Join(err, u(ctx))
-		}
-		return err
-	}
 	for i := range f.Clusters {
 		u, err := interfereWithServices(i, addGlobal)(ctx, f)
 		if err != nil {
-			return nil, errors.Join(err, all(context.WithoutCancel(ctx)))
+			return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
 		}
 		undo = append(undo, u)
 	}
-	return all, nil
+	return all(undo), nil
 }
 
 func addGlobal(s *corev1.Service) verdict {
@@ -224,23 +224,141 @@ func withoutOutlierDetection(r *istio.DestinationRule) verdict {
 	return update
 }
 
-// wrongClusterName makes the servers of specs answer with the name of another cluster. The
-// fixture's servers keep their own.
-func wrongClusterName(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, answerAs(f.Clusters[1].Name, f.Clusters[0].Name))
+// swapSelectors makes services "...-one" and "...-two" of a spec select each other's pods.
+func swapSelectors(s *corev1.Service) verdict {
+	app := s.Spec.Selector[workload.LabelApp]
+	base, one := strings.CutSuffix(s.Name, "-one")
+	if !one {
+		var two bool
+		if base, two = strings.CutSuffix(s.Name, "-two"); !two {
+			return leave
+		}
+	}
+	if app != s.Name {
+		return leave // it is swapped already
+	}
+	s.Spec.Selector[workload.LabelApp] = base + map[bool]string{true: "-two", false: "-one"}[one]
+	return update
 }
 
-func answerAs(own, other string) func(*appsv1.Deployment) verdict {
-	return func(d *appsv1.Deployment) verdict {
-		if d.Labels[workload.LabelOwner] == fixture.Owner || len(d.Spec.Template.Spec.Containers) != 1 {
-			return leave
+// waitForClient leads the port whose server speaks first to the one whose server waits.
+func waitForClient(s *corev1.Service) verdict {
+	for i, p := range s.Spec.Ports {
+		if p.Port == traffic.ServerFirst && p.TargetPort.IntValue() == traffic.ServerFirst {
+			s.Spec.Ports[i].TargetPort = intstr.FromInt32(traffic.TCP)
+			return update
 		}
-		args := d.Spec.Template.Spec.Containers[0].Args
-		i := slices.Index(args, "--cluster")
-		if i < 0 || i+1 == len(args) || args[i+1] != own {
+	}
+	return leave
+}
+
+// localOnceRemoteIsNeeded removes the global label of a service in cluster2 when its deployment in
+// cluster1 has been scaled to 0.
+func localOnceRemoteIsNeeded(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	remote := f.Clusters[1]
+	var undo []Undo
+	for _, ns := range []string{fixture.MeshNamespace, fixture.MeshNamespaceB} {
+		u, err := interfere(ctx, f.Clusters[0], &appsv1.DeploymentList{}, client.InNamespace(ns), func(d *appsv1.Deployment) verdict {
+			if d.Spec.Replicas != nil && *d.Spec.Replicas == 0 {
+				s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: d.Name}}
+				_ = apply.Label(context.WithoutCancel(ctx), remote, s, workload.LabelGlobal, "") // it may be gone by now
+			}
 			return leave
+		})
+		if err != nil {
+			return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
 		}
-		args[i+1] = other
-		return update
+		undo = append(undo, u)
+	}
+	return all(undo), nil
+}
+
+// all undoes several things.
+func all(undo []Undo) Undo {
+	return func(ctx context.Context) (err error) {
+		for _, u := range undo {
+			err = errors.Join(err, u(ctx))
+		}
+		return err
+	}
+}
+
+// markTwice lets what crossed the waypoint of cluster2 look as if it had crossed two.
+func markTwice(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	return interfere(ctx, c, &gateway.HTTPRouteList{}, ofSpecs, func(r *gateway.HTTPRoute) verdict { return doubled(r, c.Name) })
+}
+
+func doubled(r *gateway.HTTPRoute, cluster string) verdict {
+	changed := leave
+	for _, rule := range r.Spec.Rules {
+		for _, f := range rule.Filters {
+			if f.ResponseHeaderModifier == nil {
+				continue
+			}
+			for i, h := range f.ResponseHeaderModifier.Add {
+				if string(h.Name) == traffic.WaypointHeader && h.Value == cluster {
+					f.ResponseHeaderModifier.Add[i].Value = cluster + "," + cluster
+					changed = update
+				}
+			}
+		}
+	}
+	return changed
+}
+
+// noPreference switches the preference of clusters off in cluster1, and keeps the rule.
+func noPreference(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[0], &istio.DestinationRuleList{}, ofSpecs, withoutPreference)
+}
+
+func withoutPreference(r *istio.DestinationRule) verdict {
+	lb := r.Spec.GetTrafficPolicy().GetLoadBalancer()
+	if len(lb.GetLocalityLbSetting().GetFailoverPriority()) == 0 {
+		return leave
+	}
+	lb.LocalityLbSetting = &networkingapi.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(false)}
+	return update
+}
+
+// flap takes the global label of services in cluster2 away for 20 of every 30 seconds.
+func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() {
+		for background.Err() == nil {
+			taken := setGlobal(background, c, nil, "")
+			sleep(background, 20*time.Second)
+			setGlobal(context.WithoutCancel(background), c, taken, "true")
+			sleep(background, 10*time.Second)
+		}
+	})
+	return func(context.Context) error { stop(); done.Wait(); return nil }, nil
+}
+
+// setGlobal sets the label of services of specs, or of all that have it when none are named, and returns
+// their names. What a spec has removed by now is left alone.
+func setGlobal(ctx context.Context, c *mesh.Cluster, names []string, value string) []string {
+	if names == nil {
+		var services corev1.ServiceList
+		_ = c.Client().List(ctx, &services, ofSpecs, client.MatchingLabels{workload.LabelGlobal: "true"})
+		for _, s := range services.Items {
+			if !ofWaypoint(&s) {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	for _, name := range names {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}}
+		_ = apply.Label(ctx, c, s, workload.LabelGlobal, value)
+	}
+	return names
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"istio.io/api/label"
-	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,7 +15,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
-	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
@@ -237,15 +235,17 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 	}
 }
 
-// leaveMesh takes the fixture's echo server of cluster2 out of the mesh: the gateway sends it
-// plaintext.
-func leaveMesh(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	d := &appsv1.Deployment{}
-	d.Namespace, d.Name = fixture.MeshNamespace, fixture.Echo
-	return template(ctx, f.Clusters[1], d, func(t *corev1.PodTemplateSpec) error {
-		t.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
-		return nil
-	})
+// noOp restarts istiod and ztunnel as other mutants do, by a variable that means nothing.
+func noOp(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	undoIstiod, err := istiodEnv("AMC_NOTHING", "true")(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	undoZtunnel, err := ztunnelEnv("AMC_NOTHING", "true")(ctx, f)
+	if err != nil {
+		return nil, errors.Join(err, undoIstiod(context.WithoutCancel(ctx)))
+	}
+	return func(ctx context.Context) error { return errors.Join(undoZtunnel(ctx), undoIstiod(ctx)) }, nil
 }
 
 // remoteSecretLabel selects remote secrets. Istio's own constant would bring its whole Kubernetes

@@ -50,6 +50,10 @@ func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 func (m *Mutant) Targets() []*behaviors.Behavior {
 	var all []*behaviors.Behavior
 	for _, b := range behaviors.WithSpecs() {
+		if m.ID == NoOp {
+			all = append(all, b)
+			continue
+		}
 		if slices.Contains(b.Mutants, m.ID) && (m.Only == nil || slices.Contains(m.Only, b.ID)) {
 			all = append(all, b)
 		}
@@ -57,12 +61,15 @@ func (m *Mutant) Targets() []*behaviors.Behavior {
 	return all
 }
 
+// NoOp is the mutant that breaks nothing. It is aimed at every behavior with a spec.
+const NoOp = "M00"
+
 // All returns the mutants that can be applied, in the order of their ids.
-func All() []*Mutant { return all }
+func All() []*Mutant { return every }
 
 // ByID finds a mutant that can be applied; nil if there is none with this id.
 func ByID(id string) *Mutant {
-	for _, m := range all {
+	for _, m := range every {
 		if m.ID == id {
 			return m
 		}
@@ -74,13 +81,16 @@ func ByID(id string) *Mutant {
 var NotHere = map[string]string{
 	"M08": "another root CA means new certificates for all of cluster2, and again for undoing it: this needs a fleet of its own",
 	"M09": "routes are set on nodes, which no API server can do; M22 breaks the same promise",
+	"M16": "a server outside the mesh breaks calls before any counter is read; M22 breaks the same promise",
 	"M17": "no behavior that names it has a spec",
+	"M21": "it breaks no promise: M22 shows that a spec looks at who answers",
 	"M20": "no behavior that names it has a spec",
 }
 
-var all = func() []*Mutant {
+var every = func() []*Mutant {
 	var all []*Mutant
 	for _, m := range []Mutant{
+		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 		{Mutant: behaviors.Mutant{ID: "M01"}, apply: interfereWithServices(1, removeGlobal)},
 		{Mutant: behaviors.Mutant{ID: "M02"}, Does: "in cluster1", apply: noScopes},
 		{Mutant: behaviors.Mutant{ID: "M03"}, apply: noGateway},
@@ -96,16 +106,21 @@ var all = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M14"}, apply: noPolicies},
 		{Mutant: behaviors.Mutant{ID: "M15"}, Does: "in cluster2, an Envoy in front of the gateway asks for no client certificate, " +
 			"forwards plaintext to a pod, connects to istiod and ends single tunnels",
-			Only: []string{"GW-01", "GW-02", "GW-03", "GW-08", "GW-13"}, apply: impostor},
-		{Mutant: behaviors.Mutant{ID: "M16"}, Does: "the fixture's echo server of cluster2 leaves the mesh", Only: []string{"ID-09"},
-			apply: leaveMesh},
+			Only: []string{"GW-01", "GW-02", "GW-03", "GW-08", "GW-13"}, apply: impostor(15012)},
 		{Mutant: behaviors.Mutant{ID: "M18"}, Does: "istiod of cluster1 is scaled to 0", apply: noIstiod},
 		{Mutant: behaviors.Mutant{ID: "M19"}, Does: "in cluster1", apply: istiodEnv("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false")},
-		{Mutant: behaviors.Mutant{ID: "M21"}, Does: "servers of specs in cluster2 answer with the name of cluster1", apply: wrongClusterName},
-		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, the node's kubelet answers on the address of cluster2's node",
-			Only: []string{"INST-14"}, apply: nat},
+		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, a server in the mesh answers in the name of cluster2",
+			Only: []string{"ID-09"}, apply: falseServer},
 		{Mutant: behaviors.Mutant{ID: "M23"}, apply: allGlobal},
 		{Mutant: behaviors.Mutant{ID: "M24"}, apply: keepNetworkLabel},
+		{Mutant: behaviors.Mutant{ID: "M25"}, apply: interfereWithServices(1, swapSelectors)},
+		{Mutant: behaviors.Mutant{ID: "M26"}, apply: localOnceRemoteIsNeeded},
+		{Mutant: behaviors.Mutant{ID: "M27"}, apply: markTwice},
+		{Mutant: behaviors.Mutant{ID: "M28"}, apply: noPreference},
+		{Mutant: behaviors.Mutant{ID: "M29"}, apply: cutter},
+		{Mutant: behaviors.Mutant{ID: "M30"}, apply: interfereWithServices(1, waitForClient)},
+		{Mutant: behaviors.Mutant{ID: "M31"}, apply: flap},
+		{Mutant: behaviors.Mutant{ID: "M32"}, Does: "as M15, in cluster2", apply: impostor(15014)},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

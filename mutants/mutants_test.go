@@ -5,11 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -18,6 +16,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 
 	_ "ambient.test/conformance/suites" // what has a spec
@@ -122,27 +121,75 @@ func TestWithoutOutlierDetection(t *testing.T) {
 	}
 }
 
-func TestAnswerAs(t *testing.T) {
-	echo := func(owner string) *appsv1.Deployment {
-		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: owner}},
-			Spec: appsv1.DeploymentSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
-				Containers: []corev1.Container{{Args: []string{"--port", "8080", "--cluster", "cluster2"}}},
-			}}}}
+func TestSwappedSelectors(t *testing.T) {
+	selecting := func(name, app string) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.ServiceSpec{Selector: map[string]string{workload.LabelApp: app}}}
 	}
-	judge := answerAs("cluster2", "cluster1")
-	if got := judge(echo(fixture.Owner)); got != leave {
-		t.Errorf("got verdict %d for the fixture's echo, want to leave it", got)
+	for name, c := range map[string]struct {
+		service *corev1.Service
+		want    verdict
+		app     string
+	}{
+		"one":           {selecting("x-one", "x-one"), update, "x-two"},
+		"two":           {selecting("x-two", "x-two"), update, "x-one"},
+		"swapped":       {selecting("x-two", "x-one"), leave, "x-one"},
+		"another":       {selecting("x-echo", "x-echo"), leave, "x-echo"},
+		"another's pod": {selecting("x-one", "echo"), leave, "echo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := swapSelectors(c.service); got != c.want {
+				t.Errorf("got verdict %d, want %d", got, c.want)
+			}
+			if got := c.service.Spec.Selector[workload.LabelApp]; got != c.app {
+				t.Errorf("got app %q, want %q", got, c.app)
+			}
+		})
 	}
-	d := echo("lb-03")
-	if got := judge(d); got != update {
-		t.Errorf("got verdict %d, want an update", got)
+}
+
+func TestMarkedTwice(t *testing.T) {
+	r := &gateway.HTTPRoute{Spec: gateway.HTTPRouteSpec{Rules: []gateway.HTTPRouteRule{{Filters: []gateway.HTTPRouteFilter{{
+		ResponseHeaderModifier: &gateway.HTTPHeaderFilter{Add: []gateway.HTTPHeader{{Name: traffic.WaypointHeader, Value: "b"}}}}}}}}}
+	if got := doubled(r, "b"); got != update {
+		t.Fatalf("got verdict %d, want an update", got)
 	}
-	want := []string{"--port", "8080", "--cluster", "cluster1"}
-	if diff := cmp.Diff(want, d.Spec.Template.Spec.Containers[0].Args); diff != "" {
-		t.Errorf("arguments (-want +got):\n%s", diff)
+	if got := r.Spec.Rules[0].Filters[0].ResponseHeaderModifier.Add[0].Value; got != "b,b" {
+		t.Errorf("got mark %q, want b,b", got)
 	}
-	if got := judge(d); got != leave {
-		t.Errorf("got verdict %d for the changed echo, want to leave it", got)
+	if got := doubled(r, "b"); got != leave {
+		t.Errorf("got verdict %d for the changed route, want to leave it", got)
+	}
+}
+
+func TestServerThatWaits(t *testing.T) {
+	s := workload.Service("ns", "s", "app", "owner")
+	if got := waitForClient(s); got != update {
+		t.Fatalf("got verdict %d, want an update", got)
+	}
+	for _, p := range s.Spec.Ports {
+		if p.Port == traffic.ServerFirst && p.TargetPort.IntValue() != traffic.TCP {
+			t.Errorf("got port %d, want %d", p.TargetPort.IntValue(), traffic.TCP)
+		}
+	}
+	if got := waitForClient(s); got != leave {
+		t.Errorf("got verdict %d for the changed service, want to leave it", got)
+	}
+}
+
+func TestWithoutPreference(t *testing.T) {
+	r := &istio.DestinationRule{Spec: networking.DestinationRule{TrafficPolicy: &networking.TrafficPolicy{
+		LoadBalancer: &networking.LoadBalancerSettings{
+			LocalityLbSetting: &networking.LocalityLoadBalancerSetting{FailoverPriority: []string{"x"}}},
+	}}}
+	if got := withoutPreference(r); got != update {
+		t.Fatalf("got verdict %d, want an update", got)
+	}
+	if got := r.Spec.TrafficPolicy.LoadBalancer.LocalityLbSetting.GetEnabled(); got == nil || got.Value {
+		t.Errorf("got enabled %v, want false", got)
+	}
+	if got := withoutPreference(r); got != leave {
+		t.Errorf("got verdict %d for the changed rule, want to leave it", got)
 	}
 }
 
@@ -210,7 +257,7 @@ func TestEnv(t *testing.T) {
 // The impostor's configuration is YAML whatever is filled in, and a value that is missing is
 // noticed.
 func TestImpostorConfig(t *testing.T) {
-	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Echo": "10.0.0.3", "Single": "a.b:80"}
+	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Port": "15012", "Echo": "10.0.0.3", "Single": "a.b:80"}
 	text, err := fill(impostorConfig, values)
 	if err != nil {
 		t.Fatal(err)

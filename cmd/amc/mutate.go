@@ -39,12 +39,16 @@ func mutateCommand() *cobra.Command {
 		Use:   "mutate ID...|all",
 		Short: "break the mesh on purpose and check that the specs turn red",
 		Long: `Mutate applies each mutant and runs the specs of the behaviors that name it: none may be green.
-It then restores the mesh and runs them again: all must be green. Use it on a mesh that was made to be
-broken. A mesh that the suite did not make is left alone unless --allow-mesh-changes is given. It then
+It then restores the mesh and runs them again: all must be green. A mutant kills a spec when an
+expectation fails, and the table says at which line; at a control or a precondition it is only noticed.
+M00 restarts what other mutants restart and breaks nothing: it may neither kill nor be noticed. After
+"all", every behavior must have been killed by at least one mutant.
+
+Use it on a mesh that was made to be broken. A mesh that the suite did not make is left alone unless --allow-mesh-changes is given. It then
 needs kubeconfigs that may change istio-system, which the rights of ` + "`amc rbac`" + ` do not allow.
 
-Exit codes: 0 every spec turned red and the mesh is restored, 1 a spec stayed green on a broken mesh,
-2 something is unknown, 3 usage.`,
+Exit codes: 0 every spec turned red and the mesh is restored, 1 a spec stayed green on a broken mesh or
+was never killed, 2 something is unknown, 3 usage.`,
 		Example: `  amc mutate --list
   amc mutate M03 M06
   amc mutate M15 --include GW-01,GW-13 --settle 10s
@@ -105,21 +109,43 @@ func (o mutateOptions) targets(m *mutants.Mutant) []string {
 	return chosen
 }
 
-// trial is one behavior on one mutant: its verdicts on the broken and on the restored mesh, and what
-// it said on the broken one.
+// trial is one behavior on one mutant: what its spec found on the broken and on the restored mesh.
 type trial struct {
-	mutant, id, message string
-	broken, restored    v1alpha2.Verdict
+	mutant, id       string
+	broken, restored spec.Result
+}
+
+// Results of a trial.
+const (
+	killed   = "killed"   // an expectation failed
+	noticed  = "noticed"  // a control or a precondition failed
+	survived = "SURVIVED" // the spec was green
+	unclear  = "unclear"  // nothing was learned
+	harmless = "unharmed" // green, as it must be on the mutant that breaks nothing
+)
+
+func (x trial) result() string {
+	noop := x.mutant == mutants.NoOp
+	switch {
+	case x.broken.Verdict == v1alpha2.Conformant && noop:
+		return harmless
+	case x.broken.Verdict == v1alpha2.Conformant:
+		return survived
+	case x.broken.Verdict == v1alpha2.NonConformant:
+		return killed
+	case x.broken.Failed != "":
+		return noticed
+	}
+	return unclear
 }
 
 func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) error {
 	var chosen []*mutants.Mutant
-	if slices.Equal(args, []string{"all"}) {
-		chosen, args = mutants.All(), nil
-	}
 	for _, id := range args {
 		m := mutants.ByID(strings.ToUpper(id))
 		switch {
+		case id == everyMutant && len(args) == 1:
+			chosen = mutants.All()
 		case m != nil:
 			chosen = append(chosen, m)
 		case mutants.NotHere[strings.ToUpper(id)] != "":
@@ -161,7 +187,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			break
 		}
 	}
-	return printTrials(out, all, failed)
+	return printTrials(out, all, failed, slices.Equal(args, []string{everyMutant}))
 }
 
 // try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the mesh
@@ -194,71 +220,63 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 		return nil, unknown(err)
 	}
 	for _, id := range chosen {
-		x := trial{mutant: m.ID, id: id, broken: v1alpha2.Unknown, restored: v1alpha2.Unknown}
-		if r, ok := broken[id]; ok {
-			x.broken, x.message = r.Verdict, r.Message
-		}
-		if r, ok := restored[id]; ok {
-			x.restored = r.Verdict
-		}
-		found = append(found, x)
+		found = append(found, trial{m.ID, id, broken[id], restored[id]})
 	}
 	return found, nil
 }
 
-// printTrials prints the table and turns it into the exit code.
-func printTrials(out io.Writer, all []trial, failed error) error {
+// everyMutant is the argument that chooses all mutants.
+const everyMutant = "all"
+
+// printTrials prints the table and turns it into the exit code. complete says that every mutant was
+// tried, so that each behavior must have been killed.
+func printTrials(out io.Writer, all []trial, failed error, complete bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	survived, unclear := 0, 0
-	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tON THE MUTANT\tRESTORED\tRESULT\tSEEN")
+	count, kills := map[string]int{}, map[string]int{}
+	notRestored, harmed := 0, 0
+	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tRESULT\tAT\tRESTORED\tSEEN")
 	for _, x := range all {
-		result := "killed"
-		switch {
-		case x.broken == v1alpha2.Conformant:
-			result = "SURVIVED"
-			survived++
-		case x.broken != v1alpha2.NonConformant:
-			result = "unclear"
-			unclear++
+		result := x.result()
+		count[result]++
+		if x.mutant == mutants.NoOp {
+			if result != harmless {
+				harmed++
+			}
+		} else if kills[x.id] += 0; result == killed {
+			kills[x.id]++
 		}
-		if x.restored != v1alpha2.Conformant {
-			result += ", not restored"
-			unclear++
+		if x.restored.Verdict != v1alpha2.Conformant {
+			notRestored++
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, x.broken, x.restored, result, inBrief(x.message))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", x.mutant, x.id, result, x.broken.At, x.restored.Verdict, inBrief(x.broken.Message))
 	}
 	_ = w.Flush()
-	if controls := onlyControls(all); len(controls) > 0 {
-		fmt.Fprintf(out, "\nOnly a control was seen failing, not the expectation itself: %s\n", strings.Join(controls, ", "))
+	fmt.Fprintf(out, "\n%d killed, %d noticed, %d survived, %d unclear\n", count[killed], count[noticed], count[survived], count[unclear])
+	var never []string
+	for id, n := range kills {
+		if n == 0 {
+			never = append(never, id)
+		}
+	}
+	slices.SortFunc(never, behaviors.CompareIDs)
+	if len(never) > 0 {
+		fmt.Fprintf(out, "never killed at an expectation: %s\n", strings.Join(never, ", "))
 	}
 	switch {
 	case failed != nil:
 		return failed
-	case survived > 0:
-		return exit{exitNonConformant, fmt.Errorf("%d specs stayed green on a broken mesh: they prove less than they say", survived)}
-	case unclear > 0:
+	case count[survived] > 0:
+		return exit{exitNonConformant, fmt.Errorf("%d specs stayed green on a broken mesh: they prove less than they say", count[survived])}
+	case harmed > 0:
+		return exit{exitNonConformant, fmt.Errorf("%d specs turned red on %s, which breaks nothing: what they say of other mutants may be"+
+			" the doing of the restart", harmed, mutants.NoOp)}
+	case complete && len(never) > 0:
+		return exit{exitNonConformant, fmt.Errorf("%d behaviors were not killed by any mutant: nobody has seen their promise fail", len(never))}
+	case count[unclear] > 0, notRestored > 0:
 		return unknown(errors.New("some results are unclear: a spec that is unknown on the broken mesh has not seen what is broken; " +
 			"a spec that is not green on the restored mesh may be right"))
 	}
 	return nil
-}
-
-// onlyControls lists the behaviors that turned red, but on no mutant because of an expectation.
-func onlyControls(all []trial) []string {
-	byExpectation := map[string]bool{}
-	for _, x := range all {
-		if x.broken == v1alpha2.NonConformant {
-			byExpectation[x.id] = byExpectation[x.id] || !strings.Contains(x.message, spec.ControlMark)
-		}
-	}
-	var controls []string
-	for id, expectation := range byExpectation {
-		if !expectation {
-			controls = append(controls, id)
-		}
-	}
-	slices.Sort(controls)
-	return controls
 }
 
 // inBrief returns the first line of a message, with what was seen.
@@ -289,7 +307,7 @@ func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, 
 	times := spec.DefaultTimes
 	times.Convergence, times.Spec = convergence, max(times.Spec, 12*convergence)
 	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { return !slices.Contains(chosen, s.Behavior.ID) })
-	r := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: times, Parallel: 3})
+	r := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: times, Parallel: 6})
 	for _, left := range r.Wait() {
 		fmt.Fprintf(out, "left behind: %v\n", left)
 	}

@@ -6,46 +6,53 @@ import (
 	"strings"
 	"testing"
 
+	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/mutants"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 func TestPrintTrials(t *testing.T) {
-	found := func(mutant, id string, broken, restored v1alpha2.Verdict, message string) trial {
-		return trial{mutant: mutant, id: id, broken: broken, restored: restored, message: message}
+	green := spec.Result{Verdict: v1alpha2.Conformant}
+	red := func(line string) spec.Result {
+		return spec.Result{Verdict: v1alpha2.NonConformant, Failed: spec.Expectation, At: line,
+			Message: line + ": client -> echo\nexpected 1\nseen     2"}
 	}
-	killed := found("M01", "A-01", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:1: client -> echo\nexpected 1\nseen     2")
-	byControl := found("M01", "A-02", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:2: control: client -> echo")
-	again := found("M02", "A-02", v1alpha2.NonConformant, v1alpha2.Conformant, "a.go:3: client -> echo")
+	control := spec.Result{Verdict: v1alpha2.Unknown, Failed: "control", At: "a.go:2", Message: "a.go:2: control: client -> echo"}
+	lost := spec.Result{Verdict: v1alpha2.Unknown, Message: "the pod is gone"}
+	kill := trial{"M01", "A-01", red("a.go:1"), green}
 	for name, c := range map[string]struct {
-		all  []trial
-		err  error
-		code int // 0: no error
-		says []string
-		not  string
+		all      []trial
+		err      error
+		complete bool
+		code     int // 0: no error
+		says     string
+		not      string
 	}{
-		"all killed": {[]trial{killed}, nil, 0, []string{"killed", "client -> echo: 2"}, "Only a control"},
-		"by its control alone": {[]trial{killed, byControl}, nil, 0,
-			[]string{"Only a control was seen failing, not the expectation itself: A-02\n"}, "A-01,"},
-		"by its expectation elsewhere": {[]trial{byControl, again}, nil, 0, nil, "Only a control"},
-		"survivor": {[]trial{killed, found("M02", "A-03", v1alpha2.Conformant, v1alpha2.Conformant, "")}, nil,
-			exitNonConformant, []string{"SURVIVED"}, ""},
-		"unknown on the mutant": {[]trial{found("M02", "A-03", v1alpha2.Unknown, v1alpha2.Conformant, "")}, nil, exitUnknown,
-			[]string{"unclear"}, "killed"},
-		"not restored": {[]trial{found("M02", "A-03", v1alpha2.NonConformant, v1alpha2.NonConformant, "")}, nil,
-			exitUnknown, []string{"killed, not restored"}, ""},
-		"could not go on": {[]trial{killed}, unknown(errors.New("no fleet")), exitUnknown, []string{"killed"}, ""},
+		"killed": {all: []trial{kill}, complete: true,
+			says: "A-01      killed  a.go:1  conformant  a.go:1: client -> echo: 2", not: "never killed"},
+		"noticed by a control": {all: []trial{kill, {"M01", "A-02", control, green}}, says: "1 killed, 1 noticed, 0 survived, 0 unclear\n" +
+			"never killed at an expectation: A-02\n"},
+		"never killed by all": {all: []trial{kill, {"M01", "A-02", control, green}}, complete: true, code: exitNonConformant,
+			says: "never killed at an expectation: A-02\n"},
+		"killed by another": {all: []trial{{"M01", "A-02", control, green}, {"M02", "A-02", red("a.go:3"), green}},
+			complete: true, not: "never killed"},
+		"survivor":           {all: []trial{kill, {"M02", "A-03", green, green}}, code: exitNonConformant, says: "SURVIVED"},
+		"nothing learned":    {all: []trial{{"M02", "A-03", lost, green}}, code: exitUnknown, says: "unclear"},
+		"not restored":       {all: []trial{{"M02", "A-03", red("a.go:1"), red("a.go:1")}}, code: exitUnknown, says: "non-conformant"},
+		"no-op does nothing": {all: []trial{{mutants.NoOp, "A-01", green, green}}, says: "unharmed", not: "never killed"},
+		"no-op kills":        {all: []trial{{mutants.NoOp, "A-01", red("a.go:1"), green}}, code: exitNonConformant, says: "killed"},
+		"no-op is noticed":   {all: []trial{{mutants.NoOp, "A-01", control, green}}, code: exitNonConformant, says: "noticed"},
+		"could not go on":    {all: []trial{kill}, err: unknown(errors.New("no fleet")), code: exitUnknown, says: "killed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := printTrials(&out, c.all, c.err)
+			err := printTrials(&out, c.all, c.err, c.complete)
 			var e exit
-			if (c.code == 0) != (err == nil) || c.code != 0 && (!errors.As(err, &e) || e.code != c.code) {
-				t.Errorf("error %v, want exit code %d", err, c.code)
+			if errors.As(err, &e); e.code != c.code {
+				t.Errorf("got %v, want exit code %d", err, c.code)
 			}
-			for _, s := range c.says {
-				if !strings.Contains(out.String(), s) {
-					t.Errorf("%q is not in\n%s", s, &out)
-				}
+			if !strings.Contains(out.String(), c.says) {
+				t.Errorf("%q is not in\n%s", c.says, &out)
 			}
 			if c.not != "" && strings.Contains(out.String(), c.not) {
 				t.Errorf("%q is in\n%s", c.not, &out)
