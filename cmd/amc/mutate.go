@@ -77,7 +77,7 @@ func listMutants(out io.Writer) error {
 		if m.Does != "" {
 			fmt.Fprintf(out, " (%s)", m.Does)
 		}
-		fmt.Fprintf(out, "\n     must turn red: %s\n", strings.Join(ids(m.Targets()), ", "))
+		fmt.Fprintf(out, "\n     %s: %s\n", demand(m), strings.Join(ids(m.Targets()), ", "))
 	}
 	for _, m := range behaviors.Mutants {
 		if why := mutants.NotHere[m.ID]; why != "" {
@@ -85,6 +85,14 @@ func listMutants(out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// demand says what a mutant asks of the specs.
+func demand(m *mutants.Mutant) string {
+	if m.ID == mutants.NoOp {
+		return "must stay green"
+	}
+	return "must turn red"
 }
 
 func ids(all []*behaviors.Behavior) []string {
@@ -197,7 +205,7 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 	if len(chosen) == 0 {
 		return nil, usage("no behavior with a spec is chosen for %s", m.ID)
 	}
-	fmt.Fprintf(out, "%s: %s; must turn red: %s\n", m.ID, m.Break, strings.Join(chosen, ", "))
+	fmt.Fprintf(out, "%s: %s; %s: %s\n", m.ID, m.Break, demand(m), strings.Join(chosen, ", "))
 	began := time.Now()
 	undo, err := m.Apply(ctx, f)
 	if err != nil {
