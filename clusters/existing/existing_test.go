@@ -249,6 +249,34 @@ func TestRBACIsNarrow(t *testing.T) {
 	}
 }
 
+// The gateway specs go from a Gateway's address over its Service to the pods behind it, in whatever
+// namespace the gateways are.
+func TestRBACFollowsGateways(t *testing.T) {
+	for _, namespace := range []string{"istio-system", "gateways"} {
+		t.Run(namespace, func(t *testing.T) {
+			got := map[string]bool{}
+			for _, g := range RBAC(Rights{Namespaces: []string{"amc-mesh"}, GatewayNamespace: namespace}) {
+				role, ok := g.Object.(*rbacv1.Role)
+				if !ok || role.Namespace != namespace {
+					continue
+				}
+				for _, r := range role.Rules {
+					for _, resource := range r.Resources {
+						for _, verb := range r.Verbs {
+							got[verb+" "+resource] = true
+						}
+					}
+				}
+			}
+			for _, want := range []string{"list services", "list endpointslices", "get pods", "create pods/portforward"} {
+				if !got[want] {
+					t.Errorf("no right to %s", want)
+				}
+			}
+		})
+	}
+}
+
 // A node that is paused takes connections and never answers: the wait must end, and say which
 // cluster it was.
 func TestSilentClusterIsNamed(t *testing.T) {

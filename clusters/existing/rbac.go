@@ -127,23 +127,28 @@ func RBAC(o Rights) []Grant {
 		"why a pod does not start, and what its containers logged when a promise is seen broken",
 		"", "pods pods/log events", see, nil,
 	}
-	role(istiod.Namespace,
-		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, "+
+	services := right{"the Services that have the gateways' addresses, and those of istiod; evidence", "", "services", "list", nil}
+	endpoints := right{"the pods behind the gateways' addresses", "discovery.k8s.io", "endpointslices", "list", nil}
+	system := []right{
+		ports("istiod's and the proxies' own ports: versions, remote clusters, certificates for the suite's ServiceAccounts, " +
 			"counters, HBONE calls by hand"),
 		stuck,
-		right{"the mesh configuration and its root certificate", "", "configmaps", "get", nil},
-		right{"evidence: how the mesh is installed", "", "services", "list", nil},
-		right{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
-		right{
+		services,
+		{"the mesh configuration and its root certificate", "", "configmaps", "get", nil},
+		{"evidence: how the mesh is installed; istiod's flags", "apps", "deployments daemonsets", "list", nil},
+		{
 			"preflight and evidence: policies of the whole mesh",
 			"security.istio.io", "authorizationpolicies peerauthentications", "list", nil,
 		},
-		right{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
-		right{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
-	)
-	if o.GatewayNamespace != istiod.Namespace {
-		role(o.GatewayNamespace, ports("the gateways' own ports: HBONE calls by hand, what they listen to"), stuck)
+		{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
+		{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	}
+	if o.GatewayNamespace == istiod.Namespace {
+		system = append(system, endpoints)
+	} else {
+		role(o.GatewayNamespace, ports("the gateways' own port: HBONE calls by hand"), stuck, services, endpoints)
+	}
+	role(istiod.Namespace, system...)
 	for _, ns := range o.Namespaces {
 		all = append(all, namespace(ns))
 		own := []right{
