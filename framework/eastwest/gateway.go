@@ -1,6 +1,7 @@
 package eastwest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -10,13 +11,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/portforward"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // Port is the port on which a gateway accepts HBONE.
@@ -24,17 +24,21 @@ const Port = 15008
 
 // Gateway is an east-west gateway of a cluster, as other networks find it.
 type Gateway struct {
-	Namespace, Name string
-	// Programmed is the condition of its status.
-	Programmed bool
-	// Addresses are those of its status, each with the port, as host:port.
-	Addresses []string
-	// Endpoints are the ready pods behind these addresses.
+	inspect.Gateway
+	// Endpoints are the ready pods behind its addresses.
 	Endpoints []*Endpoint
 }
 
 // String names the gateway as namespace/name.
 func (g *Gateway) String() string { return g.Namespace + "/" + g.Name }
+
+// From are the gateway's addresses as a client uses them.
+func (g *Gateway) From(client *traffic.Client) (all []Address) {
+	for _, a := range g.Addresses {
+		all = append(all, Address{From: client, At: net.JoinHostPort(a, strconv.Itoa(Port))})
+	}
+	return all
+}
 
 // Close ends the connections into the pods.
 func (g *Gateway) Close() {
@@ -51,22 +55,13 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 	fault := func(what string, err error) error {
 		return fmt.Errorf("%s: %s: %w: run `%s get gateways,services,endpointslices -A`", c.Name, what, err, c.Kubectl())
 	}
-	var gateways gateway.GatewayList
-	if err := c.Client().List(ctx, &gateways); err != nil {
+	gateways, err := inspect.Gateways(ctx, c.Client(), class)
+	if err != nil {
 		return nil, fault("look for gateways", err)
 	}
-	for _, g := range gateways.Items {
-		if string(g.Spec.GatewayClassName) != class {
-			continue
-		}
-		x := &Gateway{Namespace: g.Namespace, Name: g.Name,
-			Programmed: meta.IsStatusConditionTrue(g.Status.Conditions, string(gateway.GatewayConditionProgrammed))}
-		var addresses []string
-		for _, a := range g.Status.Addresses {
-			addresses = append(addresses, a.Value)
-			x.Addresses = append(x.Addresses, net.JoinHostPort(a.Value, strconv.Itoa(Port)))
-		}
-		if x.Endpoints, err = endpoints(ctx, c, g.Namespace, addresses); err != nil {
+	for _, g := range gateways {
+		x := &Gateway{Gateway: g}
+		if x.Endpoints, err = endpoints(ctx, c, g.Namespace, g.Addresses); err != nil {
 			return nil, fault("gateway "+x.String(), err)
 		}
 		found = append(found, x)
@@ -120,9 +115,4 @@ func has(s corev1.Service, addresses []string) bool {
 }
 
 // Class is the GatewayClass of a fleet's east-west gateways.
-func Class(f *mesh.Fleet) string {
-	if f.GatewayClass != "" {
-		return f.GatewayClass
-	}
-	return inspect.EastWestClass
-}
+func Class(f *mesh.Fleet) string { return cmp.Or(f.GatewayClass, inspect.EastWestClass) }

@@ -28,7 +28,7 @@ func AllProgrammed() types.GomegaMatcher {
 	return Value("every gateway to be programmed, with an address and a ready endpoint", func(all []*eastwest.Gateway) string {
 		for _, g := range all {
 			if !g.Programmed || len(g.Addresses) == 0 || len(g.Endpoints) == 0 {
-				return fmt.Sprintf("%s: programmed %t, %d addresses, %d endpoints", g, g.Programmed, len(g.Addresses), len(g.Endpoints))
+				return fmt.Sprintf("%s: programmed %t (%s), %d addresses, %d endpoints", g, g.Programmed, g.Why, len(g.Addresses), len(g.Endpoints))
 			}
 		}
 		if len(all) == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/onsi/gomega/types"
 
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/ztunnel"
@@ -39,7 +40,11 @@ func TestValues(t *testing.T) {
 		}
 		return each
 	}
-	whole := &eastwest.Gateway{Programmed: true, Addresses: []string{"10.0.0.1:15008"}, Endpoints: []*eastwest.Endpoint{nil}}
+	gateway := func(programmed bool, addresses []string, endpoints ...*eastwest.Endpoint) *eastwest.Gateway {
+		return &eastwest.Gateway{Gateway: inspect.Gateway{Programmed: programmed, Addresses: addresses}, Endpoints: endpoints}
+	}
+	address := []string{"10.0.0.1"}
+	whole := gateway(true, address, nil)
 	path := func(kind traffic.Kind, cluster string, node bool) traffic.Path {
 		return traffic.Path{To: "x", Cluster: "b", Node: node, Outcome: traffic.Outcome{Kind: kind, Cluster: cluster}}
 	}
@@ -107,9 +112,9 @@ func TestValues(t *testing.T) {
 		)},
 		"all programmed": {AllProgrammed(), values{[]*eastwest.Gateway{whole}}, values{
 			[]*eastwest.Gateway{},
-			[]*eastwest.Gateway{{Addresses: whole.Addresses, Endpoints: whole.Endpoints}},
-			[]*eastwest.Gateway{whole, {Programmed: true, Endpoints: whole.Endpoints}},
-			[]*eastwest.Gateway{{Programmed: true, Addresses: whole.Addresses}},
+			[]*eastwest.Gateway{gateway(false, address, nil)},
+			[]*eastwest.Gateway{whole, gateway(true, nil, nil)},
+			[]*eastwest.Gateway{gateway(true, address)},
 		}},
 		"all synced": {AllSynced(a, a, b), values{
 			rows(own, remote), rows(remote, own),

@@ -356,15 +356,24 @@ func (f *Cluster) readGateways(ctx context.Context, r client.Reader, fault func(
 		return fault("CRD of gateways", err)
 	}
 	f.GatewayAPI = strings.TrimSpace(crd.Annotations[consts.BundleVersionAnnotation] + " " + crd.Annotations[consts.ChannelAnnotation])
-	var all gateway.GatewayList
-	if err := r.List(ctx, &all); meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+	all, err := Gateways(ctx, r, EastWestClass)
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return nil
 	} else if err != nil {
 		return fault("gateways", err)
 	}
-	f.HasGatewayAPI = true
+	f.HasGatewayAPI, f.Gateways = true, all
+	return nil
+}
+
+// Gateways reads the gateways of a class.
+func Gateways(ctx context.Context, r client.Reader, class string) (found []Gateway, err error) {
+	var all gateway.GatewayList
+	if err := r.List(ctx, &all); err != nil {
+		return nil, err
+	}
 	for _, g := range all.Items {
-		if g.Spec.GatewayClassName != EastWestClass {
+		if string(g.Spec.GatewayClassName) != class {
 			continue
 		}
 		x := Gateway{Namespace: g.Namespace, Name: g.Name, Network: g.Labels[label.TopologyNetwork.Name],
@@ -375,9 +384,9 @@ func (f *Cluster) readGateways(ctx context.Context, r client.Reader, fault func(
 		for _, a := range g.Status.Addresses {
 			x.Addresses = append(x.Addresses, a.Value)
 		}
-		f.Gateways = append(f.Gateways, x)
+		found = append(found, x)
 	}
-	return nil
+	return found, nil
 }
 
 // GatewayAddresses are the addresses of all east-west gateways.

@@ -27,9 +27,8 @@ type Gateway struct {
 func (t *T) Gateway(c *Cluster) *Gateway {
 	g := &Gateway{cluster: c}
 	var err error
-	if g.ID, err = eastwest.FromMesh(t.ctx, c.Cluster, t.TrustDomain(), fixture.MeshNamespace, fixture.Client); err != nil {
-		t.NoError(err)
-	}
+	g.ID, err = eastwest.FromMesh(t.ctx, c.Cluster, t.TrustDomain(), fixture.MeshNamespace, fixture.Client)
+	t.NoError(err)
 	var found []*eastwest.Gateway
 	t.retry(func() error {
 		if found, err = eastwest.Find(t.ctx, c.Cluster, eastwest.Class(t.Fleet)); err == nil {
@@ -40,10 +39,8 @@ func (t *T) Gateway(c *Cluster) *Gateway {
 	for _, x := range found {
 		t.Cleanup(func(context.Context) error { x.Close(); return nil })
 		g.endpoints = append(g.endpoints, x.Endpoints...)
-		for _, at := range x.Addresses {
-			for _, from := range t.OtherNetworks(c) {
-				g.addresses = append(g.addresses, eastwest.Address{From: from.Plain, At: at})
-			}
+		for _, from := range t.OtherNetworks(c) {
+			g.addresses = append(g.addresses, x.From(from.Plain)...)
 		}
 	}
 	return g
