@@ -236,6 +236,44 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// carrier is a connection whose carrier may have been lost.
+type carrier struct {
+	net.Conn
+	lost error
+}
+
+func (c carrier) Lost() error { return c.lost }
+
+// A tunnel that ends because what carries it was lost is no refusal, in whichever tunnel this is
+// noticed.
+func TestLostCarrier(t *testing.T) {
+	mesh := newAuthority(t)
+	gone := errors.New("the API server closed the connection")
+	pod := end{id: mesh.identity(t, "echo")} // it knows no route: 503
+	// With stranger as its CA, the pod ends the inner handshake.
+	stranger := newAuthority(t)
+	gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": func() net.Conn {
+		return pod.serve(t, stranger)
+	}}}
+	for name, lost := range map[string]error{"the pod ended it": nil, "the carrier was lost": gone} {
+		t.Run(name, func(t *testing.T) {
+			outer, err := tunnel(t.Context(), "outer", carrier{gateway.serve(t, mesh), lost}, mesh.identity(t, "client"), "echo:80", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer outer.Close()
+			_, err = tunnel(t.Context(), "inner", outer, mesh.identity(t, "client"), "echo:80", nil)
+			if lost != nil && !errors.Is(err, lost) {
+				t.Errorf("got %v, want %v", err, lost)
+			}
+			var refusal *Refusal
+			if got := errors.As(err, &refusal); got != (lost == nil) {
+				t.Errorf("got a refusal: %t (%v)", got, err)
+			}
+		})
+	}
+}
+
 // The alert comes before the client has written anything, and then the connection is closed:
 // writing fails, and the refusal is still told.
 func TestRefusedBeforeTheFirstWrite(t *testing.T) {

@@ -189,7 +189,7 @@ func (e *Endpoint) through(t *Tunnel, err error, attempt func(*Answer)) (Answer,
 	defer func() { _ = t.Close() }()
 	a := Answer{Way: e.String()}
 	attempt(&a)
-	if lost := portforward.Lost(t.Conn); lost != nil && a.Code == 0 && len(a.Raw) == 0 {
+	if lost := t.Lost(); lost != nil && a.Code == 0 && len(a.Raw) == 0 {
 		return Answer{}, lost
 	}
 	return a, nil

@@ -61,6 +61,10 @@ type Tunnel struct {
 	close func()
 }
 
+// Lost says whether what carries the tunnel was lost. A tunnel carries another one, so this is asked
+// from inside to outside, down to the connection that [portforward.Lost] knows.
+func (t *Tunnel) Lost() error { return portforward.Lost(t.Conn) }
+
 // Close ends the tunnel.
 func (t *Tunnel) Close() error { err := t.Conn.Close(); t.close(); return err }
 
@@ -73,19 +77,13 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	hop := strings.TrimSpace(r.Hop + " ")
 	if r.Status != 0 {
-		return fmt.Sprintf("%sCONNECT answered %d", spaced(hop), r.Status)
+		return fmt.Sprintf("%s answered %d", strings.TrimSpace(r.Hop+" CONNECT"), r.Status)
 	}
-	return fmt.Sprintf("%stunnel: %v", spaced(hop), r.Err)
+	return fmt.Sprintf("%s: %v", strings.TrimSpace(r.Hop+" tunnel"), r.Err)
 }
 
-func spaced(word string) string {
-	if word == "" {
-		return ""
-	}
-	return word + " "
-}
+func (r *Refusal) Unwrap() error { return r.Err }
 
 // certificateAlerts are those with which a TLS server refuses a client's certificate or the lack of
 // one: bad, revoked, unknown, of an unknown authority, required (RFC 8446 section 6.2).
@@ -107,19 +105,16 @@ func (r *Refusal) OfCertificate() bool {
 // failed tells what the peer did from what broke on our side: the result is a *Refusal when the peer
 // ended the connection, and another error when nothing was learned, such as a silence that ran into
 // our own time limit or a lost connection to the API server.
-func failed(hop string, status int, c net.Conn, err error) error {
+func failed(hop string, c net.Conn, err error) error {
 	var silent net.Error
-	switch {
-	case status != 0:
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &silent) && silent.Timeout():
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &silent) && silent.Timeout() {
 		return fmt.Errorf("%s tunnel: no answer in time: %w", hop, err)
-	case portforward.Lost(c) != nil:
-		return fmt.Errorf("%s tunnel: %w", hop, portforward.Lost(c))
 	}
-	return &Refusal{Hop: hop, Status: status, Err: err}
+	if lost := portforward.Lost(c); lost != nil {
+		return fmt.Errorf("%s tunnel: %w", hop, lost)
+	}
+	return &Refusal{Hop: hop, Err: err}
 }
-
-func (r *Refusal) Unwrap() error { return r.Err }
 
 func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
 	t := &alertConn{Conn: tls.Client(c, WithCertificate(id))}
@@ -127,12 +122,12 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	defer cancel()
 	if err := t.HandshakeContext(hctx); err != nil {
 		defer func() { _ = c.Close() }()
-		return nil, failed(hop, 0, c, err)
+		return nil, failed(hop, c, err)
 	}
 	cc, err := (&http2.Transport{AllowHTTP: true}).NewClientConn(t)
 	if err != nil {
 		defer func() { _ = c.Close() }()
-		return nil, failed(hop, 0, c, t.cause(err))
+		return nil, failed(hop, c, t.cause(err))
 	}
 	pr, pw := io.Pipe()
 	rctx, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -149,12 +144,12 @@ func tunnel(ctx context.Context, hop string, c net.Conn, id *Identity, authority
 	end := func() { stop(); _ = cc.Close(); _ = c.Close() }
 	if err != nil {
 		defer end()
-		return nil, failed(hop, 0, c, t.cause(err))
+		return nil, failed(hop, c, t.cause(err))
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
-		defer end()
-		return nil, failed(hop, resp.StatusCode, c, nil)
+		end()
+		return nil, &Refusal{Hop: hop, Status: resp.StatusCode}
 	}
 	return &Tunnel{Conn: &pipe{r: resp.Body, w: pw, raw: c}, Peer: Peer(t.ConnectionState()), close: end}, nil
 }
