@@ -8,10 +8,9 @@ import (
 	"sync"
 	"time"
 
-	networkingapi "istio.io/api/networking/v1"
-
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/api/label"
+	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -33,6 +32,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/internal/sleep"
 )
 
 // verdict says what to do with an object that has appeared or changed.
@@ -317,7 +317,7 @@ func withoutPreference(r *istio.DestinationRule) verdict {
 	if len(lb.GetLocalityLbSetting().GetFailoverPriority()) == 0 {
 		return leave
 	}
-	lb.LocalityLbSetting = &networkingapi.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(false)}
+	lb.LocalityLbSetting = &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(false)}
 	return update
 }
 
@@ -329,9 +329,9 @@ func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	done.Go(func() {
 		for background.Err() == nil {
 			taken := setGlobal(background, c, nil, "")
-			sleep(background, 20*time.Second)
+			sleep.For(background, 20*time.Second)
 			setGlobal(context.WithoutCancel(background), c, taken, "true")
-			sleep(background, 10*time.Second)
+			sleep.For(background, 10*time.Second)
 		}
 	})
 	return func(context.Context) error { stop(); done.Wait(); return nil }, nil
@@ -354,11 +354,4 @@ func setGlobal(ctx context.Context, c *mesh.Cluster, names []string, value strin
 		_ = apply.Label(ctx, c, s, workload.LabelGlobal, value)
 	}
 	return names
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

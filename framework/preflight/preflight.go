@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -88,10 +89,7 @@ func repeat(ctx context.Context, patience time.Duration, look func(context.Conte
 		if err == nil || unreachable || ctx.Err() != nil || !time.Now().Before(end) {
 			return rows, err
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(time.Second):
-		}
+		sleep.For(ctx, time.Second)
 	}
 }
 

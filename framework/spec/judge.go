@@ -13,6 +13,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -190,7 +191,7 @@ func (j *judgment) hold() {
 	var broken []error
 	learned := 0
 	for begun := time.Now(); time.Since(begun) < j.times.Hold; {
-		sleep(j.ctx, j.times.Hold/probesInHold)
+		sleep.For(j.ctx, j.times.Hold/probesInHold)
 		v, err := j.subject.Look(j.ctx, j.samples)
 		if err != nil {
 			j.NoError(j.ctx.Err())
@@ -219,15 +220,15 @@ func (t *T) stands(j judgment) {
 	}
 }
 
-// confirm looks once more, with few calls, at everything that was expected since the last change: all
-// of it must still be so. A mesh that comes and goes may be right in each hold time, one after the
-// other, and wrong in between.
+// confirm looks once more at everything that was expected since the last change: all of it must still
+// be so. A mesh that comes and goes may be right in each hold time, one after the other, and wrong in
+// between.
 func (t *T) confirm() {
 	t.mu.Lock()
 	standing := t.standing
 	t.mu.Unlock()
 	Each(t, standing, func(j judgment) {
-		// More calls than a look has: one of the clusters must not be missing by chance.
+		// A whole sample: none of the clusters may be missing by chance.
 		v, err := j.subject.Look(j.ctx, j.samples)
 		if err != nil {
 			return // it held, and nothing else was learned
@@ -377,17 +378,8 @@ type pause struct{ d time.Duration }
 func newPause() *pause { return &pause{50 * time.Millisecond} }
 
 func (p *pause) wait(ctx context.Context) {
-	sleep(ctx, p.d)
+	sleep.For(ctx, p.d)
 	p.d = min(p.d*3/2, time.Second)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // Judge is one of T's verbs: Expect, ExpectAlways, Control or Given.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"ambient.test/conformance/internal/sleep"
 )
 
 // Target is what clients call by name.
@@ -116,7 +118,7 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 		n = c.Call.Times
 	}
 	if c.Call.Reuse > 1 { // one connection is one sample
-		if !sleep(ctx, over) {
+		if !sleep.For(ctx, over) {
 			return nil, ctx.Err()
 		}
 		return c.From.Do(ctx, c.Call)
@@ -126,7 +128,7 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 	outcomes, errs := make([]Outcomes, n), make([]error, n)
 	var calls sync.WaitGroup
 	for i := range n {
-		if !sleep(ctx, over/time.Duration(n)) {
+		if !sleep.For(ctx, over/time.Duration(n)) {
 			break
 		}
 		calls.Go(func() { outcomes[i], errs[i] = c.From.Do(ctx, one) })
@@ -136,18 +138,6 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 		return nil, err
 	}
 	return slices.Concat(outcomes...), nil
-}
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // Lost says that a call got no answer of the application, or a server error.
