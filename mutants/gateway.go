@@ -4,7 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"slices"
 	"strings"
 	gotemplate "text/template"
 
@@ -111,22 +110,10 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 	if err != nil {
 		return nil, err
 	}
-	if err := podReady(ctx, c, meta.Namespace, meta.Name); err != nil {
+	if err := wait.Pod(ctx, c, meta.Namespace, meta.Name); err != nil {
 		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
-}
-
-func podReady(ctx context.Context, c *mesh.Cluster, namespace, name string) error {
-	return wait.Object(ctx, c, &corev1.PodList{}, namespace, name, func(p *corev1.Pod, exists bool) (bool, string) {
-		if !exists {
-			return false, "it does not exist"
-		}
-		ready := slices.ContainsFunc(p.Status.Conditions, func(x corev1.PodCondition) bool {
-			return x.Type == corev1.PodReady && x.Status == corev1.ConditionTrue
-		})
-		return ready, "phase " + string(p.Status.Phase) + ", not ready"
-	})
 }
 
 //go:embed cutter.yaml.tmpl
@@ -184,7 +171,7 @@ func falseServer(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := podReady(ctx, c, pod.Namespace, pod.Name); err != nil {
+	if err := wait.Pod(ctx, c, pod.Namespace, pod.Name); err != nil {
 		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil

@@ -39,14 +39,14 @@ func (a Address) answer(o traffic.Outcome) (Answer, error) {
 	case traffic.TunnelRefused:
 		x.Refusal = &Refusal{Status: o.Code}
 	case traffic.Reset, traffic.TLSAlert:
-		x.Refusal = &Refusal{Err: errors.New(firstLine(o.Detail))}
+		x.Refusal = &Refusal{Err: errors.New(o.FirstLine())}
 	case traffic.Other:
 		if !isAnswer(o.Detail) {
-			return Answer{}, fmt.Errorf("%s: %s", a, firstLine(o.Detail))
+			return Answer{}, fmt.Errorf("%s: %s", a, o.FirstLine())
 		}
-		x.Raw, x.Err = []byte(o.Detail), errors.New(firstLine(o.Detail))
+		x.Raw, x.Err = []byte(o.Detail), errors.New(o.FirstLine())
 	default: // refused, timed out, no such host: the address was not reached
-		return Answer{}, fmt.Errorf("%s: %s: %s", a, o.Kind, firstLine(o.Detail))
+		return Answer{}, fmt.Errorf("%s: %s: %s", a, o.Kind, o.FirstLine())
 	}
 	return x, nil
 }
@@ -59,11 +59,6 @@ func isAnswer(detail string) bool {
 		}
 	}
 	return false
-}
-
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(strings.TrimSpace(s), "\n")
-	return s
 }
 
 // clusterIn finds the cluster's name in the text of an echo server.

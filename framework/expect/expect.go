@@ -45,7 +45,7 @@ func (m Matcher) FailureMessage(actual any) string {
 	s := fmt.Sprintf("expected %s\nseen     %s\nwrong    %s", m.says, os, why)
 	for _, o := range os {
 		if o.Kind != traffic.Reached && o.Detail != "" {
-			s += "\nfor one  " + strings.TrimSpace(firstLine(o.Detail))
+			s += "\nfor one  " + o.FirstLine()
 			break
 		}
 	}
@@ -313,14 +313,6 @@ func words(kinds []traffic.Kind) string {
 		s = append(s, string(k))
 	}
 	return strings.Join(s, " or ")
-}
-
-func firstLine(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	if len(s) > 300 {
-		s = s[:300] + "..."
-	}
-	return s
 }
 
 // NoPath expects that no address of another cluster is reached directly.

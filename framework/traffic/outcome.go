@@ -75,6 +75,15 @@ func (o Outcome) String() string {
 	}
 }
 
+// FirstLine is the first line of the detail, at most 300 bytes of it.
+func (o Outcome) FirstLine() string {
+	s, _, _ := strings.Cut(strings.TrimSpace(o.Detail), "\n")
+	if len(s) > 300 {
+		s = s[:300] + "..."
+	}
+	return strings.TrimSpace(s)
+}
+
 // Path is a try to reach an address of another cluster directly.
 type Path struct {
 	To      string // pod or node

@@ -259,6 +259,16 @@ func Object[T client.Object](ctx context.Context, c *mesh.Cluster, list client.O
 	})
 }
 
+// Pod waits until the named pod is ready.
+func Pod(ctx context.Context, c *mesh.Cluster, ns, name string) error {
+	return Object(ctx, c, &corev1.PodList{}, ns, name, func(p *corev1.Pod, exists bool) (bool, string) {
+		if !exists {
+			return false, "it does not exist"
+		}
+		return podReady(p), "phase " + string(p.Status.Phase) + ", not ready"
+	})
+}
+
 // Gone waits until no object of the type of list's items matches the options.
 func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...client.ListOption) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))
