@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -321,37 +322,32 @@ func withoutPreference(r *istio.DestinationRule) verdict {
 	return update
 }
 
-// flap takes the global label of services in cluster2 away for 20 of every 30 seconds.
+// flap takes the global label of services in cluster2 away for 20 of every 30 seconds. What a spec has
+// removed by then is left alone.
 func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var failed []error
+	label := func(ctx context.Context, services []corev1.Service, value string) {
+		for i := range services {
+			failed = append(failed, client.IgnoreNotFound(apply.Label(ctx, c, &services[i], workload.LabelGlobal, value)))
+		}
+	}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for background.Err() == nil {
-			taken := setGlobal(background, c, nil, "")
+			var all corev1.ServiceList
+			failed = append(failed, c.Client().List(background, &all, ofSpecs, client.MatchingLabels{workload.LabelGlobal: "true"}))
+			services := slices.DeleteFunc(all.Items, func(s corev1.Service) bool { return ofWaypoint(&s) })
+			label(background, services, "")
 			sleep.For(background, 20*time.Second)
-			setGlobal(context.WithoutCancel(background), c, taken, "true")
+			label(context.WithoutCancel(background), services, "true") // also when it is undone by now
 			sleep.For(background, 10*time.Second)
 		}
 	})
-	return func(context.Context) error { stop(); done.Wait(); return nil }, nil
-}
-
-// setGlobal sets the label of services of specs, or of all that have it when none are named, and returns
-// their names. What a spec has removed by now is left alone.
-func setGlobal(ctx context.Context, c *mesh.Cluster, names []string, value string) []string {
-	if names == nil {
-		var services corev1.ServiceList
-		_ = c.Client().List(ctx, &services, ofSpecs, client.MatchingLabels{workload.LabelGlobal: "true"})
-		for _, s := range services.Items {
-			if !ofWaypoint(&s) {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	for _, name := range names {
-		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}}
-		_ = apply.Label(ctx, c, s, workload.LabelGlobal, value)
-	}
-	return names
+	return func(context.Context) error {
+		stop()
+		done.Wait()
+		return errors.Join(slices.DeleteFunc(failed, func(err error) bool { return errors.Is(err, context.Canceled) })...)
+	}, nil
 }

@@ -44,8 +44,9 @@ expectation fails, and the table says at which line; at a control or a precondit
 M00 restarts what other mutants restart and breaks nothing: it may neither kill nor be noticed. After
 "all", every behavior must have been killed by at least one mutant.
 
-Use it on a mesh that was made to be broken. A mesh that the suite did not make is left alone unless --allow-mesh-changes is given. It then
-needs kubeconfigs that may change istio-system, which the rights of ` + "`amc rbac`" + ` do not allow.
+Use it on a mesh that was made to be broken. A mesh that the suite did not make is left alone unless
+--allow-mesh-changes is given. It then needs kubeconfigs that may change istio-system, which the rights
+of ` + "`amc rbac`" + ` do not allow.
 
 Exit codes: 0 every spec turned red and the mesh is restored, 1 a spec stayed green on a broken mesh or
 was never killed, 2 something is unknown, 3 usage.`,
@@ -240,18 +241,17 @@ const everyMutant = "all"
 // tried, so that each behavior must have been killed.
 func printTrials(out io.Writer, all []trial, failed error, complete bool) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	count, kills := map[string]int{}, map[string]int{}
+	count, seenRed := map[string]int{}, map[string]bool{}
 	notRestored, harmed := 0, 0
 	fmt.Fprintln(w, "\nMUTANT\tBEHAVIOR\tRESULT\tAT\tRESTORED\tSEEN")
 	for _, x := range all {
 		result := x.result()
 		count[result]++
-		if x.mutant == mutants.NoOp {
-			if result != harmless {
-				harmed++
-			}
-		} else if kills[x.id] += 0; result == killed {
-			kills[x.id]++
+		switch {
+		case x.mutant != mutants.NoOp:
+			seenRed[x.id] = seenRed[x.id] || result == killed
+		case result != harmless:
+			harmed++
 		}
 		if x.restored.Verdict != v1alpha2.Conformant {
 			notRestored++
@@ -261,8 +261,8 @@ func printTrials(out io.Writer, all []trial, failed error, complete bool) error 
 	_ = w.Flush()
 	fmt.Fprintf(out, "\n%d killed, %d noticed, %d survived, %d unclear\n", count[killed], count[noticed], count[survived], count[unclear])
 	var never []string
-	for id, n := range kills {
-		if n == 0 {
+	for id, red := range seenRed {
+		if !red {
 			never = append(never, id)
 		}
 	}

@@ -53,6 +53,7 @@ func TestFail(t *testing.T) {
 		`lookup echo on 10.110.0.10:53: read udp: i/o timeout`:                TimedOut,
 		`context deadline exceeded (Client.Timeout exceeded)`:                 TimedOut,
 		`remote error: tls: certificate required`:                             TLSAlert,
+		`Get "http://echo:80/": round trip failed: 503 Service Unavailable`:   TunnelRefused,
 		`something new`: Other,
 	} {
 		if got := fail(text, 0).Kind; got != want {

@@ -51,18 +51,16 @@ var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth,
 		echo.SetGlobal(t.Clusters...)
 		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 	}
-	spec.Each(t, []struct {
+	type row struct {
 		word      string
 		labeled   spec.Clusters // keep the label
 		unlabeled spec.Clusters // lose it
-	}{
+	}
+	spec.Each(t, []row{
 		{"only-first", spec.Clusters{a}, others},
 		{"not-first", others, spec.Clusters{a}},
 		{"none", nil, t.Clusters},
-	}, func(row struct {
-		word               string
-		labeled, unlabeled spec.Clusters
-	}) {
+	}, func(row row) {
 		echo := t.Service(row.word)
 		joined(echo)
 		echo.SetLocal(row.unlabeled...)
