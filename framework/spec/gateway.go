@@ -97,18 +97,26 @@ func (g *Gateway) says(format string, args ...any) string {
 	return "gateway of " + g.cluster.Name + ": " + fmt.Sprintf(format, args...)
 }
 
-// ways looks every way, side by side. A gateway pod that died of the attempt is an answer: no
-// matcher accepts it. Where a way told nothing and none told a fault, the look told nothing.
+// ways looks every way, side by side; a function that is nil leaves its ways out. A gateway pod that
+// died of the attempt is an answer: no matcher accepts it. Where one way told nothing, the look told
+// nothing.
 func ways[V any](ctx context.Context, g *Gateway, address func(eastwest.Address) (V, error),
 	endpoint func(*eastwest.Endpoint) (V, error)) (any, error) {
-	n := len(g.addresses)
-	values, errs := make([]V, n+len(g.endpoints)), make([]error, n+len(g.endpoints))
-	died := make([]string, len(g.endpoints))
+	addresses, endpoints := g.addresses, g.endpoints
+	if address == nil {
+		addresses = nil
+	}
+	if endpoint == nil {
+		endpoints = nil
+	}
+	n := len(addresses)
+	values, errs := make([]V, n+len(endpoints)), make([]error, n+len(endpoints))
+	died := make([]string, len(endpoints))
 	var all sync.WaitGroup
-	for i, a := range g.addresses {
+	for i, a := range addresses {
 		all.Go(func() { values[i], errs[i] = address(a) })
 	}
-	for i, e := range g.endpoints {
+	for i, e := range endpoints {
 		all.Go(func() {
 			values[n+i], errs[n+i] = endpoint(e)
 			if errs[n+i] == nil {
@@ -160,12 +168,18 @@ func (g *Gateway) Speaks(authority string, in eastwest.Protocol) Subject {
 	})
 }
 
-// Receives are raw bytes sent to the gateway's port. The way by the address can send HTTP only: with
-// prior knowledge of HTTP/2 if http2 is set; a list of [eastwest.Reply].
-func (g *Gateway) Receives(what string, payload []byte, http2 bool) Subject {
+// Receives are raw bytes sent to each ready endpoint; a list of [eastwest.Reply].
+func (g *Gateway) Receives(what string, payload []byte) Subject {
 	return Probe(g.says("%s on port %d", what, eastwest.Port), func(ctx context.Context) (any, error) {
-		return ways(ctx, g,
-			func(a eastwest.Address) (eastwest.Reply, error) { return a.Plain(ctx, http2) },
-			func(e *eastwest.Endpoint) (eastwest.Reply, error) { return e.Send(ctx, payload) })
+		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Reply, error) { return e.Send(ctx, payload) })
+	})
+}
+
+// ReceivesHTTP are HTTP requests without TLS, sent to each address; with prior knowledge of HTTP/2 if
+// http2 is set. A list of [eastwest.Reply].
+func (g *Gateway) ReceivesHTTP(http2 bool) Subject {
+	version := map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[http2]
+	return Probe(g.says("%s without TLS to its address", version), func(ctx context.Context) (any, error) {
+		return ways(ctx, g, func(a eastwest.Address) (eastwest.Reply, error) { return a.Plain(ctx, http2) }, nil)
 	})
 }

@@ -15,18 +15,14 @@ import (
 // GW-01
 var GatewayDropsPlaintext = spec.Proves(behaviors.GatewayDropsPlaintext, func(t *spec.T) {
 	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
-		for _, x := range []struct {
-			what    string
-			payload []byte
-			http2   bool
-		}{
-			{"HTTP/1.1", []byte("GET / HTTP/1.1\r\nHost: " + host + "\r\n\r\n"), false},
-			{"an h2c preface", []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), true},
-			{"an HTTP/1.1 CONNECT", []byte("CONNECT " + host + ":80 HTTP/1.1\r\nHost: " + host + ":80\r\n\r\n"), false},
-			{"random bytes", bytes.Repeat([]byte{0xa7, 0x00, 0x5b, 0xff}, 64), false},
-		} {
-			t.ExpectAlways(gateway.Receives(x.what, x.payload, x.http2), Closed())
-		}
+		spec.Each(t, []spec.Subject{
+			gateway.ReceivesHTTP(false),
+			gateway.ReceivesHTTP(true),
+			gateway.Receives("HTTP/1.1", []byte("GET / HTTP/1.1\r\nHost: "+host+"\r\n\r\n")),
+			gateway.Receives("an h2c preface", []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")),
+			gateway.Receives("an HTTP/1.1 CONNECT", []byte("CONNECT "+host+":80 HTTP/1.1\r\nHost: "+host+":80\r\n\r\n")),
+			gateway.Receives("random bytes", bytes.Repeat([]byte{0xa7, 0x00, 0x5b, 0xff}, 64)),
+		}, func(s spec.Subject) { t.ExpectAlways(s, Closed()) })
 	})
 })
 
