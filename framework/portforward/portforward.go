@@ -245,14 +245,11 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// Lost says whether a connection of [Pod.Dial], or what it was made from, ended on the way: the API
-// server's connection was lost, or the kubelet reports that it could not reach the port. It is nil if
-// the pod's side may have ended it, and for other connections.
+// Lost says whether a connection of [Pod.Dial], or one that it carries, ended on our side: its deadline
+// passed, the API server's connection was lost, or the kubelet reports that it could not reach the
+// port. It is nil if the pod's side may have ended it, and for other connections.
 func Lost(c net.Conn) error {
-	switch c := c.(type) {
-	case *conn:
-		return c.Lost()
-	case interface{ Lost() error }:
+	if c, ok := c.(interface{ Lost() error }); ok {
 		return c.Lost()
 	}
 	return nil
@@ -260,6 +257,12 @@ func Lost(c net.Conn) error {
 
 // Lost is [Lost] of this connection.
 func (c *conn) Lost() error {
+	c.mu.Lock()
+	late := c.deadline
+	c.mu.Unlock()
+	if late {
+		return timeout{c.where}
+	}
 	select {
 	case <-c.apiServer:
 		return fmt.Errorf("port-forward to %s: the connection to the API server was lost", c.where)

@@ -182,6 +182,42 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// What ended a connection on our side says nothing of the pod.
+func TestLost(t *testing.T) {
+	silent := make(chan struct{})
+	t.Cleanup(func() { close(silent) })
+	k := &kubelet{ports: map[int]func(io.ReadWriter) error{
+		1: func(io.ReadWriter) error { <-silent; return nil },
+		2: func(io.ReadWriter) error { return nil },
+		3: func(io.ReadWriter) error { return errors.New("failed to connect to localhost:3: connection refused") },
+		4: func(io.ReadWriter) error { return errors.New("read: connection reset by peer") },
+	}}
+	for name, c := range map[string]struct {
+		port int
+		end  func(net.Conn)
+		want string // part of the error; empty = nil
+	}{
+		"the pod closed":           {2, func(net.Conn) {}, ""},
+		"the pod reset":            {4, func(net.Conn) {}, ""},
+		"the port is not open":     {3, func(net.Conn) {}, "failed to connect"},
+		"our deadline passed":      {1, func(c net.Conn) { _ = c.SetDeadline(time.Now().Add(10 * time.Millisecond)) }, "i/o timeout"},
+		"the API server went away": {1, func(net.Conn) { _ = k.connections()[len(k.connections())-1].Close() }, "API server was lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, pod(t, k), c.port)
+			c.end(conn)
+			_, _ = io.ReadAll(conn)
+			lost := Lost(conn)
+			if (lost == nil) != (c.want == "") {
+				t.Fatalf("got %v, want %q", lost, c.want)
+			}
+			if lost != nil && !strings.Contains(lost.Error(), c.want) {
+				t.Errorf("got %v, want %q", lost, c.want)
+			}
+		})
+	}
+}
+
 func TestDeadline(t *testing.T) {
 	silent := make(chan struct{})
 	t.Cleanup(func() { close(silent) })
