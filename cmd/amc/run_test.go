@@ -9,10 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/mesh/meshtest"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
@@ -29,14 +27,7 @@ func goneFleet(t *testing.T) string {
 	}
 	defer l.Close()
 	dir := t.TempDir()
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: "http://" + l.Addr().String()}
-	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
-	config.CurrentContext = "c"
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, kubeconfig); err != nil {
-		t.Fatal(err)
-	}
+	kubeconfig := meshtest.Kubeconfig(t, "http://"+l.Addr().String())
 	f := &mesh.Fleet{RunID: "gone", Provider: mesh.ProviderExisting, Istio: "1.31.0"}
 	for _, n := range []string{"1", "2"} {
 		f.Clusters = append(f.Clusters, &mesh.Cluster{Name: "cluster" + n, Network: "network" + n, Kubeconfig: kubeconfig})

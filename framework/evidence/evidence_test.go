@@ -18,10 +18,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/mesh/meshtest"
 )
 
 const token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJlLW9mLWEtdG9rZW4"
@@ -90,14 +89,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func cluster(t *testing.T, name string, s *httptest.Server) *mesh.Cluster {
 	t.Helper()
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: s.URL}
-	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
-	config.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
+	path := meshtest.Kubeconfig(t, s.URL)
 	return &mesh.Cluster{Name: name, Network: name, Kubeconfig: path}
 }
 

@@ -82,6 +82,24 @@ func moduleDir(t *testing.T, module string) string {
 	return dir
 }
 
+// rendered are the objects of Istio's own charts for the first cluster.
+func rendered(t *testing.T, f *mesh.Fleet, images map[string]mesh.ImageRef) (all []client.Object) {
+	t.Helper()
+	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
+	for _, ch := range charts(f, f.Clusters[0], images) {
+		text, err := render(dir, ch)
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		objs, err := manifest([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", ch.release, err)
+		}
+		all = append(all, objs...)
+	}
+	return all
+}
+
 func TestValues(t *testing.T) {
 	f, images := testFleet()
 	values := map[string]any{}
@@ -104,24 +122,13 @@ func TestValuesOfVariants(t *testing.T) {
 
 // Names that change with the revision are those that the charts give.
 func TestRevisionOfCharts(t *testing.T) {
-	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
 	f, images := testFleet()
 	f.Replicas, f.Clusters[0].Revision = 2, "stable"
 	got := map[string]bool{}
-	for _, ch := range charts(f, f.Clusters[0], images) {
-		text, err := render(dir, ch)
-		if err != nil {
-			t.Fatalf("%s: %v", ch.release, err)
-		}
-		objs, err := manifest([]byte(text))
-		if err != nil {
-			t.Fatalf("%s: %v", ch.release, err)
-		}
-		for _, o := range objs {
-			got[o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName()] = true
-			if d, is := o.(*appsv1.Deployment); is && (d.Spec.Replicas == nil || *d.Spec.Replicas != 2) {
-				t.Errorf("Deployment %s has replicas %v, want 2", d.Name, d.Spec.Replicas)
-			}
+	for _, o := range rendered(t, f, images) {
+		got[o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName()] = true
+		if d, is := o.(*appsv1.Deployment); is && (d.Spec.Replicas == nil || *d.Spec.Replicas != 2) {
+			t.Errorf("Deployment %s has replicas %v, want 2", d.Name, d.Spec.Replicas)
 		}
 	}
 	for _, want := range []string{"Deployment/" + istiod.Deployment("stable"), "Service/" + istiod.Deployment("stable"),
@@ -142,31 +149,19 @@ func env(containers []corev1.Container) map[string]string {
 
 // The charts themselves must take the values as meant: this renders Istio's own.
 func TestRendered(t *testing.T) {
-	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
 	f, images := testFleet()
-	c := f.Clusters[0]
 	images["proxyv2"] = mesh.ImageRef{Ref: "test.local/proxyv2:t", StandIn: "upstream Envoy"}
 	deployments, daemonSets, maps := map[string]*appsv1.Deployment{}, map[string]*appsv1.DaemonSet{}, map[string]*corev1.ConfigMap{}
 	kinds := map[string]int{}
-	for _, ch := range charts(f, c, images) {
-		text, err := render(dir, ch)
-		if err != nil {
-			t.Fatalf("%s: %v", ch.release, err)
-		}
-		objs, err := manifest([]byte(text))
-		if err != nil {
-			t.Fatalf("%s: %v", ch.release, err)
-		}
-		for _, o := range objs {
-			kinds[o.GetObjectKind().GroupVersionKind().Kind]++
-			switch o := o.(type) {
-			case *appsv1.Deployment:
-				deployments[o.Name] = o
-			case *appsv1.DaemonSet:
-				daemonSets[o.Name] = o
-			case *corev1.ConfigMap:
-				maps[o.Name] = o
-			}
+	for _, o := range rendered(t, f, images) {
+		kinds[o.GetObjectKind().GroupVersionKind().Kind]++
+		switch o := o.(type) {
+		case *appsv1.Deployment:
+			deployments[o.Name] = o
+		case *appsv1.DaemonSet:
+			daemonSets[o.Name] = o
+		case *corev1.ConfigMap:
+			maps[o.Name] = o
 		}
 	}
 	d := deployments["istiod"].Spec.Template.Spec.Containers

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,13 +16,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/mesh/meshtest"
 )
 
 // kubelet is the far end of port-forwards: an API server that answers only these, by what serves each
@@ -94,14 +92,7 @@ func (k *kubelet) connections() []httpstream.Connection {
 func pod(t *testing.T, h http.Handler) *Pod {
 	t.Helper()
 	s := httptest.NewServer(h)
-	config := clientcmdapi.NewConfig()
-	config.Clusters["c"] = &clientcmdapi.Cluster{Server: s.URL}
-	config.Contexts["c"] = &clientcmdapi.Context{Cluster: "c"}
-	config.CurrentContext = "c"
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, path); err != nil {
-		t.Fatal(err)
-	}
+	path := meshtest.Kubeconfig(t, s.URL)
 	p := Open(&mesh.Cluster{Name: "c1", Kubeconfig: path}, "ns", "p")
 	t.Cleanup(func() { p.Close(); s.CloseClientConnections(); s.Close() })
 	return p
