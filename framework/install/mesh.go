@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"istio.io/api/label"
+	security "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -315,10 +316,13 @@ func (s *target) applyMetalLB(ctx context.Context) error {
 }
 
 // applyStrict makes the whole mesh demand mutual TLS, if the fleet says so. It comes after the base
-// chart, which brings the CRD.
+// chart, which brings the CRD and does not wait until the API server serves it.
 func (s *target) applyStrict(ctx context.Context) error {
 	if !s.fleet.Strict {
 		return nil
+	}
+	if err := wait.Established(ctx, s.cluster, "peerauthentications."+security.GroupName); err != nil {
+		return err
 	}
 	return apply.Objects(ctx, s.cluster, strict())
 }
