@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
-	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
@@ -54,7 +53,7 @@ func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo,
 // eastWest finds the Deployment of a cluster's only east-west gateway.
 func eastWest(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
 	var all appsv1.DeploymentList
-	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: inspect.EastWestClass}); err != nil {
+	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if len(all.Items) != 1 {

@@ -44,6 +44,9 @@ type Options struct {
 	AppImage string
 	// MeshAdmin lets specs change istio-system; they put back what they change.
 	MeshAdmin bool
+	// GatewayClass and WaypointClass are the classes of the mesh's east-west gateways and waypoints.
+	// Default: Istio's.
+	GatewayClass, WaypointClass string
 }
 
 // discovered holds what Discover reads from one cluster.
@@ -94,7 +97,7 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	var all errgroup.Group
 	for i, name := range o.Contexts {
 		all.Go(func() error {
-			found[i], failed[i] = discover(ctx, byContext(name, o.Kubeconfig), name, filepath.Join(tmp, fileName(name)), copies[i])
+			found[i], failed[i] = discover(ctx, o, name, filepath.Join(tmp, fileName(name)), copies[i])
 			return nil
 		})
 	}
@@ -173,14 +176,16 @@ func known(config *clientcmdapi.Config) string {
 }
 
 // discover reads one cluster and refuses it if no mesh of several networks can be tested there.
-func discover(ctx context.Context, at inspect.Where, name, path string, config *clientcmdapi.Config) (discovered, error) {
+func discover(ctx context.Context, o Options, name, path string, config *clientcmdapi.Config) (discovered, error) {
+	at := byContext(name, o.Kubeconfig)
 	fault := func(err error) (discovered, error) { return discovered{}, fmt.Errorf("%s: %w", at.Name, err) }
 	ctx, cancel := context.WithTimeout(ctx, inspect.Limit)
 	defer cancel()
 	if err := clientcmd.WriteToFile(*config, path); err != nil {
 		return discovered{}, err
 	}
-	c := &mesh.Cluster{Name: name, Kubeconfig: path, APIServer: config.Clusters[config.Contexts[name].Cluster].Server}
+	c := &mesh.Cluster{Name: name, Kubeconfig: path, APIServer: config.Clusters[config.Contexts[name].Cluster].Server,
+		GatewayClass: o.GatewayClass, WaypointClass: o.WaypointClass}
 	facts, err := inspect.ReadAt(ctx, at, c)
 	if err != nil {
 		return fault(err)
@@ -193,17 +198,18 @@ func discover(ctx context.Context, at inspect.Where, name, path string, config *
 		return fault(err)
 	}
 	facts.MarkStandIns(found)
-	return discovered{name, facts, describe(facts, c.APIServer)}, nil
+	return discovered{name, facts, describe(facts, c)}, nil
 }
 
 // describe is a cluster as the fleet file describes it.
-func describe(f *inspect.Cluster, apiServer string) *mesh.Cluster {
+func describe(f *inspect.Cluster, c *mesh.Cluster) *mesh.Cluster {
 	revision := f.Revision
 	if revision == istiod.DefaultRevision {
 		revision = ""
 	}
 	return &mesh.Cluster{
-		Revision: revision, Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: apiServer,
+		Revision: revision, Name: f.Name, Network: f.Network, Region: f.Region(), Zone: f.Zone(), APIServer: c.APIServer,
+		GatewayClass: c.GatewayClass, WaypointClass: c.WaypointClass,
 		ServiceCIDR: f.ServiceCIDR, GatewayAddresses: f.GatewayAddresses(), Kubernetes: f.Kubernetes, Istio: f.Istio,
 		Nodes: len(f.Nodes), Flags: f.Flags,
 	}

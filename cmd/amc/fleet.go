@@ -66,6 +66,8 @@ builds. If your nodes cannot pull it, name another image with --app-image.`,
 	c.Flags().StringVar(&o.Dir, "artifacts", artifactsDefault, "folder of the fleet file")
 	c.Flags().StringVar(&o.AppImage, "app-image", "",
 		"image of Istio's echo application (default: the one that Istio publishes for the version found)")
+	c.Flags().StringVar(&o.GatewayClass, "gateway-class", "", "GatewayClass of the east-west gateways (default: Istio's)")
+	c.Flags().StringVar(&o.WaypointClass, "waypoint-class", "", "GatewayClass of waypoints (default: Istio's)")
 	c.Flags().BoolVar(&o.MeshAdmin, "allow-mesh-changes", false, "let specs change istio-system; they undo their changes")
 	return c
 }

@@ -1,7 +1,6 @@
 package eastwest
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -113,6 +112,3 @@ func has(s corev1.Service, addresses []string) bool {
 		return a != "" && (slices.Contains(own, a) || strings.HasPrefix(a, s.Name+"."+s.Namespace+".svc"))
 	})
 }
-
-// Class is the GatewayClass of a fleet's east-west gateways.
-func Class(f *mesh.Fleet) string { return cmp.Or(f.GatewayClass, inspect.EastWestClass) }

@@ -11,9 +11,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
-	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 )
+
+const istiosClass = "istio-east-west"
 
 func named(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: "gateways", Name: name, Labels: map[string]string{}}
@@ -22,7 +23,7 @@ func named(name string) metav1.ObjectMeta {
 // east is a cluster with a gateway at 10.0.0.1, two pods behind it of which one is ready, and a pod
 // that only carries the label of the class.
 func east(change func(*gateway.Gateway, *corev1.Service)) *mesh.Cluster {
-	g := &gateway.Gateway{ObjectMeta: named("ew"), Spec: gateway.GatewaySpec{GatewayClassName: inspect.EastWestClass},
+	g := &gateway.Gateway{ObjectMeta: named("ew"), Spec: gateway.GatewaySpec{GatewayClassName: istiosClass},
 		Status: gateway.GatewayStatus{Addresses: []gateway.GatewayStatusAddress{{Value: "10.0.0.1"}}}}
 	s := &corev1.Service{ObjectMeta: named("ew")}
 	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.0.0.1"}}
@@ -40,7 +41,7 @@ func east(change func(*gateway.Gateway, *corev1.Service)) *mesh.Cluster {
 	again := &discoveryv1.EndpointSlice{ObjectMeta: named("ew-2"), Endpoints: []discoveryv1.Endpoint{endpoint("one", true)}}
 	again.Labels[discoveryv1.LabelServiceName] = "ew"
 	decoy := &corev1.Pod{ObjectMeta: named("a-decoy")}
-	decoy.Labels[gateway.GatewayClassNameLabelKey] = inspect.EastWestClass
+	decoy.Labels[gateway.GatewayClassNameLabelKey] = istiosClass
 	c := &mesh.Cluster{Name: "east"}
 	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects([]client.Object{g, s, slice, again, decoy,
 		&corev1.Pod{ObjectMeta: named("one")}, &corev1.Pod{ObjectMeta: named("two")}}...).Build()})
@@ -54,15 +55,15 @@ func TestFind(t *testing.T) {
 		class  string
 		want   map[string][]string // endpoints by gateway
 	}{
-		"load balancer": {nil, inspect.EastWestClass, map[string][]string{"gateways/ew": {"pod one"}}},
+		"load balancer": {nil, istiosClass, map[string][]string{"gateways/ew": {"pod one"}}},
 		"cluster IP": {func(_ *gateway.Gateway, s *corev1.Service) {
 			s.Status, s.Spec.ClusterIPs = corev1.ServiceStatus{}, []string{"10.0.0.1"}
-		}, inspect.EastWestClass, map[string][]string{"gateways/ew": {"pod one"}}},
+		}, istiosClass, map[string][]string{"gateways/ew": {"pod one"}}},
 		"host name of the Service": {func(g *gateway.Gateway, _ *corev1.Service) {
 			g.Status.Addresses[0].Value = "ew.gateways.svc.corp.example"
-		}, inspect.EastWestClass, map[string][]string{"gateways/ew": {"pod one"}}},
+		}, istiosClass, map[string][]string{"gateways/ew": {"pod one"}}},
 		"address of nobody": {func(g *gateway.Gateway, _ *corev1.Service) { g.Status.Addresses[0].Value = "10.0.0.2" },
-			inspect.EastWestClass, map[string][]string{"gateways/ew": nil}},
+			istiosClass, map[string][]string{"gateways/ew": nil}},
 		"vendor's class": {func(g *gateway.Gateway, _ *corev1.Service) { g.Spec.GatewayClassName = "vendor" },
 			"vendor", map[string][]string{"gateways/ew": {"pod one"}}},
 		"another class": {nil, "vendor", map[string][]string{}},

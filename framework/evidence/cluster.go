@@ -21,7 +21,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
-	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/portforward"
@@ -45,11 +44,10 @@ var (
 )
 
 const (
-	gatewayPods = gateway.GatewayClassNameLabelKey + "=" + inspect.EastWestClass
-	istiodPods  = "app=istiod"
-	adminPort   = 15000 // of ztunnel, on its loopback
-	maxPods     = 40    // of one namespace whose logs are read
-	logLines    = 2000  // the last ones of each container
+	istiodPods = "app=istiod"
+	adminPort  = 15000 // of ztunnel, on its loopback
+	maxPods    = 40    // of one namespace whose logs are read
+	logLines   = 2000  // the last ones of each container
 )
 
 // read asks one cluster for all evidence.
@@ -77,7 +75,7 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 		logs(ctx, c, ns, "", x.Since, file, ask)
 	}
 	logs(ctx, c, istiod.Namespace, istiodPods, x.Since, file, ask)
-	logs(ctx, c, metav1.NamespaceAll, gatewayPods, x.Since, file, ask)
+	logs(ctx, c, metav1.NamespaceAll, gateway.GatewayClassNameLabelKey+"="+c.EastWestClass(), x.Since, file, ask)
 	for _, p := range logs(ctx, c, ztunnel.Namespace, ztunnel.Selector, x.Since, file, ask) {
 		ask(file(p.Name+".config_dump.json"), func(ctx context.Context) ([]byte, error) { return dump(ctx, c, p) })
 	}

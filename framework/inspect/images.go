@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -24,15 +25,15 @@ var meshParts = []struct{ part, label, value, container string }{
 	{"pilot", "app", "istiod", "discovery"},
 	{"install-cni", "k8s-app", "istio-cni-node", "install-cni"},
 	{"ztunnel", "app", "ztunnel", "istio-proxy"},
-	{"proxyv2", gateway.GatewayClassNameLabelKey, EastWestClass, "istio-proxy"},
+	{"proxyv2", gateway.GatewayClassNameLabelKey, "", "istio-proxy"}, // the value is the class of gateways
 }
 
 // imagesOf are the images of the mesh's parts, each once, with the digest that the kubelet reports.
-func imagesOf(pods []corev1.Pod, nodes []corev1.Node) []Image {
+func imagesOf(gatewayClass string, pods []corev1.Pod, nodes []corev1.Node) []Image {
 	var all []Image
 	for _, part := range meshParts {
 		for _, p := range pods {
-			if p.Labels[part.label] != part.value || p.Status.Phase != corev1.PodRunning {
+			if p.Labels[part.label] != cmp.Or(part.value, gatewayClass) || p.Status.Phase != corev1.PodRunning {
 				continue
 			}
 			for _, s := range p.Status.ContainerStatuses {

@@ -44,9 +44,6 @@ import (
 // does not answer should be named soon.
 const Limit = 10 * time.Second
 
-// EastWestClass is the GatewayClass of Istio's east-west gateways.
-const EastWestClass = constants.EastWestGatewayClassName
-
 // DefaultDomain is the DNS domain and the trust domain of a cluster that does not name another.
 const DefaultDomain = constants.DefaultClusterLocalDomain
 
@@ -86,10 +83,11 @@ type Cluster struct {
 	RootNamespace string   // policies in it apply to the whole mesh
 	Roots         []string // SHA-256 of each root certificate that istiod distributes; sorted
 
-	Gateways []Gateway // east-west gateways
-	Ztunnels []Ztunnel
-	Images   []Image           // what the parts of the mesh run
-	Running  map[string]string // "workload/container" in istio-system -> the image ID that its newest pod runs
+	GatewayClass string    // class of the gateways that follow, as the fleet file says or Istio's
+	Gateways     []Gateway // east-west gateways
+	Ztunnels     []Ztunnel
+	Images       []Image           // what the parts of the mesh run
+	Running      map[string]string // "workload/container" in istio-system -> the image ID that its newest pod runs
 }
 
 // Node holds the facts of one node.
@@ -160,7 +158,7 @@ func ReadAt(ctx context.Context, at Where, c *mesh.Cluster) (*Cluster, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
 	}
-	f, err := objects(ctx, at, c.Client())
+	f, err := objects(ctx, at, c.EastWestClass(), c.Client())
 	if err != nil {
 		return nil, err
 	}
@@ -174,14 +172,14 @@ func ReadAt(ctx context.Context, at Where, c *mesh.Cluster) (*Cluster, error) {
 }
 
 // objects reads what the API server's objects say.
-func objects(ctx context.Context, at Where, r client.Reader) (*Cluster, error) {
+func objects(ctx context.Context, at Where, class string, r client.Reader) (*Cluster, error) {
 	fault := func(what string, err error) error {
 		if apierrors.IsForbidden(err) {
 			return fmt.Errorf("no right to read %s: %w: give it the rights that `amc rbac` prints", what, err)
 		}
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	f := &Cluster{Where: at, Domain: DefaultDomain, TrustDomain: DefaultDomain, RootNamespace: istiod.Namespace}
+	f := &Cluster{Where: at, GatewayClass: class, Domain: DefaultDomain, TrustDomain: DefaultDomain, RootNamespace: istiod.Namespace}
 	var ns, system corev1.Namespace
 	if err := r.Get(ctx, client.ObjectKey{Name: istiod.Namespace}, &ns); apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("there is no namespace %s: Istio is not installed there, or not where this suite looks", istiod.Namespace)
@@ -197,7 +195,7 @@ func objects(ctx context.Context, at Where, r client.Reader) (*Cluster, error) {
 	if err := r.List(ctx, &pods, client.InNamespace(istiod.Namespace)); err != nil {
 		return nil, fault("pods in "+istiod.Namespace, err)
 	}
-	if err := r.List(ctx, &gatewayPods, client.MatchingLabels{gateway.GatewayClassNameLabelKey: EastWestClass}); err != nil {
+	if err := r.List(ctx, &gatewayPods, client.MatchingLabels{gateway.GatewayClassNameLabelKey: class}); err != nil {
 		return nil, fault("pods of east-west gateways", err)
 	}
 	var nodes corev1.NodeList
@@ -208,12 +206,12 @@ func objects(ctx context.Context, at Where, r client.Reader) (*Cluster, error) {
 		f.Nodes = append(f.Nodes, nodeOf(&n))
 	}
 	f.Ztunnels = ztunnels(pods.Items)
-	f.Images = imagesOf(append(slices.Clone(pods.Items), gatewayPods.Items...), nodes.Items)
+	f.Images = imagesOf(class, append(slices.Clone(pods.Items), gatewayPods.Items...), nodes.Items)
 	f.Running = running(pods.Items)
 	if err := f.readControlPlane(ctx, r, pods.Items, fault); err != nil {
 		return nil, err
 	}
-	if err := f.readGateways(ctx, r, fault); err != nil {
+	if err := f.readGateways(ctx, r, class, fault); err != nil {
 		return nil, err
 	}
 	// An API server tells its service range from Kubernetes 1.33 on, and only to those who may ask.
@@ -350,13 +348,13 @@ func fingerprints(bundle []byte) (all []string) {
 	return slices.Compact(all)
 }
 
-func (f *Cluster) readGateways(ctx context.Context, r client.Reader, fault func(string, error) error) error {
+func (f *Cluster) readGateways(ctx context.Context, r client.Reader, class string, fault func(string, error) error) error {
 	var crd apiext.CustomResourceDefinition
 	if err := r.Get(ctx, client.ObjectKey{Name: "gateways." + gateway.GroupName}, &crd); optional(err) != nil {
 		return fault("CRD of gateways", err)
 	}
 	f.GatewayAPI = strings.TrimSpace(crd.Annotations[consts.BundleVersionAnnotation] + " " + crd.Annotations[consts.ChannelAnnotation])
-	all, err := Gateways(ctx, r, EastWestClass)
+	all, err := Gateways(ctx, r, class)
 	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return nil
 	} else if err != nil {

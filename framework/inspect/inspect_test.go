@@ -27,6 +27,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
+const istiosClass = "istio-east-west"
+
 // root is a bundle of two PEM blocks; their content does not matter.
 const root = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nYg==\n-----END CERTIFICATE-----\n"
 
@@ -65,7 +67,7 @@ func good() *parts {
 			"docker.io/istio/pilot@sha256:1"),
 		ztunnel: pod("ztunnel-1", map[string]string{"app": "ztunnel"}, "istio-proxy", "istio/ztunnel:1", "docker.io/istio/ztunnel@sha256:2"),
 		cni:     pod("cni-1", map[string]string{"k8s-app": "istio-cni-node"}, "install-cni", "istio/install-cni:1", "sha256:local"),
-		proxy:   pod("ew-1", map[string]string{gateway.GatewayClassNameLabelKey: EastWestClass}, "istio-proxy", "istio/proxyv2:1", "sha256:id"),
+		proxy:   pod("ew-1", map[string]string{gateway.GatewayClassNameLabelKey: istiosClass}, "istio-proxy", "istio/proxyv2:1", "sha256:id"),
 		config: &corev1.ConfigMap{ObjectMeta: in("istio", nil),
 			Data: map[string]string{"mesh": "trustDomain: corp.example\nrootNamespace: istio-system\n"}},
 		roots: &corev1.ConfigMap{ObjectMeta: in("istio-ca-root-cert", nil), Data: map[string]string{"root-cert.pem": root}},
@@ -79,7 +81,7 @@ func good() *parts {
 					{Names: []string{"istio/proxyv2@sha256:node", "istio/proxyv2:1"}}}}},
 		services: &networkingv1.ServiceCIDR{ObjectMeta: metav1.ObjectMeta{Name: "kubernetes"},
 			Spec: networkingv1.ServiceCIDRSpec{CIDRs: []string{"10.96.0.0/16", "fd00::/112"}}},
-		gateway: &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: EastWestClass}},
+		gateway: &gateway.Gateway{ObjectMeta: in("ew", nil), Spec: gateway.GatewaySpec{GatewayClassName: istiosClass}},
 	}
 	p.istiod.Spec.Containers[0].Args = []string{"discovery", "--domain", "corp.local"}
 	p.istiod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "CLUSTER_ID", Value: "c-east"},
@@ -116,12 +118,13 @@ next:
 }
 
 func TestObjects(t *testing.T) {
-	got, err := objects(t.Context(), here, good().client())
+	got, err := objects(t.Context(), here, istiosClass, good().client())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &Cluster{
-		Where: here, UID: "uid-1", ServiceCIDR: "10.96.0.0/16,fd00::/112",
+		GatewayClass: istiosClass,
+		Where:        here, UID: "uid-1", ServiceCIDR: "10.96.0.0/16,fd00::/112",
 		Nodes: []Node{{Name: "n1", OS: "linux", Kernel: "6.1", Arch: "amd64", Runtime: "containerd://2", Region: "r", Zone: "z",
 			Schedulable: true}},
 		HasGatewayAPI: true,
@@ -176,7 +179,7 @@ func TestRevisions(t *testing.T) {
 				pod.Labels[label.IoIstioRev.Name] = rev
 				b = b.WithObjects(pod)
 			}
-			got, err := objects(t.Context(), here, b.Build())
+			got, err := objects(t.Context(), here, istiosClass, b.Build())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -197,11 +200,11 @@ func TestRevisions(t *testing.T) {
 func TestObjectsMissing(t *testing.T) {
 	p := good()
 	p.ns.Labels = nil
-	got, err := objects(t.Context(), here, p.client(p.istiod, p.ztunnel, p.cni, p.proxy, p.roots, p.gateway, p.services))
+	got, err := objects(t.Context(), here, istiosClass, p.client(p.istiod, p.ztunnel, p.cni, p.proxy, p.roots, p.gateway, p.services))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Cluster{Where: here, UID: "uid-1", Nodes: got.Nodes, HasGatewayAPI: true,
+	want := &Cluster{Where: here, UID: "uid-1", Nodes: got.Nodes, HasGatewayAPI: true, GatewayClass: istiosClass,
 		Domain: DefaultDomain, TrustDomain: DefaultDomain, RootNamespace: "istio-system", Running: map[string]string{}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("facts (-want +got):\n%s", d)
@@ -227,7 +230,7 @@ func TestObjectsWithoutServiceCIDR(t *testing.T) {
 		"forbidden": forbidGet(p.client(), &networkingv1.ServiceCIDR{}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := objects(t.Context(), here, r)
+			got, err := objects(t.Context(), here, istiosClass, r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -258,7 +261,7 @@ func TestObjectsErrors(t *testing.T) {
 		}, "amc rbac"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := objects(t.Context(), here, tt.cluster(good()))
+			_, err := objects(t.Context(), here, istiosClass, tt.cluster(good()))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -269,7 +272,7 @@ func TestObjectsErrors(t *testing.T) {
 func TestGatewayWithoutStatus(t *testing.T) {
 	p := good()
 	p.gateway.Status = gateway.GatewayStatus{}
-	got, err := objects(t.Context(), here, p.client())
+	got, err := objects(t.Context(), here, istiosClass, p.client())
 	if err != nil {
 		t.Fatal(err)
 	}

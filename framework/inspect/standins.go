@@ -64,7 +64,7 @@ func StandInsOf(ctx context.Context, c *mesh.Cluster) (found []StandIn, err erro
 		{"ztunnel", "15020", "/metrics", []client.ListOption{client.InNamespace(ztunnel.Namespace),
 			client.MatchingLabels{"app": "ztunnel"}}, judgeZtunnel},
 		{"proxyv2", "15000", "/config_dump?mask=bootstrap",
-			[]client.ListOption{client.MatchingLabels{gateway.GatewayClassNameLabelKey: EastWestClass}}, judgeProxy},
+			[]client.ListOption{client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}}, judgeProxy},
 	} {
 		var pods corev1.PodList
 		if err := c.Client().List(ctx, &pods, q.where...); err != nil {

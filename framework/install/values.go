@@ -86,6 +86,9 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 	if f.Domain != "" {
 		ztunnel["env"] = map[string]any{"CLUSTER_DOMAIN": f.Domain}
 	}
+	if f.PodSecurity != "" { // waypoints are pods of the suite's namespaces, too
+		control["gateways"] = map[string]any{"seccompProfile": map[string]any{"type": "RuntimeDefault"}}
+	}
 	if f.Replicas > 0 {
 		control["replicaCount"] = f.Replicas
 	}

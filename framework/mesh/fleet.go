@@ -6,6 +6,7 @@ package mesh
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"istio.io/istio/pkg/config/constants"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/reports/api"
@@ -40,10 +42,6 @@ type Fleet struct {
 	// default cluster.local.
 	Domain      string `json:"domain,omitempty"`
 	TrustDomain string `json:"trustDomain,omitempty"`
-	// GatewayClass and WaypointClass are the classes of east-west gateways and waypoints, where a vendor
-	// has classes of its own; default Istio's.
-	GatewayClass  string `json:"gatewayClass,omitempty"`
-	WaypointClass string `json:"waypointClass,omitempty"`
 	// Variants name how a fleet of ours differs from the default one; see clusters/variant. The fields
 	// of fleet and clusters hold what follows from them.
 	Variants []string `json:"variants,omitempty"`
@@ -111,6 +109,11 @@ type Cluster struct {
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
 	// Revision is that of the cluster's istiod; empty for the default one.
 	Revision string `json:"revision,omitempty"`
+	// GatewayClass and WaypointClass are the classes of the cluster's east-west gateways and waypoints,
+	// where a vendor has classes of its own; empty for Istio's. Read them by [Cluster.EastWestClass] and
+	// [Cluster.ClassOfWaypoints].
+	GatewayClass  string `json:"gatewayClass,omitempty"`
+	WaypointClass string `json:"waypointClass,omitempty"`
 	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how
 	// many there are and Flags is the plain environment of istiod: what clusters/existing found in
 	// clusters that somebody else made.
@@ -122,6 +125,16 @@ type Cluster struct {
 	Kind *KindCluster `json:"kind,omitempty"`
 
 	clients
+}
+
+// EastWestClass is the GatewayClass of the cluster's east-west gateways.
+func (c *Cluster) EastWestClass() string {
+	return cmp.Or(c.GatewayClass, constants.EastWestGatewayClassName)
+}
+
+// ClassOfWaypoints is the GatewayClass of the cluster's waypoints.
+func (c *Cluster) ClassOfWaypoints() string {
+	return cmp.Or(c.WaypointClass, constants.WaypointGatewayClassName)
 }
 
 // KindState is what clusters/kind needs to find its things again.

@@ -75,7 +75,7 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			together(commonRoot)},
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
-		{"east-west gateways", "install a Gateway of class " + inspect.EastWestClass + " in each cluster; or " + mend, true,
+		{"east-west gateways", "install an east-west gateway in each cluster (of another class than Istio's? say so in the fleet file: gatewayClass); or " + mend, true,
 			every(known(gateways))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
 		{"mesh-wide authorization policies", "test without them, or give them a selector by labels that the suite's pods do not have", true,
@@ -274,11 +274,11 @@ func remoteSecrets(f *mesh.Fleet, m *member) (string, error) {
 func gatewayAddress(c *inspect.Cluster) error {
 	switch {
 	case !c.HasGatewayAPI:
-		return fmt.Errorf("the cluster has no Gateway API: install its CRDs and an east-west gateway (class %s)", inspect.EastWestClass)
+		return fmt.Errorf("the cluster has no Gateway API: install its CRDs and an east-west gateway (class %s)", c.GatewayClass)
 	case len(c.Gateways) == 0:
 		return fmt.Errorf("there is no east-west gateway (class %s), so other networks cannot reach the cluster: "+
 			"install one as the multi-network guide says",
-			inspect.EastWestClass)
+			c.GatewayClass)
 	case len(c.GatewayAddresses()) == 0:
 		return fmt.Errorf("the east-west gateway has no address yet: run `%s get gateways -A` and see whether the load balancer works",
 			c.Where.Kubectl)

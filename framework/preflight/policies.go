@@ -8,7 +8,6 @@ import (
 
 	istiosecurityapi "istio.io/api/security/v1beta1"
 	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
-	"istio.io/istio/pkg/config/constants"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,7 +31,7 @@ func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *ins
 	ours := podOf(echoIn(f, ""), m.Cluster).Labels
 	var found []string
 	for _, p := range all.Items {
-		if does := decides(&p.Spec, ours, namespaces); does != "" {
+		if does := decides(&p.Spec, ours, namespaces, m.ClassOfWaypoints()); does != "" {
 			found = append(found, fmt.Sprintf("AuthorizationPolicy %s/%s %s", p.Namespace, p.Name, does))
 		}
 	}
@@ -44,7 +43,7 @@ func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *ins
 }
 
 // decides says what a policy of the root namespace does to calls of the suite; empty when nothing.
-func decides(p *istiosecurityapi.AuthorizationPolicy, ours map[string]string, namespaces []string) string {
+func decides(p *istiosecurityapi.AuthorizationPolicy, ours map[string]string, namespaces []string, waypointClass string) string {
 	targets := p.GetTargetRefs()
 	if p.GetTargetRef() != nil {
 		targets = append(targets, p.GetTargetRef())
@@ -52,7 +51,7 @@ func decides(p *istiosecurityapi.AuthorizationPolicy, ours map[string]string, na
 	if len(targets) > 0 {
 		waypoints := false
 		for _, t := range targets { // a class of gateways can be named in the root namespace alone
-			waypoints = waypoints || t.GetKind() == "GatewayClass" && t.GetName() == constants.WaypointGatewayClassName
+			waypoints = waypoints || t.GetKind() == "GatewayClass" && t.GetName() == waypointClass
 		}
 		if !waypoints {
 			return ""

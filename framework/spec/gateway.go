@@ -31,7 +31,7 @@ func (t *T) Gateway(c *Cluster) *Gateway {
 	t.NoError(err)
 	var found []*eastwest.Gateway
 	t.retry(func() error {
-		if found, err = eastwest.Find(t.ctx, c.Cluster, eastwest.Class(t.Fleet)); err == nil {
+		if found, err = eastwest.Find(t.ctx, c.Cluster, c.EastWestClass()); err == nil {
 			err = ready(c, found)
 		}
 		return err
@@ -64,7 +64,7 @@ func ready(c *Cluster, all []*eastwest.Gateway) error {
 // [eastwest.Gateway].
 func (t *T) Gateways(c *Cluster) Subject {
 	return Probe("east-west gateways of "+c.Name, func(ctx context.Context) (any, error) {
-		return eastwest.Find(ctx, c.Cluster, eastwest.Class(t.Fleet))
+		return eastwest.Find(ctx, c.Cluster, c.EastWestClass())
 	})
 }
 

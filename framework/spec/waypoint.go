@@ -27,9 +27,9 @@ func (t *T) SharedWaypoint() string {
 func (t *T) DeployWaypoint() string {
 	name := t.Name("waypoint")
 	for _, c := range t.Clusters {
-		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(name, "")) })
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(c, name, "")) })
 	}
-	t.NoError(fixture.CreateWaypoint(t.ctx, t.Clusters, name, t.owner(), true))
+	t.NoError(t.Fixture.CreateWaypoint(t.ctx, name, t.owner()))
 	t.Changed()
 	return name
 }
