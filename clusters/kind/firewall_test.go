@@ -18,6 +18,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"ambient.test/conformance/clusters/variant"
 )
 
 // place is a throwaway network namespace.
@@ -321,6 +323,80 @@ func firewall(t *testing.T, own, transit string) {
 		t.Errorf("resolver: %+v, then %+v", before, after)
 	}
 	deadPodsConnection(t, node, pod, other, uplink)
+}
+
+// dialFrom is dial with a source address of one's own.
+func (p place) dialFrom(source, addr string) (result error) {
+	p.t.Helper()
+	p.in(func() error {
+		d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+		c, err := d.Dial("tcp4", addr)
+		if err == nil {
+			c.Close()
+		}
+		result = err
+		return nil
+	})
+	return result
+}
+
+// Between nodes with routes to each other's pods: a pod is reached at its own address and from its
+// own address, and nobody else gains anything.
+func TestFirewallBetweenPeers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make network namespaces")
+	}
+	if _, err := exec.LookPath("nft"); err != nil {
+		t.Skip("needs nft (Debian: apt-get install nftables)")
+	}
+	_, nodes := laidOut(t, Options{Shape: variant.Shape{Nodes: 2}})
+	node, pod, worker, stranger := newPlace(t), newPlace(t), newPlace(t), newPlace(t)
+	link(node, "eth0", "10.89.17.2/24", worker, "eth0", "10.89.17.3/24")
+	link(node, "eth1", "10.89.16.11/24", stranger, "eth1", "10.89.16.12/24")
+	link(node, "vethpod", "10.10.0.1/24", pod, "eth0", "10.10.0.2/24")
+	worker.in(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		neighbor, err := netlink.ParseAddr("10.10.1.2/32")
+		return errors.Join(err, netlink.AddrAdd(lo, neighbor))
+	})
+	node.in(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	pod.route("0.0.0.0/0", "10.10.0.1")
+	node.route("10.10.1.0/24", "10.89.17.3")
+	worker.route("10.10.0.0/24", "10.89.17.2")
+	stranger.route("10.10.0.0/24", "10.89.16.11")
+	worker.rules(`table inet seen { chain in { type filter hook input priority 0;
+		ip saddr 10.10.0.2 ip daddr 10.10.1.2 accept; ip daddr 10.10.1.2 tcp dport 8080 reject with tcp reset; }; }`)
+	node.rules(nodes[0].render("firewall.nft"))
+	pod.serve(":8080")
+	worker.serve(":8080")
+	worker.serve(":6443")
+	worker.serve(":80")
+	node.serve(":10250")
+	for _, c := range []struct {
+		name       string
+		from       place
+		source, to string
+		allowed    bool
+	}{
+		{"pod to a pod of the worker, at its own address", pod, "10.10.0.2", "10.10.1.2:8080", true},
+		{"pod to the API server on another node", pod, "10.10.0.2", "10.89.17.3:6443", true},
+		{"pod to another port there", pod, "10.10.0.2", "10.89.17.3:80", false},
+		{"pod of the worker to a pod", worker, "10.10.1.2", "10.10.0.2:8080", true},
+		{"worker to a pod", worker, "10.89.17.3", "10.10.0.2:8080", true},
+		{"stranger to a pod", stranger, "10.89.16.12", "10.10.0.2:8080", false},
+		{"worker to the kubelet", worker, "10.89.17.3", "10.89.17.2:10250", true},
+		{"stranger to the kubelet", stranger, "10.89.16.12", "10.89.16.11:10250", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.from.dialFrom(c.source, c.to)
+			if c.allowed && err != nil || !c.allowed && !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s to %s: got %v, want allowed: %t", c.source, c.to, err, c.allowed)
+			}
+		})
+	}
 }
 
 // A pod that dies leaves connections behind. What their peers still send is translated back to its

@@ -32,11 +32,15 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 	if _, err := e.Output(ctx, "version", "--format", "{{.Server.Version}}"); err != nil {
 		return fmt.Errorf("the container engine of fleet %s does not answer: %w: run `amc up`, which starts it again", f.RunID, err)
 	}
-	all, ctx := errgroup.WithContext(ctx)
+	parent := ctx
+	all, ctx := errgroup.WithContext(parent)
 	for _, c := range f.Members() {
 		all.Go(func() error { return healthy(ctx, e, f, c) })
 	}
-	return all.Wait()
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	return layRoutes(parent, e, nodesOf(f, node{}))
 }
 
 // of returns the container engine that the fleet runs in.

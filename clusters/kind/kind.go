@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,17 +94,25 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	all.Go(func() error {
 		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
 	})
+	made := map[string]bool{}
 	for _, c := range f.Members() {
-		all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR) })
+		if !made[c.Kind.Network] {
+			made[c.Kind.Network] = true
+			all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR) })
+		}
 	}
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
 	all, ctx = errgroup.WithContext(parent)
-	for _, n := range nodes {
-		all.Go(func() error { return createCluster(ctx, o, f, n, phase.Item(n.Name)) })
+	for _, c := range f.Members() {
+		own := slices.DeleteFunc(slices.Clone(nodes), func(n node) bool { return n.Cluster != c })
+		all.Go(func() error { return createCluster(ctx, o, f, own, phase.Item(c.Name)) })
 	}
 	if err := all.Wait(); err != nil {
+		return nil, err
+	}
+	if err := layRoutes(parent, o.Engine, nodes); err != nil {
 		return nil, err
 	}
 	f.Kind.Unfinished = false
@@ -181,25 +190,32 @@ func layout(o Options, b block) *mesh.Fleet {
 	}
 	for i := 1; i <= o.Clusters+o.Shape.Unlisted; i++ {
 		cidr := 10 // 10.10.0.0/16 and 10.110.0.0/16 in all clusters
-		if o.DistinctCIDRs {
+		if o.DistinctCIDRs || o.Shape.OneNetwork {
 			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
 		}
 		first, last := b.pool(i)
 		kindName := kindName(o.RunID, i)
-		place := i
+		place, network := i, i
 		if o.Shape.OneLocality {
 			place = 1
 		}
+		if o.Shape.OneNetwork {
+			network = 1 // one container network, too
+		}
 		c := &mesh.Cluster{
-			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", i), Revision: o.Shape.Revision,
+			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", network), Revision: o.Shape.Revision,
 			Region: fmt.Sprintf("region%d", place), Zone: fmt.Sprintf("zone%d", place),
 			Kubeconfig: filepath.Join(o.Dir, "kubeconfigs", fmt.Sprintf("cluster%d.yaml", i)),
 			APIServer:  fmt.Sprintf("https://%s:%d", b.node(i), apiServerPort),
 			PodCIDR:    fmt.Sprintf("10.%d.0.0/16", cidr), ServiceCIDR: fmt.Sprintf("10.%d.0.0/16", 100+cidr),
 			Kind: &mesh.KindCluster{
-				Name: kindName, Nodes: []string{nodeName(kindName)}, Network: networkName(o.RunID, i), NetworkCIDR: b.network(i).String(),
+				Name: kindName, Nodes: nodeNames(kindName, max(1, o.Shape.Nodes)),
+				Network: networkName(o.RunID, network), NetworkCIDR: b.network(network).String(),
 				TransitIP: b.node(i).String(), GatewayPool: first.String() + "-" + last.String(),
 			},
+		}
+		for w := 1; w < len(c.Kind.Nodes); w++ {
+			c.Kind.WorkerIPs = append(c.Kind.WorkerIPs, b.worker(i, w).String())
 		}
 		if i <= o.Clusters {
 			f.Clusters = append(f.Clusters, c)
@@ -213,16 +229,32 @@ func layout(o Options, b block) *mesh.Fleet {
 // nodesOf completes what is common to all nodes of the fleet with what is each one's own.
 func nodesOf(f *mesh.Fleet, common node) []node {
 	common.Image, common.Domain = imageName(f.RunID), cmp.Or(f.Domain, mesh.DefaultDomain)
-	for _, c := range f.Members() {
-		common.Fleet = append(common.Fleet, c.Kind.TransitIP, c.Kind.GatewayPool)
-	}
 	var all []node
 	for _, c := range f.Members() {
-		n := common
-		n.Cluster, n.PodRange = c, strings.TrimSuffix(c.PodCIDR, "/16")+"/24" // what the controller manager gives the first node
-		all = append(all, n)
+		common.Fleet = append(common.Fleet, transitIPs(c)...)
+		common.Fleet = append(common.Fleet, c.Kind.GatewayPool)
+		for i, ip := range transitIPs(c) {
+			pods := strings.TrimSuffix(c.PodCIDR, "0.0/16") + strconv.Itoa(i) + ".0/24"
+			all = append(all, node{Cluster: c, Host: c.Kind.Nodes[i], TransitIP: ip, PodRange: pods})
+		}
+	}
+	for i, n := range all {
+		all[i] = common
+		all[i].Cluster, all[i].Host, all[i].TransitIP, all[i].PodRange = n.Cluster, n.Host, n.TransitIP, n.PodRange
+	}
+	for i := range all {
+		for _, m := range all {
+			if m.Host != all[i].Host && m.Network == all[i].Network {
+				all[i].Peers = append(all[i].Peers, peer{m.PodRange, m.Host})
+			}
+		}
 	}
 	return all
+}
+
+// transitIPs are the addresses of a cluster's nodes in the transit network.
+func transitIPs(c *mesh.Cluster) []string {
+	return append([]string{c.Kind.TransitIP}, c.Kind.WorkerIPs...)
 }
 
 func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet string, more ...string) error {
@@ -239,25 +271,23 @@ func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet str
 
 // createCluster creates one cluster. It tries a second time, because on a loaded machine kubeadm
 // can miss its deadline.
-func createCluster(ctx context.Context, o Options, f *mesh.Fleet, n node, item progress.Item) (err error) {
+func createCluster(ctx context.Context, o Options, f *mesh.Fleet, nodes []node, item progress.Item) (err error) {
 	defer func() { item.Done(err) }()
+	c := nodes[0].Cluster
 	try := func() error {
 		connected := make(chan error, 1)
 		req := request{
-			Cluster: n.Kind.Name, Config: n.render("kind.yaml"), Kubeconfig: n.Kubeconfig,
-			Log: filepath.Join(o.Dir, "logs", n.Name+"-kind.log"),
+			Cluster: c.Kind.Name, Config: nodes[0].render("kind.yaml"), Kubeconfig: c.Kubeconfig,
+			Log: filepath.Join(o.Dir, "logs", c.Name+"-kind.log"),
 		}
 		connecting := false
-		err := runChild(ctx, o.Engine, n.Kind.Network, req, func(stage string) {
+		err := runChild(ctx, o.Engine, c.Kind.Network, req, func(stage string) {
 			item.Note("%s", stage)
 			// Not earlier: kind reads the node's address while it writes kubeadm's configuration, and
 			// refuses a node that has two.
 			if !connecting && strings.HasPrefix(stage, "Starting control-plane") {
 				connecting = true
-				go func() {
-					_, err := o.Engine.Output(ctx, "network", "connect", "--ip", n.Kind.TransitIP, f.Kind.TransitNetwork, n.Kind.Nodes[0])
-					connected <- err
-				}()
+				go func() { connected <- connect(ctx, o.Engine, f, nodes) }()
 			}
 		})
 		if connecting {
@@ -269,20 +299,59 @@ func createCluster(ctx context.Context, o Options, f *mesh.Fleet, n node, item p
 	var failed *failure
 	if errors.As(err, &failed) {
 		item.Note("%v: trying once more", failed)
-		if err := removeNode(ctx, o.Engine, f.RunID, n.Kind.Nodes[0]); err != nil {
-			return fmt.Errorf("%s: %w", n.Name, err)
+		for _, n := range nodes {
+			if err := removeNode(ctx, o.Engine, f.RunID, n.Host); err != nil {
+				return fmt.Errorf("%s: %w", c.Name, err)
+			}
 		}
-		_ = os.Remove(n.Kubeconfig)
+		_ = os.Remove(c.Kubeconfig)
 		err = try()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: see %s", n.Name, err, filepath.Join(o.Dir, "logs", n.Name+"-kind.log"))
+		return fmt.Errorf("%s: %w: see %s", c.Name, err, filepath.Join(o.Dir, "logs", c.Name+"-kind.log"))
 	}
 	item.Note("Waiting for the node to be Ready")
-	if err := ready(ctx, n.Cluster, time.Time{}); err != nil {
+	if err := ready(ctx, c, time.Time{}); err != nil {
 		return err
 	}
-	return firewallInForce(ctx, o.Engine, n.Cluster)
+	return firewallInForce(ctx, o.Engine, c)
+}
+
+// connect joins nodes to the transit network.
+func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
+	for _, n := range nodes {
+		if _, err := d.Output(ctx, "network", "connect", "--ip", n.TransitIP, f.Kind.TransitNetwork, n.Host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layRoutes gives nodes their routes to the pods of their peers, which a boot of the node takes away.
+// They go by the container network that peers share. Over the transit network they cannot: the engine
+// drops there what has an address of another range, as on every internal network. Laying routes again
+// changes nothing.
+func layRoutes(ctx context.Context, d docker, nodes []node) error {
+	address := map[string]string{}
+	for _, n := range nodes {
+		if len(n.Peers) == 0 {
+			continue
+		}
+		out, err := d.Output(ctx, "container", "inspect", "-f",
+			fmt.Sprintf("{{(index .NetworkSettings.Networks %q).IPAddress}}", n.Kind.Network), n.Host)
+		if err != nil {
+			return fmt.Errorf("address of node %s: %w", n.Host, err)
+		}
+		address[n.Host] = strings.TrimSpace(out)
+	}
+	for _, n := range nodes {
+		for _, p := range n.Peers {
+			if _, err := d.Output(ctx, "exec", n.Host, "ip", "route", "replace", p.PodRange, "via", address[p.Host]); err != nil {
+				return fmt.Errorf("route of node %s to the pods of %s: %w", n.Host, p.Host, err)
+			}
+		}
+	}
+	return nil
 }
 
 // removeNode removes one node container of the run.
@@ -301,8 +370,8 @@ func removeNode(ctx context.Context, d docker, run, name string) error {
 	return err
 }
 
-// ready waits until the cluster's one node is Ready. After a boot the API server first repeats what
-// was true before it, so the kubelet must also have renewed its lease (every 10 s) later than
+// ready waits until all nodes of the cluster are Ready. After a boot the API server first repeats
+// what was true before it, so each kubelet must also have renewed its lease (every 10 s) later than
 // since.
 func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 	const patience = 2 * time.Minute
@@ -311,36 +380,50 @@ func ready(ctx context.Context, c *mesh.Cluster, since time.Time) error {
 	if err := c.Connect(); err != nil {
 		return err
 	}
-	seen := "no node"
-	var err error
+	for _, name := range c.Kind.Nodes {
+		if seen, err := nodeReady(ctx, c, name, since); err != nil {
+			return fmt.Errorf("%s: node %s is not Ready within %s: %s (%w): run `kubectl --kubeconfig %s describe nodes`", c.Name,
+				name, patience, seen, err, c.Kubeconfig)
+		}
+	}
+	return nil
+}
+
+// nodeReady waits until one node is Ready. It returns what was seen last.
+func nodeReady(ctx context.Context, c *mesh.Cluster, name string, since time.Time) (seen string, err error) {
+	only := func(o metav1.ListOptions) metav1.ListOptions {
+		o.FieldSelector = metav1.ObjectNameField + "=" + name
+		return o
+	}
 	if !since.IsZero() {
-		err = watchUntil(ctx, c.Kube().CoordinationV1().Leases(corev1.NamespaceNodeLease).Watch, func(o runtime.Object) bool {
+		leases := c.Kube().CoordinationV1().Leases(corev1.NamespaceNodeLease)
+		err := watchUntil(ctx, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return leases.Watch(ctx, only(o))
+		}, func(o runtime.Object) bool {
 			l, ok := o.(*coordinationv1.Lease)
 			return ok && l.Spec.RenewTime != nil && l.Spec.RenewTime.After(since)
 		})
+		if err != nil {
+			return "its kubelet gives no sign of life", err
+		}
 	}
-	if err == nil {
-		err = watchUntil(ctx, c.Kube().CoreV1().Nodes().Watch, func(o runtime.Object) bool {
-			n, ok := o.(*corev1.Node)
-			if !ok {
-				return false
-			}
-			for _, cond := range n.Status.Conditions {
-				if cond.Type == corev1.NodeReady {
-					seen = cond.Message
-					return cond.Status == corev1.ConditionTrue
-				}
-			}
+	seen = "no such node"
+	err = watchUntil(ctx, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+		return c.Kube().CoreV1().Nodes().Watch(ctx, only(o))
+	}, func(o runtime.Object) bool {
+		n, ok := o.(*corev1.Node)
+		if !ok {
 			return false
-		})
-	} else {
-		seen = "its kubelet gives no sign of life"
-	}
-	if err != nil {
-		return fmt.Errorf("%s: node is not Ready within %s: %s (%w): run `kubectl --kubeconfig %s describe nodes`", c.Name,
-			patience, seen, err, c.Kubeconfig)
-	}
-	return nil
+		}
+		for _, cond := range n.Status.Conditions {
+			if cond.Type == corev1.NodeReady {
+				seen = cond.Message
+				return cond.Status == corev1.ConditionTrue
+			}
+		}
+		return false
+	})
+	return seen, err
 }
 
 // watchUntil watches all objects, beginning with those that exist, until one is as wanted. The API

@@ -62,6 +62,14 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// With several nodes, or on one network, nodes let each other's pods in.
+func TestGoldenWithPeers(t *testing.T) {
+	_, nodes := laidOut(t, Options{Shape: variant.Shape{Nodes: 2}})
+	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist"} {
+		golden(t, "nodes-"+name+".golden", nodes[2].render(name)) // the control plane of cluster2
+	}
+}
+
 func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
 	_, nodes := laidOut(t, Options{})
 	n := nodes[0]
@@ -168,6 +176,16 @@ func TestShapes(t *testing.T) {
 		{"regions", variant.Shape{OneLocality: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
 			a, b := f.Clusters[0], f.Clusters[1]
 			return []string{b.Region, b.Zone}, []string{a.Region, a.Zone}
+		}},
+		{"nodes", variant.Shape{Nodes: 2}, func(f *mesh.Fleet, nodes []node) (got, want any) {
+			k := f.Clusters[1].Kind
+			return append([]string{nodes[3].Host, nodes[3].PodRange}, append(k.Nodes, k.WorkerIPs...)...), []string{
+				"amc-r1-c2-worker", "10.10.1.0/24", "amc-r1-c2-control-plane", "amc-r1-c2-worker", "10.89.16.22"}
+		}},
+		{"single-network", variant.Shape{OneNetwork: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			a, b := f.Clusters[0], f.Clusters[1]
+			return []any{f.OneNetwork(), a.Network, b.Network, a.PodCIDR, b.PodCIDR},
+				[]any{true, "network1", "network1", "10.10.0.0/16", "10.20.0.0/16"}
 		}},
 		{"larger", variant.Shape{Unlisted: 1}, func(f *mesh.Fleet, nodes []node) (got, want any) {
 			return []int{len(f.Clusters), len(f.Unlisted), len(nodes), len(nodes[0].Fleet)}, []int{2, 1, 3, 6}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -43,4 +44,16 @@ func kindName(run string, n int) string    { return fmt.Sprintf("%sc%d", prefix(
 func networkName(run string, n int) string { return fmt.Sprintf("%snet%d", prefix(run), n) }
 func transitName(run string) string        { return prefix(run) + "transit" }
 func imageName(run string) string          { return prefix(run) + "node" }
-func nodeName(kindName string) string      { return kindName + "-control-plane" }
+
+// nodeNames are the names that kind gives to the nodes of a cluster: a control plane, and workers.
+func nodeNames(kindName string, n int) []string {
+	names := []string{kindName + "-control-plane"}
+	for i := 1; i < n; i++ {
+		name := kindName + "-worker"
+		if i > 1 {
+			name += strconv.Itoa(i)
+		}
+		names = append(names, name)
+	}
+	return names
+}

@@ -36,17 +36,23 @@ const (
 	statusPort    = 15021 // of an east-west gateway
 )
 
-// node is the input of the templates for the node of one cluster.
+// node is the input of the templates for one node.
 type node struct {
 	*mesh.Cluster
+	Host        string // name of the container and of the node
+	TransitIP   string
+	Peers       []peer // nodes to whose pods it has a route
 	Image       string
 	Domain      string   // DNS domain of the cluster
 	Fleet       []string // transit addresses that pods of the fleet may call: nodes and gateways
-	PodRange    string   // of the one node, within PodCIDR
+	PodRange    string   // of this node, within PodCIDR
 	MTU         int
 	CgroupV1    bool // kubelet refuses cgroup v1 unless configured otherwise
 	ShortOfCaps bool // CAP_SYS_RESOURCE is missing, so kubelet must not insist on limits that it cannot raise
 }
+
+// peer is a node as another one sees it.
+type peer struct{ PodRange, Host string }
 
 // render executes one template of node.tmpl.
 func (n node) render(name string) string {
@@ -77,7 +83,7 @@ func files(nodes []node) map[string]string {
 		all["etc/amc/kubeadm/"+target] = patch
 	}
 	for _, n := range nodes {
-		dir := "etc/amc/" + nodeName(n.Kind.Name) + "/"
+		dir := "etc/amc/" + n.Host + "/"
 		all["etc/amc/coredns/Corefile"] = n.render("Corefile") // the same on all nodes
 		all[dir+"firewall.nft"] = n.render("firewall.nft")
 		all[dir+"10-amc.conflist"] = n.render("conflist")

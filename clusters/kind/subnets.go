@@ -21,6 +21,7 @@ const (
 	blockBits    = 20
 	subnetBits   = 24
 	firstNode    = 11  // host number of the first node in the transit network
+	nodesApart   = 10  // host numbers between a cluster's nodes
 	firstGateway = 100 // host number where the first cluster's gateway addresses begin
 	gateways     = 10  // addresses per cluster
 )
@@ -36,7 +37,11 @@ func (b block) subnet(n int) netip.Prefix {
 
 func (b block) transit() netip.Prefix      { return b.subnet(0) }
 func (b block) network(n int) netip.Prefix { return b.subnet(n) }
-func (b block) node(n int) netip.Addr      { return host(b.transit(), firstNode+n-1) }
+
+// node returns the address of the first node of cluster n in the transit network; worker returns that
+// of its i-th worker.
+func (b block) node(n int) netip.Addr      { return b.worker(n, 0) }
+func (b block) worker(n, i int) netip.Addr { return host(b.transit(), firstNode+n-1+i*nodesApart) }
 
 // pool returns the first and last address of the cluster's gateways.
 func (b block) pool(n int) (first, last netip.Addr) {

@@ -19,6 +19,8 @@ type Shape struct {
 	Strict              bool   // a mesh-wide PeerAuthentication demands mutual TLS
 	PodSecurity         string // level that the suite's namespaces enforce; empty: none
 	OneLocality         bool   // all clusters are in the same region and zone
+	Nodes               int    // of each cluster; 0: one
+	OneNetwork          bool   // pods of all clusters reach each other without a gateway
 	Unlisted            int    // clusters of the mesh that the fleet file does not name as clusters to test
 }
 
@@ -42,6 +44,10 @@ var All = []Variant{
 		set: func(s *Shape) { s.PodSecurity = "restricted" }},
 	{Name: "regions", What: "all clusters are in the same region and zone",
 		set: func(s *Shape) { s.OneLocality = true }},
+	{Name: "nodes", What: "each cluster has two nodes; servers are not on the node of their gateway and of most clients",
+		set: func(s *Shape) { s.Nodes = 2 }},
+	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and there is no east-west gateway",
+		set: func(s *Shape) { s.OneNetwork = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",
 		set: func(s *Shape) { s.Unlisted = 1 }},
 }

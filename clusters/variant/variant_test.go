@@ -23,6 +23,8 @@ func TestCombine(t *testing.T) {
 		{"strict", Shape{Strict: true}, []string{"strict"}},
 		{"restricted", Shape{PodSecurity: "restricted"}, []string{"restricted"}},
 		{"regions", Shape{OneLocality: true}, []string{"regions"}},
+		{"nodes", Shape{Nodes: 2}, []string{"nodes"}},
+		{"single-network", Shape{OneNetwork: true}, []string{"single-network"}},
 		{"larger", Shape{Unlisted: 1}, []string{"larger"}},
 		{"strict,revision,strict", Shape{Revision: "stable", Strict: true}, []string{"revision", "strict"}},
 	} {

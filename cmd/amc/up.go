@@ -104,6 +104,12 @@ func (o upOptions) check() error {
 	if n := o.clusters + shape.Unlisted; o.clusters < 1 || n > kind.MaxClusters {
 		return usage("--clusters %d: a fleet has 1 to %d", n, kind.MaxClusters)
 	}
+	if shape.OneNetwork && o.asked("distinct-cidrs") && !o.distinct {
+		return usage("--variant single-network needs distinct addresses: leave out --distinct-cidrs=false")
+	}
+	if shape.OneNetwork && o.clusters < 2 {
+		return usage("--variant single-network needs two clusters or more, --clusters says %d", o.clusters)
+	}
 	if err := kind.CheckSubnet(o.subnet); err != nil {
 		return usage("--subnet: %w", err)
 	}
@@ -364,9 +370,12 @@ func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 
-// isolate proves that the networks are separate. Every later verdict rests on this, so a fleet
+// isolate proves that the networks are separate, if there are several. Every later verdict rests on this, so a fleet
 // without this proof cannot be used.
 func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (err error) {
+	if fleet.OneNetwork() {
+		return fleet.Save(fleet.Path()) // its clusters reach each other: that is what it was made for
+	}
 	phase := show.Phase("isolation", 1)
 	item := phase.Item("proof")
 	defer func() { item.Done(err); phase.Close(err) }()
@@ -392,8 +401,11 @@ func ready(out io.Writer, fleet *mesh.Fleet) error {
 	if err := fleet.Save(fleet.Path()); err != nil {
 		return unknown(err)
 	}
-	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n", fleet.RunID,
-		len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
+	isolation := "on one network"
+	if fleet.Isolation != nil {
+		isolation = fmt.Sprintf("isolation proven with %d probes", len(fleet.Isolation.Probes))
+	}
+	fmt.Fprintf(out, "fleet %s is up: %d clusters, %s; fleet file %s\n", fleet.RunID, len(fleet.Clusters), isolation, fleet.Path())
 	if len(fleet.Variants) > 0 {
 		fmt.Fprintf(out, "  variants: %s\n", variantNames(fleet.Variants))
 	}

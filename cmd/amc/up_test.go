@@ -17,6 +17,8 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		{"up --subnet 10.89.16.0/28", "not an IPv4 range of /20"},
 		{"up --subnet here", "not an IPv4 range of /20"},
 		{"up --variant moon", `there is no variant "moon"`},
+		{"up --variant single-network --distinct-cidrs=false", "needs distinct addresses"},
+		{"up --variant single-network --clusters 1", "needs two clusters or more"},
 		{"up --variant larger --clusters 9", "a fleet has 1 to"},
 		{"up --engine podman", "must be one of: auto, docker, private"},
 		{"up --images beg", "expected auto, pull or build"},

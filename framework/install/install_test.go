@@ -288,9 +288,14 @@ func TestEastWest(t *testing.T) {
 		name     string
 		revision string
 		replicas int32
-	}{{"eastwest.yaml", "", 0}, {"eastwest-variants.yaml", "stable", 2}} {
+		nodes    []string
+	}{
+		{"eastwest.yaml", "", 0, []string{"a"}},
+		{"eastwest-variants.yaml", "stable", 2, []string{"a"}},
+		{"eastwest-nodes.yaml", "", 0, []string{"a", "b"}},
+	} {
 		t.Run(c.name, func(t *testing.T) {
-			f.Clusters[1].Revision, f.Replicas = c.revision, c.replicas
+			f.Clusters[1].Revision, f.Replicas, f.Clusters[1].Kind.Nodes = c.revision, c.replicas, c.nodes
 			var all []any
 			for _, o := range eastWest(f, f.Clusters[1]) {
 				u, err := apply.Unstructured(o)

@@ -126,12 +126,15 @@ func newPlan(f *mesh.Fleet, o Options) (*plan, error) {
 
 // sum is the digest over what the plan installs: images, values, topology, CA.
 func (p *plan) sum() (string, error) {
-	type cluster struct{ Name, Network, APIServer, Pool, CA string }
+	type cluster struct {
+		Name, Network, APIServer, Pool, CA string
+		Nodes                              []string
+	}
 	var clusters []cluster
 	values := map[string]map[string]any{}
 	for _, c := range p.fleet.Members() {
 		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
-		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:])})
+		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes})
 		for _, ch := range p.charts[c.Name] {
 			values[c.Name+"/"+ch.release] = ch.values
 		}
@@ -304,9 +307,13 @@ func (s *target) release(name string) func(context.Context) error {
 	return func(ctx context.Context) error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) }
 }
 
+// applyGateway applies the Gateway API, and the gateway that a cluster on a network of its own needs.
 func (s *target) applyGateway(ctx context.Context) error {
 	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
 		return err
+	}
+	if s.fleet.OneNetwork() {
+		return nil
 	}
 	return apply.Objects(ctx, s.cluster, eastWest(s.fleet, s.cluster)...)
 }
@@ -370,6 +377,9 @@ func (s *target) metallbReady(ctx context.Context) error {
 }
 
 func (s *target) gatewayReady(ctx context.Context) error {
+	if s.fleet.OneNetwork() {
+		return nil
+	}
 	gw, err := wait.Gateway(ctx, s.cluster, namespace, EastWestGateway)
 	if err != nil {
 		return err

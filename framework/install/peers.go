@@ -33,8 +33,8 @@ const (
 // entered.
 const EastWestGateway = "istio-eastwestgateway"
 
-// eastWest is the gateway that the documented install makes. In a fleet with replicas, a ConfigMap
-// before it says how many pods it has.
+// eastWest is the gateway that the documented install makes. In a fleet with replicas or several
+// nodes, a ConfigMap before it says how many pods it has, or on which node.
 func eastWest(f *mesh.Fleet, c *mesh.Cluster) []client.Object {
 	terminate := gateway.TLSModeTerminate
 	g := &gateway.Gateway{
@@ -50,12 +50,18 @@ func eastWest(f *mesh.Fleet, c *mesh.Cluster) []client.Object {
 	if c.Revision != "" {
 		g.Labels[label.IoIstioRev.Name] = c.Revision
 	}
-	if f.Replicas == 0 {
+	var deployment string
+	switch {
+	case f.Replicas > 0:
+		deployment = fmt.Sprintf("spec: {replicas: %d}\n", f.Replicas)
+	case len(c.Kind.Nodes) > 1:
+		deployment = fmt.Sprintf("spec: {template: {spec: {nodeSelector: {%s: %s}}}}\n", corev1.LabelHostname, c.Kind.Nodes[0])
+	default:
 		return []client.Object{g}
 	}
 	options := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway},
-		Data:       map[string]string{"deployment": fmt.Sprintf("spec: {replicas: %d}\n", f.Replicas)},
+		Data:       map[string]string{"deployment": deployment},
 	}
 	g.Spec.Infrastructure = &gateway.GatewayInfrastructure{
 		ParametersRef: &gateway.LocalParametersReference{Kind: "ConfigMap", Name: options.Name},

@@ -149,12 +149,13 @@ type KindState struct {
 
 // KindCluster is the kind side of one cluster.
 type KindCluster struct {
-	Name        string   `json:"name"`        // kind's cluster name
-	Network     string   `json:"network"`     // the container network of its own
-	NetworkCIDR string   `json:"networkCIDR"` // of that network
-	Nodes       []string `json:"nodes"`       // container names
-	TransitIP   string   `json:"transitIP"`
-	GatewayPool string   `json:"gatewayPool"` // first-last, for MetalLB
+	Name        string   `json:"name"`                // kind's cluster name
+	Network     string   `json:"network"`             // the container network of its own
+	NetworkCIDR string   `json:"networkCIDR"`         // of that network
+	Nodes       []string `json:"nodes"`               // container names, which are those of the nodes
+	TransitIP   string   `json:"transitIP"`           // of the first node, which has the API server
+	WorkerIPs   []string `json:"workerIPs,omitempty"` // transit addresses of the other nodes
+	GatewayPool string   `json:"gatewayPool"`         // first-last, for MetalLB
 }
 
 // Errors of Load that a caller can tell apart.
@@ -263,6 +264,13 @@ func (f *Fleet) Cluster(name string) *Cluster {
 
 // Members are all clusters of the mesh that we know, also those that are not under test.
 func (f *Fleet) Members() []*Cluster { return slices.Concat(f.Clusters, f.Unlisted) }
+
+// OneNetwork reports whether all of several clusters are on the same network, so that pods reach
+// each other without a gateway.
+func (f *Fleet) OneNetwork() bool {
+	all := f.Members()
+	return len(all) > 1 && !slices.ContainsFunc(all, func(c *Cluster) bool { return c.Network != all[0].Network })
+}
 
 // Others are all clusters of the fleet but c.
 func (f *Fleet) Others(c *Cluster) []*Cluster {

@@ -47,6 +47,7 @@ type Echo struct {
 	Owner           string // value of LabelOwner
 	Image           string // reference of the app image
 	Replicas        int32
+	Node            string // on which the pods run; empty: any
 }
 
 // Objects returns the ServiceAccount and the Deployment for one cluster. The application answers
@@ -62,6 +63,7 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 				ServiceAccountName:            e.Name,
+				NodeSelector:                  e.nodeSelector(),
 				TerminationGracePeriodSeconds: &grace,
 				SecurityContext:               restrictedPod(),
 				Containers: []corev1.Container{{
@@ -82,6 +84,13 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 			}},
 		}},
 	}
+}
+
+func (e Echo) nodeSelector() map[string]string {
+	if e.Node == "" {
+		return nil
+	}
+	return map[string]string{corev1.LabelHostname: e.Node}
 }
 
 // The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs
