@@ -97,11 +97,12 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
 	Proof: "From each cluster to each other, ztunnel to ztunnel and through waypoints, both ends count every " +
-		"connection as mutual_tls and none as plaintext. The control is a call to a server outside the mesh, " +
+		"connection as mutual_tls and none as plaintext, and on clusters of ours no pod sends a packet to an address " +
+		"outside the fleet. The control is a call to a server outside the mesh, " +
 		"which is counted as plaintext.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
-	Mutants: []string{"M15", "M16", "M22"}, State: Proven,
+	Mutants: []string{"M15", "M16", "M22", "M33"}, State: Proven,
 })
 
 var ClientVerifiesTheDestination = declare(Behavior{

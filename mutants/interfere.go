@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	"istio.io/api/annotation"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
+	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +34,7 @@ import (
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/internal/sleep"
 )
@@ -350,4 +353,32 @@ func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		done.Wait()
 		return errors.Join(slices.DeleteFunc(failed, func(err error) bool { return errors.Is(err, context.Canceled) })...)
 	}, nil
+}
+
+// uncapture takes the echo servers of cluster2 out of the mesh: istio-cni then lets their ztunnel go.
+func uncapture(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	servers := client.MatchingLabels{workload.LabelApp: fixture.Echo}
+	mode := func(ctx context.Context, value, wanted string) error {
+		var pods corev1.PodList
+		if err := c.Client().List(ctx, &pods, ofSpecs, servers); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		for i := range pods.Items {
+			if err := apply.Label(ctx, c, &pods.Items[i], label.IoIstioDataplaneMode.Name, value); err != nil {
+				return err
+			}
+		}
+		captured := func(o client.Object) bool {
+			return o.GetAnnotations()[annotation.AmbientRedirection.Name] == constants.AmbientRedirectionEnabled
+		}
+		return wait.None(ctx, c, "servers "+wanted+" the mesh", &corev1.PodList{}, func(o client.Object) bool {
+			return captured(o) == (value != "")
+		}, ofSpecs, servers)
+	}
+	undo := func(ctx context.Context) error { return mode(ctx, "", "in") }
+	if err := mode(ctx, constants.DataplaneModeNone, "out of"); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+	}
+	return undo, nil
 }

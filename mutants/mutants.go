@@ -120,6 +120,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M29"}, apply: cutter},
 		{Mutant: behaviors.Mutant{ID: "M30"}, apply: interfereWithServices(1, waitForClient)},
 		{Mutant: behaviors.Mutant{ID: "M31"}, apply: flap},
+		{Mutant: behaviors.Mutant{ID: "M33"}, apply: uncapture},
 		{Mutant: behaviors.Mutant{ID: "M32"}, Does: "as M15, in cluster2", apply: impostor(15014)},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -20,6 +20,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/runner"
@@ -254,6 +255,7 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	defer fx.Close()
+	fx.Escapes = kind.Escapes(r.fleet)
 	r.phase("fixture", time.Since(began))
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 

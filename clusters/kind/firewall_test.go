@@ -244,8 +244,8 @@ func firewall(t *testing.T, own, transit string) {
 		{pod, "pod to the uplink", "10.89.17.1:80", false, "out"},
 		{pod, "pod to the engine's host on the transit network", "10.89.16.1:80", false, "out"},
 		{pod, "pod to the world", "198.51.100.1:80", false, "out"},
-		{pod, "pod to a service that only another cluster has", "10.110.0.77:80", false, "out"},
-		{pod, "pod to a pod address that no pod here has", "10.10.200.1:80", false, "out"},
+		{pod, "pod to a service that only another cluster has", "10.110.0.77:80", false, "gone"},
+		{pod, "pod to a pod address that no pod here has", "10.10.200.1:80", false, "gone"},
 		{other, "transit to the API server", "10.89.16.11:6443", true, ""},
 		{other, "transit to a gateway's HBONE port", "10.89.16.100:15008", true, ""},
 		{other, "transit to a gateway's status port", "10.89.16.100:15021", true, ""},
@@ -270,7 +270,8 @@ func firewall(t *testing.T, own, transit string) {
 			t.Errorf("%s (%s) is counted: %+v, then %+v", c.name, c.to, before, after)
 		case !c.allowed && !errors.Is(err, syscall.ECONNREFUSED):
 			t.Errorf("%s (%s): got %v, want to be refused at once: %v", c.name, c.to, err, syscall.ECONNREFUSED)
-		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In:
+		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In,
+			c.counter == "gone" && (after.Gone <= before.Gone || after.Out != before.Out):
 			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
 		}
 	}
@@ -279,7 +280,7 @@ func firewall(t *testing.T, own, transit string) {
 	} {
 		before := node.counters()
 		err := node.dial(to)
-		if after := node.counters(); err == nil || after.Out <= before.Out {
+		if after := node.counters(); err == nil || after.Gone <= before.Gone || after.Out != before.Out {
 			t.Errorf("the node itself to a %s (%s): %v; %+v, then %+v", what, to, err, before, after)
 		}
 	}
@@ -446,8 +447,8 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the peer of a dead pod: got %v, want to be told at once: %v", err, syscall.ECONNRESET)
 	}
-	if after := node.counters(); after.Out <= before.Out {
-		t.Errorf("what is sent to a dead pod is not counted: %+v, then %+v", before, after)
+	if after := node.counters(); after.Gone <= before.Gone || after.Out != before.Out {
+		t.Errorf("what is sent to a dead pod is not counted as gone: %+v, then %+v", before, after)
 	}
 	if seen := uplink.nft("", "list", "table", "inet", "seen"); !strings.Contains(seen, "counter packets 0 ") {
 		t.Errorf("what is sent to a dead pod leaves the fleet:\n%s", seen)

@@ -153,6 +153,7 @@ func firewallInForce(ctx context.Context, d docker, c *mesh.Cluster) error {
 // counters of a node's firewall, in packets.
 type counters struct {
 	Out      int64 // pods to addresses outside the fleet
+	Gone     int64 // pods and nodes to pods and services that are not there
 	Resolver int64 // pods to the engine's resolver
 	In       int64 // other nodes to closed ports
 }
@@ -181,7 +182,7 @@ func parseCounters(listing []byte) (c counters, err error) {
 		return c, fmt.Errorf("the answer of nft is malformed: %w", err)
 	}
 	missing := map[string]bool{}
-	for _, counter := range []string{"out", "resolver", "in"} {
+	for _, counter := range []string{"out", "gone", "resolver", "in"} {
 		missing["counter "+counter] = true
 	}
 	for _, chain := range []string{"forward", "from_pods", "to_pods", "input", "leave", "refuse", "to_node"} {
@@ -194,6 +195,8 @@ func parseCounters(listing []byte) (c counters, err error) {
 			switch o.Counter.Name {
 			case "out":
 				c.Out = o.Counter.Packets
+			case "gone":
+				c.Gone = o.Counter.Packets
 			case "resolver":
 				c.Resolver = o.Counter.Packets
 			case "in":
@@ -210,8 +213,9 @@ func parseCounters(listing []byte) (c counters, err error) {
 }
 
 // FirewallDrops counts, per cluster, the packets that pods sent to an address outside the fleet
-// since the node booted. Packets to the engine's resolver are included. It fails when a node's
-// firewall is not in force.
+// since the node booted. Packets to the engine's resolver are included, and those to pods and
+// services that are not there any more are not: every deleted pod causes some. It fails when a
+// node's firewall is not in force.
 func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops, error) {
 	e := of(f)
 	var all []v1alpha2.FirewallDrops
@@ -227,4 +231,22 @@ func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops
 		all = append(all, drops)
 	}
 	return all, nil
+}
+
+// Escapes returns what reads [FirewallDrops], by cluster; nil for a fleet whose nodes are not ours.
+func Escapes(f *mesh.Fleet) func(context.Context) (map[string]int64, error) {
+	if f.Provider != mesh.ProviderKind {
+		return nil
+	}
+	return func(ctx context.Context) (map[string]int64, error) {
+		drops, err := FirewallDrops(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		all := map[string]int64{}
+		for _, d := range drops {
+			all[d.Cluster] = d.Packets
+		}
+		return all, nil
+	}
 }

@@ -217,13 +217,14 @@ func TestUntilControlsPass(t *testing.T) {
 func TestParseCounters(t *testing.T) {
 	listing := `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"name": "amc_fleet"}},
 {"counter": {"name": "out", "packets": 22, "bytes": 1}},
+{"counter": {"name": "gone", "packets": 7, "bytes": 1}},
 {"counter": {"name": "resolver", "packets": 3, "bytes": 1}},
 {"counter": {"name": "in", "packets": 5, "bytes": 1}},
 {"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}},
 {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}},
 {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
 	c, err := parseCounters([]byte(listing))
-	if err != nil || c != (counters{Out: 22, Resolver: 3, In: 5}) {
+	if err != nil || c != (counters{Out: 22, Gone: 7, Resolver: 3, In: 5}) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	for _, gone := range []string{`{"counter": {"name": "resolver", "packets": 3, "bytes": 1}},`, `{"rule": {"chain": "from_pods"}},`} {

@@ -18,6 +18,16 @@ func AllMutualTLS(n int) types.GomegaMatcher {
 	})
 }
 
+// NoPackets expects a count of zero.
+func NoPackets() types.GomegaMatcher {
+	return Value("none", func(n int64) string {
+		if n > 0 {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+}
+
 // NotMutualTLS expects at least n connections without mutual TLS.
 func NotMutualTLS(n int) types.GomegaMatcher {
 	return Value(fmt.Sprintf("at least %d connections without mutual TLS", n), func(c ztunnel.Connections) string {

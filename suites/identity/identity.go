@@ -50,10 +50,12 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 	}
 })
 
-// ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints. What a client in
-// the mesh says to a server outside it is plaintext, and shows that the counters can tell.
+// ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod sends
+// anything past the gateways. What a client in the mesh says to a server outside it is plaintext, and
+// shows that the counters can tell.
 var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIsMutualTLS, func(t *spec.T) {
 	echo, behind := t.Service("echo", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
+	escapes := t.Escapes()
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Given(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
 		t.Given(c.Client.HTTP(behind), AnsweredBy(t.Clusters...), ViaOneWaypoint())
@@ -74,5 +76,8 @@ var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIs
 
 		_, plain := t.CallAndCount(a.Client.Get(t.PlainServer(a)).Times(10))
 		t.Control(plain.By(a).AsSource().FromWorkload(fixture.Client).ToWorkload(fixture.Plain), NotMutualTLS(10))
+	}
+	for _, e := range escapes {
+		t.Expect(e, NoPackets())
 	}
 })
