@@ -89,7 +89,8 @@ func traffic(table []spec.Answers) (all []v1alpha2.Traffic) {
 	return all
 }
 
-// leaks reports what specs left behind. The report has no leak check if it could not be made.
+// leaks reports what specs left behind. If that could not be looked for, the run is no success: the
+// report has no leak check then, and the error is its failure.
 func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 8*time.Second)
 	defer cancel()
@@ -99,15 +100,15 @@ func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
 	}
 	left, err := fixture.Leaks(ctx, r.fleet, ids)
 	if err != nil {
-		fmt.Fprintf(r.Out, "it is not known whether specs left something behind: %v\n", err)
+		err = fmt.Errorf("it is not known whether specs left something behind: %w: `amc clean` looks again", err)
 		if len(found) == 0 {
-			return nil
+			return err
 		}
 	}
 	found = append(found, left...)
-	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+	return errors.Join(err, r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
 		x.Leaks = &v1alpha2.Leaks{Clean: len(found) == 0, Found: found}
-	})
+	}))
 }
 
 // firewallDrops adds how many packets of pods the nodes' firewalls have kept inside the fleet by

@@ -231,7 +231,7 @@ func (r *run) execute(ctx context.Context) error {
 		e, runs := r.plan.Of(id)
 		return fmt.Sprintf("%s: %s", e.Class, e.Reason), !runs
 	}
-	tree, hasGinkgo := runner.NewGinkgo(r.Seed, skip)
+	tree, hasGinkgo := runner.NewGinkgo(r.Seed, skip, r.known)
 	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { _, skipped := skip(s.Behavior.ID); return skipped })
 	if hasGinkgo {
 		selected := tree.Selected()
@@ -272,6 +272,15 @@ func (r *run) execute(ctx context.Context) error {
 	leaked := under.Wait()
 	r.phase("specs", time.Since(began))
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
+}
+
+// known is the finding by which the report marks a violation that this version is known for.
+func (r *run) known(id string) string {
+	results := r.bundle.Report().Behaviors
+	if i := slices.IndexFunc(results, func(b v1alpha2.BehaviorResult) bool { return b.ID == id }); i >= 0 {
+		return results[i].Known
+	}
+	return ""
 }
 
 // ginkgo lets Ginkgo report the run, and keeps its report in the bundle.

@@ -51,8 +51,8 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 })
 
 // ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod sends
-// anything past the gateways. What a client in the mesh says to a server outside it is plaintext, and
-// shows that the counters can tell.
+// anything past the gateways. INST-14 tries just that, so this spec runs alone. What a client in the mesh
+// says to a server outside it is plaintext, and shows that the counters can tell.
 var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIsMutualTLS, func(t *spec.T) {
 	echo, behind := t.Service("echo", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
 	escapes := t.Escapes()
@@ -80,4 +80,4 @@ var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIs
 	for _, e := range escapes {
 		t.Expect(e, NoPackets())
 	}
-})
+}, spec.Serial)
