@@ -357,28 +357,33 @@ func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 
 // uncapture takes the echo servers of cluster2 out of the mesh: istio-cni then lets their ztunnel go.
 func uncapture(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	c := f.Clusters[1]
+	c, mode := f.Clusters[1], label.IoIstioDataplaneMode.Name
+	stop, err := interfere(ctx, c, &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		if p.Labels[workload.LabelApp] != fixture.Echo || p.Labels[mode] != "" {
+			return leave
+		}
+		p.Labels[mode] = constants.DataplaneModeNone
+		return update
+	})
+	if err != nil {
+		return nil, err
+	}
 	servers := client.MatchingLabels{workload.LabelApp: fixture.Echo}
-	mode := func(ctx context.Context, value, wanted string) error {
+	return func(ctx context.Context) error {
+		if err := stop(ctx); err != nil {
+			return err
+		}
 		var pods corev1.PodList
 		if err := c.Client().List(ctx, &pods, ofSpecs, servers); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 		for i := range pods.Items {
-			if err := apply.Label(ctx, c, &pods.Items[i], label.IoIstioDataplaneMode.Name, value); err != nil {
+			if err := apply.Label(ctx, c, &pods.Items[i], mode, ""); err != nil {
 				return err
 			}
 		}
-		captured := func(o client.Object) bool {
-			return o.GetAnnotations()[annotation.AmbientRedirection.Name] == constants.AmbientRedirectionEnabled
-		}
-		return wait.None(ctx, c, "servers "+wanted+" the mesh", &corev1.PodList{}, func(o client.Object) bool {
-			return captured(o) == (value != "")
+		return wait.None(ctx, c, "servers back in the mesh", &corev1.PodList{}, func(o client.Object) bool {
+			return o.GetAnnotations()[annotation.AmbientRedirection.Name] != constants.AmbientRedirectionEnabled
 		}, ofSpecs, servers)
-	}
-	undo := func(ctx context.Context) error { return mode(ctx, "", "in") }
-	if err := mode(ctx, constants.DataplaneModeNone, "out of"); err != nil {
-		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
-	}
-	return undo, nil
+	}, nil
 }

@@ -107,6 +107,36 @@ func TestFlakyIsRecorded(t *testing.T) {
 	}
 }
 
+// Ginkgo asks about a violation right after it was recorded.
+func TestKnownIsWhatTheReportSays(t *testing.T) {
+	before := behaviors.KnownFaults["LB-01"]
+	behaviors.KnownFaults["LB-01"] = []behaviors.Known{{Finding: "F-90", Istio: ">=1.31"}}
+	t.Cleanup(func() { behaviors.KnownFaults["LB-01"] = before })
+	r := planned(t)
+	for _, id := range []string{"LB-01", "SCOPE-01"} {
+		r.record(t.Context(), spec.Result{Behavior: behaviors.ByID(id), Verdict: v1alpha2.NonConformant, Expectations: 1, Controls: 1})
+	}
+	got := []string{r.known("LB-01"), r.known("SCOPE-01"), r.known("WP-01")}
+	if diff := cmp.Diff([]string{"F-90", "", ""}, got); diff != "" {
+		t.Errorf("findings of a known fault, another, and one that did not run (-want +got):\n%s", diff)
+	}
+}
+
+// A run whose leftovers nobody could look for is no success.
+func TestLeaksThatCannotBeLookedFor(t *testing.T) {
+	r := planned(t)
+	for _, c := range r.fleet.Clusters {
+		c.Kubeconfig = filepath.Join(t.TempDir(), "missing")
+	}
+	err := r.leaks(t.Context(), nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "it is not known whether specs left something behind") {
+		t.Errorf("got error %v, want one that says so", err)
+	}
+	if got := r.bundle.Report().Leaks; got != nil {
+		t.Errorf("got leak check %+v, want none", got)
+	}
+}
+
 func TestFailOnFixed(t *testing.T) {
 	report := &v1alpha2.ConformanceReport{Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Verdict: v1alpha2.Conformant, Fixed: "F-90"}}}
 	if err := (Options{FailOnFlake: true}).refuses(report); err != nil {
