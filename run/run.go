@@ -220,7 +220,7 @@ func (r *run) execute(ctx context.Context) error {
 	if err := r.preflight(ctx); err != nil {
 		return err
 	}
-	r.phase("preflight", time.Since(began))
+	r.phase("preflight", time.Since(began), 0)
 	if len(r.plan.Run) == 0 {
 		return nil
 	}
@@ -256,10 +256,11 @@ func (r *run) execute(ctx context.Context) error {
 	}
 	defer fx.Close()
 	fx.Escapes = kind.Escapes(r.fleet)
-	r.phase("fixture", time.Since(began))
+	r.phase("fixture", time.Since(began), 0)
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 
 	began = time.Now()
+	cpu := r.cpu(ctx)
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
 	under := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel,
 		Done: func(ctx context.Context, x spec.Result) {
@@ -270,7 +271,7 @@ func (r *run) execute(ctx context.Context) error {
 		err = r.ginkgo(tree, under)
 	}
 	leaked := under.Wait()
-	r.phase("specs", time.Since(began))
+	r.phase("specs", time.Since(began), cpu())
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
 }
 
@@ -303,11 +304,32 @@ func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
 	return r.bundle.Attach(layout.GinkgoFile, redact.Bytes(data))
 }
 
-// phase records how long a part of the run took.
-func (r *run) phase(name string, took time.Duration) {
+// phase records how long a part of the run took, and the CPU time that nodes of ours used for it.
+func (r *run) phase(name string, took, cpu time.Duration) {
 	_ = r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
-		x.Phases = append(x.Phases, v1alpha2.Phase{Name: name, Seconds: took.Round(time.Millisecond).Seconds()})
+		x.Phases = append(x.Phases, v1alpha2.Phase{Name: name, Seconds: took.Round(time.Millisecond).Seconds(),
+			CPUSeconds: cpu.Round(time.Millisecond).Seconds()})
 	})
+}
+
+// cpu begins to measure the CPU time of the fleet's nodes. The result is 0 where nobody can measure it:
+// a figure, on which no verdict rests.
+func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
+	unknown := func() time.Duration { return 0 }
+	if r.fleet.Provider != mesh.ProviderKind {
+		return unknown
+	}
+	before, err := kind.CPU(ctx, r.fleet)
+	if err != nil {
+		return unknown
+	}
+	return func() time.Duration {
+		after, err := kind.CPU(context.WithoutCancel(ctx), r.fleet)
+		if err != nil {
+			return 0
+		}
+		return after - before
+	}
 }
 
 // preflight looks at machine, clusters and mesh before anything is created.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -249,4 +250,40 @@ func Escapes(f *mesh.Fleet) func(context.Context) (map[string]int64, error) {
 		}
 		return all, nil
 	}
+}
+
+// CPU is the CPU time that all nodes of the fleet have used since they were created.
+func CPU(ctx context.Context, f *mesh.Fleet) (sum time.Duration, err error) {
+	e := of(f)
+	for _, c := range f.Members() {
+		for _, name := range c.Kind.Nodes {
+			out, err := e.Output(ctx, "exec", name, "sh", "-c",
+				"cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null || cat /sys/fs/cgroup/cpu.stat")
+			if err != nil {
+				return 0, fmt.Errorf("%s: CPU time of node %s: %w", c.Name, name, err)
+			}
+			used, err := parseCPU(out)
+			if err != nil {
+				return 0, fmt.Errorf("%s: CPU time of node %s: %w", c.Name, name, err)
+			}
+			sum += used
+		}
+	}
+	return sum, nil
+}
+
+// parseCPU reads cpuacct.usage of cgroup v1, which is in nanoseconds, or cpu.stat of cgroup v2.
+func parseCPU(text string) (time.Duration, error) {
+	fields, unit := strings.Fields(text), time.Nanosecond
+	if len(fields) > 1 && fields[0] == "usage_usec" {
+		fields, unit = fields[1:], time.Microsecond
+	}
+	if len(fields) == 0 {
+		return 0, errors.New("the node's cgroup does not tell it")
+	}
+	n, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("the node's cgroup does not tell it: %w", err)
+	}
+	return time.Duration(n) * unit, nil
 }

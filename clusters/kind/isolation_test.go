@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"ambient.test/conformance/framework/mesh"
 )
@@ -234,5 +235,28 @@ func TestParseCounters(t *testing.T) {
 	}
 	if _, err := parseCounters([]byte("Error: No such file or directory")); err == nil {
 		t.Error("nonsense is taken for counters")
+	}
+}
+
+func TestParseCPU(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		want       time.Duration
+		fails      bool
+	}{
+		{"cgroup v1", "104686672404\n", 104686672404 * time.Nanosecond, false},
+		{"cgroup v2", "usage_usec 2500000\nuser_usec 2000000\n", 2500 * time.Millisecond, false},
+		{"nothing", "", 0, true},
+		{"no number", "cat: not found", 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := parseCPU(c.text)
+			if (err != nil) != c.fails {
+				t.Errorf("got error %v, want one: %t", err, c.fails)
+			}
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -56,9 +57,7 @@ func benchCommand() *cobra.Command {
 				if ran > 0 {
 					fmt.Fprintf(w, "specs\t%.1f s\t%d ran, %.1f s of wall time each, %.1f s each alone\n", r.WallSeconds, ran,
 						r.WallSeconds/float64(ran), sum/float64(ran))
-					if facts > 0 {
-						fmt.Fprintf(w, "expectations and controls\t%d\t%.2f s of wall time each\n", facts, r.WallSeconds/float64(facts))
-					}
+					costs(w, r, ran, facts)
 				}
 			}
 			if f.Kind != nil {
@@ -83,6 +82,30 @@ func benchCommand() *cobra.Command {
 	c.Flags().IntVar(&calls, "calls", 200, "calls through the stream")
 	c.Flags().IntVar(&execs, "execs", 40, "calls by kubectl exec")
 	return c
+}
+
+// costs prints what specs and what they judge cost each: calls to services, time of nodes' CPUs.
+func costs(w io.Writer, r *v1alpha2.ConformanceReport, specs, facts int) {
+	if facts == 0 {
+		return
+	}
+	calls, cpu := 0, 0.0
+	for _, t := range r.Traffic {
+		calls += t.Failed
+		for _, a := range t.Answered {
+			calls += a.Calls
+		}
+	}
+	for _, p := range r.Phases {
+		if p.Name == "specs" {
+			cpu += p.CPUSeconds
+		}
+	}
+	fmt.Fprintf(w, "expectations and controls\t%d\t%.2f s of wall time each, %.0f calls each\n", facts, r.WallSeconds/float64(facts),
+		float64(calls)/float64(facts))
+	if cpu > 0 {
+		fmt.Fprintf(w, "CPU of the nodes\t%.0f s\t%.2f s a spec, %.2f s an expectation or control\n", cpu, cpu/float64(specs), cpu/float64(facts))
+	}
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

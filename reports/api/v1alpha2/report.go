@@ -277,6 +277,8 @@ type Timeout struct {
 type Phase struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
+	// CPUSeconds are what the fleet's nodes used meanwhile; 0 when it is not known.
+	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
 }
 
 // BehaviorResult is what the run found out about one behavior.
