@@ -263,7 +263,7 @@ func Environment(f *mesh.Fleet) plan.Environment {
 		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
 		Has: map[behaviors.Need]bool{
 			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
-			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
+			behaviors.MeshCA:    signs(f),
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
 		},
 	}
@@ -273,6 +273,12 @@ func Environment(f *mesh.Fleet) plan.Environment {
 		}
 	}
 	return env
+}
+
+// signs reports whether every istiod signs certificates: then it does so for any ServiceAccount whose
+// token the suite can ask for. In a mesh whose certificates come from another CA, istiods do not.
+func signs(f *mesh.Fleet) bool {
+	return !slices.ContainsFunc(f.Clusters, func(c *mesh.Cluster) bool { return c.Flags["ENABLE_CA_SERVER"] == "false" })
 }
 
 // mode is the set of rules that the run keeps.

@@ -238,18 +238,35 @@ func TestSuiteOfBuildInfo(t *testing.T) {
 	}
 }
 
-func TestEnvironmentKnowsSameAddresses(t *testing.T) {
-	for _, c := range []struct {
-		ranges []string
-		same   bool
-	}{{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"}, true},
-		{[]string{"10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"}, false}, {[]string{"", ""}, false}, {[]string{"10.96.0.0/16", ""}, false}} {
-		f := &mesh.Fleet{}
-		for _, r := range c.ranges {
+// The plan skips what a fleet cannot show, by facts that the fleet file has.
+func TestEnvironmentHas(t *testing.T) {
+	ranges := func(all ...string) (f mesh.Fleet) {
+		for _, r := range all {
 			f.Clusters = append(f.Clusters, &mesh.Cluster{ServiceCIDR: r})
 		}
-		if got := Environment(f).Has[behaviors.SameAddresses]; got != c.same {
-			t.Errorf("%q: %t", c.ranges, got)
-		}
+		return f
+	}
+	signing := func(second string) mesh.Fleet {
+		return mesh.Fleet{Clusters: []*mesh.Cluster{{}, {Flags: map[string]string{"ENABLE_CA_SERVER": second}}}}
+	}
+	for _, c := range []struct {
+		name  string
+		need  behaviors.Need
+		fleet mesh.Fleet
+		want  bool
+	}{
+		{"one range in all clusters", behaviors.SameAddresses, ranges("10.96.0.0/16", "10.96.0.0/16", "10.96.0.0/16"), true},
+		{"another range in one", behaviors.SameAddresses, ranges("10.96.0.0/16", "10.96.0.0/16", "10.97.0.0/16"), false},
+		{"no range is known", behaviors.SameAddresses, ranges("", ""), false},
+		{"one range is known", behaviors.SameAddresses, ranges("10.96.0.0/16", ""), false},
+		{"istiods sign", behaviors.MeshCA, signing("true"), true},
+		{"an external CA signs for one", behaviors.MeshCA, signing("false"), false},
+		{"nothing said of who signs", behaviors.MeshCA, ranges(""), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := Environment(&c.fleet).Has[c.need]; got != c.want {
+				t.Errorf("%s: got %t, want %t", c.need, got, c.want)
+			}
+		})
 	}
 }
