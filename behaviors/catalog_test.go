@@ -148,10 +148,12 @@ func TestVersions(t *testing.T) {
 		{">=1.27 <1.29", "1.28.5", true}, {">=1.27 <1.29", "1.29.0-rc.1", false},
 		{">=1.28.1", "1.28", false}, {"=1.29.0", "1.29.0", true}, {">1.29 <=1.30", "1.30", true},
 	} {
-		v, _ := ParseVersion(c.v)
-		if got, err := c.r.Contains(v); err != nil || got != c.want {
-			t.Errorf("%s in %q: %v %v", c.v, c.r, got, err)
-		}
+		t.Run(c.v+" in "+string(c.r), func(t *testing.T) {
+			v, _ := ParseVersion(c.v)
+			if got, err := c.r.Contains(v); err != nil || got != c.want {
+				t.Errorf("%s in %q: %v %v", c.v, c.r, got, err)
+			}
+		})
 	}
 }
 
@@ -288,8 +290,10 @@ func TestLinks(t *testing.T) {
 		{issue("istio/ztunnel#1672", ""), "https://github.com/istio/ztunnel/issues/1672"},
 		{code("pilot", "r"), ""},
 	} {
-		if got := c.s.Link(); got != c.want {
-			t.Errorf("%s: %q, want %q", c.s, got, c.want)
-		}
+		t.Run(c.s.String(), func(t *testing.T) {
+			if got := c.s.Link(); got != c.want {
+				t.Errorf("%s: %q, want %q", c.s, got, c.want)
+			}
+		})
 	}
 }

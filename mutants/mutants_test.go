@@ -239,18 +239,20 @@ func TestEnv(t *testing.T) {
 		{"discovery", "A", "true", "already"},
 		{"other", "A", "x", "no container other"},
 	} {
-		spec := template()
-		err := env(c.container, c.name, c.value)(spec)
-		if c.fails != "" {
-			if err == nil || !strings.Contains(err.Error(), c.fails) {
-				t.Errorf("%+v: got %v", c, err)
+		t.Run(c.container+" "+c.name+"="+c.value, func(t *testing.T) {
+			spec := template()
+			err := env(c.container, c.name, c.value)(spec)
+			if c.fails != "" {
+				if err == nil || !strings.Contains(err.Error(), c.fails) {
+					t.Errorf("%+v: got %v", c, err)
+				}
+				return
 			}
-			continue
-		}
-		got := spec.Spec.Containers[0].Env
-		if err != nil || !slices.Contains(got, corev1.EnvVar{Name: c.name, Value: c.value}) {
-			t.Errorf("%+v: %v %v", c, got, err)
-		}
+			got := spec.Spec.Containers[0].Env
+			if err != nil || !slices.Contains(got, corev1.EnvVar{Name: c.name, Value: c.value}) {
+				t.Errorf("%+v: %v %v", c, got, err)
+			}
+		})
 	}
 }
 

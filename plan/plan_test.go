@@ -181,11 +181,13 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 		{lab, behaviors.ProfileCore, Filters{Exclude: []string{"nothing"}}, `no behavior is called "nothing": `},
 		{lab, behaviors.ProfileCore, Filters{Include: []string{"GW-["}}, "not a pattern"},
 	} {
-		_, err := Compute(c.env, c.profile, c.filters)
-		var u UsageError
-		if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("got %v, want %q", err, c.want)
-		}
+		t.Run(c.want, func(t *testing.T) {
+			_, err := Compute(c.env, c.profile, c.filters)
+			var u UsageError
+			if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
 	}
 }
 

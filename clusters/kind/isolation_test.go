@@ -150,16 +150,18 @@ func TestJudge(t *testing.T) {
 			says: "198.51.100.1:53/udp",
 		},
 	} {
-		answers := isolated(probes)
-		if c.key != "" {
-			answers["cluster1"][c.key] = c.answer
-		} else {
-			answers[c.probe.from.Name][c.probe.id] = c.answer
-		}
-		iso := judge(probes, answers)
-		if err := verdict(iso); iso.Proven || err == nil || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: proven %v, %v, want %q", name, iso.Proven, err, c.says)
-		}
+		t.Run(name, func(t *testing.T) {
+			answers := isolated(probes)
+			if c.key != "" {
+				answers["cluster1"][c.key] = c.answer
+			} else {
+				answers[c.probe.from.Name][c.probe.id] = c.answer
+			}
+			iso := judge(probes, answers)
+			if err := verdict(iso); iso.Proven || err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: proven %v, %v, want %q", name, iso.Proven, err, c.says)
+			}
+		})
 	}
 	answers := isolated(probes)
 	p := find(t, probes, "cluster1", "cluster2", fromPod, "pod", 0)

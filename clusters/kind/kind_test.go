@@ -278,13 +278,15 @@ func TestChooseBlock(t *testing.T) {
 		{"asked, IPv6", "fd00::/20", nil, "", "not an IPv4 range of /20"},
 		{"asked, nonsense", "ten", nil, "", "not an IPv4 range of /20"},
 	} {
-		b, err := chooseBlock(c.asked, c.busy)
-		switch {
-		case c.err == "" && (err != nil || b.String() != c.want):
-			t.Errorf("%s: got %v, %v, want %s", c.name, b, err, c.want)
-		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
-			t.Errorf("%s: got %v, %v, want an error with %q", c.name, b, err, c.err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			b, err := chooseBlock(c.asked, c.busy)
+			switch {
+			case c.err == "" && (err != nil || b.String() != c.want):
+				t.Errorf("%s: got %v, %v, want %s", c.name, b, err, c.want)
+			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
+				t.Errorf("%s: got %v, %v, want an error with %q", c.name, b, err, c.err)
+			}
+		})
 	}
 }
 

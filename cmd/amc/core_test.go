@@ -93,15 +93,17 @@ func TestListFilters(t *testing.T) {
 		{[]string{"--state", "not-automated"}, func(b *behaviors.Behavior) bool { return !b.State.Automated }},
 		{[]string{"--feature", "jwt"}, func(b *behaviors.Behavior) bool { return b.Feature == behaviors.FeatureJWT }},
 	} {
-		got, want := listed(t, c.args...), count(c.keep)
-		if len(got) != want || want == 0 {
-			t.Errorf("%v: %d behaviors, want %d", c.args, len(got), want)
-		}
-		for _, id := range got {
-			if !c.keep(behaviors.ByID(id)) {
-				t.Errorf("%v lists %s", c.args, id)
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			got, want := listed(t, c.args...), count(c.keep)
+			if len(got) != want || want == 0 {
+				t.Errorf("%v: %d behaviors, want %d", c.args, len(got), want)
 			}
-		}
+			for _, id := range got {
+				if !c.keep(behaviors.ByID(id)) {
+					t.Errorf("%v lists %s", c.args, id)
+				}
+			}
+		})
 	}
 }
 
@@ -148,10 +150,12 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"diff", t.TempDir(), t.TempDir()}, "report"},
 		{[]string{"render", t.TempDir()}, "report"},
 	} {
-		out, code, err := amc(t, c.args...)
-		if code != exitUsage || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("amc %v: exit code %d, %v, want %q\n%s", c.args, code, err, c.want, out)
-		}
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			out, code, err := amc(t, c.args...)
+			if code != exitUsage || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("amc %v: exit code %d, %v, want %q\n%s", c.args, code, err, c.want, out)
+			}
+		})
 	}
 }
 

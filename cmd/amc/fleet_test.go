@@ -60,19 +60,21 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		"not let in":            {[]string{"--kubeconfig", good, "--contexts", "east"}, exitUnknown, "--context east version"},
 		"an argument":           {[]string{"east"}, exitUsage, "east"},
 	} {
-		out := filepath.Join(dir, "out")
-		args := append([]string{"fleet", "init", "--artifacts", out}, c.args...)
-		printed, code, err := amc(t, args...)
-		if code != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: exit code %d, %v; expected %d and %q", what, code, err, c.code, c.want)
-			continue
-		}
-		if strings.Contains(printed+err.Error(), "very-secret") {
-			t.Errorf("%s: a token is shown: %v", what, err)
-		}
-		if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s: something was written", what)
-		}
+		t.Run(what, func(t *testing.T) {
+			out := filepath.Join(dir, "out")
+			args := append([]string{"fleet", "init", "--artifacts", out}, c.args...)
+			printed, code, err := amc(t, args...)
+			if code != c.code || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: exit code %d, %v; expected %d and %q", what, code, err, c.code, c.want)
+				return
+			}
+			if strings.Contains(printed+err.Error(), "very-secret") {
+				t.Errorf("%s: a token is shown: %v", what, err)
+			}
+			if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: something was written", what)
+			}
+		})
 	}
 	if _, code, err := amc(t, "fleet"); code != exitUsage || !strings.Contains(err.Error(), "amc fleet init") {
 		t.Errorf("exit code %d, %v", code, err)
@@ -95,15 +97,17 @@ func TestRunRefusesBadFleetFiles(t *testing.T) {
 		"unknown field": {file("unknown", head+"color: red\n", 0o600), "color"},
 		"no cluster":    {file("no-cluster", head, 0o600), "no cluster"},
 	} {
-		for _, verb := range []string{"run", "plan"} {
-			args := []string{verb, "--fleet", c.path}
-			if verb == "run" {
-				args = append(args, "--artifacts", filepath.Join(dir, "out"))
+		t.Run(what, func(t *testing.T) {
+			for _, verb := range []string{"run", "plan"} {
+				args := []string{verb, "--fleet", c.path}
+				if verb == "run" {
+					args = append(args, "--artifacts", filepath.Join(dir, "out"))
+				}
+				if _, code, err := amc(t, args...); code != exitUsage || err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("amc %s, %s: exit code %d, %v; expected %d and %q", verb, what, code, err, exitUsage, c.want)
+				}
 			}
-			if _, code, err := amc(t, args...); code != exitUsage || err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("amc %s, %s: exit code %d, %v; expected %d and %q", verb, what, code, err, exitUsage, c.want)
-			}
-		}
+		})
 	}
 	if _, err := os.Stat(filepath.Join(dir, "out")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("something was written")

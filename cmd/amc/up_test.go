@@ -28,13 +28,15 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		{"images push", "--to is missing"},
 		{"images list -o xml", "expected table or json"},
 	} {
-		r := root()
-		r.SetArgs(append(strings.Fields(c.args), artifactsOf(c.args, t.TempDir())...))
-		err := r.Execute()
-		var e exit
-		if !errors.As(err, &e) || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("amc %s: got %v, want usage: %q", c.args, err, c.want)
-		}
+		t.Run(c.args, func(t *testing.T) {
+			r := root()
+			r.SetArgs(append(strings.Fields(c.args), artifactsOf(c.args, t.TempDir())...))
+			err := r.Execute()
+			var e exit
+			if !errors.As(err, &e) || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("amc %s: got %v, want usage: %q", c.args, err, c.want)
+			}
+		})
 	}
 }
 

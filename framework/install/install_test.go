@@ -454,9 +454,11 @@ func TestSameBundle(t *testing.T) {
 		"one missing":        {[]apiext.CustomResourceDefinition{has("a", "v1")}, false},
 		"one of another age": {[]apiext.CustomResourceDefinition{has("a", "v1"), has("b", "v0")}, false},
 	} {
-		if got := sameBundle(want, tt.have); got != tt.same {
-			t.Errorf("%s: %v, want %v", name, got, tt.same)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := sameBundle(want, tt.have); got != tt.same {
+				t.Errorf("%s: %v, want %v", name, got, tt.same)
+			}
+		})
 	}
 }
 
@@ -536,10 +538,12 @@ func TestByKubernetes(t *testing.T) {
 		{serviceaccounts, "istio-system", "istiod", nil, false},
 		{"secrets", "kube-system", "default", nil, false},
 	} {
-		o := &metav1.ObjectMeta{Namespace: c.namespace, Name: c.name, Labels: c.labels}
-		if got := byKubernetes(schema.GroupResource{Resource: c.kind}, o); got != c.want {
-			t.Errorf("%s %s/%s: %v, want %v", c.kind, c.namespace, c.name, got, c.want)
-		}
+		t.Run(c.kind+" "+c.namespace+"/"+c.name, func(t *testing.T) {
+			o := &metav1.ObjectMeta{Namespace: c.namespace, Name: c.name, Labels: c.labels}
+			if got := byKubernetes(schema.GroupResource{Resource: c.kind}, o); got != c.want {
+				t.Errorf("%s %s/%s: %v, want %v", c.kind, c.namespace, c.name, got, c.want)
+			}
+		})
 	}
 }
 
@@ -585,14 +589,16 @@ func TestNewPlanRefuses(t *testing.T) {
 		"no API address": {func(f *mesh.Fleet, _ map[string]mesh.ImageRef) { f.Clusters[1].APIServer = "" }, "cluster2"},
 		"no pool":        {func(f *mesh.Fleet, _ map[string]mesh.ImageRef) { f.Clusters[0].Kind = nil }, "gatewayPool"},
 	} {
-		f, images := testFleet()
-		if err := f.Save(filepath.Join(t.TempDir(), "fleet.yaml")); err != nil {
-			t.Fatal(err)
-		}
-		tt.spoil(f, images)
-		if _, err := newPlan(f, Options{Images: images}); err == nil || !strings.Contains(err.Error(), tt.says) {
-			t.Errorf("%s: got %v, want a refusal that says %q", name, err, tt.says)
-		}
+		t.Run(name, func(t *testing.T) {
+			f, images := testFleet()
+			if err := f.Save(filepath.Join(t.TempDir(), "fleet.yaml")); err != nil {
+				t.Fatal(err)
+			}
+			tt.spoil(f, images)
+			if _, err := newPlan(f, Options{Images: images}); err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%s: got %v, want a refusal that says %q", name, err, tt.says)
+			}
+		})
 	}
 }
 

@@ -35,8 +35,10 @@ func TestUnsynced(t *testing.T) {
 		"one has timed out":               {[]RemoteCluster{good[0], {Name: "c2", Status: "timeout", Istiod: "a"}}, 1},
 		"the second replica lacks a clus": {append(slices.Clone(good), RemoteCluster{Name: "c1", Status: Synced, Istiod: "b"}), 1},
 	} {
-		if bad := Unsynced(tt.rows, []string{"c1", "c2"}); len(bad) != tt.bad {
-			t.Errorf("%s: %v, want %d sentences", name, bad, tt.bad)
-		}
+		t.Run(name, func(t *testing.T) {
+			if bad := Unsynced(tt.rows, []string{"c1", "c2"}); len(bad) != tt.bad {
+				t.Errorf("%s: %v, want %d sentences", name, bad, tt.bad)
+			}
+		})
 	}
 }

@@ -368,9 +368,11 @@ func TestConvergenceMeasuresTheMeshOnly(t *testing.T) {
 		{9 * time.Second, 8 * time.Second, 3, "after 9s"},
 		{9 * time.Second, 8 * time.Second, 1, "at once"}, // it was so long before anybody looked
 	} {
-		if got := s.converged(c.took, c.begun, c.looks); got != c.want {
-			t.Errorf("%+v: got %q, want %q", c, got, c.want)
-		}
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			if got := s.converged(c.took, c.begun, c.looks); got != c.want {
+				t.Errorf("%+v: got %q, want %q", c, got, c.want)
+			}
+		})
 	}
 	if got := len(s.result.Convergence); got != 3 {
 		t.Errorf("got %d samples, want 3: %v", got, s.result.Convergence)
