@@ -110,19 +110,20 @@ var SingleNetworkIsUntested = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"direct", "pods of the other cluster are reached directly over HBONE"},
-			{"no-path", "calls to the other cluster fail"},
+			{"direct", "pods of the other cluster are reached without a gateway"},
+			{"no-path", "calls to the other cluster fail, and none is answered there"},
+			{"mixed", "some calls to the other cluster fail, and some are answered there"},
 			{"local-only", "only local endpoints are used"},
 		},
 		Unsafe: []Outcome{
-			{"plaintext", "traffic between the clusters is not encrypted"},
+			{"other-service", "another service answers"},
 		},
 	},
-	Proof: "Calls from each cluster with the same network label in both; the outcome is recorded and the preflight " +
-		"reports the topology as unsupported.",
+	Proof: "Calls from each cluster to a global service, with the same network label in both and routes between their " +
+		"pods; who answers is recorded. That anything is plaintext is a violation. The control is a local service.",
 	Provoke: "Label both istio-system namespaces with the same network.",
 	Hazards: "Virtual addresses of both clusters can collide.",
-	State:   notAutomated("it needs two clusters with routed pod addresses, which the fleet avoids on purpose"),
+	Mutants: []string{"M33"}, State: Proven,
 })
 
 var PrimaryRemoteIsUnsupported = declare(Behavior{

@@ -66,26 +66,22 @@ func (e Environment) Meets(n behaviors.Need) bool {
 	return e.Has[n]
 }
 
-// NothingToProve says why nothing at all can be proven on the fleet, and what to do; it is nil when
-// something can.
-func (e Environment) NothingToProve() error {
-	if e.Meets(behaviors.TwoNetworks) || e.Meets(behaviors.SharedNetwork) && provenOnOneNetwork() {
+// NothingToProve says why a plan that runs nothing does so, where the fleet's topology is the reason,
+// and what to do; it is nil when something can be proven. On one network, only probes of what happens
+// there can run.
+func (p *Plan) NothingToProve() error {
+	e := p.Environment
+	if len(p.Run) > 0 || e.Meets(behaviors.TwoNetworks) {
 		return nil
 	}
-	what := "has one cluster"
-	if e.Clusters > 1 {
-		what = fmt.Sprintf("has %d clusters on one network", e.Clusters)
+	if e.Clusters < 2 {
+		return usage("the fleet has one cluster, so nothing that is promised between clusters can be proven on it: %s", anotherFleet)
 	}
-	return usage("the fleet %s, so nothing that is promised between clusters can be proven on it: run `amc fleet init` "+
-		"with the contexts of two or more clusters, each on a network of its own, or let `amc up` make them", what)
+	return usage("the fleet has %d clusters on one network, so nothing that is promised between networks can be proven on it: %s; "+
+		"`amc run --profile limits` records what happens on one network", e.Clusters, anotherFleet)
 }
 
-// provenOnOneNetwork says whether a spec wants clusters that share a network.
-func provenOnOneNetwork() bool {
-	return slices.ContainsFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool {
-		return slices.Contains(b.Needs, behaviors.SharedNetwork)
-	})
-}
+const anotherFleet = "run `amc fleet init` with the contexts of two or more clusters, each on a network of its own, or let `amc up` make them"
 
 // Filters are what the user chose: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id
 // that Include names exactly runs even when the profile does not run it.

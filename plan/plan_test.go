@@ -192,17 +192,27 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 }
 
 func TestNothingToProve(t *testing.T) {
+	fleet := func(clusters, networks int) Environment {
+		return Environment{Istio: "1.31.0", Clusters: clusters, Networks: networks}
+	}
 	for name, c := range map[string]struct {
-		env  Environment
-		want string // empty: something can be proven
+		env     Environment
+		profile behaviors.Profile
+		want    string // empty: something can be proven
 	}{
-		"the lab":                      {lab, ""},
-		"one cluster":                  {Environment{Clusters: 1, Networks: 1}, "the fleet has one cluster, so nothing"},
-		"two clusters on one network":  {Environment{Clusters: 2, Networks: 1}, "the fleet has 2 clusters on one network, so nothing"},
-		"three clusters, two networks": {Environment{Clusters: 3, Networks: 2}, ""},
+		"the lab":                             {lab, behaviors.ProfileCore, ""},
+		"one cluster":                         {fleet(1, 1), behaviors.ProfileCore, "the fleet has one cluster, so nothing"},
+		"one cluster, its limits":             {fleet(1, 1), behaviors.ProfileLimits, "the fleet has one cluster, so nothing"},
+		"two clusters on one network":         {fleet(2, 1), behaviors.ProfileCore, "the fleet has 2 clusters on one network, so nothing"},
+		"two clusters on one network, limits": {fleet(2, 1), behaviors.ProfileLimits, ""},
+		"three clusters, two networks":        {fleet(3, 2), behaviors.ProfileCore, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := c.env.NothingToProve()
+			p, err := Compute(c.env, c.profile, Filters{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = p.NothingToProve()
 			var u UsageError
 			if (err != nil) != (c.want != "") || err != nil && (!errors.As(err, &u) || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)

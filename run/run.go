@@ -185,12 +185,12 @@ func prepare(o Options) (*run, error) {
 		return nil, UsageError{err}
 	}
 	env := Environment(f)
-	if err := env.NothingToProve(); err != nil {
-		return nil, UsageError{err}
-	}
 	p, err := o.Plan(env)
 	if err != nil {
 		return nil, err
+	}
+	if err := p.NothingToProve(); err != nil {
+		return nil, UsageError{err}
 	}
 	switch {
 	case o.Parallel == 0 && o.Certified:

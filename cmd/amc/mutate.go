@@ -104,18 +104,15 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// targets lists the behaviors to run on a mutant.
-func (o mutateOptions) targets(m *mutants.Mutant) []string {
-	if len(o.include) == 0 {
-		return ids(m.Targets())
+// targets lists the behaviors to run on a mutant, of those that run on this fleet at all.
+func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan) []string {
+	all := m.Targets()
+	if len(o.include) > 0 {
+		all = slices.DeleteFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool {
+			return !slices.ContainsFunc(o.include, func(p string) bool { return plan.Matches(p, b.ID) })
+		})
 	}
-	var chosen []string
-	for _, b := range behaviors.WithSpecs() {
-		if slices.ContainsFunc(o.include, func(p string) bool { return plan.Matches(p, b.ID) }) {
-			chosen = append(chosen, b.ID)
-		}
-	}
-	return chosen
+	return ids(slices.DeleteFunc(all, func(b *behaviors.Behavior) bool { _, ok := runs.Of(b.ID); return !ok }))
 }
 
 // trial is one behavior on one mutant: what its spec found on the broken and on the restored mesh.
@@ -186,25 +183,34 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if _, err := run.Healthy(ctx, f); err != nil {
 		return unknown(err)
 	}
+	everything, err := run.Selection{Profile: behaviors.ProfileAll}.Plan(run.Environment(f))
+	if err != nil {
+		return err
+	}
+	complete := slices.Equal(args, []string{everyMutant})
 	var all []trial
 	var failed error
 	for _, m := range chosen {
-		found, err := o.try(ctx, out, f, m)
+		targets := o.targets(m, everything)
+		if len(targets) == 0 && complete {
+			fmt.Fprintf(out, "%s: no spec that names it runs on this fleet\n", m.ID)
+			continue
+		}
+		found, err := o.try(ctx, out, f, m, targets)
 		all = append(all, found...)
 		if err != nil {
 			failed = err
 			break
 		}
 	}
-	return printTrials(out, all, failed, slices.Equal(args, []string{everyMutant}))
+	return printTrials(out, all, failed, complete)
 }
 
 // try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the mesh
 // whatever happens.
-func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant) (found []trial, err error) {
-	chosen := o.targets(m)
+func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant, chosen []string) (found []trial, err error) {
 	if len(chosen) == 0 {
-		return nil, usage("no behavior with a spec is chosen for %s", m.ID)
+		return nil, usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
 	}
 	fmt.Fprintf(out, "%s: %s; %s: %s\n", m.ID, m.Break, demand(m), strings.Join(chosen, ", "))
 	began := time.Now()
@@ -229,7 +235,9 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 		return nil, unknown(err)
 	}
 	for _, id := range chosen {
-		found = append(found, trial{m.ID, id, broken[id], restored[id]})
+		x := trial{m.ID, id, broken[id], restored[id]}
+		fmt.Fprintf(out, "%s: %s %s, %s when restored\n", m.ID, id, x.result(), x.restored.Verdict)
+		found = append(found, x)
 	}
 	return found, nil
 }

@@ -2,6 +2,7 @@ package summary
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"ambient.test/conformance/behaviors"
@@ -22,15 +23,18 @@ func mustCover(r *v1alpha2.ConformanceReport) behaviors.Level {
 var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", behaviors.Limitation: "limitation"}
 
 // Uncovered are the behaviors that the profile promises and that were skipped for another reason than
-// the version of Istio.
+// the version of Istio. What wants clusters on one network does not count on a fleet of several: that
+// topology is not supported, and no fleet has both.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 	for _, b := range r.Behaviors {
 		if b.Skip == nil || b.Skip.Class == string(plan.ClassVersion) || b.Level != string(mustCover(r)) {
 			continue
 		}
-		if k := behaviors.ByID(b.ID); k == nil || k.InProfile(behaviors.Profile(r.Profile)) {
-			all = append(all, b)
+		k := behaviors.ByID(b.ID)
+		if k != nil && (!k.InProfile(behaviors.Profile(r.Profile)) || slices.Contains(k.Needs, behaviors.SharedNetwork)) {
+			continue
 		}
+		all = append(all, b)
 	}
 	return all
 }

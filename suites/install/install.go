@@ -10,8 +10,10 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // INST-01
@@ -87,3 +89,35 @@ var NoDirectPathBetweenPods = spec.Proves(behaviors.NoDirectPathBetweenPods, fun
 		t.Control(c.Client.HTTP(local), AnsweredBy(c))
 	})
 })
+
+// INST-08: pods reach each other without a gateway there, so what crosses must be encrypted by the
+// ztunnels alone.
+var SingleNetworkIsUntested = spec.Proves(behaviors.SingleNetworkIsUntested, func(t *spec.T) {
+	echo, local := t.Service("echo", spec.Global), t.Service("local")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(local), AnsweredBy(c))
+		t.RecordOutcome("a client in "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string { return reach(os, c, t.Clusters) })
+
+		_, counted := t.CallAndCount(c.Client.HTTP(echo))
+		t.Expect(counted.By(c).AsSource().FromWorkload(fixture.Client).To(echo), OnlyMutualTLS())
+	})
+})
+
+// reach names whom a client's calls to a global service reach on a network that all clusters share.
+func reach(os traffic.Outcomes, own *spec.Cluster, all spec.Clusters) string {
+	answered := os.Clusters()
+	elsewhere := len(answered) > min(1, answered[own.Name])
+	switch lost := os.Count(traffic.Lost); {
+	case os.Count(func(o traffic.Outcome) bool { return o.Workload != "" && o.Workload != fixture.Echo }) > 0:
+		return "other-service"
+	case lost > 0 && elsewhere:
+		return "mixed"
+	case lost > 0 && lost < len(os):
+		return "no-path"
+	case lost == 0 && len(answered) == len(all):
+		return "direct"
+	case lost == 0 && !elsewhere:
+		return "local-only"
+	}
+	return ""
+}
