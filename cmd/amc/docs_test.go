@@ -3,15 +3,19 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"ambient.test/conformance/behaviors"
 )
 
 // commandLine finds lines that run amc: in indented blocks of Markdown, in scripts of workflows, in
@@ -177,5 +181,30 @@ func TestCodeInDocs(t *testing.T) {
 		if !strings.Contains(source.String(), b[1]) {
 			t.Errorf("not in the tree:\n%s", b[1])
 		}
+	}
+}
+
+// The README says how much is proven; every new spec changes that.
+func TestReadmeSaysTheCoverage(t *testing.T) {
+	all, proven := map[behaviors.Level]int{}, map[behaviors.Level]int{}
+	for _, b := range behaviors.All() {
+		all[b.Level]++
+		if b.State.Automated {
+			proven[b.Level]++
+		}
+	}
+	extended := "none"
+	if n := proven[behaviors.Extended]; n > 0 {
+		extended = strconv.Itoa(n)
+	}
+	want := fmt.Sprintf("**Coverage: %d of %d behaviors are proven: %d of %d core, %d of %d limitations, %s of %d extended",
+		len(behaviors.WithSpecs()), len(behaviors.All()), proven[behaviors.Core], all[behaviors.Core], proven[behaviors.Limitation],
+		all[behaviors.Limitation], extended, all[behaviors.Extended])
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), want) {
+		t.Errorf("README.md does not say %q", want)
 	}
 }
