@@ -1,6 +1,7 @@
 package behaviors
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -174,11 +175,11 @@ var update = flag.Bool("update", false, "write the golden file and docs/catalog.
 // A changed promise, level or range shows as a line of the golden file in review; the docs are what
 // the data says.
 func TestGeneratedFiles(t *testing.T) {
-	var doc strings.Builder
-	if err := WriteMarkdown(&doc); err != nil {
+	var doc, page strings.Builder
+	if err := errors.Join(WriteMarkdown(&doc), WritePage(&page)); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String()} {
+	for name, want := range map[string]string{"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String()} {
 		if *update {
 			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				t.Fatal(err)

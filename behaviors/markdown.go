@@ -74,6 +74,35 @@ The statements of “Install Multicluster”, as they stood in 1.27 and 1.28 and
 	return err
 }
 
+// WritePage writes the page "Install Multicluster", statement by statement, as docs/page.md.
+func WritePage(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("# The page “Install Multicluster”, statement by statement\n\n" +
+		"Generated from package behaviors by `go test ./behaviors -update`; do not edit.\n\n" +
+		"What the page for ambient says of its status, topologies and limitations, in its words until Istio 1.28; which behaviors of the\n" +
+		"[catalog](catalog.md) decide each statement; and what a real mesh did when it was tried by hand. [Findings](findings.md) says on\n" +
+		"which mesh. A spec decides only what could have come out otherwise.\n")
+	for i, s := range Statements {
+		fmt.Fprintf(&b, "\n## %d. %s\n\n", i+1, plain(s.Says))
+		fmt.Fprintf(&b, "- since 1.29: %s\n", plain(s.Since1_29))
+		seen := plain(s.Seen)
+		if seen == "" {
+			seen = "not tried by hand"
+		}
+		fmt.Fprintf(&b, "- a real mesh: %s\n\n| behavior | promise | decided by |\n| --- | --- | --- |\n", seen)
+		for _, id := range s.Behaviors {
+			x := ByID(id)
+			by := "no spec yet: " + x.State.Why
+			if x.State.Automated {
+				by = "a spec: " + x.Proof
+			}
+			fmt.Fprintf(&b, "| [%s](catalog.md#%s) | %s | %s |\n", id, strings.ToLower(id), cell(x.Promise), cell(by))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 func writeBehavior(b *strings.Builder, x *Behavior) {
 	fmt.Fprintf(b, "### %s\n\n**%s**\n\n", x.ID, plain(x.Promise))
 	state := "proven by a spec"
