@@ -43,6 +43,7 @@ var Mutants = []Mutant{
 	{"M31", "let istio.io/global in cluster2 come and go: 20 s gone, 10 s there"},
 	{"M32", "replace the east-west gateway by an Envoy that hands istiod's port 15014 on"},
 	{"M33", "take the servers of cluster2 out of the mesh, so that the last hop to them is plaintext"},
+	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

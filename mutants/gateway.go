@@ -116,6 +116,23 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 	return undo, nil
 }
 
+//go:embed leaker.yaml.tmpl
+var leakerConfig string
+
+// leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in plaintext.
+func leaker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	real, err := eastWest(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	config, err := fill(leakerConfig, map[string]any{"Port": traffic.HTTP})
+	if err != nil {
+		return nil, err
+	}
+	return envoy(ctx, f, c, metav1.ObjectMeta{Namespace: real.Namespace, Name: "leaker"}, real, map[string]string{"envoy.yaml": config}, traffic.HTTP)
+}
+
 //go:embed cutter.yaml.tmpl
 var cutterConfig string
 

@@ -120,8 +120,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M29"}, apply: cutter},
 		{Mutant: behaviors.Mutant{ID: "M30"}, apply: interfereWithServices(1, waitForClient)},
 		{Mutant: behaviors.Mutant{ID: "M31"}, apply: flap},
-		{Mutant: behaviors.Mutant{ID: "M33"}, apply: uncapture},
 		{Mutant: behaviors.Mutant{ID: "M32"}, Does: "as M15, in cluster2", apply: impostor(15014)},
+		{Mutant: behaviors.Mutant{ID: "M33"}, apply: uncapture},
+		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
