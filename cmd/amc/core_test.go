@@ -394,6 +394,53 @@ func TestSignVerifyRender(t *testing.T) {
 	}
 }
 
+// A stranger's bundle, or a folder that somebody prepared, makes no verb write outside of it.
+func TestNothingIsWrittenThroughLinks(t *testing.T) {
+	private, _ := keys(t)
+	for _, c := range []struct {
+		verb, name string
+		args       func(dir string) []string
+	}{
+		{"render", layout.ReportFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.JUnitFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.HTMLFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.MarkdownFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.SumsFile, func(dir string) []string { return []string{"render", dir} }},
+		{"sign", layout.SignatureFile, func(dir string) []string { return []string{"sign", dir, "--key", private} }},
+		{"render to", layout.JUnitFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+		{"render to", layout.HTMLFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+		{"render to", layout.MarkdownFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+	} {
+		for _, name := range []string{"." + c.name + ".tmp", c.name} {
+			if c.name == layout.ReportFile && name == c.name {
+				continue // a bundle without a report is refused anyway
+			}
+			t.Run(c.verb+" "+name, func(t *testing.T) {
+				dir, mine := madeBundle(t, nil), write(t, filepath.Join(t.TempDir(), "bashrc"), "# mine\n", 0o644)
+				at := filepath.Join(dir, name)
+				if err := os.RemoveAll(at); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(mine, at); err != nil {
+					t.Fatal(err)
+				}
+				out, code, err := amc(t, c.args(dir)...)
+				dotFileElsewhere := c.verb == "render to" && name != c.name // a website's folder has some
+				if (code != 0) == dotFileElsewhere || err != nil && !strings.Contains(err.Error(), name) {
+					t.Errorf("exit code %d, %v\n%s", code, err, out)
+				}
+				got, err := os.ReadFile(mine)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff("# mine\n", string(got)); diff != "" {
+					t.Errorf("a file outside (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
 func TestRenderFinishesAKilledRun(t *testing.T) {
 	dir := madeBundle(t, nil)
 	if err := os.Remove(filepath.Join(dir, layout.SumsFile)); err != nil { // what a kill during the closing leaves

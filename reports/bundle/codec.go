@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -18,7 +16,6 @@ import (
 
 	"ambient.test/conformance/reports/api"
 	"ambient.test/conformance/reports/api/v1alpha2"
-	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/text"
 )
 
@@ -255,25 +252,4 @@ func jsonOf(out *bytes.Buffer, n *yaml.Node, depth int) error {
 		return fmt.Errorf("line %d: it cannot be read", n.Line)
 	}
 	return nil
-}
-
-// Read reads the report of a bundle, or a report file without its bundle.
-func Read(name string) (*v1alpha2.ConformanceReport, error) {
-	if st, err := os.Stat(name); err == nil && st.IsDir() {
-		name = filepath.Join(name, layout.ReportFile)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("the report cannot be read: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxReportBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return r, nil
 }

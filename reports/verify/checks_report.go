@@ -12,6 +12,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/junit"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/summary"
@@ -163,7 +164,7 @@ func (in *inspection) claimsHold() (wrong []string) {
 }
 
 func (in *inspection) junitAgrees() []string {
-	data, err := in.readLimited(layout.JUnitFile, maxJUnitBytes)
+	data, err := bundle.ReadFile(in.root, layout.JUnitFile, maxJUnitBytes)
 	if err != nil {
 		return one(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -18,6 +17,7 @@ import (
 
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
 
@@ -61,34 +61,9 @@ type inspection struct {
 	report    *v1alpha2.ConformanceReport
 }
 
-// readLimited reads a whole file of the bundle, if it is small enough.
-func (in *inspection) readLimited(name string, most int64) ([]byte, error) {
-	st, err := in.root.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is missing", name)
-	case err != nil:
-		return nil, fmt.Errorf("%s cannot be read", name)
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a plain file", name)
-	case st.Size() > most:
-		return nil, fmt.Errorf("%s is larger than %d MiB", name, most>>20)
-	}
-	f, err := in.root.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read", name)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read", name)
-	}
-	return data, nil
-}
-
 func (in *inspection) readSums() {
 	in.sums = map[string]string{}
-	raw, err := in.readLimited(layout.SumsFile, maxSumsBytes)
+	raw, err := bundle.ReadFile(in.root, layout.SumsFile, maxSumsBytes)
 	if err != nil {
 		in.sumsWrong = []string{err.Error() + ": the run was not finished, or the bundle was changed"}
 		return

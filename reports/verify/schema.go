@@ -29,7 +29,7 @@ var compiledSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 })
 
 func (in *inspection) readReport() {
-	data, err := in.readLimited(layout.ReportFile, bundle.MaxReportBytes)
+	data, err := bundle.ReadFile(in.root, layout.ReportFile, bundle.MaxReportBytes)
 	if err != nil {
 		in.yamlErr = err
 		return

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -36,7 +34,12 @@ const (
 //
 // The signature shows who vouches for the bundle. It does not show that the run happened.
 func Sign(ctx context.Context, dir string, key crypto.Signer) error {
-	v, err := Bundle(ctx, dir, Options{MaxAge: -1})
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("the bundle is not signed: %w", err)
+	}
+	defer root.Close()
+	v, err := inspect(ctx, root, dir, Options{MaxAge: -1})
 	if err != nil {
 		return err
 	}
@@ -45,11 +48,7 @@ func Sign(ctx context.Context, dir string, key crypto.Signer) error {
 			return fmt.Errorf("the bundle is not signed, rule %s is broken: %s", f.Rule, f.Message)
 		}
 	}
-	sums, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
-	if err != nil {
-		return fmt.Errorf("the bundle is not signed: %w", err)
-	}
-	statement, err := statementOf(sums, v.Report)
+	statement, err := statementOf(v.sums, v.Report)
 	if err != nil {
 		return err
 	}
@@ -69,7 +68,7 @@ func Sign(ctx context.Context, dir string, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	return bundle.WriteFile(dir, layout.SignatureFile, append(data, '\n'))
+	return bundle.WriteFile(root, layout.SignatureFile, append(data, '\n'))
 }
 
 func sumOf(data []byte) string {
@@ -130,7 +129,7 @@ func statementOf(sums []byte, r *v1alpha2.ConformanceReport) ([]byte, error) {
 
 // checkSignature says why the bundle is not signed with the key.
 func (in *inspection) checkSignature() error {
-	data, err := in.readLimited(layout.SignatureFile, maxEnvelope)
+	data, err := bundle.ReadFile(in.root, layout.SignatureFile, maxEnvelope)
 	if err != nil {
 		return err
 	}

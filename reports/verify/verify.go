@@ -52,6 +52,7 @@ type Result struct {
 	Files    int                         `json:"files"`
 	Bytes    int64                       `json:"bytes"`
 	Report   *v1alpha2.ConformanceReport `json:"-"` // nil when it cannot be read
+	sums     []byte                      // SHA256SUMS, as it was checked
 }
 
 // OK reports whether no rule is broken.
@@ -71,17 +72,21 @@ func (r *Result) Broken() (broken []Finding) {
 // at all, and when its report is of another version of the API ([bundle.VersionError]); all else is
 // a finding.
 func Bundle(ctx context.Context, dir string, o Options) (*Result, error) {
+	root, err := openBundle(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return inspect(ctx, root, dir, o)
+}
+
+func inspect(ctx context.Context, root *os.Root, dir string, o Options) (*Result, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = DefaultMaxAge
 	}
-	root, err := openBundle(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
 	in := &inspection{ctx: ctx, root: root, opts: o, files: map[string]file{}}
 	in.readSums()
 	in.walk()
@@ -95,7 +100,7 @@ func Bundle(ctx context.Context, dir string, o Options) (*Result, error) {
 	if old := (*bundle.VersionError)(nil); errors.As(in.schemaErr, &old) {
 		return nil, fmt.Errorf("%s: %w", dir, old)
 	}
-	r := &Result{Report: in.report, Files: len(in.names)}
+	r := &Result{Report: in.report, Files: len(in.names), sums: in.sumsRaw}
 	for _, f := range in.files {
 		r.Bytes += f.size
 	}
