@@ -23,8 +23,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// planned is a run of two planned behaviors, with an open bundle.
-func planned(t *testing.T) *run { return plannedFor(t, "SCOPE-01", "LB-01") }
+// twoPlanned is a run of two planned behaviors, with an open bundle.
+func twoPlanned(t *testing.T) *run { return plannedFor(t, "SCOPE-01", "LB-01") }
 
 func plannedFor(t *testing.T, ids ...string) *run {
 	t.Helper()
@@ -59,7 +59,7 @@ func TestFinish(t *testing.T) {
 		"interrupted":   {over, nil, "interrupted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := planned(t)
+			r := twoPlanned(t)
 			if err := r.bundle.Record(resultOf(spec.Result{Behavior: behaviors.ByID("SCOPE-01"), Verdict: v1alpha2.Conformant,
 				Expectations: 1, Controls: 1})); err != nil {
 				t.Fatal(err)
@@ -86,7 +86,7 @@ func TestFinish(t *testing.T) {
 
 // What a neighbor's change did to calls stays in the report, and so does that the spec ran again.
 func TestFlakyIsRecorded(t *testing.T) {
-	r := planned(t)
+	r := twoPlanned(t)
 	b := behaviors.ByID("SCOPE-01")
 	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
 	r.record(t.Context(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
@@ -147,7 +147,7 @@ func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
 }
 
 func TestSecretInEvidenceKeepsTheBundleOpen(t *testing.T) {
-	r := planned(t)
+	r := twoPlanned(t)
 	dir, err := r.bundle.EvidenceDir("SCOPE-01")
 	if err != nil {
 		t.Fatal(err)

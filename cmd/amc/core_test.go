@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -278,20 +279,16 @@ func TestMatrix(t *testing.T) {
 // madeBundle is a closed bundle of a run in which everything held.
 func madeBundle(t testing.TB, change func(*bundle.Bundle)) string {
 	t.Helper()
-	env := plan.Environment{
-		Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2,
-		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true},
-	}
-	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	head := v1alpha2.ConformanceReport{
 		RunID: "abc", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"},
 		Environment: v1alpha2.Environment{
 			Istio:    "1.31.0",
 			Clusters: []v1alpha2.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}},
 		},
+	}
+	p, err := plan.Compute(planned.Environment(&head.Environment), behaviors.ProfileSmoke, plan.Filters{})
+	if err != nil {
+		t.Fatal(err)
 	}
 	b, err := bundle.Open(t.TempDir(), head, p)
 	if err != nil {

@@ -29,8 +29,8 @@ const FleetVersion = api.Group + "/v1alpha1"
 
 // Providers of clusters.
 const (
-	ProviderKind     = "kind"     // made by clusters/kind and owned by the run
-	ProviderExisting = "existing" // made by somebody else, never to be changed beyond what the spec's namespaces need
+	ProviderKind     = v1alpha2.ProviderKind     // made by clusters/kind and owned by the run
+	ProviderExisting = v1alpha2.ProviderExisting // made by somebody else, never to be changed beyond what the spec's namespaces need
 )
 
 // Fleet is a set of clusters that form one mesh, as written to the fleet file (mode 0600).

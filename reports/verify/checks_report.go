@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +95,15 @@ func (in *inspection) verdictsFit() (wrong []string) {
 			if strings.TrimSpace(b.Message) == "" {
 				say("is " + string(b.Verdict) + " without a message")
 			}
+		case v1alpha2.Skipped:
+			if b.Attempts != 0 || b.Seconds != 0 || b.Expectations != 0 || b.Controls != 0 || b.Outcome != "" || b.Message != "" ||
+				len(b.ConvergeSeconds)+len(b.Observations) > 0 {
+				say("is skipped and has results")
+			}
 		case v1alpha2.Conformant:
+			if b.Message != "" {
+				say("is conformant with a message: " + text.Line(b.Message, 60))
+			}
 			if b.Attempts < 1 {
 				say("is conformant and never ran")
 			}
@@ -209,18 +218,65 @@ func (in *inspection) evidenceFits() (wrong []string) {
 	return wrong
 }
 
-func (in *inspection) supported() []string {
-	v, err := behaviors.ParseVersion(in.report.Environment.Istio)
-	if err != nil {
-		return one(err)
+// A version is digits and dots, with what a build adds to them. A pseudo-version of Go names the
+// second of a commit.
+var (
+	versionForm   = regexp.MustCompile(`^v?[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,4})?([-+.][0-9A-Za-z.+-]{1,60})?$`)
+	pseudoVersion = regexp.MustCompile(`^v0\.0\.0-([0-9]{14})-[0-9a-f]{12}$`)
+)
+
+// minorOf is the minor of a version that is one.
+func (in *inspection) minorOf(version string) (string, error) {
+	bad := fmt.Errorf("%.60q is not an Istio version", version)
+	if !versionForm.MatchString(version) {
+		return "", bad
 	}
-	minor := fmt.Sprintf("%d.%d", v.Major, v.Minor)
+	if m := pseudoVersion.FindStringSubmatch(version); m != nil {
+		at, err := time.Parse("20060102150405", m[1])
+		if err != nil || at.After(in.report.Date) {
+			return "", bad
+		}
+	} else if strings.HasPrefix(strings.TrimPrefix(version, "v"), "0.0.0-") {
+		return "", bad
+	}
+	v, err := behaviors.ParseVersion(version)
+	if err != nil {
+		return "", bad
+	}
+	return fmt.Sprintf("%d.%d", v.Major, v.Minor), nil
+}
+
+func (in *inspection) supported() (wrong []string) {
 	var window []string
 	for _, c := range plan.Supported {
-		if c.Istio == minor {
-			return nil
-		}
 		window = append(window, c.Istio)
 	}
-	return []string{fmt.Sprintf("Istio %s is none of %s", minor, strings.Join(window, ", "))}
+	e := &in.report.Environment
+	check := func(what, version string) (minor string) {
+		minor, err := in.minorOf(version)
+		switch {
+		case err != nil:
+			wrong = append(wrong, what+err.Error())
+		case !slices.Contains(window, minor):
+			wrong = append(wrong, fmt.Sprintf("%sIstio %s is none of %s", what, minor, strings.Join(window, ", ")))
+		}
+		return minor
+	}
+	fleet := check("", e.Istio)
+	for _, c := range e.Clusters {
+		if c.Istio != "" {
+			check(text.Line(c.Name, 40)+": ", c.Istio)
+		}
+	}
+	// What istiod says of itself may be the version of a private build, which tells nothing.
+	var says []string
+	for _, f := range e.Facts {
+		if minor, err := in.minorOf(f.Value); err == nil && (f.Name == "istiod" || strings.HasPrefix(f.Name, "istiod of ")) {
+			says = append(says, minor)
+		}
+	}
+	if len(wrong) == 0 && len(says) > 0 && !slices.Contains(says, fleet) {
+		wrong = append(wrong, fmt.Sprintf("the report is of Istio %s, and istiod says that it is %s", fleet, strings.Join(says, ", ")))
+	}
+	return wrong
 }

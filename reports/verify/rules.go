@@ -17,6 +17,7 @@ type Scope string
 const (
 	Always        Scope = "every bundle"
 	NeedsReport   Scope = "every bundle whose report can be read"
+	OwnCatalog    Scope = "every bundle planned from the catalog of this release"
 	CertifiedOnly Scope = "certified bundles"
 	WhenAsked     Scope = "bundles verified with a key"
 )
@@ -66,7 +67,8 @@ var Rules = []Rule{
 	{
 		ID: "R06", For: NeedsReport, check: (*inspection).verdictsFit,
 		Says: "Every verdict fits its details: a skip has a class and a reason, " +
-			"a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control.",
+			"a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control; " +
+			"what was skipped has neither results nor times, and what held has no message.",
 	},
 	{
 		ID: "R07", For: NeedsReport, check: (*inspection).recomputed,
@@ -86,7 +88,12 @@ var Rules = []Rule{
 	},
 	{
 		ID: "R11", For: NeedsReport, check: (*inspection).supported,
-		Says: "The Istio version is within the support window.",
+		Says: "The Istio version is one, it is what istiod says, and it is within the support window, in each cluster.",
+	},
+	{
+		ID: "R12", For: OwnCatalog, check: (*inspection).asPlanned,
+		Says: "Planned again from the report's environment, profile, filters and claims, the same behaviors run, " +
+			"are skipped with the same class and reason, and have no spec.",
 	},
 	{
 		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, FromHead: true,
@@ -98,7 +105,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, FromHead: true,
-		Says: "No stand-in ran in place of a component of Istio.",
+		Says: "No stand-in ran in place of a component of Istio. An image of ztunnel or proxyv2 that the suite built is one.",
 	},
 	{
 		ID: "C04", For: CertifiedOnly, check: (*inspection).cleanLeaks,
@@ -114,8 +121,8 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated,
-		Says: "The networks were proven isolated before anything ran, or by INST-14 on clusters that the suite did not create; " +
-			"and no preflight check failed.",
+		Says: "The fleet has two clusters and two networks at least. The networks were proven isolated before anything ran, " +
+			"by probes that all held, or by INST-14 on clusters that the suite did not create; and no preflight check failed.",
 	},
 	{
 		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, FromHead: true,

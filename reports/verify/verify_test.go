@@ -36,6 +36,7 @@ import (
 	"ambient.test/conformance/reports/internal/example"
 	"ambient.test/conformance/reports/junit"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/summary"
 )
 
@@ -69,8 +70,10 @@ func createBundle(t testing.TB) fs.FS {
 		Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com",
 		Contact: []string{"conformance@example.com", "@example/mesh"},
 	}
-	probe := v1alpha2.IsolationProbe{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}
-	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{probe}}
+	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{
+		{From: "cluster1", To: "cluster1", Address: "10.1.2.3:80", Control: true, Reached: true, OK: true},
+		{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true},
+	}}
 	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
 	dir, err := os.MkdirTemp("", "good-bundle-")
@@ -172,6 +175,23 @@ func replaceIn(t testing.TB, dir, name, old, now string) {
 	}
 }
 
+// replan makes the report say what is planned for its environment, as the run would have said it.
+func replan(t testing.TB, r *v1alpha2.ConformanceReport) {
+	t.Helper()
+	p, err := planned.Again(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range p.Skip {
+		b := result(r, e.Behavior.ID)
+		*b = v1alpha2.BehaviorResult{
+			ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Evidence: b.Evidence,
+			Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason},
+		}
+	}
+	summary.Fill(r)
+}
+
 func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
 	return &r.Behaviors[slices.IndexFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })]
 }
@@ -247,11 +267,24 @@ var fixtures = map[string]struct {
 			result(r, "GW-01").Evidence = []string{"evidence/LB-01/calls.txt"}
 		})
 	}},
-	"R11": {"the Istio version is too old", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Istio = "1.20.3" })
+	"R11": {"the Istio version is newer than the window", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Istio = "1.99.0"
+			replan(t, r)
+		})
 	}},
-	"C01": {"the run was focused", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} })
+	"R12": {"a behavior is said to have no spec", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Behaviors = slices.DeleteFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == "GW-01" })
+			r.NotAutomated = append(r.NotAutomated, "GW-01")
+			summary.Fill(r)
+		})
+	}},
+	"C01": {"the user took a limitation out", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Filters.Exclude = []string{"SCOPE-07"}
+			replan(t, r)
+		})
 	}},
 	"C02": {"a behavior took two attempts", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
@@ -259,9 +292,9 @@ var fixtures = map[string]struct {
 			summary.Fill(r)
 		})
 	}},
-	"C03": {"something stands in for ztunnel", func(t testing.TB, dir string) {
+	"C03": {"something stands in for istiod", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
-			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy"}}
+			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "pilot", What: "a program of ours"}}
 		})
 	}},
 	"C04": {"the check for leftovers did not run", func(t testing.TB, dir string) {
@@ -281,12 +314,8 @@ var fixtures = map[string]struct {
 	}},
 	"C09": {"a core behavior is skipped for the topology", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
-			b := result(r, "LB-01")
-			*b = v1alpha2.BehaviorResult{
-				ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Verdict: v1alpha2.Skipped,
-				Skip: &v1alpha2.Skip{Class: "topology", Reason: "one cluster"}, Evidence: b.Evidence,
-			}
-			summary.Fill(r)
+			r.Environment.Provider, r.Environment.MeshAdmin = v1alpha2.ProviderExisting, false
+			replan(t, r)
 		})
 	}},
 	"S01": {"the bundle is signed by another key", func(t testing.TB, dir string) {
@@ -661,15 +690,123 @@ func TestIsolationOnClustersOfOthers(t *testing.T) {
 		change func(*v1alpha2.ConformanceReport)
 		broken []string
 	}{
-		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, nil},
-		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
-		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, []string{"C07"}},
+		"by the spec": {func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Provider, r.Isolation = v1alpha2.ProviderExisting, nil
+		}, nil},
+		"on our own": {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
+		"disproved": {func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Provider, r.Isolation.Proven = v1alpha2.ProviderExisting, false
+		}, []string{"C07"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := goodBundle(t)
-			forge(t, dir, c.change)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				c.change(r)
+				replan(t, r)
+			})
 			if diff := cmp.Diff(c.broken, broken(verifyTest(t, dir, nil))); diff != "" {
 				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A certificate cannot be had by saying that something could not run, nor by an environment that
+// contradicts itself.
+func TestForgedCertificates(t *testing.T) {
+	env := func(change func(*v1alpha2.Environment)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(&r.Environment) }
+	}
+	istio := func(version string) func(*v1alpha2.ConformanceReport) {
+		return env(func(e *v1alpha2.Environment) { e.Istio = version })
+	}
+	isolation := func(change func(*v1alpha2.Isolation)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(r.Isolation) }
+	}
+	version := func(v string) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = v }
+	}
+	image := func(i v1alpha2.Image) func(*v1alpha2.ConformanceReport) {
+		i.Digest = "sha256:" + strings.Repeat("2", 64)
+		return env(func(e *v1alpha2.Environment) { e.Images = append(e.Images, i) })
+	}
+	lb01 := func(change func(*v1alpha2.BehaviorResult)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(result(r, "LB-01")) }
+	}
+	skip := func(class plan.Class, reason string) func(*v1alpha2.ConformanceReport) {
+		return lb01(func(b *v1alpha2.BehaviorResult) {
+			*b = v1alpha2.BehaviorResult{
+				ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Evidence: b.Evidence, Verdict: v1alpha2.Skipped,
+				Skip: &v1alpha2.Skip{Class: string(class), Reason: reason},
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		change func(*v1alpha2.ConformanceReport)
+		want   []string
+	}{
+		"one behavior, the rest has no spec": {func(r *v1alpha2.ConformanceReport) {
+			for _, b := range r.Behaviors {
+				if b.ID != "LB-01" {
+					r.NotAutomated = append(r.NotAutomated, b.ID)
+				}
+			}
+			slices.SortFunc(r.NotAutomated, behaviors.CompareIDs)
+			r.Behaviors = []v1alpha2.BehaviorResult{*result(r, "LB-01")}
+		}, []string{"R12"}},
+		"skipped for the version":    {skip(plan.ClassVersion, "promised for Istio >=9.9, this is 1.31.0"), []string{"R12"}},
+		"skipped for another reason": {skip(plan.ClassProfile, "profile core does not run it; extended does"), []string{"R12", "C09"}},
+		"ran where it may not": {env(func(e *v1alpha2.Environment) {
+			e.Provider, e.MeshAdmin = v1alpha2.ProviderExisting, false
+		}), []string{"R12"}},
+		"no cluster":         {env(func(e *v1alpha2.Environment) { e.Clusters = nil }), []string{"R12", "C07"}},
+		"one cluster":        {env(func(e *v1alpha2.Environment) { e.Clusters = e.Clusters[:1] }), []string{"R12", "C07"}},
+		"one network":        {env(func(e *v1alpha2.Environment) { e.Clusters[1].Network = e.Clusters[0].Network }), []string{"R12", "C07"}},
+		"other addresses":    {env(func(e *v1alpha2.Environment) { e.Clusters[1].ServiceCIDR = "10.97.0.0/16" }), []string{"R12"}},
+		"an old cluster":     {env(func(e *v1alpha2.Environment) { e.Clusters[0].Istio = "1.20.0" }), []string{"R11"}},
+		"no cluster version": {env(func(e *v1alpha2.Environment) { e.Clusters[0].Istio = "x" }), []string{"R11"}},
+		"istiod says otherwise": {env(func(e *v1alpha2.Environment) {
+			e.Facts = []v1alpha2.NamedValue{{Name: "istiod", Value: "1.29.4"}}
+		}), []string{"R11"}},
+		"a day of letters":        {istio("v0.0.0-zzzzzzzzzzzzzz-abc"), []string{"R11"}},
+		"a day of nines":          {istio("v0.0.0-99999999999999-eed52ebb66ad"), []string{"R11"}},
+		"a day to come":           {istio("v0.0.0-20270827124520-eed52ebb66ad"), []string{"R11"}},
+		"a version with markup":   {istio("1.31-<script>"), []string{"R11"}},
+		"no version":              {istio("soon"), []string{"R11", "R12"}},
+		"isolation by no probe":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = nil }), []string{"C07"}},
+		"isolation by no control": {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[1:] }), []string{"C07"}},
+		"isolation by controls":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[:1] }), []string{"C07"}},
+		"isolation at no time":    {isolation(func(i *v1alpha2.Isolation) { i.At = time.Time{} }), []string{"C07"}},
+		"a probe failed":          {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].OK = false }), []string{"C07"}},
+		"a probe arrived":         {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].Reached = true }), []string{"C07"}},
+		"a built ztunnel":         {image(v1alpha2.Image{Name: "ztunnel", Source: "built"}), []string{"C03"}},
+		"a built proxy of one":    {image(v1alpha2.Image{Name: "proxyv2@cluster2", Source: "built"}), []string{"C03"}},
+		"a version that is dirty": {version("v1.2.3-dirty"), []string{"C05"}},
+		"a trunk":                 {version("trunk"), []string{"C05"}},
+		"a branch and a blank":    {version("main "), []string{"C05"}},
+		"a branch in Cyrillic":    {version("m\u0430in"), []string{"C05"}},
+		"a reference":             {version("refs/heads/main"), []string{"C05"}},
+		"an invisible version":    {version("\u200b"), []string{"C05"}},
+		"another suite, dirty":    {func(r *v1alpha2.ConformanceReport) { r.Suite.Version = "v0.0.1-other+dirty" }, []string{"C06"}},
+		"held with a message":     {lb01(func(b *v1alpha2.BehaviorResult) { b.Message = "one cluster answered" }), []string{"R06"}},
+		"skipped with results": {func(r *v1alpha2.ConformanceReport) {
+			r.Filters.Exclude = []string{"SCOPE-07"}
+			replan(t, r)
+			result(r, "SCOPE-07").Attempts = 1
+		}, []string{"R06", "C01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				c.change(r)
+				summary.Fill(r)
+			})
+			v := verifyTest(t, dir, nil)
+			if diff := cmp.Diff(c.want, broken(v)); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+			for _, f := range v.Broken() {
+				t.Logf("%s %s", f.Rule, f.Message)
 			}
 		})
 	}

@@ -155,10 +155,17 @@ type Implementation struct {
 	Contact      []string `json:"contact,omitempty"` // mail addresses or @handles
 }
 
-// Environment is what was tested.
+// Providers of clusters.
+const (
+	ProviderKind     = "kind"     // amc made them
+	ProviderExisting = "existing" // somebody else did
+)
+
+// Environment is what was tested. The plan of the run follows from it.
 type Environment struct {
-	Provider    string       `json:"provider,omitempty"` // of the clusters: kind or existing
-	Variants    []string     `json:"variants,omitempty"` // how a fleet that amc made differs from its default one
+	Provider    string       `json:"provider,omitempty"`  // of the clusters: kind or existing
+	MeshAdmin   bool         `json:"meshAdmin,omitempty"` // specs were allowed to change istio-system
+	Variants    []string     `json:"variants,omitempty"`  // how a fleet that amc made differs from its default one
 	Kubernetes  string       `json:"kubernetes,omitempty"`
 	Istio       string       `json:"istio,omitempty"`
 	GatewayAPI  string       `json:"gatewayAPI,omitempty"` // version and channel of its CRDs
