@@ -23,6 +23,7 @@ import (
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/preflight"
+	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -34,15 +35,19 @@ func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
 		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()),
-		Isolation: f.Isolation,
-		Timeouts: []v1alpha2.Timeout{
-			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.Times.Hold.Seconds()},
-			{Name: "settle", Seconds: o.Times.Convergence.Seconds()}, {Name: "spec", Seconds: o.Times.Spec.Seconds()},
-		},
+		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
 	x.Environment.MeshAdmin = r.plan.Environment.Has[behaviors.MeshAdmin] // also by an option of this run
 	return x
+}
+
+// limits are the times in force, by name.
+func limits(t spec.Times) []v1alpha2.Timeout {
+	return []v1alpha2.Timeout{
+		{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: t.Hold.Seconds()},
+		{Name: "settle", Seconds: t.Convergence.Seconds()}, {Name: "spec", Seconds: t.Spec.Seconds()},
+	}
 }
 
 // suite is the version of this program as the Go toolchain knows it.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func (in *inspection) nothingTakenOut() (wrong []string) {
 
 func (in *inspection) noRetries() (wrong []string) {
 	for _, b := range in.report.Behaviors {
-		if b.Attempts > 1 {
+		if b.Attempts > 1 || b.Flaky {
 			wrong = append(wrong, fmt.Sprintf("%s took %d attempts", b.ID, b.Attempts))
 		}
 	}
@@ -188,6 +189,40 @@ func (in *inspection) coreHolds() (wrong []string) {
 			how += " (" + b.Skip.Class + ")"
 		}
 		wrong = append(wrong, b.ID+" is "+how)
+	}
+	return wrong
+}
+
+// limits are those of a run by their names in the report. They are the defaults of the framework,
+// which the core of the suite does not import; a test of package run holds them together.
+var limits = []struct {
+	name, what  string
+	least, most float64 // in seconds
+}{
+	{"settle", "the convergence timeout", 0, 30},
+	{"hold", "the hold time", 5, math.Inf(1)},
+	{"call", "the timeout of a call", 0, 5},
+	{"spec", "the timeout of a spec", 0, 180},
+}
+
+func (in *inspection) strictLimits() (wrong []string) {
+	for _, l := range limits {
+		found := 0
+		for _, t := range in.report.Timeouts {
+			if t.Name != l.name {
+				continue
+			}
+			found++
+			if t.Seconds < l.least {
+				wrong = append(wrong, fmt.Sprintf("%s (%s) is %g s, and a certificate wants %g s at least", l.what, l.name, t.Seconds, l.least))
+			}
+			if t.Seconds > l.most {
+				wrong = append(wrong, fmt.Sprintf("%s (%s) is %g s, and a certificate allows %g s at most", l.what, l.name, t.Seconds, l.most))
+			}
+		}
+		if found != 1 {
+			wrong = append(wrong, fmt.Sprintf("%s (%s) is in the report %d times, not once", l.what, l.name, found))
+		}
 	}
 	return wrong
 }

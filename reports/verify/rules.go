@@ -101,7 +101,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C02", For: CertifiedOnly, check: (*inspection).noRetries,
-		Says: "Nothing was retried.",
+		Says: "Nothing was retried, so nothing is flaky.",
 	},
 	{
 		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, FromHead: true,
@@ -131,6 +131,11 @@ var Rules = []Rule{
 	{
 		ID: "C09", For: CertifiedOnly, check: (*inspection).coreHolds,
 		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version.",
+	},
+	{
+		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, FromHead: true,
+		Says: "The limits are in the report and no looser than the defaults: a convergence timeout (settle) of 30 s at most, " +
+			"a hold time of 5 s at least, 5 s at most for a call and 180 s at most for a spec.",
 	},
 	{
 		ID: "S01", For: WhenAsked, check: (*inspection).signed,

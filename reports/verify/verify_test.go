@@ -74,6 +74,9 @@ func createBundle(t testing.TB) fs.FS {
 		{From: "cluster1", To: "cluster1", Address: "10.1.2.3:80", Control: true, Reached: true, OK: true},
 		{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true},
 	}}
+	head.Timeouts = []v1alpha2.Timeout{
+		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 180},
+	}
 	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
 	dir, err := os.MkdirTemp("", "good-bundle-")
@@ -318,12 +321,19 @@ var fixtures = map[string]struct {
 			replan(t, r)
 		})
 	}},
+	"C10": {"the mesh had a day to converge", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { limit(r, "settle").Seconds = 86400 })
+	}},
 	"S01": {"the bundle is signed by another key", func(t testing.TB, dir string) {
 		_, other, _ := ed25519.GenerateKey(rand.Reader)
 		if err := Sign(context.Background(), dir, other); err != nil {
 			t.Fatal(err)
 		}
 	}},
+}
+
+func limit(r *v1alpha2.ConformanceReport, name string) *v1alpha2.Timeout {
+	return &r.Timeouts[slices.IndexFunc(r.Timeouts, func(t v1alpha2.Timeout) bool { return t.Name == name })]
 }
 
 func verifyTest(t testing.TB, dir string, key crypto.PublicKey) *Result {
@@ -788,7 +798,15 @@ func TestForgedCertificates(t *testing.T) {
 		"a reference":             {version("refs/heads/main"), []string{"C05"}},
 		"an invisible version":    {version("\u200b"), []string{"C05"}},
 		"another suite, dirty":    {func(r *v1alpha2.ConformanceReport) { r.Suite.Version = "v0.0.1-other+dirty" }, []string{"C06"}},
-		"held with a message":     {lb01(func(b *v1alpha2.BehaviorResult) { b.Message = "one cluster answered" }), []string{"R06"}},
+		"no hold time":            {func(r *v1alpha2.ConformanceReport) { limit(r, "hold").Seconds = 0 }, []string{"C10"}},
+		"a spec of an hour":       {func(r *v1alpha2.ConformanceReport) { limit(r, "spec").Seconds = 3600 }, []string{"C10"}},
+		"a call of a minute":      {func(r *v1alpha2.ConformanceReport) { limit(r, "call").Seconds = 60 }, []string{"C10"}},
+		"a negative timeout":      {func(r *v1alpha2.ConformanceReport) { limit(r, "settle").Seconds = -1 }, []string{"C10"}},
+		"no limits":               {func(r *v1alpha2.ConformanceReport) { r.Timeouts = nil }, []string{"C10"}},
+		"a limit twice": {func(r *v1alpha2.ConformanceReport) {
+			r.Timeouts = append(r.Timeouts, v1alpha2.Timeout{Name: "settle", Seconds: 10})
+		}, []string{"C10"}},
+		"held with a message": {lb01(func(b *v1alpha2.BehaviorResult) { b.Message = "one cluster answered" }), []string{"R06"}},
 		"skipped with results": {func(r *v1alpha2.ConformanceReport) {
 			r.Filters.Exclude = []string{"SCOPE-07"}
 			replan(t, r)
@@ -875,7 +893,7 @@ func TestCertifiable(t *testing.T) {
 	}) {
 		got = append(got, f.Rule)
 	}
-	if diff := cmp.Diff([]string{"C01", "C03", "C05", "C06", "C08"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"C01", "C03", "C05", "C06", "C08", "C10"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
