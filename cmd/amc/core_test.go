@@ -144,6 +144,7 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"verify"}, "arg"},
 		{[]string{"verify", filepath.Join(t.TempDir(), "none")}, "cannot be read"},
 		{[]string{"verify", t.TempDir(), "--key", "none"}, "key"},
+		{[]string{"verify", t.TempDir(), "--key", ""}, "--key must name"},
 		{[]string{"verify", t.TempDir(), "--max-age", "0"}, "-1"},
 		{[]string{"sign", t.TempDir()}, "openssl genpkey"},
 		{[]string{"diff", t.TempDir(), t.TempDir()}, "report"},

@@ -53,6 +53,16 @@ func readPlain(name string, st fs.FileInfo, most int64, open func() (*os.File, e
 	return data, nil
 }
 
+// ReadNamed reads a whole file that the user named, as [ReadFile] does. It follows the user's own
+// links.
+func ReadNamed(name string, most int64) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	return readPlain(name, st, most, func() (*os.File, error) { return os.Open(name) })
+}
+
 // Read reads the report of a bundle, or a report file without its bundle.
 func Read(name string) (*v1alpha2.ConformanceReport, error) {
 	st, err := os.Stat(name)
@@ -60,7 +70,7 @@ func Read(name string) (*v1alpha2.ConformanceReport, error) {
 		return nil, fmt.Errorf("the report cannot be read: %w", err)
 	}
 	if !st.IsDir() {
-		data, err := readPlain(name, st, MaxReportBytes, func() (*os.File, error) { return os.Open(name) })
+		data, err := ReadNamed(name, MaxReportBytes)
 		if err != nil {
 			return nil, fmt.Errorf("the report cannot be read: %w", err)
 		}

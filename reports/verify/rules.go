@@ -141,4 +141,8 @@ var Rules = []Rule{
 		ID: "S01", For: WhenAsked, check: (*inspection).signed,
 		Says: "The sums and verdicts of the bundle are signed with the key.",
 	},
+	{
+		ID: attestedRule, For: Always, check: (*inspection).attested,
+		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it.",
+	},
 }

@@ -9,6 +9,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -27,6 +29,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
@@ -330,6 +333,13 @@ var fixtures = map[string]struct {
 			t.Fatal(err)
 		}
 	}},
+	"S02": {"the attestation is that of another bundle", func(t testing.TB, dir string) {
+		_, key, _ := ed25519.GenerateKey(rand.Reader)
+		if err := Sign(context.Background(), dir, key); err != nil {
+			t.Fatal(err)
+		}
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
+	}},
 }
 
 func limit(r *v1alpha2.ConformanceReport, name string) *v1alpha2.Timeout {
@@ -528,7 +538,7 @@ func TestSignatures(t *testing.T) {
 			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
 			copied := copyBundle(t, dir)
 			forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
-			if diff := cmp.Diff([]string{"S01"}, broken(verifyTest(t, copied, k))); diff != "" {
+			if diff := cmp.Diff([]string{"S01", "S02"}, broken(verifyTest(t, copied, k))); diff != "" {
 				t.Errorf("after a change: broken (-want +got):\n%s", diff)
 			}
 			if _, err := PublicKey(private); err == nil {
@@ -540,9 +550,134 @@ func TestSignatures(t *testing.T) {
 	if err := Sign(context.Background(), dir, big); err == nil {
 		t.Error("a kind of key that verify does not know signed")
 	}
+	copied := copyBundle(t, dir)
+	forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
+	if err := Sign(context.Background(), copied, ed); err != nil {
+		t.Errorf("a bundle with the attestation of another one cannot be signed: %v", err)
+	}
 	unfinished := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
 	if err := Sign(context.Background(), unfinished.Dir(), ed); err == nil || !strings.Contains(err.Error(), "B01") {
 		t.Errorf("an open bundle: %v", err)
+	}
+}
+
+// A signature that nobody can read does not hide a good one, and the good one must not be among
+// thousands.
+func TestForeignSignatures(t *testing.T) {
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	bad := dsse.Signature{Sig: "***"}
+	for name, c := range map[string]struct {
+		before []dsse.Signature
+		want   []string
+	}{
+		"none":      {nil, nil},
+		"bad":       {[]dsse.Signature{bad}, nil},
+		"foreign":   {[]dsse.Signature{{KeyID: "SHA256:x", Sig: "AAAA"}, {Sig: "AAAA"}}, nil},
+		"thousands": {slices.Repeat([]dsse.Signature{bad}, 5000), []string{"S01", "S02"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			if err := Sign(t.Context(), dir, private); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, layout.SignatureFile)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e dsse.Envelope
+			if err := json.Unmarshal(data, &e); err != nil {
+				t.Fatal(err)
+			}
+			e.Signatures = append(c.before, e.Signatures...)
+			if data, err = json.Marshal(e); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, public))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUnfitKeys(t *testing.T) {
+	file := func(t *testing.T, blocks ...*pem.Block) string {
+		name := filepath.Join(t.TempDir(), "key.pem")
+		var all []byte
+		for _, b := range blocks {
+			all = append(all, pem.EncodeToMemory(b)...)
+		}
+		if err := os.WriteFile(name, all, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	junk := []byte("junk")
+	old := &pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "x"}, Bytes: junk}
+	for name, c := range map[string]struct {
+		key  string
+		want string
+	}{
+		"encrypted":            {file(t, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: junk}), "openssl pkey -in "},
+		"encrypted, old form":  {file(t, old), "openssl pkey -in "},
+		"RSA":                  {file(t, &pem.Block{Type: "RSA PRIVATE KEY", Bytes: junk}), "not a private key of a kind that is known"},
+		"a certificate":        {file(t, &pem.Block{Type: "CERTIFICATE", Bytes: junk}), `holds a "CERTIFICATE", not a private key`},
+		"a folder":             {t.TempDir(), "is not a plain file"},
+		"a device":             {"/dev/null", "is not a plain file"},
+		"words":                {file(t), "is not a PEM file"},
+		"nothing that is read": {file(t, &pem.Block{Type: "PRIVATE KEY", Bytes: junk}), "holds no private key that can be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := PrivateKey(c.key); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(p256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As `openssl ecparam -genkey` writes it.
+	if _, err := PrivateKey(file(t, &pem.Block{Type: "EC PARAMETERS", Bytes: junk}, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})); err != nil {
+		t.Errorf("a key behind its parameters: %v", err)
+	}
+}
+
+// A key of small order fits signatures that anybody can make.
+func TestKeysOfSmallOrder(t *testing.T) {
+	for name, point := range map[string]string{ // little-endian y, and the sign of x in the last bit
+		"order 1":                "0100000000000000000000000000000000000000000000000000000000000000",
+		"order 1, other sign":    "0100000000000000000000000000000000000000000000000000000000000080",
+		"order 2":                "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 4":                "0000000000000000000000000000000000000000000000000000000000000000",
+		"order 4, other sign":    "0000000000000000000000000000000000000000000000000000000000000080",
+		"order 8":                "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"order 8, another":       "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"order 1, not canonical": "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 4, not canonical": "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		t.Run(name, func(t *testing.T) {
+			key, err := hex.DecodeString(point)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := fit(ed25519.PublicKey(key)); err == nil || !strings.Contains(err.Error(), "small order") {
+				t.Errorf("got %v, want that it is of small order", err)
+			}
+		})
+	}
+	for range 20 {
+		public, _, _ := ed25519.GenerateKey(rand.Reader)
+		if err := fit(public); err != nil {
+			t.Errorf("%x: %v", public, err)
+		}
 	}
 }
 
