@@ -38,7 +38,7 @@ func (r *run) head() v1alpha2.ConformanceReport {
 		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
-	x.Environment.MeshAdmin = r.plan.Environment.Has[behaviors.MeshAdmin] // also by an option of this run
+	x.Environment.MeshAdmin = f.MeshAdmin || o.AllowMeshChanges
 	return x
 }
 
@@ -96,8 +96,7 @@ func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster
 
 // declared is what the fleet file says of the environment. The plan follows from it.
 func declared(f *mesh.Fleet) v1alpha2.Environment {
-	e := v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio,
-		MeshAdmin: f.Provider == mesh.ProviderKind || f.MeshAdmin}
+	e := v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio, MeshAdmin: f.MeshAdmin}
 	for _, c := range f.Clusters {
 		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
 			ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}

@@ -154,7 +154,7 @@ func TestReportRoundTrip(t *testing.T) {
 	nasty := "true\n'quoted' \"twice\" # no comment: {a: [b]} \t\x01 <b>&amp;</b> \u2028 \U0001f600 \xff end\x7f"
 	err := b.Record(v1alpha2.BehaviorResult{
 		ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty,
-		Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"},
+		Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c", "two\nlines\u2028\u2029\u0085", "\u0085"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ func Finish(ctx context.Context, root *os.Root) (*v1alpha2.ConformanceReport, er
 }
 
 // Render writes the files that need nothing but a report into a directory, which it creates when it
-// is missing. It closes no bundle.
+// is missing. It closes no bundle. It believes nothing of a report that follows from the rest of it.
 func Render(dir string, r *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be created: %w", err)
@@ -66,28 +66,31 @@ func Render(dir string, r *v1alpha2.ConformanceReport) error {
 		return fmt.Errorf("the directory cannot be opened: %w", err)
 	}
 	defer root.Close()
-	for _, f := range rendered {
-		if err := plainOrAbsent(root, f.name); err != nil {
+	for _, f := range Renderings {
+		if err := plainOrAbsent(root, f.Name); err != nil {
 			return fmt.Errorf("nothing is written into %s: %w", dir, err)
 		}
 	}
-	return render(root, r)
+	return render(root, summary.Filled(r))
 }
 
 func render(root *os.Root, r *v1alpha2.ConformanceReport) error {
-	for _, f := range rendered {
-		if err := writeWith(root, f.name, r, f.render); err != nil {
+	for _, f := range Renderings {
+		if err := writeWith(root, f.Name, r, f.Write); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rendered are the files that are rendered from the report.
-var rendered = []struct {
-	name   string
-	render func(io.Writer, *v1alpha2.ConformanceReport) error
-}{{layout.JUnitFile, junit.Write}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, summary.Markdown}}
+// Rendering is a file of a bundle that follows from the report.
+type Rendering struct {
+	Name  string
+	Write func(io.Writer, *v1alpha2.ConformanceReport) error
+}
+
+// Renderings are all of them. The same report is always the same bytes.
+var Renderings = []Rendering{{layout.JUnitFile, junit.Write}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, summary.Markdown}}
 
 func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) error {
 	for _, n := range []string{layout.SumsFile, layout.SignatureFile} { // they are about the bundle as it was
@@ -112,7 +115,12 @@ func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) e
 	if err := writeReport(root, r); err != nil {
 		return err
 	}
-	if err := render(root, r); err != nil {
+	// What was written is rendered, not what is in memory: so it is what anybody renders from it.
+	written, err := readReport(root)
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	if err := render(root, written); err != nil {
 		return err
 	}
 	names := slices.Clone(evidence)

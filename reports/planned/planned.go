@@ -26,7 +26,7 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 	env := plan.Environment{
 		Provider: e.Provider, Istio: e.Istio, Clusters: len(e.Clusters), Networks: len(networks), Nodes: nodes,
 		Has: map[behaviors.Need]bool{
-			behaviors.Disruptive: ours, behaviors.MeshAdmin: e.MeshAdmin, behaviors.NodeAccess: ours,
+			behaviors.Disruptive: ours, behaviors.MeshAdmin: ours || e.MeshAdmin, behaviors.NodeAccess: ours,
 			behaviors.MeshCA:    true, // istiod signs for any ServiceAccount whose token the suite can ask for
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
 		},

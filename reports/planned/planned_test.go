@@ -25,7 +25,7 @@ func TestEnvironment(t *testing.T) {
 		change   func(*v1alpha2.Environment)
 		want     func(*plan.Environment)
 	}{
-		"ours": {v1alpha2.ProviderKind, func(e *v1alpha2.Environment) { e.MeshAdmin = true }, func(e *plan.Environment) {
+		"ours": {v1alpha2.ProviderKind, func(*v1alpha2.Environment) {}, func(e *plan.Environment) {
 			e.Nodes = 2
 			e.Has[behaviors.Disruptive], e.Has[behaviors.NodeAccess], e.Has[behaviors.MeshAdmin] = true, true, true
 		}},

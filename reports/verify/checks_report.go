@@ -2,9 +2,11 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"hash"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +16,6 @@ import (
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
-	"ambient.test/conformance/reports/junit"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/text"
@@ -124,9 +125,7 @@ func (in *inspection) verdictsFit() (wrong []string) {
 }
 
 func (in *inspection) recomputed() (wrong []string) {
-	again := *in.report
-	again.Features, again.Behaviors = slices.Clone(in.report.Features), slices.Clone(in.report.Behaviors)
-	summary.Fill(&again)
+	again := summary.Filled(in.report)
 	differ := func(name string, a, b any) {
 		x, _ := json.Marshal(a)
 		y, _ := json.Marshal(b)
@@ -151,6 +150,10 @@ func (in *inspection) recomputed() (wrong []string) {
 }
 
 func (in *inspection) claimsHold() (wrong []string) {
+	verdicts := make(map[string]v1alpha2.Verdict, len(in.report.Behaviors))
+	for _, b := range in.report.Behaviors {
+		verdicts[b.ID] = b.Verdict
+	}
 	for _, f := range in.report.Features {
 		info := behaviors.Feature(f.Name)
 		switch {
@@ -160,8 +163,7 @@ func (in *inspection) claimsHold() (wrong []string) {
 			wrong = append(wrong, f.Name+" is claimed and nothing of it ran")
 		}
 		for _, id := range f.Behaviors {
-			i := slices.IndexFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })
-			if i < 0 || in.report.Behaviors[i].Verdict != v1alpha2.Conformant {
+			if verdicts[id] != v1alpha2.Conformant {
 				wrong = append(wrong, fmt.Sprintf("%s is claimed and %.40q is not conformant", f.Name, id))
 			}
 			if k := behaviors.ByID(id); in.ownCatalog() && (k == nil || k.Feature != info) {
@@ -172,29 +174,38 @@ func (in *inspection) claimsHold() (wrong []string) {
 	return wrong
 }
 
-func (in *inspection) junitAgrees() []string {
-	data, err := bundle.ReadFile(in.root, layout.JUnitFile, maxJUnitBytes)
-	if err != nil {
-		return one(err)
-	}
-	got, err := junit.Verdicts(data)
-	if err != nil {
-		return []string{layout.JUnitFile + ": " + err.Error()}
-	}
-	var wrong []string
-	for _, b := range in.report.Behaviors {
-		switch v, ok := got[b.ID]; {
-		case !ok:
-			wrong = append(wrong, text.Line(b.ID, 40)+" is missing in "+layout.JUnitFile)
-		case v != b.Verdict:
-			wrong = append(wrong, fmt.Sprintf("%s is %s in the report and %s in %s", text.Line(b.ID, 40), b.Verdict, v, layout.JUnitFile))
+// maxRendered bounds a rendered file; that of an honest report is a few megabytes.
+const maxRendered = 64 << 20
+
+// rendersTheSame renders the report again. Counts and the like are not believed: they follow.
+func (in *inspection) rendersTheSame() (wrong []string) {
+	r := summary.Filled(in.report)
+	for _, x := range bundle.Renderings {
+		if !slices.Contains(in.names, x.Name) {
+			wrong = append(wrong, x.Name+" is missing")
+			continue
 		}
-		delete(got, b.ID)
-	}
-	for _, id := range slices.Sorted(maps.Keys(got)) {
-		wrong = append(wrong, fmt.Sprintf("%.40q is in %s only", id, layout.JUnitFile))
+		h := &bounded{Hash: sha256.New(), left: maxRendered}
+		if err := x.Write(h, r); err != nil {
+			wrong = append(wrong, fmt.Sprintf("%s cannot be rendered: %s", x.Name, text.Line(err.Error(), 90)))
+		} else if hex.EncodeToString(h.Sum(nil)) != in.files[x.Name].sum {
+			wrong = append(wrong, fmt.Sprintf("%s is not what this release renders from %s", x.Name, layout.ReportFile))
+		}
 	}
 	return wrong
+}
+
+// bounded is a hash of no more than so many bytes.
+type bounded struct {
+	hash.Hash
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, fmt.Errorf("it is larger than %d MiB", maxRendered>>20)
+	}
+	return b.Hash.Write(p)
 }
 
 func (in *inspection) evidenceFits() (wrong []string) {

@@ -7,7 +7,10 @@ type Rule struct {
 	For  Scope  // which bundles must keep it
 	// FromHead: what breaks the rule is known before the run begins, so such a run is refused.
 	FromHead bool
-	check    func(*inspection) []string // what is wrong
+	// ReadsFiles: it cannot be judged where files were not read, because the bundle holds something
+	// that must not be opened.
+	ReadsFiles bool
+	check      func(*inspection) []string // what is wrong
 }
 
 // Scope is the bundles that must keep a rule.
@@ -37,11 +40,11 @@ var Rules = []Rule{
 		Says: "SHA256SUMS lists every file of the bundle, and every file it lists is there.",
 	},
 	{
-		ID: "B04", For: Always, check: (*inspection).sumsMatch,
+		ID: "B04", For: Always, check: (*inspection).sumsMatch, ReadsFiles: true,
 		Says: "Every file has the sum that SHA256SUMS gives it.",
 	},
 	{
-		ID: "B05", For: Always, check: (*inspection).noSecrets,
+		ID: "B05", For: Always, check: (*inspection).noSecrets, ReadsFiles: true,
 		Says: "No file holds a private key, a token or another credential.",
 	},
 	{
@@ -79,8 +82,8 @@ var Rules = []Rule{
 		Says: "A claimed feature has at least one behavior that ran, and all its behaviors that ran are conformant.",
 	},
 	{
-		ID: "R09", For: NeedsReport, check: (*inspection).junitAgrees,
-		Says: "junit.xml has the same verdict for the same ids.",
+		ID: "R09", For: OwnCatalog, check: (*inspection).rendersTheSame, ReadsFiles: true,
+		Says: "junit.xml, report.html and summary.md are, byte for byte, what this release renders from report.yaml.",
 	},
 	{
 		ID: "R10", For: NeedsReport, check: (*inspection).evidenceFits,
@@ -94,6 +97,10 @@ var Rules = []Rule{
 		ID: "R12", For: OwnCatalog, check: (*inspection).asPlanned,
 		Says: "Planned again from the report's environment, profile, filters and claims, the same behaviors run, " +
 			"are skipped with the same class and reason, and have no spec.",
+	},
+	{
+		ID: "R13", For: NeedsReport, check: (*inspection).canonical,
+		Says: "report.yaml is written as this release writes it, byte for byte, so every reader of YAML reads the same.",
 	},
 	{
 		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, FromHead: true,

@@ -133,6 +133,8 @@ func (in *inspection) judge(r Rule) Finding {
 		f.Status, f.Message = NotChecked, "no key was given"
 	case r.For != Always && in.report == nil:
 		f.Status, f.Message = NotChecked, "the report cannot be read"
+	case r.ReadsFiles && len(in.treeWrong) > 0:
+		f.Status, f.Message = NotChecked, "no file was read, because rule B02 is broken"
 	case r.For == OwnCatalog && !in.ownCatalog():
 		f.Status, f.Message = NotChecked, "the catalog is another one"
 	case r.For == CertifiedOnly && in.report.Mode != v1alpha2.ModeCertified:

@@ -37,7 +37,6 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/internal/example"
-	"ambient.test/conformance/reports/junit"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/summary"
@@ -145,8 +144,8 @@ func reseal(t testing.TB, dir string) {
 	}
 }
 
-// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the
-// change left them.
+// forge changes the report, writes it and what is rendered from it, and writes new sums. The counts
+// in the report stay as the change left them.
 func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
 	r := example.Read(t, dir)
@@ -155,14 +154,11 @@ func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cases bytes.Buffer
-	if err := junit.Write(&cases, r); err != nil {
+	if err := bundle.Render(dir, r); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{layout.ReportFile: data, layout.JUnitFile: cases.Bytes()} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, layout.ReportFile), data, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	reseal(t, dir)
 }
@@ -286,6 +282,10 @@ var fixtures = map[string]struct {
 			summary.Fill(r)
 		})
 	}},
+	"R13": {"a comment is added to report.yaml", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.ReportFile, "finished: true\n", "finished: true # really\n")
+		reseal(t, dir)
+	}},
 	"C01": {"the user took a limitation out", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
 			r.Filters.Exclude = []string{"SCOPE-07"}
@@ -320,7 +320,7 @@ var fixtures = map[string]struct {
 	}},
 	"C09": {"a core behavior is skipped for the topology", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
-			r.Environment.Provider, r.Environment.MeshAdmin = v1alpha2.ProviderExisting, false
+			r.Environment.Provider = v1alpha2.ProviderExisting
 			replan(t, r)
 		})
 	}},
@@ -645,7 +645,8 @@ func TestUnfitKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As `openssl ecparam -genkey` writes it.
-	if _, err := PrivateKey(file(t, &pem.Block{Type: "EC PARAMETERS", Bytes: junk}, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})); err != nil {
+	both := file(t, &pem.Block{Type: "EC PARAMETERS", Bytes: junk}, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	if _, err := PrivateKey(both); err != nil {
 		t.Errorf("a key behind its parameters: %v", err)
 	}
 }
@@ -677,6 +678,76 @@ func TestKeysOfSmallOrder(t *testing.T) {
 		public, _, _ := ed25519.GenerateKey(rand.Reader)
 		if err := fit(public); err != nil {
 			t.Errorf("%x: %v", public, err)
+		}
+	}
+}
+
+// What is published beside the report says what the report says, to every reader and every parser.
+func TestOneTruth(t *testing.T) {
+	put := func(name, text string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	change := func(name, old, now string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) { replaceIn(t, dir, name, old, now) }
+	}
+	report := func(old, now string) func(testing.TB, string) { return change(layout.ReportFile, old, now) }
+	for name, c := range map[string]struct {
+		spoil func(testing.TB, string)
+		want  []string
+	}{
+		"another page":    {put(layout.HTMLFile, "<h1>Certified</h1><script src=//evil></script>"), []string{"R09"}},
+		"another summary": {put(layout.MarkdownFile, "245 of 245 conformant ![](https://evil.example/x.png)"), []string{"R09"}},
+		"a style sheet": {
+			change(layout.JUnitFile, "<testsuites", `<?xml-stylesheet href="https://evil.example/x.xsl"?><testsuites`), []string{"R09"},
+		},
+		"other counts in JUnit": {change(layout.JUnitFile, "failures=\"0\"", "failures=\"99\""), []string{"R09"}},
+		"two roots in JUnit":    {change(layout.JUnitFile, "</testsuites>", "</testsuites><testsuites></testsuites>"), []string{"R09"}},
+		"flow style":            {report("filters: {}", "filters: { }"), []string{"R13"}},
+		"a document's start":    {report("apiVersion:", "---\napiVersion:"), []string{"R13"}},
+		"a directive":           {report("apiVersion:", "%YAML 1.2\n---\napiVersion:"), []string{"R01"}},
+		"a quoted word":         {report("mode: certified", "mode: \"certified\""), []string{"R13"}},
+		"no final newline": {func(t testing.TB, dir string) {
+			name := filepath.Join(dir, layout.ReportFile)
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, bytes.TrimRight(data, "\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"R13"}},
+		"a line break of one parser": {
+			report("finished: true\n", "finished: true\n# \u0085seed: 8\n"), []string{"R01"},
+		},
+		"a line separator": {report("finished: true\n", "finished: true # \u2028\n"), []string{"R01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			c.spoil(t, dir)
+			reseal(t, dir)
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Where no file was read, nothing is said to hold of the files.
+func TestWhatWasNotReadIsNotChecked(t *testing.T) {
+	dir := goodBundle(t)
+	fixtures["B02"].spoil(t, dir)
+	fixtures["B05"].spoil(t, dir)
+	got := map[string]Status{}
+	for _, f := range verifyTest(t, dir, nil).Findings {
+		got[f.Rule] = f.Status
+	}
+	for _, rule := range []string{"B04", "B05", "R09"} {
+		if got[rule] != NotChecked {
+			t.Errorf("%s: got %s, want %s", rule, got[rule], NotChecked)
 		}
 	}
 }
@@ -847,6 +918,7 @@ func TestIsolationOnClustersOfOthers(t *testing.T) {
 			dir := goodBundle(t)
 			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
 				c.change(r)
+				r.Environment.MeshAdmin = r.Environment.Provider == v1alpha2.ProviderExisting
 				replan(t, r)
 			})
 			if diff := cmp.Diff(c.broken, broken(verifyTest(t, dir, nil))); diff != "" {
@@ -902,7 +974,7 @@ func TestForgedCertificates(t *testing.T) {
 		"skipped for the version":    {skip(plan.ClassVersion, "promised for Istio >=9.9, this is 1.31.0"), []string{"R12"}},
 		"skipped for another reason": {skip(plan.ClassProfile, "profile core does not run it; extended does"), []string{"R12", "C09"}},
 		"ran where it may not": {env(func(e *v1alpha2.Environment) {
-			e.Provider, e.MeshAdmin = v1alpha2.ProviderExisting, false
+			e.Provider = v1alpha2.ProviderExisting
 		}), []string{"R12"}},
 		"no cluster":         {env(func(e *v1alpha2.Environment) { e.Clusters = nil }), []string{"R12", "C07"}},
 		"one cluster":        {env(func(e *v1alpha2.Environment) { e.Clusters = e.Clusters[:1] }), []string{"R12", "C07"}},

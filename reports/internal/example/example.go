@@ -33,10 +33,11 @@ func Head() v1alpha2.ConformanceReport {
 	return v1alpha2.ConformanceReport{
 		Date: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC), RunID: "abc123", Mode: v1alpha2.ModeConformance, Seed: 7,
 		Suite: v1alpha2.Suite{Version: "v0.1.0", Commit: "0123456789abcdef0123456789abcdef01234567"},
-		Environment: v1alpha2.Environment{Provider: v1alpha2.ProviderKind, MeshAdmin: true, Kubernetes: "v1.36.3", Istio: "1.31.0", Clusters: []v1alpha2.Cluster{
-			{Name: "cluster1", Network: "network1", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.100"}},
-			{Name: "cluster2", Network: "network2", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.200"}},
-		}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
+		Environment: v1alpha2.Environment{Provider: v1alpha2.ProviderKind, Kubernetes: "v1.36.3", Istio: "1.31.0",
+			Clusters: []v1alpha2.Cluster{
+				{Name: "cluster1", Network: "network1", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.100"}},
+				{Name: "cluster2", Network: "network2", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.200"}},
+			}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 	}
 }
 
@@ -92,7 +93,7 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 		URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
 	e := &h.Environment
 	e.GatewayAPI, e.Kernel, e.Arch = "v1.6.0 standard", "6.1.0-44-amd64", "amd64"
-	e.Provider, e.MeshAdmin = v1alpha2.ProviderExisting, false
+	e.Provider = v1alpha2.ProviderExisting
 	e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
 	for i := range e.Clusters {
 		c := &e.Clusters[i]
