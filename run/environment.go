@@ -23,9 +23,11 @@ import (
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/preflight"
+	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/planned"
 )
 
 // head is what a report says before anything was asked of the clusters.
@@ -33,14 +35,19 @@ func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
 		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()),
-		Isolation: f.Isolation,
-		Timeouts: []v1alpha2.Timeout{
-			{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: o.Times.Hold.Seconds()},
-			{Name: "settle", Seconds: o.Times.Convergence.Seconds()}, {Name: "spec", Seconds: o.Times.Spec.Seconds()},
-		},
+		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
+	x.Environment.MeshAdmin = f.MeshAdmin || o.AllowMeshChanges
 	return x
+}
+
+// limits are the times in force, by name.
+func limits(t spec.Times) []v1alpha2.Timeout {
+	return []v1alpha2.Timeout{
+		{Name: "call", Seconds: 5}, {Name: "evidence", Seconds: evidence.Patience.Seconds()}, {Name: "hold", Seconds: t.Hold.Seconds()},
+		{Name: "settle", Seconds: t.Convergence.Seconds()}, {Name: "spec", Seconds: t.Spec.Seconds()},
+	}
 }
 
 // suite is the version of this program as the Go toolchain knows it.
@@ -87,19 +94,43 @@ func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster
 	return seen, nil
 }
 
-// describe fills in the environment: what the fleet file says and, where clusters were inspected,
-// what they are. A value that is the same in all clusters is said once.
-func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
-	*e = v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio, Host: host(e.Host, f)}
+// declared is what the fleet file says of the environment. The plan follows from it.
+func declared(f *mesh.Fleet) v1alpha2.Environment {
+	e := v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio, MeshAdmin: f.MeshAdmin}
 	for _, c := range f.Clusters {
 		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
 			ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
-		if i := seen[c.Name]; i != nil {
+		if c.Kind != nil {
+			x.Nodes = len(c.Kind.Nodes)
+		}
+		e.Clusters = append(e.Clusters, x)
+		for _, name := range slices.Sorted(maps.Keys(c.Flags)) {
+			e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: name, Value: string(redact.Bytes([]byte(c.Flags[name]))), Cluster: c.Name})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
+		i := f.Images[name]
+		e.Images = append(e.Images, v1alpha2.Image{Name: name, Ref: i.Ref, Digest: i.Digest, Source: i.Source})
+		if i.StandIn != "" {
+			e.StandIns = append(e.StandIns, v1alpha2.StandIn{Name: name, What: i.StandIn})
+		}
+	}
+	return e
+}
+
+// describe fills in the environment: what the fleet file says and, where clusters were inspected,
+// what they are. A value that is the same in all clusters is said once.
+func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
+	admin, machine := e.MeshAdmin, host(e.Host, f)
+	*e = declared(f)
+	e.MeshAdmin, e.Host = e.MeshAdmin || admin, machine
+	for n := range e.Clusters {
+		x := &e.Clusters[n]
+		if i := seen[x.Name]; i != nil {
 			e.Kubernetes, e.GatewayAPI, e.Kernel, e.Arch = cmp.Or(e.Kubernetes, i.Kubernetes), cmp.Or(e.GatewayAPI, i.GatewayAPI),
 				cmp.Or(e.Kernel, i.FirstNode().Kernel), cmp.Or(e.Arch, i.FirstNode().Arch)
 			x.Nodes, x.Kubernetes, x.Istio = len(i.Nodes), i.Kubernetes, i.Istio
 		}
-		e.Clusters = append(e.Clusters, x)
 	}
 	same := func(of func(*v1alpha2.Cluster) *string) {
 		for _, c := range e.Clusters {
@@ -124,15 +155,11 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.C
 	})...)
 	e.Facts = append(e.Facts, fact(seen, "trust domain", func(i *inspect.Cluster) string { return i.TrustDomain })...)
 	slices.SortStableFunc(e.Facts, func(a, b v1alpha2.NamedValue) int { return strings.Compare(a.Name, b.Name) })
+	if len(seen) > 0 {
+		e.IstiodFlags = nil // what was read from the clusters, not what the fleet file said of them
+	}
 	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Flags }) {
 		e.IstiodFlags = append(e.IstiodFlags, v1alpha2.Flag{Name: x.name, Value: string(redact.Bytes([]byte(x.value))), Cluster: x.cluster})
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
-		i := f.Images[name]
-		e.Images = append(e.Images, v1alpha2.Image{Name: name, Ref: i.Ref, Digest: i.Digest, Source: i.Source})
-		if i.StandIn != "" {
-			e.StandIns = append(e.StandIns, v1alpha2.StandIn{Name: name, What: i.StandIn})
-		}
 	}
 	// What runs, as the clusters say, beside what was asked for.
 	for _, x := range merged(seen, func(i *inspect.Cluster) map[string]string { return i.Running }) {
@@ -248,37 +275,10 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 	return append(rows, fleet...), err
 }
 
-// Environment is what the plan is told about a fleet. What is not known stays false, and what needs
-// it is skipped.
+// Environment is what the plan is told about a fleet.
 func Environment(f *mesh.Fleet) plan.Environment {
-	networks, ranges, nodes := map[string]bool{}, map[string]bool{}, 1
-	for _, c := range f.Clusters {
-		networks[c.Network], ranges[c.ServiceCIDR] = true, true
-		if c.Kind != nil {
-			nodes = max(nodes, len(c.Kind.Nodes))
-		}
-	}
-	owned := f.Provider == mesh.ProviderKind
-	env := plan.Environment{
-		Provider: f.Provider, Istio: f.Istio, Clusters: len(f.Clusters), Networks: len(networks), Nodes: nodes,
-		Has: map[behaviors.Need]bool{
-			behaviors.Disruptive: owned, behaviors.MeshAdmin: owned || f.MeshAdmin, behaviors.NodeAccess: owned,
-			behaviors.MeshCA:    signs(f),
-			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
-		},
-	}
-	for name, i := range f.Images {
-		if i.StandIn != "" {
-			env.StandIns = append(env.StandIns, name)
-		}
-	}
-	return env
-}
-
-// signs reports whether every istiod signs certificates: then it does so for any ServiceAccount whose
-// token the suite can ask for. In a mesh whose certificates come from another CA, istiods do not.
-func signs(f *mesh.Fleet) bool {
-	return !slices.ContainsFunc(f.Clusters, func(c *mesh.Cluster) bool { return c.Flags["ENABLE_CA_SERVER"] == "false" })
+	e := declared(f)
+	return planned.Environment(&e)
 }
 
 // mode is the set of rules that the run keeps.

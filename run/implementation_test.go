@@ -6,9 +6,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -60,6 +62,9 @@ func TestCertifiable(t *testing.T) {
 		"a branch": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = "main" }, []string{`"main" is not a release`}},
 		"several at once": {func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"}; r.Suite.Dirty = true },
 			[]string{"(rule C01)", "(rule C06)"}},
+		"loose limits": {func(r *v1alpha2.ConformanceReport) {
+			r.Timeouts = limits(spec.Times{Convergence: time.Hour, Spec: time.Hour})
+		}, []string{"(settle) is 3600 s", "(hold) is 0 s", "(spec) is 3600 s", "(rule C10)"}},
 		"stand-ins": {func(r *v1alpha2.ConformanceReport) { r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel"}} },
 			[]string{"something stands in for ztunnel"}},
 	} {
@@ -67,6 +72,7 @@ func TestCertifiable(t *testing.T) {
 			head := &v1alpha2.ConformanceReport{
 				Mode: v1alpha2.ModeCertified, Profile: "core", Implementation: whole,
 				Suite:       v1alpha2.Suite{Version: "v0.1.0", Commit: strings.Repeat("a", 40)},
+				Timeouts:    limits(spec.DefaultTimes),
 				Environment: v1alpha2.Environment{Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 			}
 			c.change(head)

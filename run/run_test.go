@@ -23,8 +23,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// planned is a run of two planned behaviors, with an open bundle.
-func planned(t *testing.T) *run { return plannedFor(t, "SCOPE-01", "LB-01") }
+// twoPlanned is a run of two planned behaviors, with an open bundle.
+func twoPlanned(t *testing.T) *run { return plannedFor(t, "SCOPE-01", "LB-01") }
 
 func plannedFor(t *testing.T, ids ...string) *run {
 	t.Helper()
@@ -59,7 +59,7 @@ func TestFinish(t *testing.T) {
 		"interrupted":   {over, nil, "interrupted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := planned(t)
+			r := twoPlanned(t)
 			if err := r.bundle.Record(resultOf(spec.Result{Behavior: behaviors.ByID("SCOPE-01"), Verdict: v1alpha2.Conformant,
 				Expectations: 1, Controls: 1})); err != nil {
 				t.Fatal(err)
@@ -86,7 +86,7 @@ func TestFinish(t *testing.T) {
 
 // What a neighbor's change did to calls stays in the report, and so does that the spec ran again.
 func TestFlakyIsRecorded(t *testing.T) {
-	r := planned(t)
+	r := twoPlanned(t)
 	b := behaviors.ByID("SCOPE-01")
 	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
 	r.record(t.Context(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
@@ -112,7 +112,7 @@ func TestKnownIsWhatTheReportSays(t *testing.T) {
 	before := behaviors.KnownFaults["LB-01"]
 	behaviors.KnownFaults["LB-01"] = []behaviors.Known{{Finding: "F-90", Istio: ">=1.31"}}
 	t.Cleanup(func() { behaviors.KnownFaults["LB-01"] = before })
-	r := planned(t)
+	r := twoPlanned(t)
 	for _, id := range []string{"LB-01", "SCOPE-01"} {
 		r.record(t.Context(), spec.Result{Behavior: behaviors.ByID(id), Verdict: v1alpha2.NonConformant, Expectations: 1, Controls: 1})
 	}
@@ -124,7 +124,7 @@ func TestKnownIsWhatTheReportSays(t *testing.T) {
 
 // A run whose leftovers nobody could look for is no success.
 func TestLeaksThatCannotBeLookedFor(t *testing.T) {
-	r := planned(t)
+	r := twoPlanned(t)
 	for _, c := range r.fleet.Clusters {
 		c.Kubeconfig = filepath.Join(t.TempDir(), "missing")
 	}
@@ -177,7 +177,7 @@ func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
 }
 
 func TestSecretInEvidenceKeepsTheBundleOpen(t *testing.T) {
-	r := planned(t)
+	r := twoPlanned(t)
 	dir, err := r.bundle.EvidenceDir("SCOPE-01")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ import (
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/preflight"
+	"ambient.test/conformance/internal/wholefile"
 )
 
 // Options of Discover.
@@ -118,18 +120,48 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	}
 	f.Images["app"] = app
 	for i, c := range f.Clusters {
-		c.Kubeconfig = filepath.Join(dir, "kubeconfigs", fileName(found[i].context))
-		if err := os.MkdirAll(filepath.Dir(c.Kubeconfig), 0o700); err != nil {
-			return nil, err
-		}
-		if err := clientcmd.WriteToFile(*copies[i], c.Kubeconfig); err != nil { // 0600
-			return nil, err
-		}
+		c.Kubeconfig = filepath.Join(dir, kubeconfigs, fileName(found[i].context))
+	}
+	if err := writeCopies(dir, found, copies); err != nil {
+		return nil, err
 	}
 	if err := f.Save(path); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// kubeconfigs is the folder of the private copies, beside the fleet file.
+const kubeconfigs = "kubeconfigs"
+
+// writeCopies writes the private copy of each context (0600). It follows no link that lies in the
+// folder already, because the copies hold credentials.
+func writeCopies(dir string, found []discovered, copies []*clientcmdapi.Config) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.Mkdir(kubeconfigs, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if st, err := root.Lstat(kubeconfigs); err != nil || !st.IsDir() {
+		return fmt.Errorf("%s is not a plain folder: look at it and remove it, or name another folder with --artifacts",
+			filepath.Join(dir, kubeconfigs))
+	}
+	for i, x := range found {
+		data, err := clientcmd.Write(*copies[i])
+		if err != nil {
+			return err
+		}
+		if err := wholefile.Write(root, kubeconfigs+"/"+fileName(x.context), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var unsafeInFileName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)

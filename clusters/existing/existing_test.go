@@ -139,6 +139,40 @@ func TestMinimal(t *testing.T) {
 	}
 }
 
+// A folder that somebody prepared leads no credential elsewhere.
+func TestCopiesFollowNoLinks(t *testing.T) {
+	config, err := clientcmd.LoadFromFile(kubeconfig(t, "https://one.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies, err := minimal(config, []string{"two"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, prepare := range map[string]func(dir, outside string) error{
+		"the folder": func(dir, outside string) error {
+			return os.Symlink(filepath.Dir(outside), filepath.Join(dir, kubeconfigs))
+		},
+		"the file": func(dir, outside string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, kubeconfigs), 0o700), os.Symlink(outside, filepath.Join(dir, kubeconfigs, "two.yaml")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "two.yaml")
+			if err := prepare(dir, outside); err != nil {
+				t.Fatal(err)
+			}
+			err := writeCopies(dir, []discovered{{context: "two"}}, copies)
+			if _, there := os.Lstat(outside); there == nil {
+				t.Error("it was written outside")
+			}
+			if st, serr := os.Lstat(filepath.Join(dir, kubeconfigs, "two.yaml")); err == nil && (serr != nil || st.Mode() != 0o600) {
+				t.Errorf("got %v, %v, want a plain file with mode 0600", st, serr)
+			}
+		})
+	}
+}
+
 func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 	defer refuses.Close()

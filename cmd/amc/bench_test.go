@@ -71,7 +71,12 @@ func bigBundle(b *testing.B, n, mib int) string {
 			b.Fatal(err)
 		}
 	}
-	if _, err := bundle.Finish(b.Context(), dir); err != nil {
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := bundle.Finish(b.Context(), root); err != nil {
 		b.Fatal(err)
 	}
 	return dir

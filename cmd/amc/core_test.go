@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -145,6 +146,7 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"verify"}, "arg"},
 		{[]string{"verify", filepath.Join(t.TempDir(), "none")}, "cannot be read"},
 		{[]string{"verify", t.TempDir(), "--key", "none"}, "key"},
+		{[]string{"verify", t.TempDir(), "--key", ""}, "--key must name"},
 		{[]string{"verify", t.TempDir(), "--max-age", "0"}, "-1"},
 		{[]string{"sign", t.TempDir()}, "openssl genpkey"},
 		{[]string{"diff", t.TempDir(), t.TempDir()}, "report"},
@@ -282,20 +284,16 @@ func TestMatrix(t *testing.T) {
 // madeBundle is a closed bundle of a run in which everything held.
 func madeBundle(t testing.TB, change func(*bundle.Bundle)) string {
 	t.Helper()
-	env := plan.Environment{
-		Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2,
-		Has: map[behaviors.Need]bool{behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true},
-	}
-	p, err := plan.Compute(env, behaviors.ProfileSmoke, plan.Filters{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	head := v1alpha2.ConformanceReport{
 		RunID: "abc", Mode: v1alpha2.ModeConformance, Suite: v1alpha2.Suite{Version: "devel"},
 		Environment: v1alpha2.Environment{
 			Istio:    "1.31.0",
 			Clusters: []v1alpha2.Cluster{{Name: "cluster1", Network: "network1"}, {Name: "cluster2", Network: "network2"}},
 		},
+	}
+	p, err := plan.Compute(planned.Environment(&head.Environment), behaviors.ProfileSmoke, plan.Filters{})
+	if err != nil {
+		t.Fatal(err)
 	}
 	b, err := bundle.Open(t.TempDir(), head, p)
 	if err != nil {
@@ -395,6 +393,53 @@ func TestSignVerifyRender(t *testing.T) {
 	}
 	if _, code, err := amc(t, "render", dir); code != exitUnknown || !strings.Contains(err.Error(), "--to") {
 		t.Errorf("render: %d %v", code, err)
+	}
+}
+
+// A stranger's bundle, or a folder that somebody prepared, makes no verb write outside of it.
+func TestNothingIsWrittenThroughLinks(t *testing.T) {
+	private, _ := keys(t)
+	for _, c := range []struct {
+		verb, name string
+		args       func(dir string) []string
+	}{
+		{"render", layout.ReportFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.JUnitFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.HTMLFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.MarkdownFile, func(dir string) []string { return []string{"render", dir} }},
+		{"render", layout.SumsFile, func(dir string) []string { return []string{"render", dir} }},
+		{"sign", layout.SignatureFile, func(dir string) []string { return []string{"sign", dir, "--key", private} }},
+		{"render to", layout.JUnitFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+		{"render to", layout.HTMLFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+		{"render to", layout.MarkdownFile, func(dir string) []string { return []string{"render", madeBundle(t, nil), "--to", dir} }},
+	} {
+		for _, name := range []string{"." + c.name + ".tmp", c.name} {
+			if c.name == layout.ReportFile && name == c.name {
+				continue // a bundle without a report is refused anyway
+			}
+			t.Run(c.verb+" "+name, func(t *testing.T) {
+				dir, mine := madeBundle(t, nil), write(t, filepath.Join(t.TempDir(), "bashrc"), "# mine\n", 0o644)
+				at := filepath.Join(dir, name)
+				if err := os.RemoveAll(at); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(mine, at); err != nil {
+					t.Fatal(err)
+				}
+				out, code, err := amc(t, c.args(dir)...)
+				dotFileElsewhere := c.verb == "render to" && name != c.name // a website's folder has some
+				if (code != 0) == dotFileElsewhere || err != nil && !strings.Contains(err.Error(), name) {
+					t.Errorf("exit code %d, %v\n%s", code, err, out)
+				}
+				got, err := os.ReadFile(mine)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff("# mine\n", string(got)); diff != "" {
+					t.Errorf("a file outside (-want +got):\n%s", diff)
+				}
+			})
+		}
 	}
 }
 

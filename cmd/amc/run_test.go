@@ -80,7 +80,15 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 		"unknown flag":    {[]string{"--nope"}, "unknown flag"},
 		"no time":         {[]string{"--fleet", fleet, "--settle", "0s"}, "--settle"},
 		"nothing abreast": {[]string{"--fleet", fleet, "--parallel", "-1"}, "--parallel"},
-		"foreign folder":  {[]string{"--fleet", fleet, "--artifacts", foreign}, "choose another directory"},
+		"a certified day": {
+			[]string{"--fleet", fleet, "--certified", "--settle", "24h"},
+			"the convergence timeout (settle) is 86400 s, and a certificate allows 30 s at most (rule C10)",
+		},
+		"a certified moment": {
+			[]string{"--fleet", fleet, "--certified", "--hold", "0s", "--spec-timeout", "99h"},
+			"the hold time (hold) is 0 s, and a certificate wants 5 s at least; the timeout of a spec (spec) is 356400 s",
+		},
+		"foreign folder": {[]string{"--fleet", fleet, "--artifacts", foreign}, "choose another directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -43,7 +43,10 @@ shows that the run happened: only a second run does.`,
 			if days == 0 {
 				return usage("--max-age must be a number of days, or -1 for any age: 0 allows no report")
 			}
-			if key != "" {
+			if c.Flags().Changed("key") {
+				if key == "" {
+					return usage("--key must name the PEM file of a public key and is empty: without it no signature would be checked")
+				}
 				k, err := verify.PublicKey(key)
 				if err != nil {
 					return usage("%w", err)

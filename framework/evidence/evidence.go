@@ -12,7 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +20,7 @@ import (
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/redact"
+	"ambient.test/conformance/internal/wholefile"
 )
 
 // Patience is how long saving the evidence of one spec may take.
@@ -55,7 +56,12 @@ func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	for _, cluster := range f.Clusters {
 		readers[cluster.Name] = func(ctx context.Context, a ask) { read(ctx, cluster, c, a) }
 	}
-	s := sink{dir: dir}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	s := sink{root: root}
 	s.put("finding.txt", []byte(c.Summary+"\n"))
 	s.put("calls.txt", []byte(strings.Join(c.Calls, "\n")+"\n"))
 	missing := gather(ctx, readers, s.put)
@@ -143,7 +149,7 @@ func gather(ctx context.Context, readers map[string]func(context.Context, ask), 
 
 // sink writes files, redacted and bounded.
 type sink struct {
-	dir  string
+	root *os.Root
 	used int
 	errs []error
 }
@@ -151,12 +157,11 @@ type sink struct {
 func (s *sink) put(file string, data []byte) {
 	data = bound(redact.Bytes(data), min(maxFile, max(maxCase-s.used, 1<<10)), strings.HasSuffix(file, ".log"))
 	s.used += len(data)
-	name := filepath.Join(s.dir, filepath.FromSlash(file))
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	if err := s.root.MkdirAll(path.Dir(file), 0o755); err != nil {
 		s.errs = append(s.errs, err)
 		return
 	}
-	if err := os.WriteFile(name, data, 0o644); err != nil {
+	if err := wholefile.Write(s.root, file, data, 0o644); err != nil {
 		s.errs = append(s.errs, err)
 	}
 }

@@ -202,7 +202,12 @@ func TestBound(t *testing.T) {
 }
 
 func TestSinkIsBoundedInAll(t *testing.T) {
-	s := sink{dir: t.TempDir()}
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	s := sink{root: root}
 	big := []byte(strings.Repeat("0123456\n", maxFile/4))
 	for i := range 40 {
 		s.put(fmt.Sprintf("c/%d.log", i), big)

@@ -19,6 +19,7 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/internal/wholefile"
 	"ambient.test/conformance/reports/api"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
@@ -28,8 +29,8 @@ const FleetVersion = api.Group + "/v1alpha1"
 
 // Providers of clusters.
 const (
-	ProviderKind     = "kind"     // made by clusters/kind and owned by the run
-	ProviderExisting = "existing" // made by somebody else, never to be changed beyond what the spec's namespaces need
+	ProviderKind     = v1alpha2.ProviderKind     // made by clusters/kind and owned by the run
+	ProviderExisting = v1alpha2.ProviderExisting // made by somebody else, never to be changed beyond what the spec's namespaces need
 )
 
 // Fleet is a set of clusters that form one mesh, as written to the fleet file (mode 0600).
@@ -232,7 +233,7 @@ func (f *Fleet) check() error {
 	return nil
 }
 
-// Save writes the fleet file with mode 0600, whole or not at all.
+// Save writes the fleet file with mode 0600, whole or not at all, and through no link.
 func (f *Fleet) Save(path string) error {
 	f.APIVersion, f.path = FleetVersion, path
 	b, err := yaml.Marshal(f)
@@ -242,11 +243,12 @@ func (f *Fleet) Save(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	defer root.Close()
+	return wholefile.Write(root, filepath.Base(path), b, 0o600)
 }
 
 // Path is where the fleet was loaded from or saved to last.

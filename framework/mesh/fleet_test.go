@@ -13,6 +13,28 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
+// The fleet file follows no link that lies in its folder already.
+func TestSaveFollowsNoLink(t *testing.T) {
+	for _, name := range []string{"fleet.yaml", "fleet.yaml.tmp"} {
+		t.Run(name, func(t *testing.T) {
+			dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "mine")
+			if err := os.Symlink(outside, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			f := &Fleet{RunID: "r", Clusters: []*Cluster{{Name: "a", Network: "n", Kubeconfig: "k"}}}
+			if err := f.Save(filepath.Join(dir, "fleet.yaml")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(outside); err == nil {
+				t.Error("it was written outside")
+			}
+			if _, err := Load(filepath.Join(dir, "fleet.yaml")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // The isolation proof is the report's own type. Fleet files in which its fields begin with a
 // capital letter, as an earlier type wrote them, can still be read.
 func TestIsolationInFleetFile(t *testing.T) {

@@ -34,6 +34,7 @@ import (
 type Bundle struct {
 	mu     sync.Mutex
 	dir    string
+	root   *os.Root
 	begin  time.Time
 	report *v1alpha2.ConformanceReport
 	index  map[string]int
@@ -43,10 +44,17 @@ type Bundle struct {
 // Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites
 // what follows from the plan in head: catalog, profile, filters, features and behaviors.
 func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
-	if err := removeOld(dir); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("the bundle's directory cannot be created: %w", err)
+	}
+	root, err := OpenDir(dir)
+	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{dir: dir, begin: time.Now(), index: map[string]int{}}
+	if err := removeOld(root, dir); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	b := &Bundle{dir: dir, root: root, begin: time.Now(), index: map[string]int{}}
 	r := &head
 	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false
 	if r.Date.IsZero() {
@@ -91,36 +99,33 @@ func fillFromCatalog(x *v1alpha2.BehaviorResult) {
 
 // removeOld removes an older bundle. It refuses a directory that holds files of these names but no
 // report.
-func removeOld(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("the bundle's directory cannot be created: %w", err)
-	}
+func removeOld(root *os.Root, dir string) error {
 	var there []string
 	for _, n := range append(slices.Clone(layout.Files), layout.EvidenceDir, layout.SumsFile, layout.SignatureFile) {
-		if _, err := os.Lstat(filepath.Join(dir, n)); err == nil {
+		if _, err := root.Lstat(n); err == nil {
 			there = append(there, n)
 		}
 	}
 	if len(there) == 0 {
 		return nil
 	}
-	if !isReport(filepath.Join(dir, layout.ReportFile)) {
+	if !holdsReport(root) {
 		return fmt.Errorf("%s holds %s but no report of this suite, so nothing there is overwritten: choose another directory",
 			dir, strings.Join(there, ", "))
 	}
 	// The report is removed last. Until then the directory is recognized as a bundle.
 	slices.Reverse(there)
 	for _, n := range there {
-		if err := os.RemoveAll(filepath.Join(dir, n)); err != nil {
+		if err := root.RemoveAll(n); err != nil {
 			return fmt.Errorf("the bundle of an earlier run cannot be removed: %w", err)
 		}
 	}
 	return nil
 }
 
-// isReport reports whether a file begins like a report of any version.
-func isReport(name string) bool {
-	f, err := os.Open(name)
+// holdsReport reports whether the report file begins like a report of any version.
+func holdsReport(root *os.Root) bool {
+	f, err := root.Open(layout.ReportFile)
 	if err != nil {
 		return false
 	}
@@ -220,8 +225,10 @@ func (b *Bundle) EvidenceDir(id string) (string, error) {
 	if behaviors.ByID(id) == nil {
 		return "", fmt.Errorf("evidence of %q: there is no behavior with this id", id)
 	}
-	dir := filepath.Join(b.dir, layout.EvidenceDir, id)
-	return dir, os.MkdirAll(dir, 0o755)
+	if err := b.root.MkdirAll(layout.EvidenceOf(id), 0o755); err != nil {
+		return "", fmt.Errorf("evidence of %s: %w", id, err)
+	}
+	return filepath.Join(b.dir, filepath.FromSlash(layout.EvidenceOf(id))), nil
 }
 
 // Attach writes ginkgo.json or preflight.json.
@@ -230,12 +237,12 @@ func (b *Bundle) Attach(name string, data []byte) error {
 		return fmt.Errorf("%q cannot be attached: attach %s or %s, or write it into the evidence of a behavior",
 			name, layout.GinkgoFile, layout.PreflightFile)
 	}
-	return WriteFile(b.dir, name, data)
+	return WriteFile(b.root, name, data)
 }
 
 // save writes report.yaml and junit.xml. The caller holds the lock.
 func (b *Bundle) save() error {
 	b.report.WallSeconds = milli(time.Since(b.begin).Seconds())
 	summary.Fill(b.report)
-	return writeReport(b.dir, b.report)
+	return writeReport(b.root, b.report)
 }

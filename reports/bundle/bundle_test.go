@@ -2,13 +2,16 @@ package bundle_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,6 +35,17 @@ func closeBundle(t *testing.T, b *bundle.Bundle, want v1alpha2.Result) {
 	if got != want {
 		t.Fatalf("got result %s, want %s", got, want)
 	}
+}
+
+// finish renders and closes the bundle of a run that is over.
+func finish(t *testing.T, dir string) (*v1alpha2.ConformanceReport, error) {
+	t.Helper()
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return bundle.Finish(t.Context(), root)
 }
 
 func TestKilledRunLeavesUnknowns(t *testing.T) {
@@ -65,7 +79,7 @@ func TestKilledRunLeavesUnknowns(t *testing.T) {
 		t.Error(err)
 	}
 	// Finishing it afterwards closes the bundle but does not pretend that the run was finished.
-	r, err := bundle.Finish(t.Context(), b.Dir())
+	r, err := finish(t, b.Dir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +154,7 @@ func TestReportRoundTrip(t *testing.T) {
 	nasty := "true\n'quoted' \"twice\" # no comment: {a: [b]} \t\x01 <b>&amp;</b> \u2028 \U0001f600 \xff end\x7f"
 	err := b.Record(v1alpha2.BehaviorResult{
 		ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: nasty,
-		Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c"},
+		Observations: []string{"1.0", "null", "~", "2026-01-01", "", "- x", "*a", "&b", "!!c", "two\nlines\u2028\u2029\u0085", "\u0085"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +293,7 @@ func TestSecretKeepsABundleOpen(t *testing.T) {
 	if err := os.WriteFile(dump, redact.Bytes([]byte(text)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bundle.Finish(t.Context(), b.Dir()); err != nil {
+	if _, err := finish(t, b.Dir()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -384,6 +398,125 @@ func TestEvidenceHoldsPlainFilesOnly(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a stranger's bundle must not hold is refused before a byte is written: links would lead the
+// writer elsewhere, and a dot file may be one that lies in wait.
+func TestOpenDirRefusesWhatNoBundleHolds(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "mine")
+	link := func(at string) error { return errors.Join(os.RemoveAll(at), os.Symlink(outside, at)) }
+	folder := func(at string) error { return errors.Join(os.RemoveAll(at), os.Mkdir(at, 0o755)) }
+	pipe := func(at string) error { return errors.Join(os.RemoveAll(at), syscall.Mkfifo(at, 0o644)) }
+	file := func(at string) error { return os.WriteFile(at, nil, 0o644) }
+	type row struct {
+		name string
+		put  func(at string) error
+	}
+	rows := []row{
+		{".bashrc", file}, {".git", folder}, {".amc-x.tmp", file}, {".amc-ABCDEFGHIJKLMNOPQRSTUVWXYZ.tmp", link},
+		{layout.EvidenceDir, link}, {layout.EvidenceDir, file}, {layout.ReportFile, pipe}, {layout.SumsFile, folder},
+	}
+	for _, n := range append(slices.Clone(layout.Files), layout.SumsFile, layout.SignatureFile) {
+		rows = append(rows, row{n, link}, row{"." + n + ".tmp", link})
+	}
+	for i, c := range rows {
+		t.Run(fmt.Sprint(i, " ", c.name), func(t *testing.T) {
+			p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+			b := example.Open(t, p)
+			if err := c.put(filepath.Join(b.Dir(), c.name)); err != nil {
+				t.Fatal(err)
+			}
+			before := listing(t, b.Dir())
+			_, run := bundle.Open(b.Dir(), example.Head(), p)
+			_, render := finish(t, b.Dir())
+			for by, err := range map[string]error{"a run": run, "render": render} {
+				if err == nil || !strings.Contains(err.Error(), c.name) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("%s: got %v, want one sentence that names %s", by, err, c.name)
+				}
+			}
+			if diff := cmp.Diff(before, listing(t, b.Dir())); diff != "" {
+				t.Errorf("the bundle (-want +got):\n%s", diff)
+			}
+			if _, err := os.Lstat(outside); err == nil {
+				t.Errorf("%s was written", outside)
+			}
+		})
+	}
+}
+
+// listing is the content of a directory: kinds and times.
+func listing(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		st, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, fmt.Sprintln(e.Name(), st.Mode(), st.ModTime()))
+	}
+	return all
+}
+
+// A writer that was killed leaves a file that the next one removes.
+func TestOpenDirRemovesLeftovers(t *testing.T) {
+	b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	left := filepath.Join(b.Dir(), ".amc-"+strings.Repeat("A", 26)+".tmp")
+	if err := os.WriteFile(left, []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := finish(t, b.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(left); err == nil {
+		t.Error("it is still there")
+	}
+}
+
+// A bundle whose files change while it is closed does not pass for closed.
+func TestWhatChangesWhileClosingIsNotClosed(t *testing.T) {
+	for name, change := range map[string]func(dir string) error{
+		"the report becomes a link": func(dir string) error {
+			name := filepath.Join(dir, layout.ReportFile)
+			return errors.Join(os.Remove(name), os.Symlink("/etc/hostname", name))
+		},
+		"a file changes": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, layout.MarkdownFile), []byte("good"), 0o644)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+			ctx := &afterwards{Context: t.Context(), do: func() error { return change(b.Dir()) }, sums: filepath.Join(b.Dir(), layout.SumsFile)}
+			if _, err := b.Close(ctx); err == nil || !strings.Contains(err.Error(), "is not closed") {
+				t.Errorf("got %v, want that it is not closed", err)
+			}
+			if ctx.do != nil {
+				t.Error("nothing was changed while it was closed")
+			}
+			if _, err := os.Lstat(ctx.sums); err == nil {
+				t.Error("it has sums")
+			}
+		})
+	}
+}
+
+// afterwards does something once the sums are written: closing asks the context before each file.
+type afterwards struct {
+	context.Context
+	sums string
+	do   func() error
+}
+
+func (a *afterwards) Err() error {
+	if _, err := os.Lstat(a.sums); err != nil || a.do == nil {
+		return a.Context.Err()
+	}
+	do := a.do
+	a.do = nil
+	return do()
 }
 
 func TestTakingCoreOutIsPartial(t *testing.T) {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -42,50 +42,62 @@ func (b *Bundle) Close(ctx context.Context) (v1alpha2.Result, error) {
 		}
 	}
 	b.report.WallSeconds = milli(time.Since(b.begin).Seconds())
-	return b.report.Result, finish(ctx, b.dir, b.report)
+	return b.report.Result, finish(ctx, b.root, b.report)
 }
 
 // Finish renders everything in a bundle but its evidence from report.yaml and closes it: after a
 // run that was killed, or after evidence was redacted.
-func Finish(ctx context.Context, dir string) (*v1alpha2.ConformanceReport, error) {
-	r, err := Read(dir)
+func Finish(ctx context.Context, root *os.Root) (*v1alpha2.ConformanceReport, error) {
+	r, err := readReport(root)
 	if err != nil {
 		return nil, err
 	}
-	return r, finish(ctx, dir, r)
+	return r, finish(ctx, root, r)
 }
 
 // Render writes the files that need nothing but a report into a directory, which it creates when it
-// is missing. It closes no bundle.
+// is missing. It closes no bundle. It believes nothing of a report that follows from the rest of it.
 func Render(dir string, r *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be created: %w", err)
 	}
-	for _, f := range rendered {
-		if err := writeWith(dir, f.name, r, f.render); err != nil {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("the directory cannot be opened: %w", err)
+	}
+	defer root.Close()
+	for _, f := range Renderings {
+		if err := plainOrAbsent(root, f.Name); err != nil {
+			return fmt.Errorf("nothing is written into %s: %w", dir, err)
+		}
+	}
+	return render(root, summary.Filled(r))
+}
+
+func render(root *os.Root, r *v1alpha2.ConformanceReport) error {
+	for _, f := range Renderings {
+		if err := writeWith(root, f.Name, r, f.Write); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rendered are the files that are rendered from the report.
-var rendered = []struct {
-	name   string
-	render func(io.Writer, *v1alpha2.ConformanceReport) error
-}{{layout.JUnitFile, junit.Write}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, summary.Markdown}}
+// Rendering is a file of a bundle that follows from the report.
+type Rendering struct {
+	Name  string
+	Write func(io.Writer, *v1alpha2.ConformanceReport) error
+}
 
-func finish(ctx context.Context, dir string, r *v1alpha2.ConformanceReport) error {
+// Renderings are all of them. The same report is always the same bytes.
+var Renderings = []Rendering{{layout.JUnitFile, junit.Write}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, summary.Markdown}}
+
+func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) error {
 	for _, n := range []string{layout.SumsFile, layout.SignatureFile} { // they are about the bundle as it was
-		if err := os.Remove(filepath.Join(dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := root.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s of the old bundle cannot be removed: %w", n, err)
 		}
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("the bundle cannot be opened: %w", err)
-	}
-	defer root.Close()
 	evidence, err := listEvidence(root)
 	if err != nil {
 		return err
@@ -100,39 +112,74 @@ func finish(ctx context.Context, dir string, r *v1alpha2.ConformanceReport) erro
 		}
 	}
 	summary.Fill(r)
-	if err := writeReport(dir, r); err != nil {
+	if err := writeReport(root, r); err != nil {
 		return err
 	}
-	if err := Render(dir, r); err != nil {
+	// What was written is rendered, not what is in memory: so it is what anybody renders from it.
+	written, err := readReport(root)
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	if err := render(root, written); err != nil {
 		return err
 	}
 	names := slices.Clone(evidence)
 	for _, n := range layout.Files {
-		if st, err := root.Lstat(n); err == nil && st.Mode().IsRegular() {
+		switch st, err := root.Lstat(n); {
+		case err == nil && st.Mode().IsRegular():
 			names = append(names, n)
+		case err == nil || slices.Contains(layout.Required, n):
+			return fmt.Errorf("the bundle is not closed: %s is not a plain file any more: run `amc render` on it again", n)
 		}
 	}
 	slices.Sort(names)
 	if err := scanSecrets(root, names); err != nil {
 		return err
 	}
-	return seal(ctx, root, dir, names)
+	if err := seal(ctx, root, names); err != nil {
+		return errors.Join(err, root.RemoveAll(layout.SumsFile))
+	}
+	return nil
 }
 
-// seal writes SHA256SUMS over the named files.
-func seal(ctx context.Context, root *os.Root, dir string, names []string) error {
-	var sums strings.Builder
+// seal writes SHA256SUMS over the named files, and reads all of them once more: what changes while
+// a bundle is closed must not pass for closed.
+func seal(ctx context.Context, root *os.Root, names []string) error {
+	sums, err := sumsOf(ctx, root, names)
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	if err := WriteFile(root, layout.SumsFile, sums); err != nil {
+		return err
+	}
+	there, err := ReadFile(root, layout.SumsFile, int64(len(sums)))
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	again, err := sumsOf(ctx, root, names)
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	if !bytes.Equal(there, sums) || !bytes.Equal(again, sums) {
+		return errors.New("the bundle is not closed: somebody changed its files meanwhile: run `amc render` on it again")
+	}
+	return nil
+}
+
+// sumsOf is the content of SHA256SUMS.
+func sumsOf(ctx context.Context, root *os.Root, names []string) ([]byte, error) {
+	var sums bytes.Buffer
 	for _, n := range names {
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("the bundle is not closed: %w", err)
+			return nil, err
 		}
 		sum, err := hashFile(root, n)
 		if err != nil {
-			return fmt.Errorf("the bundle is not closed: %w", err)
+			return nil, err
 		}
 		fmt.Fprintf(&sums, "%s  %s\n", sum, n)
 	}
-	return WriteFile(dir, layout.SumsFile, []byte(sums.String()))
+	return sums.Bytes(), nil
 }
 
 // listEvidence names all files of evidence, sorted. It refuses what is not a plain file under a

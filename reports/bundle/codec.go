@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -18,7 +16,6 @@ import (
 
 	"ambient.test/conformance/reports/api"
 	"ambient.test/conformance/reports/api/v1alpha2"
-	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/text"
 )
 
@@ -29,6 +26,9 @@ const (
 	maxNodes       = 2_000_000
 	maxDepth       = 32
 )
+
+// lineBreaks end a line for some readers of YAML and not for others, which then read another report.
+const lineBreaks = "\u0085\u2028\u2029"
 
 // Encode writes a report as YAML. The same report is always the same bytes.
 func Encode(r *v1alpha2.ConformanceReport) ([]byte, error) {
@@ -86,7 +86,11 @@ func nodeOf(d *json.Decoder) (*yaml.Node, error) {
 	case nil:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
 	case string:
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: t}, nil
+		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: t}
+		if strings.ContainsAny(t, lineBreaks) {
+			n.Style = yaml.DoubleQuotedStyle // escaped
+		}
+		return n, nil
 	}
 	return nil, fmt.Errorf("unexpected %v", t)
 }
@@ -109,9 +113,9 @@ func (e *VersionError) Error() string {
 		"run the suite again with this release, or use the release of amc that wrote the report", e.APIVersion, v1alpha2.APIVersion)
 }
 
-// CheckVersion refuses what is not a report of this version. It returns a *[VersionError] for a
+// checkVersion refuses what is not a report of this version. It returns a *[VersionError] for a
 // report of another version.
-func CheckVersion(js []byte) error {
+func checkVersion(js []byte) error {
 	var head struct{ APIVersion, Kind string }
 	if err := json.Unmarshal(js, &head); err != nil {
 		return errors.New("it is not a report: the document is not a mapping with apiVersion and kind")
@@ -125,9 +129,13 @@ func CheckVersion(js []byte) error {
 	return fmt.Errorf("it is a %.60q of %.60q, not a %s of %s", head.Kind, head.APIVersion, v1alpha2.Kind, v1alpha2.APIVersion)
 }
 
-// DecodeJSON reads a report from what [ToJSON] returned.
+// DecodeJSON reads a report from what [ToJSON] returned. It wants what the schema wants: what is
+// rendered or compared costs no more than the schema's bounds allow.
 func DecodeJSON(js []byte) (*v1alpha2.ConformanceReport, error) {
-	if err := CheckVersion(js); err != nil {
+	if err := checkVersion(js); err != nil {
+		return nil, err
+	}
+	if err := validate(js); err != nil {
 		return nil, err
 	}
 	r := &v1alpha2.ConformanceReport{}
@@ -147,6 +155,8 @@ func ToJSON(data []byte) ([]byte, error) {
 		return nil, fmt.Errorf("it is larger than %d MiB", MaxReportBytes>>20)
 	case !utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xef\xbb\xbf")) || bytes.IndexByte(data, 0) >= 0:
 		return nil, errors.New("it is not plain UTF-8 text")
+	case bytes.ContainsAny(data, lineBreaks):
+		return nil, errors.New("it holds U+0085, U+2028 or U+2029, which not every reader of YAML takes for the same: they must be escaped")
 	}
 	// One of these stands before every node but the first. Their number bounds the size of the
 	// document before it is built.
@@ -255,25 +265,4 @@ func jsonOf(out *bytes.Buffer, n *yaml.Node, depth int) error {
 		return fmt.Errorf("line %d: it cannot be read", n.Line)
 	}
 	return nil
-}
-
-// Read reads the report of a bundle, or a report file without its bundle.
-func Read(name string) (*v1alpha2.ConformanceReport, error) {
-	if st, err := os.Stat(name); err == nil && st.IsDir() {
-		name = filepath.Join(name, layout.ReportFile)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("the report cannot be read: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxReportBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read: %w", name, err)
-	}
-	r, err := Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return r, nil
 }

@@ -1,4 +1,4 @@
-// Package junit writes a report in the form that CI systems read, and reads the verdicts back.
+// Package junit writes a report in the form that CI systems read.
 package junit
 
 import (

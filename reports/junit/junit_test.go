@@ -183,12 +183,3 @@ func TestKnownViolationIsASkip(t *testing.T) {
 		t.Errorf("LB-01 reads back as %s, want %s", got["LB-01"], v1alpha2.NonConformant)
 	}
 }
-
-func FuzzJUnit(f *testing.F) {
-	f.Add([]byte(`<testsuites><testsuite name="a"><testcase name="LB-01 a"><failure message="m"/></testcase></testsuite></testsuites>`))
-	f.Fuzz(func(t *testing.T, in []byte) {
-		if _, err := junit.Verdicts(in); err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
-			t.Fatalf("not one sentence: %q", err)
-		}
-	})
-}

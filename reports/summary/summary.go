@@ -46,6 +46,14 @@ func Fill(r *v1alpha2.ConformanceReport) {
 	r.Result = resultOf(r)
 }
 
+// Filled is a copy of the report in which every field that follows from others does.
+func Filled(r *v1alpha2.ConformanceReport) *v1alpha2.ConformanceReport {
+	c := *r
+	c.Features, c.Behaviors = slices.Clone(r.Features), slices.Clone(r.Behaviors)
+	Fill(&c)
+	return &c
+}
+
 // fillKnown marks the violations that are known of the version, and those that were and hold now.
 // The faults are those of a catalog: of another one nothing is known here.
 func fillKnown(r *v1alpha2.ConformanceReport) {

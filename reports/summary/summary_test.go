@@ -11,6 +11,7 @@ import (
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/internal/example"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/summary"
 )
 
@@ -109,7 +110,8 @@ func TestResults(t *testing.T) {
 
 // The fleet of the main job, on which the core profile must be able to be a success.
 func TestTheMainJobCanBeASuccess(t *testing.T) {
-	env := example.Environment
+	head := example.Head()
+	env := planned.Environment(&head.Environment)
 	env.StandIns = []string{"ztunnel", "proxyv2"}
 	for profile, want := range map[behaviors.Profile]v1alpha2.Result{
 		behaviors.ProfileSmoke: v1alpha2.Success, behaviors.ProfileCore: v1alpha2.Success, behaviors.ProfileExtended: v1alpha2.Success,

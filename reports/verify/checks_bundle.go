@@ -45,6 +45,8 @@ func (in *inspection) sumsMatch() (wrong []string) {
 			wrong = append(wrong, n+" cannot be read")
 		case f.sum != want:
 			wrong = append(wrong, n+" was changed after the bundle was closed")
+		case n == layout.ReportFile && in.reportSum != "" && f.sum != in.reportSum:
+			wrong = append(wrong, n+" was changed while it was read")
 		}
 	}
 	return wrong
@@ -68,3 +70,4 @@ func one(err error) []string {
 
 func (in *inspection) strictYAML() []string { return one(in.yamlErr) }
 func (in *inspection) schema() []string     { return one(in.schemaErr) }
+func (in *inspection) canonical() []string  { return one(in.canonErr) }

@@ -2,13 +2,17 @@ package verify
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/planned"
+	"ambient.test/conformance/reports/text"
 )
 
 func (in *inspection) nothingTakenOut() (wrong []string) {
@@ -25,7 +29,7 @@ func (in *inspection) nothingTakenOut() (wrong []string) {
 
 func (in *inspection) noRetries() (wrong []string) {
 	for _, b := range in.report.Behaviors {
-		if b.Attempts > 1 {
+		if b.Attempts > 1 || b.Flaky {
 			wrong = append(wrong, fmt.Sprintf("%s took %d attempts", b.ID, b.Attempts))
 		}
 	}
@@ -34,7 +38,13 @@ func (in *inspection) noRetries() (wrong []string) {
 
 func (in *inspection) noStandIns() (wrong []string) {
 	for _, s := range in.report.Environment.StandIns {
-		wrong = append(wrong, "something stands in for "+s.Name)
+		wrong = append(wrong, "something stands in for "+text.Line(s.Name, 40))
+	}
+	for _, i := range in.report.Environment.Images {
+		// The suite cannot build Istio's own, only what stands in for them.
+		if name, _, _ := strings.Cut(i.Name, "@"); i.Source == "built" && (name == "ztunnel" || name == "proxyv2") {
+			wrong = append(wrong, "the image of "+text.Line(i.Name, 40)+" was built by the suite, which builds a stand-in for it")
+		}
 	}
 	for _, b := range in.report.Behaviors {
 		if b.Skip != nil && b.Skip.Class == string(plan.ClassStandIn) {
@@ -55,12 +65,19 @@ func (in *inspection) cleanLeaks() []string {
 }
 
 var (
-	branchName = regexp.MustCompile(`(?i)^(main|master|head|latest|devel|dev|nightly|snapshot|unknown)$`)
+	released   = regexp.MustCompile(`^v?[0-9]+(\.[0-9]+)+([-+.][0-9A-Za-z.+-]+)?$`)
+	unreleased = regexp.MustCompile(`(?i)dirty|snapshot|nightly`)
 	webAddress = regexp.MustCompile(`^https://[A-Za-z0-9.-]+\.[A-Za-z]{2,}(/[^\s<>"]*)?$`)
 	someone    = regexp.MustCompile(`^(@[A-Za-z0-9][A-Za-z0-9/_-]*|[^@\s]+@[^@\s]+\.[^@\s]+|https://\S+)$`)
 	digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 	commitForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
+
+// isRelease reports whether a version is one that can be found again: numbers, with what a build
+// adds to them.
+func isRelease(version string) bool {
+	return released.MatchString(version) && !unreleased.MatchString(version)
+}
 
 func (in *inspection) metadata() (wrong []string) {
 	i := in.report.Implementation
@@ -69,7 +86,7 @@ func (in *inspection) metadata() (wrong []string) {
 			wrong = append(wrong, "the implementation's "+f.name+" is missing")
 		}
 	}
-	if branchName.MatchString(i.Version) {
+	if i.Version != "" && !isRelease(i.Version) {
 		wrong = append(wrong, fmt.Sprintf("the implementation's version %.40q is not a release", i.Version))
 	}
 	if !webAddress.MatchString(i.URL) {
@@ -88,7 +105,7 @@ func (in *inspection) metadata() (wrong []string) {
 
 func (in *inspection) suiteKnown() (wrong []string) {
 	s := in.report.Suite
-	if s.Version == "" || branchName.MatchString(s.Version) {
+	if !isRelease(s.Version) {
 		wrong = append(wrong, fmt.Sprintf("the suite's version %.40q is not a release", s.Version))
 	}
 	if !commitForm.MatchString(s.Commit) {
@@ -101,17 +118,46 @@ func (in *inspection) suiteKnown() (wrong []string) {
 }
 
 func (in *inspection) isolated() (wrong []string) {
+	env := planned.Environment(&in.report.Environment)
+	if env.Clusters < 2 || env.Networks < 2 {
+		wrong = append(wrong, fmt.Sprintf("the fleet has %d clusters and %d networks: nothing between networks can be shown on it",
+			env.Clusters, env.Networks))
+	}
 	// The suite cannot probe from nodes that it does not own. There the spec probes from pods.
-	bySpec := in.report.Environment.Provider == "existing" && slices.ContainsFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool {
+	bySpec := env.Provider == v1alpha2.ProviderExisting && slices.ContainsFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool {
 		return b.ID == behaviors.NoDirectPathBetweenPods.ID && b.Verdict == v1alpha2.Conformant
 	})
-	if i := in.report.Isolation; i == nil && !bySpec || i != nil && !i.Proven {
+	switch i := in.report.Isolation; {
+	case i == nil && !bySpec, i != nil && !i.Proven:
 		wrong = append(wrong, "the isolation of the networks is not proven")
+	case i != nil:
+		wrong = append(wrong, in.probesHeld(i)...)
 	}
 	for _, c := range in.report.Preflight {
 		if c.Status == v1alpha2.CheckFail {
 			wrong = append(wrong, "the preflight check "+c.Name+" failed")
 		}
+	}
+	return wrong
+}
+
+// probesHeld says why the probes do not prove what they are said to prove.
+func (in *inspection) probesHeld(i *v1alpha2.Isolation) (wrong []string) {
+	controls := 0
+	for _, p := range i.Probes {
+		if !p.OK || p.Reached != p.Control {
+			wrong = append(wrong, fmt.Sprintf("the isolation is said to be proven, and the probe from %s to %s did not hold",
+				text.Line(p.From, 40), text.Line(p.To, 40)))
+		}
+		if p.Control {
+			controls++
+		}
+	}
+	if controls == 0 || controls == len(i.Probes) {
+		wrong = append(wrong, "the isolation is said to be proven without a probe between networks, or without a control")
+	}
+	if i.At.IsZero() || i.At.Sub(in.report.Date) > 24*time.Hour { // clocks differ
+		wrong = append(wrong, "the isolation is said to be proven at no time before the run")
 	}
 	return wrong
 }
@@ -143,6 +189,40 @@ func (in *inspection) coreHolds() (wrong []string) {
 			how += " (" + b.Skip.Class + ")"
 		}
 		wrong = append(wrong, b.ID+" is "+how)
+	}
+	return wrong
+}
+
+// limits are those of a run by their names in the report. They are the defaults of the framework,
+// which the core of the suite does not import; a test of package run holds them together.
+var limits = []struct {
+	name, what  string
+	least, most float64 // in seconds
+}{
+	{"settle", "the convergence timeout", 0, 30},
+	{"hold", "the hold time", 5, math.Inf(1)},
+	{"call", "the timeout of a call", 0, 5},
+	{"spec", "the timeout of a spec", 0, 180},
+}
+
+func (in *inspection) strictLimits() (wrong []string) {
+	for _, l := range limits {
+		found := 0
+		for _, t := range in.report.Timeouts {
+			if t.Name != l.name {
+				continue
+			}
+			found++
+			if t.Seconds < l.least {
+				wrong = append(wrong, fmt.Sprintf("%s (%s) is %g s, and a certificate wants %g s at least", l.what, l.name, t.Seconds, l.least))
+			}
+			if t.Seconds > l.most {
+				wrong = append(wrong, fmt.Sprintf("%s (%s) is %g s, and a certificate allows %g s at most", l.what, l.name, t.Seconds, l.most))
+			}
+		}
+		if found != 1 {
+			wrong = append(wrong, fmt.Sprintf("%s (%s) is in the report %d times, not once", l.what, l.name, found))
+		}
 	}
 	return wrong
 }

@@ -2,9 +2,12 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"hash"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +15,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
-	"ambient.test/conformance/reports/junit"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/text"
@@ -93,7 +96,15 @@ func (in *inspection) verdictsFit() (wrong []string) {
 			if strings.TrimSpace(b.Message) == "" {
 				say("is " + string(b.Verdict) + " without a message")
 			}
+		case v1alpha2.Skipped:
+			if b.Attempts != 0 || b.Seconds != 0 || b.Expectations != 0 || b.Controls != 0 || b.Outcome != "" || b.Message != "" ||
+				len(b.ConvergeSeconds)+len(b.Observations) > 0 {
+				say("is skipped and has results")
+			}
 		case v1alpha2.Conformant:
+			if b.Message != "" {
+				say("is conformant with a message: " + text.Line(b.Message, 60))
+			}
 			if b.Attempts < 1 {
 				say("is conformant and never ran")
 			}
@@ -114,9 +125,7 @@ func (in *inspection) verdictsFit() (wrong []string) {
 }
 
 func (in *inspection) recomputed() (wrong []string) {
-	again := *in.report
-	again.Features, again.Behaviors = slices.Clone(in.report.Features), slices.Clone(in.report.Behaviors)
-	summary.Fill(&again)
+	again := summary.Filled(in.report)
 	differ := func(name string, a, b any) {
 		x, _ := json.Marshal(a)
 		y, _ := json.Marshal(b)
@@ -141,6 +150,10 @@ func (in *inspection) recomputed() (wrong []string) {
 }
 
 func (in *inspection) claimsHold() (wrong []string) {
+	verdicts := make(map[string]v1alpha2.Verdict, len(in.report.Behaviors))
+	for _, b := range in.report.Behaviors {
+		verdicts[b.ID] = b.Verdict
+	}
 	for _, f := range in.report.Features {
 		info := behaviors.Feature(f.Name)
 		switch {
@@ -150,8 +163,7 @@ func (in *inspection) claimsHold() (wrong []string) {
 			wrong = append(wrong, f.Name+" is claimed and nothing of it ran")
 		}
 		for _, id := range f.Behaviors {
-			i := slices.IndexFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == id })
-			if i < 0 || in.report.Behaviors[i].Verdict != v1alpha2.Conformant {
+			if verdicts[id] != v1alpha2.Conformant {
 				wrong = append(wrong, fmt.Sprintf("%s is claimed and %.40q is not conformant", f.Name, id))
 			}
 			if k := behaviors.ByID(id); in.ownCatalog() && (k == nil || k.Feature != info) {
@@ -162,29 +174,38 @@ func (in *inspection) claimsHold() (wrong []string) {
 	return wrong
 }
 
-func (in *inspection) junitAgrees() []string {
-	data, err := in.readLimited(layout.JUnitFile, maxJUnitBytes)
-	if err != nil {
-		return one(err)
-	}
-	got, err := junit.Verdicts(data)
-	if err != nil {
-		return []string{layout.JUnitFile + ": " + err.Error()}
-	}
-	var wrong []string
-	for _, b := range in.report.Behaviors {
-		switch v, ok := got[b.ID]; {
-		case !ok:
-			wrong = append(wrong, text.Line(b.ID, 40)+" is missing in "+layout.JUnitFile)
-		case v != b.Verdict:
-			wrong = append(wrong, fmt.Sprintf("%s is %s in the report and %s in %s", text.Line(b.ID, 40), b.Verdict, v, layout.JUnitFile))
+// maxRendered bounds a rendered file; that of an honest report is a few megabytes.
+const maxRendered = 64 << 20
+
+// rendersTheSame renders the report again. Counts and the like are not believed: they follow.
+func (in *inspection) rendersTheSame() (wrong []string) {
+	r := summary.Filled(in.report)
+	for _, x := range bundle.Renderings {
+		if !slices.Contains(in.names, x.Name) {
+			wrong = append(wrong, x.Name+" is missing")
+			continue
 		}
-		delete(got, b.ID)
-	}
-	for _, id := range slices.Sorted(maps.Keys(got)) {
-		wrong = append(wrong, fmt.Sprintf("%.40q is in %s only", id, layout.JUnitFile))
+		h := &bounded{Hash: sha256.New(), left: maxRendered}
+		if err := x.Write(h, r); err != nil {
+			wrong = append(wrong, fmt.Sprintf("%s cannot be rendered: %s", x.Name, text.Line(err.Error(), 90)))
+		} else if hex.EncodeToString(h.Sum(nil)) != in.files[x.Name].sum {
+			wrong = append(wrong, fmt.Sprintf("%s is not what this release renders from %s", x.Name, layout.ReportFile))
+		}
 	}
 	return wrong
+}
+
+// bounded is a hash of no more than so many bytes.
+type bounded struct {
+	hash.Hash
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, fmt.Errorf("it is larger than %d MiB", maxRendered>>20)
+	}
+	return b.Hash.Write(p)
 }
 
 func (in *inspection) evidenceFits() (wrong []string) {
@@ -208,18 +229,65 @@ func (in *inspection) evidenceFits() (wrong []string) {
 	return wrong
 }
 
-func (in *inspection) supported() []string {
-	v, err := behaviors.ParseVersion(in.report.Environment.Istio)
-	if err != nil {
-		return one(err)
+// A version is digits and dots, with what a build adds to them. A pseudo-version of Go names the
+// second of a commit.
+var (
+	versionForm   = regexp.MustCompile(`^v?[0-9]{1,3}\.[0-9]{1,3}(\.[0-9]{1,4})?([-+.][0-9A-Za-z.+-]{1,60})?$`)
+	pseudoVersion = regexp.MustCompile(`^v0\.0\.0-([0-9]{14})-[0-9a-f]{12}$`)
+)
+
+// minorOf is the minor of a version that is one.
+func (in *inspection) minorOf(version string) (string, error) {
+	bad := fmt.Errorf("%.60q is not an Istio version", version)
+	if !versionForm.MatchString(version) {
+		return "", bad
 	}
-	minor := fmt.Sprintf("%d.%d", v.Major, v.Minor)
+	if m := pseudoVersion.FindStringSubmatch(version); m != nil {
+		at, err := time.Parse("20060102150405", m[1])
+		if err != nil || at.After(in.report.Date) {
+			return "", bad
+		}
+	} else if strings.HasPrefix(strings.TrimPrefix(version, "v"), "0.0.0-") {
+		return "", bad
+	}
+	v, err := behaviors.ParseVersion(version)
+	if err != nil {
+		return "", bad
+	}
+	return fmt.Sprintf("%d.%d", v.Major, v.Minor), nil
+}
+
+func (in *inspection) supported() (wrong []string) {
 	var window []string
 	for _, c := range plan.Supported {
-		if c.Istio == minor {
-			return nil
-		}
 		window = append(window, c.Istio)
 	}
-	return []string{fmt.Sprintf("Istio %s is none of %s", minor, strings.Join(window, ", "))}
+	e := &in.report.Environment
+	check := func(what, version string) (minor string) {
+		minor, err := in.minorOf(version)
+		switch {
+		case err != nil:
+			wrong = append(wrong, what+err.Error())
+		case !slices.Contains(window, minor):
+			wrong = append(wrong, fmt.Sprintf("%sIstio %s is none of %s", what, minor, strings.Join(window, ", ")))
+		}
+		return minor
+	}
+	fleet := check("", e.Istio)
+	for _, c := range e.Clusters {
+		if c.Istio != "" {
+			check(text.Line(c.Name, 40)+": ", c.Istio)
+		}
+	}
+	// What istiod says of itself may be the version of a private build, which tells nothing.
+	var says []string
+	for _, f := range e.Facts {
+		if minor, err := in.minorOf(f.Value); err == nil && (f.Name == "istiod" || strings.HasPrefix(f.Name, "istiod of ")) {
+			says = append(says, minor)
+		}
+	}
+	if len(wrong) == 0 && len(says) > 0 && !slices.Contains(says, fleet) {
+		wrong = append(wrong, fmt.Sprintf("the report is of Istio %s, and istiod says that it is %s", fleet, strings.Join(says, ", ")))
+	}
+	return wrong
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -18,6 +17,7 @@ import (
 
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
 
@@ -27,7 +27,6 @@ const (
 	maxFileBytes  = 256 << 20
 	maxTotalBytes = 2 << 30
 	maxSumsBytes  = 16 << 20
-	maxJUnitBytes = 64 << 20
 	maxDepth      = 8
 )
 
@@ -58,37 +57,14 @@ type inspection struct {
 
 	yamlErr   error
 	schemaErr error
+	canonErr  error
+	reportSum string
 	report    *v1alpha2.ConformanceReport
-}
-
-// readLimited reads a whole file of the bundle, if it is small enough.
-func (in *inspection) readLimited(name string, most int64) ([]byte, error) {
-	st, err := in.root.Lstat(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is missing", name)
-	case err != nil:
-		return nil, fmt.Errorf("%s cannot be read", name)
-	case !st.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a plain file", name)
-	case st.Size() > most:
-		return nil, fmt.Errorf("%s is larger than %d MiB", name, most>>20)
-	}
-	f, err := in.root.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read", name)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, most))
-	if err != nil {
-		return nil, fmt.Errorf("%s cannot be read", name)
-	}
-	return data, nil
 }
 
 func (in *inspection) readSums() {
 	in.sums = map[string]string{}
-	raw, err := in.readLimited(layout.SumsFile, maxSumsBytes)
+	raw, err := bundle.ReadFile(in.root, layout.SumsFile, maxSumsBytes)
 	if err != nil {
 		in.sumsWrong = []string{err.Error() + ": the run was not finished, or the bundle was changed"}
 		return
@@ -260,4 +236,40 @@ type counter struct {
 func (c *counter) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
 	return c.w.Write(p)
+}
+
+// readReport reads the report once, for its sum as well: what is checked is what was hashed.
+func (in *inspection) readReport() {
+	data, err := bundle.ReadFile(in.root, layout.ReportFile, bundle.MaxReportBytes)
+	if err != nil {
+		in.yamlErr = err
+		return
+	}
+	in.reportSum = sumOf(data)
+	js, err := bundle.ToJSON(data)
+	if err != nil {
+		in.yamlErr = fmt.Errorf("%s: %w", layout.ReportFile, err)
+		return
+	}
+	if in.report, in.schemaErr = bundle.DecodeJSON(js); in.schemaErr != nil {
+		return
+	}
+	again, err := bundle.Encode(in.report)
+	if err != nil {
+		in.canonErr = err
+	} else if at := firstDifference(data, again); at > 0 {
+		in.canonErr = fmt.Errorf("line %d of %s is not written as this release writes it", at, layout.ReportFile)
+	}
+}
+
+// firstDifference is the number of the first line that differs, 0 when none does.
+func firstDifference(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return 1 + bytes.Count(a[:n], []byte("\n"))
 }

@@ -3,9 +3,10 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"ambient.test/conformance/reports/bundle"
@@ -17,10 +18,17 @@ import (
 // would hide the change. It keeps the signature when the sums come out the same; unsigned reports
 // that the signature is gone.
 func Rerender(ctx context.Context, dir string) (unsigned bool, err error) {
-	before, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
-	closed := err == nil
-	if closed {
-		v, err := Bundle(ctx, dir, Options{MaxAge: -1})
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	before, err := readIfThere(root, layout.SumsFile, maxSumsBytes)
+	if err != nil {
+		return false, err
+	}
+	if before != nil {
+		v, err := inspect(ctx, root, dir, Options{MaxAge: -1})
 		if err != nil {
 			return false, err
 		}
@@ -31,20 +39,31 @@ func Rerender(ctx context.Context, dir string) (unsigned bool, err error) {
 			}
 		}
 	}
-	signature, err := os.ReadFile(filepath.Join(dir, layout.SignatureFile))
-	signed := err == nil
-	if _, err := bundle.Finish(ctx, dir); err != nil {
+	signature, err := readIfThere(root, layout.SignatureFile, maxEnvelope)
+	if err != nil {
 		return false, err
 	}
-	if !signed {
+	if _, err := bundle.Finish(ctx, root); err != nil {
+		return false, err
+	}
+	if signature == nil {
 		return false, nil
 	}
-	after, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
+	after, err := bundle.ReadFile(root, layout.SumsFile, maxSumsBytes)
 	if err != nil {
 		return true, err
 	}
-	if !closed || !bytes.Equal(before, after) {
+	if before == nil || !bytes.Equal(before, after) {
 		return true, nil
 	}
-	return false, bundle.WriteFile(dir, layout.SignatureFile, signature)
+	return false, bundle.WriteFile(root, layout.SignatureFile, signature)
+}
+
+// readIfThere reads a file of the bundle; it is nil when there is none.
+func readIfThere(root *os.Root, name string, most int64) ([]byte, error) {
+	data, err := bundle.ReadFile(root, name, most)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
 }

@@ -7,7 +7,10 @@ type Rule struct {
 	For  Scope  // which bundles must keep it
 	// FromHead: what breaks the rule is known before the run begins, so such a run is refused.
 	FromHead bool
-	check    func(*inspection) []string // what is wrong
+	// ReadsFiles: it cannot be judged where files were not read, because the bundle holds something
+	// that must not be opened.
+	ReadsFiles bool
+	check      func(*inspection) []string // what is wrong
 }
 
 // Scope is the bundles that must keep a rule.
@@ -17,6 +20,7 @@ type Scope string
 const (
 	Always        Scope = "every bundle"
 	NeedsReport   Scope = "every bundle whose report can be read"
+	OwnCatalog    Scope = "every bundle planned from the catalog of this release"
 	CertifiedOnly Scope = "certified bundles"
 	WhenAsked     Scope = "bundles verified with a key"
 )
@@ -36,11 +40,11 @@ var Rules = []Rule{
 		Says: "SHA256SUMS lists every file of the bundle, and every file it lists is there.",
 	},
 	{
-		ID: "B04", For: Always, check: (*inspection).sumsMatch,
+		ID: "B04", For: Always, check: (*inspection).sumsMatch, ReadsFiles: true,
 		Says: "Every file has the sum that SHA256SUMS gives it.",
 	},
 	{
-		ID: "B05", For: Always, check: (*inspection).noSecrets,
+		ID: "B05", For: Always, check: (*inspection).noSecrets, ReadsFiles: true,
 		Says: "No file holds a private key, a token or another credential.",
 	},
 	{
@@ -66,7 +70,8 @@ var Rules = []Rule{
 	{
 		ID: "R06", For: NeedsReport, check: (*inspection).verdictsFit,
 		Says: "Every verdict fits its details: a skip has a class and a reason, " +
-			"a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control.",
+			"a violation a message, a limitation one of its outcomes, and a conformant behavior an expectation and a control; " +
+			"what was skipped has neither results nor times, and what held has no message.",
 	},
 	{
 		ID: "R07", For: NeedsReport, check: (*inspection).recomputed,
@@ -77,8 +82,8 @@ var Rules = []Rule{
 		Says: "A claimed feature has at least one behavior that ran, and all its behaviors that ran are conformant.",
 	},
 	{
-		ID: "R09", For: NeedsReport, check: (*inspection).junitAgrees,
-		Says: "junit.xml has the same verdict for the same ids.",
+		ID: "R09", For: OwnCatalog, check: (*inspection).rendersTheSame, ReadsFiles: true,
+		Says: "junit.xml, report.html and summary.md are, byte for byte, what this release renders from report.yaml.",
 	},
 	{
 		ID: "R10", For: NeedsReport, check: (*inspection).evidenceFits,
@@ -86,7 +91,16 @@ var Rules = []Rule{
 	},
 	{
 		ID: "R11", For: NeedsReport, check: (*inspection).supported,
-		Says: "The Istio version is within the support window.",
+		Says: "The Istio version is one, it is what istiod says, and it is within the support window, in each cluster.",
+	},
+	{
+		ID: "R12", For: OwnCatalog, check: (*inspection).asPlanned,
+		Says: "Planned again from the report's environment, profile, filters and claims, the same behaviors run, " +
+			"are skipped with the same class and reason, and have no spec.",
+	},
+	{
+		ID: "R13", For: NeedsReport, check: (*inspection).canonical,
+		Says: "report.yaml is written as this release writes it, byte for byte, so every reader of YAML reads the same.",
 	},
 	{
 		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, FromHead: true,
@@ -94,11 +108,11 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C02", For: CertifiedOnly, check: (*inspection).noRetries,
-		Says: "Nothing was retried.",
+		Says: "Nothing was retried, so nothing is flaky.",
 	},
 	{
 		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, FromHead: true,
-		Says: "No stand-in ran in place of a component of Istio.",
+		Says: "No stand-in ran in place of a component of Istio. An image of ztunnel or proxyv2 that the suite built is one.",
 	},
 	{
 		ID: "C04", For: CertifiedOnly, check: (*inspection).cleanLeaks,
@@ -114,8 +128,8 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated,
-		Says: "The networks were proven isolated before anything ran, or by INST-14 on clusters that the suite did not create; " +
-			"and no preflight check failed.",
+		Says: "The fleet has two clusters and two networks at least. The networks were proven isolated before anything ran, " +
+			"by probes that all held, or by INST-14 on clusters that the suite did not create; and no preflight check failed.",
 	},
 	{
 		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, FromHead: true,
@@ -126,7 +140,16 @@ var Rules = []Rule{
 		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version.",
 	},
 	{
+		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, FromHead: true,
+		Says: "The limits are in the report and no looser than the defaults: a convergence timeout (settle) of 30 s at most, " +
+			"a hold time of 5 s at least, 5 s at most for a call and 180 s at most for a spec.",
+	},
+	{
 		ID: "S01", For: WhenAsked, check: (*inspection).signed,
 		Says: "The sums and verdicts of the bundle are signed with the key.",
+	},
+	{
+		ID: attestedRule, For: Always, check: (*inspection).attested,
+		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it.",
 	},
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -36,20 +36,23 @@ const (
 //
 // The signature shows who vouches for the bundle. It does not show that the run happened.
 func Sign(ctx context.Context, dir string, key crypto.Signer) error {
-	v, err := Bundle(ctx, dir, Options{MaxAge: -1})
-	if err != nil {
-		return err
-	}
-	for _, f := range v.Broken() { // a bundle may be signed that breaks only the rules of certified bundles
-		if !strings.HasPrefix(f.Rule, "C") {
-			return fmt.Errorf("the bundle is not signed, rule %s is broken: %s", f.Rule, f.Message)
-		}
-	}
-	sums, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
+	root, err := bundle.OpenDir(dir)
 	if err != nil {
 		return fmt.Errorf("the bundle is not signed: %w", err)
 	}
-	statement, err := statementOf(sums, v.Report)
+	defer root.Close()
+	v, err := inspect(ctx, root, dir, Options{MaxAge: -1})
+	if err != nil {
+		return err
+	}
+	// A bundle may be signed that breaks only the rules of certified bundles. An attestation that is
+	// there already is replaced.
+	for _, f := range v.Broken() {
+		if !strings.HasPrefix(f.Rule, "C") && f.Rule != attestedRule {
+			return fmt.Errorf("the bundle is not signed, rule %s is broken: %s", f.Rule, f.Message)
+		}
+	}
+	statement, err := statementOf(v.sums, v.Report)
 	if err != nil {
 		return err
 	}
@@ -69,7 +72,7 @@ func Sign(ctx context.Context, dir string, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	return bundle.WriteFile(dir, layout.SignatureFile, append(data, '\n'))
+	return bundle.WriteFile(root, layout.SignatureFile, append(data, '\n'))
 }
 
 func sumOf(data []byte) string {
@@ -128,40 +131,85 @@ func statementOf(sums []byte, r *v1alpha2.ConformanceReport) ([]byte, error) {
 	return protojson.Marshal(s)
 }
 
-// checkSignature says why the bundle is not signed with the key.
-func (in *inspection) checkSignature() error {
-	data, err := in.readLimited(layout.SignatureFile, maxEnvelope)
+// envelope reads the attestation's envelope.
+func (in *inspection) envelope() (*dsse.Envelope, error) {
+	data, err := bundle.ReadFile(in.root, layout.SignatureFile, maxEnvelope)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var e dsse.Envelope
-	if err := json.Unmarshal(data, &e); err != nil {
-		return fmt.Errorf("%s is not an envelope", layout.SignatureFile)
+	e := &dsse.Envelope{}
+	if err := json.Unmarshal(data, e); err != nil {
+		return nil, fmt.Errorf("%s is not an envelope", layout.SignatureFile)
 	}
 	if e.PayloadType != payloadType {
-		return fmt.Errorf("%s holds %.60q, not an attestation", layout.SignatureFile, e.PayloadType)
+		return nil, fmt.Errorf("%s holds %.60q, not an attestation", layout.SignatureFile, e.PayloadType)
 	}
 	// A vendor and a witness make a few signatures. Thousands only cost the reader time.
 	if len(e.Signatures) > 16 {
-		return fmt.Errorf("%s has more than 16 signatures", layout.SignatureFile)
+		return nil, fmt.Errorf("%s has more than 16 signatures", layout.SignatureFile)
 	}
-	check, err := dsse.NewEnvelopeVerifier(verifier{in.opts.Key})
-	if err != nil {
-		return err
-	}
-	_, body, err := check.VerifyAndDecode(in.ctx, &e)
-	if err != nil {
-		return errors.New("no signature of this attestation is by the given key")
-	}
+	// Whoever can add a signature must not be able to spoil the others.
+	e.Signatures = slices.DeleteFunc(e.Signatures, func(s dsse.Signature) bool {
+		_, standard := base64.StdEncoding.DecodeString(s.Sig)
+		_, url := base64.URLEncoding.DecodeString(s.Sig)
+		return standard != nil && url != nil
+	})
+	return e, nil
+}
+
+// statementIn reads what is signed, and wants it to be about this bundle.
+func (in *inspection) statementIn(body []byte) (*intoto.Statement, error) {
 	s := &intoto.Statement{}
 	if err := protojson.Unmarshal(body, s); err != nil || s.Validate() != nil || s.GetPredicateType() != predicateType {
-		return errors.New("what is signed is not a test-result attestation")
+		return nil, errors.New("what is signed is not a test-result attestation")
 	}
 	want := sumOf(in.sumsRaw)
 	if !slices.ContainsFunc(s.GetSubject(), func(r *intoto.ResourceDescriptor) bool {
 		return r.GetName() == layout.SumsFile && r.GetDigest()["sha256"] == want
 	}) {
-		return fmt.Errorf("the attestation is for another %s", layout.SumsFile)
+		return nil, fmt.Errorf("the attestation is for another %s", layout.SumsFile)
+	}
+	return s, nil
+}
+
+// attestedRule is the rule of attested.
+const attestedRule = "S02"
+
+// attested holds the attestation against the sums. It needs no key: whoever signed it, an
+// attestation of another bundle says nothing of this one.
+func (in *inspection) attested() []string {
+	e, err := in.envelope()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return one(err)
+	}
+	body, err := e.DecodeB64Payload()
+	if err != nil {
+		return []string{layout.SignatureFile + " holds a payload that is not base64"}
+	}
+	_, err = in.statementIn(body)
+	return one(err)
+}
+
+// checkSignature says why the bundle is not signed with the key.
+func (in *inspection) checkSignature() error {
+	e, err := in.envelope()
+	if err != nil {
+		return err
+	}
+	check, err := dsse.NewEnvelopeVerifier(verifier{in.opts.Key})
+	if err != nil {
+		return err
+	}
+	_, body, err := check.VerifyAndDecode(in.ctx, e)
+	if err != nil {
+		return errors.New("no signature of this attestation is by the given key")
+	}
+	s, err := in.statementIn(body)
+	if err != nil {
+		return err
 	}
 	said, err := protojson.Marshal(s.GetPredicate())
 	if err != nil {

@@ -52,6 +52,7 @@ type Result struct {
 	Files    int                         `json:"files"`
 	Bytes    int64                       `json:"bytes"`
 	Report   *v1alpha2.ConformanceReport `json:"-"` // nil when it cannot be read
+	sums     []byte                      // SHA256SUMS, as it was checked
 }
 
 // OK reports whether no rule is broken.
@@ -71,17 +72,21 @@ func (r *Result) Broken() (broken []Finding) {
 // at all, and when its report is of another version of the API ([bundle.VersionError]); all else is
 // a finding.
 func Bundle(ctx context.Context, dir string, o Options) (*Result, error) {
+	root, err := openBundle(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return inspect(ctx, root, dir, o)
+}
+
+func inspect(ctx context.Context, root *os.Root, dir string, o Options) (*Result, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = DefaultMaxAge
 	}
-	root, err := openBundle(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
 	in := &inspection{ctx: ctx, root: root, opts: o, files: map[string]file{}}
 	in.readSums()
 	in.walk()
@@ -95,7 +100,7 @@ func Bundle(ctx context.Context, dir string, o Options) (*Result, error) {
 	if old := (*bundle.VersionError)(nil); errors.As(in.schemaErr, &old) {
 		return nil, fmt.Errorf("%s: %w", dir, old)
 	}
-	r := &Result{Report: in.report, Files: len(in.names)}
+	r := &Result{Report: in.report, Files: len(in.names), sums: in.sumsRaw}
 	for _, f := range in.files {
 		r.Bytes += f.size
 	}
@@ -128,6 +133,10 @@ func (in *inspection) judge(r Rule) Finding {
 		f.Status, f.Message = NotChecked, "no key was given"
 	case r.For != Always && in.report == nil:
 		f.Status, f.Message = NotChecked, "the report cannot be read"
+	case r.ReadsFiles && len(in.treeWrong) > 0:
+		f.Status, f.Message = NotChecked, "no file was read, because rule B02 is broken"
+	case r.For == OwnCatalog && !in.ownCatalog():
+		f.Status, f.Message = NotChecked, "the catalog is another one"
 	case r.For == CertifiedOnly && in.report.Mode != v1alpha2.ModeCertified:
 		f.Status, f.Message = NotChecked, "the bundle does not say that it is certified"
 	default:

@@ -9,6 +9,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -27,6 +29,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
@@ -34,8 +37,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/internal/example"
-	"ambient.test/conformance/reports/junit"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/summary"
 )
 
@@ -69,8 +72,13 @@ func createBundle(t testing.TB) fs.FS {
 		Organization: "Example", Project: "mesh", Version: "v1.2.3", URL: "https://mesh.example.com",
 		Contact: []string{"conformance@example.com", "@example/mesh"},
 	}
-	probe := v1alpha2.IsolationProbe{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true}
-	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{probe}}
+	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{
+		{From: "cluster1", To: "cluster1", Address: "10.1.2.3:80", Control: true, Reached: true, OK: true},
+		{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true},
+	}}
+	head.Timeouts = []v1alpha2.Timeout{
+		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 180},
+	}
 	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
 	dir, err := os.MkdirTemp("", "good-bundle-")
@@ -136,8 +144,8 @@ func reseal(t testing.TB, dir string) {
 	}
 }
 
-// forge changes the report, writes it and junit.xml, and writes new sums. The counts stay as the
-// change left them.
+// forge changes the report, writes it and what is rendered from it, and writes new sums. The counts
+// in the report stay as the change left them.
 func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
 	r := example.Read(t, dir)
@@ -146,14 +154,11 @@ func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cases bytes.Buffer
-	if err := junit.Write(&cases, r); err != nil {
+	if err := bundle.Render(dir, r); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{layout.ReportFile: data, layout.JUnitFile: cases.Bytes()} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(filepath.Join(dir, layout.ReportFile), data, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	reseal(t, dir)
 }
@@ -170,6 +175,23 @@ func replaceIn(t testing.TB, dir, name, old, now string) {
 	if err := os.WriteFile(filepath.Join(dir, name), bytes.Replace(data, []byte(old), []byte(now), 1), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// replan makes the report say what is planned for its environment, as the run would have said it.
+func replan(t testing.TB, r *v1alpha2.ConformanceReport) {
+	t.Helper()
+	p, err := planned.Again(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range p.Skip {
+		b := result(r, e.Behavior.ID)
+		*b = v1alpha2.BehaviorResult{
+			ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Evidence: b.Evidence,
+			Verdict: v1alpha2.Skipped, Skip: &v1alpha2.Skip{Class: string(e.Class), Reason: e.Reason},
+		}
+	}
+	summary.Fill(r)
 }
 
 func result(r *v1alpha2.ConformanceReport, id string) *v1alpha2.BehaviorResult {
@@ -247,11 +269,28 @@ var fixtures = map[string]struct {
 			result(r, "GW-01").Evidence = []string{"evidence/LB-01/calls.txt"}
 		})
 	}},
-	"R11": {"the Istio version is too old", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Environment.Istio = "1.20.3" })
+	"R11": {"the Istio version is newer than the window", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Istio = "1.99.0"
+			replan(t, r)
+		})
 	}},
-	"C01": {"the run was focused", func(t testing.TB, dir string) {
-		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} })
+	"R12": {"a behavior is said to have no spec", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Behaviors = slices.DeleteFunc(r.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == "GW-01" })
+			r.NotAutomated = append(r.NotAutomated, "GW-01")
+			summary.Fill(r)
+		})
+	}},
+	"R13": {"a comment is added to report.yaml", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.ReportFile, "finished: true\n", "finished: true # really\n")
+		reseal(t, dir)
+	}},
+	"C01": {"the user took a limitation out", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Filters.Exclude = []string{"SCOPE-07"}
+			replan(t, r)
+		})
 	}},
 	"C02": {"a behavior took two attempts", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
@@ -259,9 +298,9 @@ var fixtures = map[string]struct {
 			summary.Fill(r)
 		})
 	}},
-	"C03": {"something stands in for ztunnel", func(t testing.TB, dir string) {
+	"C03": {"something stands in for istiod", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
-			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy"}}
+			r.Environment.StandIns = []v1alpha2.StandIn{{Name: "pilot", What: "a program of ours"}}
 		})
 	}},
 	"C04": {"the check for leftovers did not run", func(t testing.TB, dir string) {
@@ -281,13 +320,12 @@ var fixtures = map[string]struct {
 	}},
 	"C09": {"a core behavior is skipped for the topology", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
-			b := result(r, "LB-01")
-			*b = v1alpha2.BehaviorResult{
-				ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Verdict: v1alpha2.Skipped,
-				Skip: &v1alpha2.Skip{Class: "topology", Reason: "one cluster"}, Evidence: b.Evidence,
-			}
-			summary.Fill(r)
+			r.Environment.Provider = v1alpha2.ProviderExisting
+			replan(t, r)
 		})
+	}},
+	"C10": {"the mesh had a day to converge", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { limit(r, "settle").Seconds = 86400 })
 	}},
 	"S01": {"the bundle is signed by another key", func(t testing.TB, dir string) {
 		_, other, _ := ed25519.GenerateKey(rand.Reader)
@@ -295,6 +333,17 @@ var fixtures = map[string]struct {
 			t.Fatal(err)
 		}
 	}},
+	"S02": {"the attestation is that of another bundle", func(t testing.TB, dir string) {
+		_, key, _ := ed25519.GenerateKey(rand.Reader)
+		if err := Sign(context.Background(), dir, key); err != nil {
+			t.Fatal(err)
+		}
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
+	}},
+}
+
+func limit(r *v1alpha2.ConformanceReport, name string) *v1alpha2.Timeout {
+	return &r.Timeouts[slices.IndexFunc(r.Timeouts, func(t v1alpha2.Timeout) bool { return t.Name == name })]
 }
 
 func verifyTest(t testing.TB, dir string, key crypto.PublicKey) *Result {
@@ -489,7 +538,7 @@ func TestSignatures(t *testing.T) {
 			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
 			copied := copyBundle(t, dir)
 			forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
-			if diff := cmp.Diff([]string{"S01"}, broken(verifyTest(t, copied, k))); diff != "" {
+			if diff := cmp.Diff([]string{"S01", "S02"}, broken(verifyTest(t, copied, k))); diff != "" {
 				t.Errorf("after a change: broken (-want +got):\n%s", diff)
 			}
 			if _, err := PublicKey(private); err == nil {
@@ -501,9 +550,205 @@ func TestSignatures(t *testing.T) {
 	if err := Sign(context.Background(), dir, big); err == nil {
 		t.Error("a kind of key that verify does not know signed")
 	}
+	copied := copyBundle(t, dir)
+	forge(t, copied, func(r *v1alpha2.ConformanceReport) { r.Seed++ })
+	if err := Sign(context.Background(), copied, ed); err != nil {
+		t.Errorf("a bundle with the attestation of another one cannot be signed: %v", err)
+	}
 	unfinished := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
 	if err := Sign(context.Background(), unfinished.Dir(), ed); err == nil || !strings.Contains(err.Error(), "B01") {
 		t.Errorf("an open bundle: %v", err)
+	}
+}
+
+// A signature that nobody can read does not hide a good one, and the good one must not be among
+// thousands.
+func TestForeignSignatures(t *testing.T) {
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	bad := dsse.Signature{Sig: "***"}
+	for name, c := range map[string]struct {
+		before []dsse.Signature
+		want   []string
+	}{
+		"none":      {nil, nil},
+		"bad":       {[]dsse.Signature{bad}, nil},
+		"foreign":   {[]dsse.Signature{{KeyID: "SHA256:x", Sig: "AAAA"}, {Sig: "AAAA"}}, nil},
+		"thousands": {slices.Repeat([]dsse.Signature{bad}, 5000), []string{"S01", "S02"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			if err := Sign(t.Context(), dir, private); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, layout.SignatureFile)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e dsse.Envelope
+			if err := json.Unmarshal(data, &e); err != nil {
+				t.Fatal(err)
+			}
+			e.Signatures = append(c.before, e.Signatures...)
+			if data, err = json.Marshal(e); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, public))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUnfitKeys(t *testing.T) {
+	file := func(t *testing.T, blocks ...*pem.Block) string {
+		name := filepath.Join(t.TempDir(), "key.pem")
+		var all []byte
+		for _, b := range blocks {
+			all = append(all, pem.EncodeToMemory(b)...)
+		}
+		if err := os.WriteFile(name, all, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	junk := []byte("junk")
+	old := &pem.Block{Type: "EC PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "x"}, Bytes: junk}
+	for name, c := range map[string]struct {
+		key  string
+		want string
+	}{
+		"encrypted":            {file(t, &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: junk}), "openssl pkey -in "},
+		"encrypted, old form":  {file(t, old), "openssl pkey -in "},
+		"RSA":                  {file(t, &pem.Block{Type: "RSA PRIVATE KEY", Bytes: junk}), "not a private key of a kind that is known"},
+		"a certificate":        {file(t, &pem.Block{Type: "CERTIFICATE", Bytes: junk}), `holds a "CERTIFICATE", not a private key`},
+		"a folder":             {t.TempDir(), "is not a plain file"},
+		"a device":             {"/dev/null", "is not a plain file"},
+		"words":                {file(t), "is not a PEM file"},
+		"nothing that is read": {file(t, &pem.Block{Type: "PRIVATE KEY", Bytes: junk}), "holds no private key that can be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := PrivateKey(c.key); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(p256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As `openssl ecparam -genkey` writes it.
+	both := file(t, &pem.Block{Type: "EC PARAMETERS", Bytes: junk}, &pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	if _, err := PrivateKey(both); err != nil {
+		t.Errorf("a key behind its parameters: %v", err)
+	}
+}
+
+// A key of small order fits signatures that anybody can make.
+func TestKeysOfSmallOrder(t *testing.T) {
+	for name, point := range map[string]string{ // little-endian y, and the sign of x in the last bit
+		"order 1":                "0100000000000000000000000000000000000000000000000000000000000000",
+		"order 1, other sign":    "0100000000000000000000000000000000000000000000000000000000000080",
+		"order 2":                "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 4":                "0000000000000000000000000000000000000000000000000000000000000000",
+		"order 4, other sign":    "0000000000000000000000000000000000000000000000000000000000000080",
+		"order 8":                "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"order 8, another":       "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"order 1, not canonical": "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"order 4, not canonical": "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		t.Run(name, func(t *testing.T) {
+			key, err := hex.DecodeString(point)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := fit(ed25519.PublicKey(key)); err == nil || !strings.Contains(err.Error(), "small order") {
+				t.Errorf("got %v, want that it is of small order", err)
+			}
+		})
+	}
+	for range 20 {
+		public, _, _ := ed25519.GenerateKey(rand.Reader)
+		if err := fit(public); err != nil {
+			t.Errorf("%x: %v", public, err)
+		}
+	}
+}
+
+// What is published beside the report says what the report says, to every reader and every parser.
+func TestOneTruth(t *testing.T) {
+	put := func(name, text string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	change := func(name, old, now string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) { replaceIn(t, dir, name, old, now) }
+	}
+	report := func(old, now string) func(testing.TB, string) { return change(layout.ReportFile, old, now) }
+	for name, c := range map[string]struct {
+		spoil func(testing.TB, string)
+		want  []string
+	}{
+		"another page":    {put(layout.HTMLFile, "<h1>Certified</h1><script src=//evil></script>"), []string{"R09"}},
+		"another summary": {put(layout.MarkdownFile, "245 of 245 conformant ![](https://evil.example/x.png)"), []string{"R09"}},
+		"a style sheet": {
+			change(layout.JUnitFile, "<testsuites", `<?xml-stylesheet href="https://evil.example/x.xsl"?><testsuites`), []string{"R09"},
+		},
+		"other counts in JUnit": {change(layout.JUnitFile, "failures=\"0\"", "failures=\"99\""), []string{"R09"}},
+		"two roots in JUnit":    {change(layout.JUnitFile, "</testsuites>", "</testsuites><testsuites></testsuites>"), []string{"R09"}},
+		"flow style":            {report("filters: {}", "filters: { }"), []string{"R13"}},
+		"a document's start":    {report("apiVersion:", "---\napiVersion:"), []string{"R13"}},
+		"a directive":           {report("apiVersion:", "%YAML 1.2\n---\napiVersion:"), []string{"R01"}},
+		"a quoted word":         {report("mode: certified", "mode: \"certified\""), []string{"R13"}},
+		"no final newline": {func(t testing.TB, dir string) {
+			name := filepath.Join(dir, layout.ReportFile)
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, bytes.TrimRight(data, "\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"R13"}},
+		"a line break of one parser": {
+			report("finished: true\n", "finished: true\n# \u0085seed: 8\n"), []string{"R01"},
+		},
+		"a line separator": {report("finished: true\n", "finished: true # \u2028\n"), []string{"R01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			c.spoil(t, dir)
+			reseal(t, dir)
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Where no file was read, nothing is said to hold of the files.
+func TestWhatWasNotReadIsNotChecked(t *testing.T) {
+	dir := goodBundle(t)
+	fixtures["B02"].spoil(t, dir)
+	fixtures["B05"].spoil(t, dir)
+	got := map[string]Status{}
+	for _, f := range verifyTest(t, dir, nil).Findings {
+		got[f.Rule] = f.Status
+	}
+	for _, rule := range []string{"B04", "B05", "R09"} {
+		if got[rule] != NotChecked {
+			t.Errorf("%s: got %s, want %s", rule, got[rule], NotChecked)
+		}
 	}
 }
 
@@ -661,15 +906,132 @@ func TestIsolationOnClustersOfOthers(t *testing.T) {
 		change func(*v1alpha2.ConformanceReport)
 		broken []string
 	}{
-		"by the spec": {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation = "existing", nil }, nil},
-		"on our own":  {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
-		"disproved":   {func(r *v1alpha2.ConformanceReport) { r.Environment.Provider, r.Isolation.Proven = "existing", false }, []string{"C07"}},
+		"by the spec": {func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Provider, r.Isolation = v1alpha2.ProviderExisting, nil
+		}, nil},
+		"on our own": {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
+		"disproved": {func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Provider, r.Isolation.Proven = v1alpha2.ProviderExisting, false
+		}, []string{"C07"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := goodBundle(t)
-			forge(t, dir, c.change)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				c.change(r)
+				r.Environment.MeshAdmin = r.Environment.Provider == v1alpha2.ProviderExisting
+				replan(t, r)
+			})
 			if diff := cmp.Diff(c.broken, broken(verifyTest(t, dir, nil))); diff != "" {
 				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A certificate cannot be had by saying that something could not run, nor by an environment that
+// contradicts itself.
+func TestForgedCertificates(t *testing.T) {
+	env := func(change func(*v1alpha2.Environment)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(&r.Environment) }
+	}
+	istio := func(version string) func(*v1alpha2.ConformanceReport) {
+		return env(func(e *v1alpha2.Environment) { e.Istio = version })
+	}
+	isolation := func(change func(*v1alpha2.Isolation)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(r.Isolation) }
+	}
+	version := func(v string) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = v }
+	}
+	image := func(i v1alpha2.Image) func(*v1alpha2.ConformanceReport) {
+		i.Digest = "sha256:" + strings.Repeat("2", 64)
+		return env(func(e *v1alpha2.Environment) { e.Images = append(e.Images, i) })
+	}
+	lb01 := func(change func(*v1alpha2.BehaviorResult)) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { change(result(r, "LB-01")) }
+	}
+	skip := func(class plan.Class, reason string) func(*v1alpha2.ConformanceReport) {
+		return lb01(func(b *v1alpha2.BehaviorResult) {
+			*b = v1alpha2.BehaviorResult{
+				ID: b.ID, Chapter: b.Chapter, Level: b.Level, Promise: b.Promise, Evidence: b.Evidence, Verdict: v1alpha2.Skipped,
+				Skip: &v1alpha2.Skip{Class: string(class), Reason: reason},
+			}
+		})
+	}
+	for name, c := range map[string]struct {
+		change func(*v1alpha2.ConformanceReport)
+		want   []string
+	}{
+		"one behavior, the rest has no spec": {func(r *v1alpha2.ConformanceReport) {
+			for _, b := range r.Behaviors {
+				if b.ID != "LB-01" {
+					r.NotAutomated = append(r.NotAutomated, b.ID)
+				}
+			}
+			slices.SortFunc(r.NotAutomated, behaviors.CompareIDs)
+			r.Behaviors = []v1alpha2.BehaviorResult{*result(r, "LB-01")}
+		}, []string{"R12"}},
+		"skipped for the version":    {skip(plan.ClassVersion, "promised for Istio >=9.9, this is 1.31.0"), []string{"R12"}},
+		"skipped for another reason": {skip(plan.ClassProfile, "profile core does not run it; extended does"), []string{"R12", "C09"}},
+		"ran where it may not": {env(func(e *v1alpha2.Environment) {
+			e.Provider = v1alpha2.ProviderExisting
+		}), []string{"R12"}},
+		"no cluster":         {env(func(e *v1alpha2.Environment) { e.Clusters = nil }), []string{"R12", "C07"}},
+		"one cluster":        {env(func(e *v1alpha2.Environment) { e.Clusters = e.Clusters[:1] }), []string{"R12", "C07"}},
+		"one network":        {env(func(e *v1alpha2.Environment) { e.Clusters[1].Network = e.Clusters[0].Network }), []string{"R12", "C07"}},
+		"other addresses":    {env(func(e *v1alpha2.Environment) { e.Clusters[1].ServiceCIDR = "10.97.0.0/16" }), []string{"R12"}},
+		"an old cluster":     {env(func(e *v1alpha2.Environment) { e.Clusters[0].Istio = "1.20.0" }), []string{"R11"}},
+		"no cluster version": {env(func(e *v1alpha2.Environment) { e.Clusters[0].Istio = "x" }), []string{"R11"}},
+		"istiod says otherwise": {env(func(e *v1alpha2.Environment) {
+			e.Facts = []v1alpha2.NamedValue{{Name: "istiod", Value: "1.29.4"}}
+		}), []string{"R11"}},
+		"a day of letters":        {istio("v0.0.0-zzzzzzzzzzzzzz-abc"), []string{"R11"}},
+		"a day of nines":          {istio("v0.0.0-99999999999999-eed52ebb66ad"), []string{"R11"}},
+		"a day to come":           {istio("v0.0.0-20270827124520-eed52ebb66ad"), []string{"R11"}},
+		"a version with markup":   {istio("1.31-<script>"), []string{"R11"}},
+		"no version":              {istio("soon"), []string{"R11", "R12"}},
+		"isolation by no probe":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = nil }), []string{"C07"}},
+		"isolation by no control": {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[1:] }), []string{"C07"}},
+		"isolation by controls":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[:1] }), []string{"C07"}},
+		"isolation at no time":    {isolation(func(i *v1alpha2.Isolation) { i.At = time.Time{} }), []string{"C07"}},
+		"a probe failed":          {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].OK = false }), []string{"C07"}},
+		"a probe arrived":         {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].Reached = true }), []string{"C07"}},
+		"a built ztunnel":         {image(v1alpha2.Image{Name: "ztunnel", Source: "built"}), []string{"C03"}},
+		"a built proxy of one":    {image(v1alpha2.Image{Name: "proxyv2@cluster2", Source: "built"}), []string{"C03"}},
+		"a version that is dirty": {version("v1.2.3-dirty"), []string{"C05"}},
+		"a trunk":                 {version("trunk"), []string{"C05"}},
+		"a branch and a blank":    {version("main "), []string{"C05"}},
+		"a branch in Cyrillic":    {version("m\u0430in"), []string{"C05"}},
+		"a reference":             {version("refs/heads/main"), []string{"C05"}},
+		"an invisible version":    {version("\u200b"), []string{"C05"}},
+		"another suite, dirty":    {func(r *v1alpha2.ConformanceReport) { r.Suite.Version = "v0.0.1-other+dirty" }, []string{"C06"}},
+		"no hold time":            {func(r *v1alpha2.ConformanceReport) { limit(r, "hold").Seconds = 0 }, []string{"C10"}},
+		"a spec of an hour":       {func(r *v1alpha2.ConformanceReport) { limit(r, "spec").Seconds = 3600 }, []string{"C10"}},
+		"a call of a minute":      {func(r *v1alpha2.ConformanceReport) { limit(r, "call").Seconds = 60 }, []string{"C10"}},
+		"a negative timeout":      {func(r *v1alpha2.ConformanceReport) { limit(r, "settle").Seconds = -1 }, []string{"C10"}},
+		"no limits":               {func(r *v1alpha2.ConformanceReport) { r.Timeouts = nil }, []string{"C10"}},
+		"a limit twice": {func(r *v1alpha2.ConformanceReport) {
+			r.Timeouts = append(r.Timeouts, v1alpha2.Timeout{Name: "settle", Seconds: 10})
+		}, []string{"C10"}},
+		"held with a message": {lb01(func(b *v1alpha2.BehaviorResult) { b.Message = "one cluster answered" }), []string{"R06"}},
+		"skipped with results": {func(r *v1alpha2.ConformanceReport) {
+			r.Filters.Exclude = []string{"SCOPE-07"}
+			replan(t, r)
+			result(r, "SCOPE-07").Attempts = 1
+		}, []string{"R06", "C01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				c.change(r)
+				summary.Fill(r)
+			})
+			v := verifyTest(t, dir, nil)
+			if diff := cmp.Diff(c.want, broken(v)); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+			for _, f := range v.Broken() {
+				t.Logf("%s %s", f.Rule, f.Message)
 			}
 		})
 	}
@@ -738,7 +1100,7 @@ func TestCertifiable(t *testing.T) {
 	}) {
 		got = append(got, f.Rule)
 	}
-	if diff := cmp.Diff([]string{"C01", "C03", "C05", "C06", "C08"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"C01", "C03", "C05", "C06", "C08", "C10"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

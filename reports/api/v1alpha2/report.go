@@ -24,7 +24,7 @@ type ConformanceReport struct {
 	// Kind is ConformanceReport.
 	Kind string `json:"kind" jsonschema:"enum=ConformanceReport"`
 	// Result is the result of the run as a whole.
-	Result Result `json:"result"`
+	Result Result `json:"result" jsonschema:"enum=success,enum=recorded,enum=partial,enum=failure"`
 	// Finished is false while the run goes on. It stays false when the run is killed.
 	Finished bool `json:"finished"`
 	// Date is the start of the run, in UTC, to the second.
@@ -36,9 +36,9 @@ type ConformanceReport struct {
 	// Catalog is the catalog that the run was planned from.
 	Catalog Catalog `json:"catalog"`
 	// Mode is the set of rules that the run kept.
-	Mode Mode `json:"mode"`
+	Mode Mode `json:"mode" jsonschema:"enum=smoke,enum=conformance,enum=certified"`
 	// Profile is the selection of behaviors: smoke, core, extended, limits or all.
-	Profile string `json:"profile"`
+	Profile string `json:"profile" jsonschema:"enum=smoke,enum=core,enum=extended,enum=limits,enum=all"`
 	// Filters are the ids that the user chose or took out; both lists are empty in a certified run.
 	Filters Filters `json:"filters"`
 	// Implementation names whose mesh was tested; a certified run requires it.
@@ -62,7 +62,7 @@ type ConformanceReport struct {
 	Failure string `json:"failure,omitempty"`
 	// Behaviors has one entry for every planned behavior, run or skipped, in the order of the
 	// catalog.
-	Behaviors []BehaviorResult `json:"behaviors"`
+	Behaviors []BehaviorResult `json:"behaviors" jsonschema:"maxItems=20000"`
 	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are
 	// the whole catalog.
 	NotAutomated []string `json:"notAutomated,omitempty"`
@@ -70,17 +70,17 @@ type ConformanceReport struct {
 	Summary Counts `json:"summary"`
 	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are
 	// left out.
-	Levels []Group `json:"levels,omitempty"`
+	Levels []Group `json:"levels,omitempty" jsonschema:"maxItems=8"`
 	// Chapters counts by chapter, in the order of the catalog; chapters without behaviors are left
 	// out.
-	Chapters []Group `json:"chapters,omitempty"`
+	Chapters []Group `json:"chapters,omitempty" jsonschema:"maxItems=64"`
 	// Features are the claimed optional capabilities, sorted by name, with the behaviors that show
 	// them.
-	Features []Feature `json:"features,omitempty"`
+	Features []Feature `json:"features,omitempty" jsonschema:"maxItems=500"`
 	// Convergence says how long the mesh took to apply changes; absent when nothing was measured.
 	Convergence *Convergence `json:"convergence,omitempty"`
 	// Traffic is who answered whom, sorted by From, Scope, Service.
-	Traffic []Traffic `json:"traffic,omitempty"`
+	Traffic []Traffic `json:"traffic,omitempty" jsonschema:"maxItems=256"`
 	// Observations are what was seen of the run as a whole, one sentence each.
 	Observations []string `json:"observations,omitempty"`
 	// Leaks is the check for leftovers after clean-up; absent when it did not run.
@@ -155,21 +155,30 @@ type Implementation struct {
 	Contact      []string `json:"contact,omitempty"` // mail addresses or @handles
 }
 
-// Environment is what was tested.
+// Providers of clusters.
+const (
+	ProviderKind     = "kind"     // amc made them
+	ProviderExisting = "existing" // somebody else did
+)
+
+// Environment is what was tested. The plan of the run follows from it.
 type Environment struct {
-	Provider    string       `json:"provider,omitempty"` // of the clusters: kind or existing
-	Variants    []string     `json:"variants,omitempty"` // how a fleet that amc made differs from its default one
-	Kubernetes  string       `json:"kubernetes,omitempty"`
-	Istio       string       `json:"istio,omitempty"`
-	GatewayAPI  string       `json:"gatewayAPI,omitempty"` // version and channel of its CRDs
-	Kernel      string       `json:"kernel,omitempty"`
-	Arch        string       `json:"arch,omitempty"`
-	Clusters    []Cluster    `json:"clusters,omitempty"`
-	Images      []Image      `json:"images,omitempty"`      // by name
-	IstiodFlags []Flag       `json:"istiodFlags,omitempty"` // by name; environment variables of istiod
-	StandIns    []StandIn    `json:"standIns,omitempty"`    // by name; empty when only real components ran
-	Host        *Host        `json:"host,omitempty"`
-	Facts       []NamedValue `json:"facts,omitempty"` // other facts about the clusters, by name
+	// Provider is of the clusters: kind or existing.
+	Provider    string    `json:"provider,omitempty" jsonschema:"enum=kind,enum=existing"`
+	MeshAdmin   bool      `json:"meshAdmin,omitempty"` // specs may change istio-system though amc did not make the clusters
+	Variants    []string  `json:"variants,omitempty"`  // how a fleet that amc made differs from its default one
+	Kubernetes  string    `json:"kubernetes,omitempty"`
+	Istio       string    `json:"istio,omitempty"`
+	GatewayAPI  string    `json:"gatewayAPI,omitempty"` // version and channel of its CRDs
+	Kernel      string    `json:"kernel,omitempty"`
+	Arch        string    `json:"arch,omitempty"`
+	Clusters    []Cluster `json:"clusters,omitempty" jsonschema:"maxItems=64"`
+	Images      []Image   `json:"images,omitempty"`      // by name
+	IstiodFlags []Flag    `json:"istiodFlags,omitempty"` // by name; environment variables of istiod
+	// StandIns are sorted by name; there are none when only real components ran.
+	StandIns []StandIn    `json:"standIns,omitempty" jsonschema:"maxItems=32"`
+	Host     *Host        `json:"host,omitempty"`
+	Facts    []NamedValue `json:"facts,omitempty"` // other facts about the clusters, by name
 }
 
 // Cluster is one cluster of the fleet.
@@ -190,8 +199,9 @@ type Cluster struct {
 type Image struct {
 	Name   string `json:"name"`
 	Ref    string `json:"ref,omitempty"`
-	Digest string `json:"digest"`           // sha256:...
-	Source string `json:"source,omitempty"` // pulled, built or override
+	Digest string `json:"digest"` // sha256:...
+	// Source is where it came from: pulled, built, override, or found when the clusters name it.
+	Source string `json:"source,omitempty" jsonschema:"enum=pulled,enum=built,enum=override,enum=found"`
 }
 
 // Flag is one setting of istiod. A setting on which clusters differ has an entry for each.
@@ -415,11 +425,11 @@ type Convergence struct {
 // Traffic is one cell of the traffic table: calls from a cluster to services of a scope, and which
 // clusters answered.
 type Traffic struct {
-	From     string     `json:"from"`              // cluster of the client
-	Scope    string     `json:"scope"`             // local or global
-	Service  string     `json:"service,omitempty"` // kind of service: echo, echo behind a waypoint
-	Answered []Answered `json:"answered"`          // by cluster
-	Failed   int        `json:"failed,omitempty"`  // calls that no server answered, as the spec expected
+	From     string     `json:"from"`                              // cluster of the client
+	Scope    string     `json:"scope"`                             // local or global
+	Service  string     `json:"service,omitempty"`                 // kind of service: echo, echo behind a waypoint
+	Answered []Answered `json:"answered" jsonschema:"maxItems=64"` // by cluster
+	Failed   int        `json:"failed,omitempty"`                  // calls that no server answered, as the spec expected
 }
 
 // Answered counts the calls a cluster answered.

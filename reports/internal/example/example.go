@@ -3,7 +3,6 @@ package example
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -15,17 +14,14 @@ import (
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
+	"ambient.test/conformance/reports/planned"
 )
 
-// Environment is a fleet of two clusters of our own.
-var Environment = plan.Environment{Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{
-	behaviors.Disruptive: true, behaviors.MeshAdmin: true, behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
-}}
-
-// Plan is the plan for [Environment].
+// Plan is the plan for the environment of [Head].
 func Plan(t testing.TB, profile behaviors.Profile, f plan.Filters) *plan.Plan {
 	t.Helper()
-	p, err := plan.Compute(Environment, profile, f)
+	head := Head()
+	p, err := plan.Compute(planned.Environment(&head.Environment), profile, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,10 +33,11 @@ func Head() v1alpha2.ConformanceReport {
 	return v1alpha2.ConformanceReport{
 		Date: time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC), RunID: "abc123", Mode: v1alpha2.ModeConformance, Seed: 7,
 		Suite: v1alpha2.Suite{Version: "v0.1.0", Commit: "0123456789abcdef0123456789abcdef01234567"},
-		Environment: v1alpha2.Environment{Provider: "kind", Kubernetes: "v1.36.3", Istio: "1.31.0", Clusters: []v1alpha2.Cluster{
-			{Name: "cluster1", Network: "network1", Gateways: []string{"172.18.0.100"}},
-			{Name: "cluster2", Network: "network2", Gateways: []string{"172.18.0.200"}},
-		}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
+		Environment: v1alpha2.Environment{Provider: v1alpha2.ProviderKind, Kubernetes: "v1.36.3", Istio: "1.31.0",
+			Clusters: []v1alpha2.Cluster{
+				{Name: "cluster1", Network: "network1", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.100"}},
+				{Name: "cluster2", Network: "network2", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.200"}},
+			}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
 	}
 }
 
@@ -91,24 +88,21 @@ func Read(t testing.TB, dir string) *v1alpha2.ConformanceReport {
 // classes, stand-ins, traffic, times, a flaky behavior.
 func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	t.Helper()
-	env := Environment
-	env.StandIns = []string{"ztunnel"}
-	env.Has = maps.Clone(env.Has)
-	env.Has[behaviors.MeshAdmin], env.Has[behaviors.Disruptive] = false, false
-	p, err := plan.Compute(env, behaviors.ProfileCore, plan.Filters{Exclude: []string{"DNS"}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := Head()
 	h.Implementation = v1alpha2.Implementation{Organization: "Example", Project: "mesh", Version: "v1.2.3",
 		URL: "https://mesh.example.com", Contact: []string{"conformance@example.com"}}
 	e := &h.Environment
 	e.GatewayAPI, e.Kernel, e.Arch = "v1.6.0 standard", "6.1.0-44-amd64", "amd64"
+	e.Provider = v1alpha2.ProviderExisting
 	e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel", What: "nodeproxy speaks ztunnel's contracts; it is not ztunnel"}}
 	for i := range e.Clusters {
 		c := &e.Clusters[i]
 		c.Region, c.Zone, c.Nodes = fmt.Sprintf("region%d", i+1), fmt.Sprintf("zone%d", i+1), 1
 		c.PodCIDR, c.ServiceCIDR = "10.244.0.0/16", "10.96.0.0/16"
+	}
+	p, err := plan.Compute(planned.Environment(e), behaviors.ProfileCore, plan.Filters{Exclude: []string{"DNS"}})
+	if err != nil {
+		t.Fatal(err)
 	}
 	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0",
 		Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})

@@ -1,4 +1,4 @@
-package verify
+package bundle
 
 import (
 	"bytes"
@@ -12,8 +12,7 @@ import (
 	"golang.org/x/text/message"
 
 	"ambient.test/conformance/reports/api/v1alpha2"
-	"ambient.test/conformance/reports/bundle"
-	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/text"
 )
 
 var compiledSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
@@ -28,26 +27,7 @@ var compiledSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	return c.Compile("report.schema.json")
 })
 
-func (in *inspection) readReport() {
-	data, err := in.readLimited(layout.ReportFile, bundle.MaxReportBytes)
-	if err != nil {
-		in.yamlErr = err
-		return
-	}
-	js, err := bundle.ToJSON(data)
-	if err != nil {
-		in.yamlErr = fmt.Errorf("%s: %w", layout.ReportFile, err)
-		return
-	}
-	if in.schemaErr = bundle.CheckVersion(js); in.schemaErr != nil {
-		return
-	}
-	if in.schemaErr = validate(js); in.schemaErr != nil {
-		return
-	}
-	in.report, in.schemaErr = bundle.DecodeJSON(js)
-}
-
+// validate holds a report against its schema.
 func validate(js []byte) error {
 	s, err := compiledSchema()
 	if err != nil {
@@ -64,7 +44,7 @@ func validate(js []byte) error {
 			invalid = invalid.Causes[0]
 		}
 		says := invalid.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-		return fmt.Errorf("at /%s: %s", strings.Join(invalid.InstanceLocation, "/"), says)
+		return errors.New(text.Line(fmt.Sprintf("at /%s: %s", strings.Join(invalid.InstanceLocation, "/"), says), 300))
 	case err != nil:
 		return err
 	}
