@@ -184,9 +184,7 @@ func every(says, verb string, ok func(traffic.Outcome) bool) Matcher {
 
 // FromPodsOf expects that every answer comes from a pod of the deployment.
 func FromPodsOf(deployment string) Matcher {
-	return EachAnswer("to come from a pod of "+deployment, func(o traffic.Outcome) bool {
-		return o.Kind == traffic.Reached && strings.HasPrefix(o.Workload, deployment+"-")
-	})
+	return EachAnswer("to come from a pod of "+deployment, func(o traffic.Outcome) bool { return o.FromPodOf(deployment) })
 }
 
 // FromOnePod expects that every call succeeds and that one pod answers them all.

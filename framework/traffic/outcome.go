@@ -84,6 +84,11 @@ func (o Outcome) FirstLine() string {
 	return strings.TrimSpace(s)
 }
 
+// FromPodOf reports whether a pod of the deployment answered.
+func (o Outcome) FromPodOf(deployment string) bool {
+	return o.Kind == Reached && strings.HasPrefix(o.Workload, deployment+"-")
+}
+
 // Path is a try to reach an address of another cluster directly.
 type Path struct {
 	To      string // pod or node

@@ -23,20 +23,28 @@ func mustCover(r *v1alpha2.ConformanceReport) behaviors.Level {
 var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", behaviors.Limitation: "limitation"}
 
 // Uncovered are the behaviors that the profile promises and that were skipped for another reason than
-// the version of Istio. What wants clusters on one network does not count on a fleet of several: that
-// topology is not supported, and no fleet has both.
+// the version of Istio. A limitation of the other topology, of one network or of several, does not
+// count: no fleet has both.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
+	other := behaviors.SharedNetwork
+	if onOneNetwork(r.Environment.Clusters) {
+		other = behaviors.TwoNetworks
+	}
 	for _, b := range r.Behaviors {
 		if b.Skip == nil || b.Skip.Class == string(plan.ClassVersion) || b.Level != string(mustCover(r)) {
 			continue
 		}
 		k := behaviors.ByID(b.ID)
-		if k != nil && (!k.InProfile(behaviors.Profile(r.Profile)) || slices.Contains(k.Needs, behaviors.SharedNetwork)) {
+		if k != nil && (!k.InProfile(behaviors.Profile(r.Profile)) || b.Level == string(behaviors.Limitation) && slices.Contains(k.AllNeeds(), other)) {
 			continue
 		}
 		all = append(all, b)
 	}
 	return all
+}
+
+func onOneNetwork(clusters []v1alpha2.Cluster) bool {
+	return len(clusters) > 1 && !slices.ContainsFunc(clusters, func(c v1alpha2.Cluster) bool { return c.Network != clusters[0].Network })
 }
 
 // Shortfalls say what keeps a run without violations from success, a clause each; a run that has

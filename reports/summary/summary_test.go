@@ -10,6 +10,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/internal/example"
 	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/summary"
@@ -105,6 +106,28 @@ func TestResults(t *testing.T) {
 				t.Errorf("got the shortfalls %q, want %q", got, c.says)
 			}
 		})
+	}
+}
+
+// On one network only what happens there can be recorded, and that is all there is to record.
+func TestLimitsOfOneNetworkCanBeRecorded(t *testing.T) {
+	head := example.Head()
+	head.Environment.Clusters[1].Network = head.Environment.Clusters[0].Network
+	p, err := plan.Compute(planned.Environment(&head.Environment), behaviors.ProfileLimits, plan.Filters{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Open(t.TempDir(), head, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	example.RecordAll(t, b, p)
+	if _, err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := b.Report()
+	if r.Result != v1alpha2.Recorded {
+		t.Errorf("got result %s, want %s: %s", r.Result, v1alpha2.Recorded, strings.Join(summary.Shortfalls(&r), "; "))
 	}
 }
 

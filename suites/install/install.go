@@ -96,7 +96,7 @@ var SingleNetworkIsUntested = spec.Proves(behaviors.SingleNetworkIsUntested, fun
 	echo, local := t.Service("echo", spec.Global), t.Service("local")
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Control(c.Client.HTTP(local), AnsweredBy(c))
-		t.RecordOutcome("a client in "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string { return reach(os, c, t.Clusters) })
+		t.RecordOutcome("a client in "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string { return reach(os, echo.App, c, t.Clusters) })
 
 		_, counted := t.CallAndCount(c.Client.HTTP(echo))
 		t.Expect(counted.By(c).AsSource().FromWorkload(fixture.Client).To(echo), OnlyMutualTLS())
@@ -104,11 +104,11 @@ var SingleNetworkIsUntested = spec.Proves(behaviors.SingleNetworkIsUntested, fun
 })
 
 // reach names whom a client's calls to a global service reach on a network that all clusters share.
-func reach(os traffic.Outcomes, own *spec.Cluster, all spec.Clusters) string {
+func reach(os traffic.Outcomes, app string, own *spec.Cluster, all spec.Clusters) string {
 	answered := os.Clusters()
 	elsewhere := len(answered) > min(1, answered[own.Name])
 	switch lost := os.Count(traffic.Lost); {
-	case os.Count(func(o traffic.Outcome) bool { return o.Workload != "" && o.Workload != fixture.Echo }) > 0:
+	case os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && !o.FromPodOf(app) }) > 0:
 		return "other-service"
 	case lost > 0 && elsewhere:
 		return "mixed"
