@@ -410,8 +410,11 @@ func ready(out io.Writer, fleet *mesh.Fleet) error {
 		fmt.Fprintf(out, "  variants: %s\n", variantNames(fleet.Variants))
 	}
 	for _, c := range fleet.Clusters {
-		fmt.Fprintf(out, "  %s on %s: gateway %s, kubectl --kubeconfig %s\n", c.Name, c.Network,
-			strings.Join(c.GatewayAddresses, ", "), c.Kubeconfig)
+		gateway := "no gateway"
+		if len(c.GatewayAddresses) > 0 {
+			gateway = "gateway " + strings.Join(c.GatewayAddresses, ", ")
+		}
+		fmt.Fprintf(out, "  %s on %s: %s, kubectl --kubeconfig %s\n", c.Name, c.Network, gateway, c.Kubeconfig)
 	}
 	return nil
 }
