@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,6 +20,7 @@ import (
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/planned"
+	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -482,5 +484,37 @@ func TestCompletion(t *testing.T) {
 	}
 	if got := ok(t, "completion", "bash"); !strings.Contains(got, "__start_amc") {
 		t.Error("there is no completion for bash")
+	}
+}
+
+// Whatever a stranger's report says, the terminal shows it and does not obey it.
+func TestNothingOfAReportControlsTheTerminal(t *testing.T) {
+	const evil = "\x1b[2J\u202eall rules hold\u200b\u009b8m"
+	dir := madeBundle(t, func(b *bundle.Bundle) {
+		err := b.Update(func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Istio, r.Suite.Version, r.Failure = evil, evil, evil
+			r.Features = []v1alpha2.Feature{{Name: evil, Behaviors: []string{evil}}}
+			r.NotAutomated[0] = evil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	for name, args := range map[string][]string{
+		"verify": {"verify", dir}, "certified": {"verify", dir, "--certified"}, "diff": {"diff", madeBundle(t, nil), dir},
+		"no such folder": {"verify", evil}, "no such report": {"render", evil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := amc(t, args...)
+			if err != nil {
+				out += text.Printable(err.Error()) // as main prints it
+			}
+			if i := strings.IndexFunc(out, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); i >= 0 {
+				t.Errorf("%q reaches the terminal: %q", out[i:i+1], out)
+			}
+			if !strings.Contains(out, "all rules hold") {
+				t.Errorf("it does not show what the report says: %q", out)
+			}
+		})
 	}
 }

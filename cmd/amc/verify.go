@@ -3,14 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -129,7 +128,7 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
 	if r := v.Report; r != nil {
-		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio))
+		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, text.Line(r.Environment.Istio, 60))
 		for i, c := range summary.Columns {
 			if i > 0 {
 				fmt.Fprint(out, ",")
@@ -139,15 +138,4 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	_, err := fmt.Fprintln(out)
 	return err
-}
-
-// plainLine replaces characters that could control the terminal. The report may come from a
-// stranger.
-func plainLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }

@@ -27,6 +27,7 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -854,6 +855,24 @@ func TestHostileBundles(t *testing.T) {
 		"a verdict of its own": {"R02", func(t testing.TB, dir string) {
 			replaceIn(t, dir, layout.ReportFile, "verdict: conformant", "verdict: splendid")
 		}},
+		"a mode of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "mode: certified", `mode: "certified\u200b"`)
+		}},
+		"a profile of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "profile: core", `profile: "\e[2Jcore"`)
+		}},
+		"a result of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "result: success", "result: splendid")
+		}},
+		"a provider of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "provider: kind", "provider: cloud")
+		}},
+		"an image of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "    - name: pilot\n", "    - name: pilot\n      source: elsewhere\n")
+		}},
+		"a key that controls the terminal": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "kind: Conf", "\"\\e[2J\\u202e\": 1\nkind: Conf")
+		}},
 		"junit with entities": {
 			"R09",
 			put(layout.JUnitFile, []byte(`<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><testsuites>&b;</testsuites>`)),
@@ -880,7 +899,7 @@ func TestHostileBundles(t *testing.T) {
 				t.Errorf("broken %v, want %s", broken(v), h.rule)
 			}
 			for _, f := range v.Findings {
-				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
 					t.Errorf("%s: not one clean sentence: %.200q", f.Rule, f.Message)
 				}
 				if f.Status == Broken {
