@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
@@ -484,6 +486,50 @@ func TestCompletion(t *testing.T) {
 	}
 	if got := ok(t, "completion", "bash"); !strings.Contains(got, "__start_amc") {
 		t.Error("there is no completion for bash")
+	}
+}
+
+// Nothing that lies in a bundle holds a verb up or makes it read without end.
+func TestVerbsEndOnPipesAndSparseFiles(t *testing.T) {
+	private, _ := keys(t)
+	pipe := func(at string) error { return errors.Join(os.RemoveAll(at), syscall.Mkfifo(at, 0o644)) }
+	sparse := func(at string) error {
+		f, err := os.OpenFile(at, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Truncate(20<<30), f.Close())
+	}
+	for _, name := range []string{layout.ReportFile, layout.SumsFile, layout.SignatureFile, "evidence/LB-01/dump.txt"} {
+		for what, put := range map[string]func(string) error{"pipe": pipe, "sparse": sparse} {
+			for verb, args := range map[string]func(dir string) []string{
+				"verify": func(dir string) []string { return []string{"verify", dir} },
+				"render": func(dir string) []string { return []string{"render", dir} },
+				"sign":   func(dir string) []string { return []string{"sign", dir, "--key", private} },
+				"diff":   func(dir string) []string { return []string{"diff", dir, dir} },
+			} {
+				t.Run(strings.Join([]string{verb, what, name}, " "), func(t *testing.T) {
+					dir := madeBundle(t, nil)
+					at := filepath.Join(dir, name)
+					if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := put(at); err != nil {
+						t.Fatal(err)
+					}
+					began := time.Now()
+					_, code, err := amc(t, args(dir)...)
+					if took := time.Since(began); took > 10*time.Second {
+						t.Errorf("it took %s", took)
+					}
+					unread := verb == "diff" && name != layout.ReportFile ||
+						verb == "sign" && what == "sparse" && name == layout.SignatureFile // it is replaced
+					if (code == 0) != unread {
+						t.Errorf("exit code %d, %v", code, err)
+					}
+				})
+			}
+		}
 	}
 }
 

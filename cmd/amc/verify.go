@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -52,9 +53,15 @@ shows that the run happened: only a second run does.`,
 				}
 				o.Key = k
 			}
-			v, err := verify.Bundle(c.Context(), args[0], o)
+			v, err := within(c.Context(), patience, "verify", func(ctx context.Context) (*verify.Result, error) {
+				v, err := verify.Bundle(ctx, args[0], o)
+				if err != nil {
+					return nil, usage("%w", err)
+				}
+				return v, nil
+			})
 			if err != nil {
-				return usage("%w", err)
+				return err
 			}
 			if err := writeVerification(out, v, format); err != nil {
 				return err
