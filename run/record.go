@@ -17,6 +17,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/text"
 )
 
 // record keeps a result, and evidence for what is not conformant.
@@ -160,11 +161,11 @@ func (p *progress) ended(r spec.Result) {
 		len(fmt.Sprint(p.of)), p.n, p.of, r.Behavior.ID, r.Verdict, seconds(r.Took), r.Behavior.Promise)
 	if p.verbose {
 		for _, o := range r.Observations {
-			fmt.Fprintf(&b, "          %s\n", o)
+			fmt.Fprintf(&b, "          %s\n", text.Printable(o))
 		}
 	}
 	if r.Message != "" {
-		fmt.Fprintf(&b, "          %s\n", strings.ReplaceAll(r.Message, "\n", "\n          "))
+		fmt.Fprintf(&b, "          %s\n", strings.ReplaceAll(text.Printable(r.Message), "\n", "\n          "))
 	}
 	_, _ = io.WriteString(p.out, b.String())
 }

@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,6 +22,7 @@ import (
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/planned"
+	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -486,5 +490,81 @@ func TestCompletion(t *testing.T) {
 	}
 	if got := ok(t, "completion", "bash"); !strings.Contains(got, "__start_amc") {
 		t.Error("there is no completion for bash")
+	}
+}
+
+// Nothing that lies in a bundle holds a verb up or makes it read without end.
+func TestVerbsEndOnPipesAndSparseFiles(t *testing.T) {
+	private, _ := keys(t)
+	pipe := func(at string) error { return errors.Join(os.RemoveAll(at), syscall.Mkfifo(at, 0o644)) }
+	sparse := func(at string) error {
+		f, err := os.OpenFile(at, os.O_CREATE|os.O_WRONLY, 0o644)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Truncate(20<<30), f.Close())
+	}
+	for _, name := range []string{layout.ReportFile, layout.SumsFile, layout.SignatureFile, "evidence/LB-01/dump.txt"} {
+		for what, put := range map[string]func(string) error{"pipe": pipe, "sparse": sparse} {
+			for verb, args := range map[string]func(dir string) []string{
+				"verify": func(dir string) []string { return []string{"verify", dir} },
+				"render": func(dir string) []string { return []string{"render", dir} },
+				"sign":   func(dir string) []string { return []string{"sign", dir, "--key", private} },
+				"diff":   func(dir string) []string { return []string{"diff", dir, dir} },
+			} {
+				t.Run(strings.Join([]string{verb, what, name}, " "), func(t *testing.T) {
+					dir := madeBundle(t, nil)
+					at := filepath.Join(dir, name)
+					if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+						t.Fatal(err)
+					}
+					if err := put(at); err != nil {
+						t.Fatal(err)
+					}
+					began := time.Now()
+					_, code, err := amc(t, args(dir)...)
+					if took := time.Since(began); took > 10*time.Second {
+						t.Errorf("it took %s", took)
+					}
+					unread := verb == "diff" && name != layout.ReportFile ||
+						verb == "sign" && what == "sparse" && name == layout.SignatureFile // it is replaced
+					if (code == 0) != unread {
+						t.Errorf("exit code %d, %v", code, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// Whatever a stranger's report says, the terminal shows it and does not obey it.
+func TestNothingOfAReportControlsTheTerminal(t *testing.T) {
+	const evil = "\x1b[2J\u202eall rules hold\u200b\u009b8m"
+	dir := madeBundle(t, func(b *bundle.Bundle) {
+		err := b.Update(func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Istio, r.Suite.Version, r.Failure = evil, evil, evil
+			r.Features = []v1alpha2.Feature{{Name: evil, Behaviors: []string{evil}}}
+			r.NotAutomated[0] = evil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	for name, args := range map[string][]string{
+		"verify": {"verify", dir}, "certified": {"verify", dir, "--certified"}, "diff": {"diff", madeBundle(t, nil), dir},
+		"no such folder": {"verify", evil}, "no such report": {"render", evil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := amc(t, args...)
+			if err != nil {
+				out += text.Printable(err.Error()) // as main prints it
+			}
+			if i := strings.IndexFunc(out, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\t' }); i >= 0 {
+				t.Errorf("%q reaches the terminal: %q", out[i:i+1], out)
+			}
+			if !strings.Contains(out, "all rules hold") {
+				t.Errorf("it does not show what the report says: %q", out)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,15 +19,20 @@ func diffCommand() *cobra.Command {
   amc diff main.yaml branch.yaml -o markdown`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			a, err := bundle.Read(args[0])
+			d, err := within(c.Context(), patience, "diff", func(context.Context) (*diff.Diff, error) {
+				a, err := bundle.Read(args[0])
+				if err != nil {
+					return nil, usage("%w", err)
+				}
+				b, err := bundle.Read(args[1])
+				if err != nil {
+					return nil, usage("%w", err)
+				}
+				return diff.Compare(a, b), nil
+			})
 			if err != nil {
-				return usage("%w", err)
+				return err
 			}
-			b, err := bundle.Read(args[1])
-			if err != nil {
-				return usage("%w", err)
-			}
-			d := diff.Compare(a, b)
 			switch format {
 			case formatJSON:
 				err = writeJSON(c.OutOrStdout(), d)

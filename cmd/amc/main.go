@@ -14,6 +14,7 @@ import (
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/internal/filelock"
 	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
 )
 
 // Exit codes.
@@ -50,7 +51,7 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "amc:", err)
+	fmt.Fprintln(os.Stderr, "amc:", text.Printable(err.Error())) // it may quote a stranger's report
 	var e exit
 	if !errors.As(err, &e) {
 		e.code = exitUsage // an error of cobra: unknown commands and flags

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -24,28 +25,37 @@ the sums come out the same.`,
   amc render report.yaml --to public/`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := bundle.Read(args[0])
+			says, err := within(c.Context(), patience, "render", func(ctx context.Context) (string, error) { return render(ctx, args[0], to) })
 			if err != nil {
-				return usage("%w", err)
-			}
-			if to != "" {
-				if err := bundle.Render(to, r); err != nil {
-					return unknown(err)
-				}
-				_, err := fmt.Fprintf(c.OutOrStdout(), "rendered into %s: %s, %s, %s\n", to, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile)
 				return err
 			}
-			unsigned, err := verify.Rerender(c.Context(), args[0])
-			if err != nil {
-				return unknown(err)
-			}
-			if unsigned {
-				fmt.Fprintln(c.OutOrStdout(), "the rendered files differ from the signed ones and the signature was removed: run `amc sign` again")
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "rendered and closed: %s\n", args[0])
+			_, err = fmt.Fprint(c.OutOrStdout(), says)
 			return err
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "write the files into this directory and leave the bundle as it is")
 	return c
+}
+
+// render renders a bundle, or a report into a directory, and says what it did.
+func render(ctx context.Context, name, to string) (string, error) {
+	r, err := bundle.Read(name)
+	if err != nil {
+		return "", usage("%w", err)
+	}
+	if to != "" {
+		if err := bundle.Render(to, r); err != nil {
+			return "", unknown(err)
+		}
+		return fmt.Sprintf("rendered into %s: %s, %s, %s\n", to, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile), nil
+	}
+	unsigned, err := verify.Rerender(ctx, name)
+	if err != nil {
+		return "", unknown(err)
+	}
+	says := fmt.Sprintf("rendered and closed: %s\n", name)
+	if unsigned {
+		says = "the rendered files differ from the signed ones and the signature was removed: run `amc sign` again\n" + says
+	}
+	return says, nil
 }

@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/run"
 )
 
@@ -113,11 +114,11 @@ func conclude(out io.Writer, r *v1alpha2.ConformanceReport, bundle string, broke
 	}
 	if r.Leaks != nil {
 		for _, l := range r.Leaks.Found {
-			fmt.Fprintf(out, "left behind: %s\n", l)
+			fmt.Fprintf(out, "left behind: %s\n", text.Line(l, 400))
 		}
 	}
 	for _, s := range r.Environment.StandIns {
-		fmt.Fprintf(out, "stand-in for %s: %s\n", s.Name, s.What)
+		fmt.Fprintf(out, "stand-in for %s: %s\n", text.Line(s.Name, 40), text.Line(s.What, 400))
 	}
 	fmt.Fprintf(out, "\nbundle: %s\n", bundle)
 	code := summary.ExitCode(r)

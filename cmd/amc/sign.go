@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -32,8 +33,14 @@ The signature shows who vouches for the bundle. It does not show that the run ha
 			if err != nil {
 				return usage("%w", err)
 			}
-			if err := verify.Sign(c.Context(), args[0], k); err != nil {
-				return exit{exitNonConformant, err}
+			_, err = within(c.Context(), patience, "sign", func(ctx context.Context) (struct{}, error) {
+				if err := verify.Sign(ctx, args[0], k); err != nil {
+					return struct{}{}, exit{exitNonConformant, err}
+				}
+				return struct{}{}, nil
+			})
+			if err != nil {
+				return err
 			}
 			_, err = fmt.Fprintf(c.OutOrStdout(), "signed: %s\n", filepath.Join(args[0], layout.SignatureFile))
 			return err

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/reports/verify"
 )
 
@@ -53,9 +53,15 @@ shows that the run happened: only a second run does.`,
 				}
 				o.Key = k
 			}
-			v, err := verify.Bundle(c.Context(), args[0], o)
+			v, err := within(c.Context(), patience, "verify", func(ctx context.Context) (*verify.Result, error) {
+				v, err := verify.Bundle(ctx, args[0], o)
+				if err != nil {
+					return nil, usage("%w", err)
+				}
+				return v, nil
+			})
 			if err != nil {
-				return usage("%w", err)
+				return err
 			}
 			if err := writeVerification(out, v, format); err != nil {
 				return err
@@ -129,7 +135,7 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
 	if r := v.Report; r != nil {
-		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, plainLine(r.Environment.Istio))
+		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, text.Line(r.Environment.Istio, 60))
 		for i, c := range summary.Columns {
 			if i > 0 {
 				fmt.Fprint(out, ",")
@@ -139,15 +145,4 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	}
 	_, err := fmt.Fprintln(out)
 	return err
-}
-
-// plainLine replaces characters that could control the terminal. The report may come from a
-// stranger.
-func plainLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }

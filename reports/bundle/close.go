@@ -102,14 +102,13 @@ func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) e
 	if err != nil {
 		return err
 	}
+	of := map[string][]string{}
+	for _, name := range evidence {
+		id, _, _ := strings.Cut(strings.TrimPrefix(name, layout.EvidenceDir+"/"), "/")
+		of[id] = append(of[id], name)
+	}
 	for i := range r.Behaviors {
-		x := &r.Behaviors[i]
-		x.Evidence = nil
-		for _, name := range evidence {
-			if strings.HasPrefix(name, layout.EvidenceOf(x.ID)+"/") {
-				x.Evidence = append(x.Evidence, name)
-			}
-		}
+		r.Behaviors[i].Evidence = of[r.Behaviors[i].ID]
 	}
 	summary.Fill(r)
 	if err := writeReport(root, r); err != nil {
@@ -182,13 +181,22 @@ func sumsOf(ctx context.Context, root *os.Root, names []string) ([]byte, error) 
 	return sums.Bytes(), nil
 }
 
+// MaxFiles, MaxFileBytes and MaxTotalBytes are the limits of a bundle. They are wide for honest
+// bundles and bound the cost of hostile ones.
+const (
+	MaxFiles      = 50_000
+	MaxFileBytes  = 256 << 20
+	MaxTotalBytes = 2 << 30
+)
+
 // listEvidence names all files of evidence, sorted. It refuses what is not a plain file under a
-// plain name.
+// plain name, and what exceeds the limits.
 func listEvidence(root *os.Root) ([]string, error) {
 	if _, err := root.Lstat(layout.EvidenceDir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var names []string
+	var total int64
 	err := fs.WalkDir(root.FS(), layout.EvidenceDir, func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -200,7 +208,19 @@ func listEvidence(root *os.Root) ([]string, error) {
 		case !layout.PlainName(name):
 			return fmt.Errorf("%q is not a plain name: use letters, digits and ._-+=@,: only", name)
 		}
-		names = append(names, name)
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		names, total = append(names, name), total+st.Size()
+		switch {
+		case st.Size() > MaxFileBytes:
+			return fmt.Errorf("%s is larger than %d MiB", name, MaxFileBytes>>20)
+		case total > MaxTotalBytes:
+			return fmt.Errorf("it is larger than %d MiB", MaxTotalBytes>>20)
+		case len(names) > MaxFiles:
+			return fmt.Errorf("it has more than %d files", MaxFiles)
+		}
 		return nil
 	})
 	if err != nil {

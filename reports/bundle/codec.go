@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -20,12 +22,18 @@ import (
 )
 
 // MaxReportBytes, maxNodes and maxDepth bound what reading a hostile report costs. A node of the
-// document takes some 200 bytes.
+// document takes some 200 bytes. The report of an honest run has 100 KiB.
 const (
-	MaxReportBytes = 32 << 20
-	maxNodes       = 2_000_000
+	MaxReportBytes = 8 << 20
+	maxNodes       = 500_000
 	maxDepth       = 32
 )
+
+// number is a number as it is read: no exponent, which makes a few characters cost the reader
+// millions of digits, and no more digits than a float64 can have.
+var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
+
+const maxDigits = 400
 
 // lineBreaks end a line for some readers of YAML and not for others, which then read another report.
 const lineBreaks = "\u0085\u2028\u2029"
@@ -76,11 +84,18 @@ func nodeOf(d *json.Decoder) (*yaml.Node, error) {
 		_, err := d.Token()
 		return n, err
 	case json.Number:
-		tag := "!!int"
+		tag, digits := "!!int", string(t)
+		if strings.ContainsAny(digits, "eE") {
+			f, err := t.Float64()
+			if err != nil {
+				return nil, err
+			}
+			digits = strconv.FormatFloat(f, 'f', -1, 64)
+		}
 		if strings.ContainsAny(string(t), ".eE") {
 			tag = "!!float"
 		}
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: string(t)}, nil
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: digits}, nil
 	case bool:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(t)}, nil
 	case nil:
@@ -161,10 +176,14 @@ func ToJSON(data []byte) ([]byte, error) {
 	// One of these stands before every node but the first. Their number bounds the size of the
 	// document before it is built.
 	nodes := 0
-	for _, c := range data {
+	for i, c := range data {
 		switch c {
 		case '\n', '\r', ',', '[', '{', ':', '?':
 			nodes++
+		case '-': // lists in lists: "- - - a"
+			if i+1 == len(data) || strings.IndexByte(" \t\r\n", data[i+1]) >= 0 {
+				nodes++
+			}
 		}
 	}
 	if nodes > maxNodes {
@@ -253,9 +272,9 @@ func jsonOf(out *bytes.Buffer, n *yaml.Node, depth int) error {
 			}
 			fmt.Fprint(out, b)
 		case "!!int", "!!float":
-			// Only what JSON reads too: no octal, no infinity, no underscores.
-			if !json.Valid([]byte(n.Value)) {
-				return fmt.Errorf("line %d: %.40q is not a decimal number", n.Line, n.Value)
+			// No octal, no infinity, no underscores, no exponent.
+			if len(n.Value) > maxDigits || !number.MatchString(n.Value) {
+				return fmt.Errorf("line %d: %.40q is not a decimal number without an exponent", n.Line, n.Value)
 			}
 			out.WriteString(n.Value)
 		default:

@@ -70,7 +70,7 @@ func TestText(t *testing.T) {
 	}
 	want := "Istio: none -> 1.31.0\n" +
 		"broke    LB-01     conformant -> non-conformant\n" +
-		"                   seen: cluster1 40 of 40 [31m\n" +
+		"                   seen: cluster1 40 of 40[31m\n" +
 		"1 broke, 1 as before\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

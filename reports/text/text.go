@@ -5,17 +5,27 @@ package text
 import (
 	"html"
 	"strings"
+	"unicode"
 )
 
-// Line is s without line breaks and control characters, cut to n characters.
-func Line(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+// Printable is s without what a terminal obeys or hides: of what is not printable it keeps line
+// breaks and tabs, and drops the rest, such as escapes, invisible characters and those that turn the
+// direction of text.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsPrint(r), r == '\n', r == '\t':
+			return r
+		case unicode.IsSpace(r):
 			return ' '
 		}
-		return r
+		return -1
 	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
+}
+
+// Line is what is printable of s in one line, cut to n characters.
+func Line(s string, n int) string {
+	s = strings.Join(strings.Fields(Printable(s)), " ")
 	if r := []rune(s); len(r) > n {
 		return string(r[:n-1]) + "…"
 	}

@@ -11,6 +11,9 @@ func TestText(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
 		"a line":              {Line(" a\n\tb  c ", 80), "a b c"},
 		"a terminal sequence": {Line("red \x1b[31m and \u009b1m", 80), "red [31m and 1m"},
+		"what turns text":     {Line("a\u202eb \u2066c\u200b\ufeffd", 80), "ab cd"},
+		"separators":          {Line("a\u00a0b\u2028c\u0085d", 80), "a b c d"},
+		"several lines":       {Printable("a\n\tb\x1b[2J\r\u202ec\x00"), "a\n\tb[2J c"},
 		"not UTF-8":           {Line("a\xffb", 80), "a?b"},
 		"a long line":         {Line("äöüß", 3), "äö…"},
 		"short enough":        {Cut("ab\ncd", 5), "ab\ncd"},

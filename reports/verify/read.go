@@ -21,11 +21,11 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// Limits of a bundle. They are wide for honest bundles and bound the cost of hostile ones.
+// Limits of a bundle, beside those that closing it keeps.
 const (
-	maxFiles      = 50_000
-	maxFileBytes  = 256 << 20
-	maxTotalBytes = 2 << 30
+	maxFiles      = bundle.MaxFiles
+	maxFileBytes  = bundle.MaxFileBytes
+	maxTotalBytes = bundle.MaxTotalBytes
 	maxSumsBytes  = 16 << 20
 	maxDepth      = 8
 )

@@ -27,6 +27,7 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -761,6 +762,14 @@ func copyBundle(t testing.TB, dir string) string {
 	return to
 }
 
+// traffic is a table of n rows and n columns.
+func traffic(n int) (all []v1alpha2.Traffic) {
+	for i := range n {
+		all = append(all, v1alpha2.Traffic{From: fmt.Sprint("from", i), Scope: fmt.Sprint("scope", i), Answered: []v1alpha2.Answered{}})
+	}
+	return all
+}
+
 // A hostile bundle ends in one sentence per rule, in bounded time and memory, and nothing outside
 // it is read.
 func TestHostileBundles(t *testing.T) {
@@ -838,7 +847,9 @@ func TestHostileBundles(t *testing.T) {
 		"many brackets":         {"R01", put(layout.ReportFile, repeat("[", 1<<20))},
 		"deep brackets":         {"R01", put(layout.ReportFile, append(repeat("[", 5000), repeat("]", 5000)...))},
 		"millions of parts":     {"R01", put(layout.ReportFile, repeat("- a\n", 3<<20))},
-		"as many as allowed":    {"R02", put(layout.ReportFile, repeat("- a\n", 1<<20))},
+		"as many as allowed":    {"R02", put(layout.ReportFile, repeat("- a\n", 200_000))},
+		"lists in lists":        {"R01", put(layout.ReportFile, repeat(strings.Repeat("- ", 30)+"x\n", 200_000))},
+		"as many in lists":      {"R02", put(layout.ReportFile, repeat(strings.Repeat("- ", 30)+"x\n", 12_000))},
 		"UTF-16":                {"R01", put(layout.ReportFile, []byte("\xff\xfea\x00:\x00 \x001\x00"))},
 		"Latin-1":               {"R01", put(layout.ReportFile, []byte("kind: caf\xe9\n"))},
 		"byte order mark":       {"R01", put(layout.ReportFile, []byte("\xef\xbb\xbfkind: x\n"))},
@@ -846,6 +857,8 @@ func TestHostileBundles(t *testing.T) {
 		"two documents":         {"R01", put(layout.ReportFile, []byte("a: b\n---\na: b\n"))},
 		"a number as key":       {"R01", put(layout.ReportFile, []byte("1: b\n"))},
 		"infinity":              {"R01", put(layout.ReportFile, []byte("seed: .inf\n"))},
+		"a tiny number":         {"R01", put(layout.ReportFile, []byte("behaviors: ["+strings.Repeat("{attempts: -1e-999999},", 500)+"]\n"))},
+		"a long number":         {"R01", put(layout.ReportFile, []byte("seed: 0."+strings.Repeat("1", 500)+"\n"))},
 		"octal":                 {"R01", put(layout.ReportFile, []byte("seed: 0o17\n"))},
 		"not a mapping":         {"R02", put(layout.ReportFile, []byte("just words\n"))},
 		"another kind":          {"R02", put(layout.ReportFile, []byte("apiVersion: v1\nkind: Pod\n"))},
@@ -853,6 +866,42 @@ func TestHostileBundles(t *testing.T) {
 		"words for a number":    {"R02", func(t testing.TB, dir string) { replaceIn(t, dir, layout.ReportFile, "seed: 7", "seed: seven") }},
 		"a verdict of its own": {"R02", func(t testing.TB, dir string) {
 			replaceIn(t, dir, layout.ReportFile, "verdict: conformant", "verdict: splendid")
+		}},
+		"a mode of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "mode: certified", `mode: "certified\u200b"`)
+		}},
+		"a profile of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "profile: core", `profile: "\e[2Jcore"`)
+		}},
+		"a result of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "result: success", "result: splendid")
+		}},
+		"a provider of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "provider: kind", "provider: cloud")
+		}},
+		"an image of its own": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "    - name: pilot\n", "    - name: pilot\n      source: elsewhere\n")
+		}},
+		"a key that controls the terminal": {"R02", func(t testing.TB, dir string) {
+			replaceIn(t, dir, layout.ReportFile, "kind: Conf", "\"\\e[2J\\u202e\": 1\nkind: Conf")
+		}},
+		"thousands of features": {"R02", func(t testing.TB, dir string) {
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				var ids []string
+				for i := range 100 {
+					ids = append(ids, fmt.Sprint("LB-", i))
+				}
+				r.Features = slices.Repeat([]v1alpha2.Feature{{Name: "jwt", Behaviors: ids}}, 1000)
+			})
+		}},
+		"a traffic table of millions": {"R02", func(t testing.TB, dir string) {
+			data, err := bundle.Encode(&v1alpha2.ConformanceReport{
+				APIVersion: v1alpha2.APIVersion, Kind: v1alpha2.Kind, Traffic: traffic(3000),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(layout.ReportFile, data)(t, dir)
 		}},
 		"junit with entities": {
 			"R09",
@@ -880,7 +929,7 @@ func TestHostileBundles(t *testing.T) {
 				t.Errorf("broken %v, want %s", broken(v), h.rule)
 			}
 			for _, f := range v.Findings {
-				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
 					t.Errorf("%s: not one clean sentence: %.200q", f.Rule, f.Message)
 				}
 				if f.Status == Broken {
