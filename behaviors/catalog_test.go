@@ -179,7 +179,9 @@ func TestGeneratedFiles(t *testing.T) {
 	if err := errors.Join(WriteMarkdown(&doc), WritePage(&page)); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String()} {
+	for name, want := range map[string]string{
+		"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String(),
+	} {
 		if *update {
 			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 				t.Fatal(err)

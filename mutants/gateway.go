@@ -130,7 +130,8 @@ func leaker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return envoy(ctx, f, c, metav1.ObjectMeta{Namespace: real.Namespace, Name: "leaker"}, real, map[string]string{"envoy.yaml": config}, traffic.HTTP)
+	meta := metav1.ObjectMeta{Namespace: real.Namespace, Name: "leaker"}
+	return envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, traffic.HTTP)
 }
 
 //go:embed cutter.yaml.tmpl

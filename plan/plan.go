@@ -81,7 +81,8 @@ func (p *Plan) NothingToProve() error {
 		"`amc run --profile limits` records what happens on one network", e.Clusters, anotherFleet)
 }
 
-const anotherFleet = "run `amc fleet init` with the contexts of two or more clusters, each on a network of its own, or let `amc up` make them"
+const anotherFleet = "run `amc fleet init` with the contexts of two or more clusters, each on a network of its own, " +
+	"or let `amc up` make them"
 
 // Filters are what the user chose: ids (SCOPE-01), globs (GW-*) or chapter prefixes (LB). An id
 // that Include names exactly runs even when the profile does not run it.

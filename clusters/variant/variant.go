@@ -46,7 +46,7 @@ var All = []Variant{
 		set: func(s *Shape) { s.OneLocality = true }},
 	{Name: "nodes", What: "each cluster has two nodes; servers are not on the node of their gateway and of most clients",
 		set: func(s *Shape) { s.Nodes = 2 }},
-	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and there is no east-west gateway",
+	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and no gateway is between them",
 		set: func(s *Shape) { s.OneNetwork = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",
 		set: func(s *Shape) { s.Unlisted = 1 }},

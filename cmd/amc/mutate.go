@@ -208,7 +208,8 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 
 // try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the mesh
 // whatever happens.
-func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant, chosen []string) (found []trial, err error) {
+func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant,
+	chosen []string) (found []trial, err error) {
 	if len(chosen) == 0 {
 		return nil, usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
 	}

@@ -75,7 +75,8 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			together(commonRoot)},
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
-		{"east-west gateways", "install an east-west gateway in each cluster (of another class than Istio's? say so in the fleet file: gatewayClass); or " + mend, true,
+		{"east-west gateways", "install an east-west gateway in each cluster, and name its class in the fleet file (gatewayClass) if it is " +
+			"not Istio's; or " + mend, true,
 			every(known(func(_ context.Context, _ *member, c *inspect.Cluster) (string, error) { return gateways(f, c) }))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
 		{"mesh-wide authorization policies", "test without them, or give them a selector by labels that the suite's pods do not have", true,

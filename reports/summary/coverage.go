@@ -35,7 +35,11 @@ func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 			continue
 		}
 		k := behaviors.ByID(b.ID)
-		if k != nil && (!k.InProfile(behaviors.Profile(r.Profile)) || b.Level == string(behaviors.Limitation) && slices.Contains(k.AllNeeds(), other)) {
+		switch {
+		case k == nil: // of another catalog
+		case !k.InProfile(behaviors.Profile(r.Profile)):
+			continue
+		case k.Level == behaviors.Limitation && slices.Contains(k.AllNeeds(), other):
 			continue
 		}
 		all = append(all, b)

@@ -96,7 +96,9 @@ var SingleNetworkIsUntested = spec.Proves(behaviors.SingleNetworkIsUntested, fun
 	echo, local := t.Service("echo", spec.Global), t.Service("local")
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Control(c.Client.HTTP(local), AnsweredBy(c))
-		t.RecordOutcome("a client in "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string { return reach(os, echo.App, c, t.Clusters) })
+		t.RecordOutcome("a client in "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string {
+			return reach(os, echo.App, c, t.Clusters)
+		})
 
 		_, counted := t.CallAndCount(c.Client.HTTP(echo))
 		t.Expect(counted.By(c).AsSource().FromWorkload(fixture.Client).To(echo), OnlyMutualTLS())
