@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 )
 
@@ -11,12 +12,17 @@ import (
 // no honest one takes so long.
 const patience = 30 * time.Second
 
+// memoryLimit is from where on the garbage of these verbs is collected at once. What they need at the
+// same time is bounded by the limits of a bundle and is less than that.
+const memoryLimit = 384 << 20
+
 // within does something that needs no clean-up and gives it up when it takes too long or the user
 // interrupts it: what a bundle makes it compute must not keep it from ending. What is given up goes
 // on until the process ends, so do must print nothing.
 func within[T any](ctx context.Context, most time.Duration, what string, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit))
 	type result struct {
 		value T
 		err   error

@@ -24,8 +24,8 @@ import (
 // MaxReportBytes, maxNodes and maxDepth bound what reading a hostile report costs. A node of the
 // document takes some 200 bytes. The report of an honest run has 100 KiB.
 const (
-	MaxReportBytes = 16 << 20
-	maxNodes       = 1_000_000
+	MaxReportBytes = 8 << 20
+	maxNodes       = 500_000
 	maxDepth       = 32
 )
 
