@@ -1,7 +1,11 @@
 package verify
 
 import (
+	"bytes"
+	"fmt"
+
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
 
@@ -45,7 +49,7 @@ func (in *inspection) sumsMatch() (wrong []string) {
 			wrong = append(wrong, n+" cannot be read")
 		case f.sum != want:
 			wrong = append(wrong, n+" was changed after the bundle was closed")
-		case n == layout.ReportFile && in.reportSum != "" && f.sum != in.reportSum:
+		case n == layout.ReportFile && in.reportRaw != nil && f.sum != sumOf(in.reportRaw):
 			wrong = append(wrong, n+" was changed while it was read")
 		}
 	}
@@ -70,4 +74,28 @@ func one(err error) []string {
 
 func (in *inspection) strictYAML() []string { return one(in.yamlErr) }
 func (in *inspection) schema() []string     { return one(in.schemaErr) }
-func (in *inspection) canonical() []string  { return one(in.canonErr) }
+
+// canonical writes the report again and compares. A report of another catalog is of another release,
+// which may write it in another way.
+func (in *inspection) canonical() []string {
+	again, err := bundle.Encode(in.report)
+	if err != nil {
+		return one(err)
+	}
+	if at := firstDifference(in.reportRaw, again); at > 0 {
+		return []string{fmt.Sprintf("line %d of %s is not written as this release writes it", at, layout.ReportFile)}
+	}
+	return nil
+}
+
+// firstDifference is the number of the first line that differs, 0 when none does.
+func firstDifference(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return 0
+	}
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return 1 + bytes.Count(a[:n], []byte("\n"))
+}

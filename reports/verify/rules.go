@@ -99,7 +99,7 @@ var Rules = []Rule{
 			"are skipped with the same class and reason, and have no spec.",
 	},
 	{
-		ID: "R13", For: NeedsReport, check: (*inspection).canonical,
+		ID: "R13", For: OwnCatalog, check: (*inspection).canonical,
 		Says: "report.yaml is written as this release writes it, byte for byte, so every reader of YAML reads the same.",
 	},
 	{
