@@ -59,7 +59,7 @@ var Statements = []Statement{
 	{
 		"Traffic routing relies on consistent waypoint naming conventions", same,
 		"The waypoint of the same name in the other cluster took over when the local one was gone and its Service was global: 140 of 140 " +
-			"calls. With another name, half of the calls failed.",
+			"calls. Where a cluster's services named another one, half of the calls of its clients failed.",
 		[]string{"WP-01", "WP-04", "FO-06"},
 	},
 	{
@@ -73,7 +73,7 @@ var Statements = []Statement{
 		"Remote cluster service scopes are not respected, which can lead to unexpected traffic behavior",
 		"Only uniform service scope configurations are supported",
 		"They are respected as a filter where no waypoint is: a cluster without the label gets no calls of the others. Where there is one, " +
-			"the waypoint sends them, and they fail.",
+			"it sends about half of the calls there all the same, and they fail.",
 		[]string{"SCOPE-01", "SCOPE-02", "SCOPE-07", "SCOPE-13"},
 	},
 	{
@@ -94,7 +94,7 @@ var Statements = []Statement{
 	{
 		"Cannot currently expose istiod across networks using ambient east-west gateways",
 		"the same until 1.29; gone since",
-		"By every name and address istiod did not answer. It did once its own Service had the label istio.io/global: then 15014 and 15012 " +
+		"By its name and its address istiod did not answer. It did once its own Service had the label istio.io/global: then 15014 and 15012 " +
 			"answered a single tunnel, with istiod's certificate. Do not label it.",
 		[]string{"GW-13", "GW-21"},
 	},

@@ -229,18 +229,17 @@ func layout(o Options, b block) *mesh.Fleet {
 // nodesOf completes what is common to all nodes of the fleet with what is each one's own.
 func nodesOf(f *mesh.Fleet, common node) []node {
 	common.Image, common.Domain = imageName(f.RunID), cmp.Or(f.Domain, mesh.DefaultDomain)
+	for _, c := range f.Members() {
+		common.Fleet = append(append(common.Fleet, transitIPs(c)...), c.Kind.GatewayPool)
+	}
 	var all []node
 	for _, c := range f.Members() {
-		common.Fleet = append(common.Fleet, transitIPs(c)...)
-		common.Fleet = append(common.Fleet, c.Kind.GatewayPool)
 		for i, ip := range transitIPs(c) {
-			pods := strings.TrimSuffix(c.PodCIDR, "0.0/16") + strconv.Itoa(i) + ".0/24"
-			all = append(all, node{Cluster: c, Host: c.Kind.Nodes[i], TransitIP: ip, PodRange: pods})
+			n := common
+			n.Cluster, n.Host, n.TransitIP = c, c.Kind.Nodes[i], ip
+			n.PodRange = strings.TrimSuffix(c.PodCIDR, "0.0/16") + strconv.Itoa(i) + ".0/24" // as the controller manager gives them
+			all = append(all, n)
 		}
-	}
-	for i, n := range all {
-		all[i] = common
-		all[i].Cluster, all[i].Host, all[i].TransitIP, all[i].PodRange = n.Cluster, n.Host, n.TransitIP, n.PodRange
 	}
 	for i := range all {
 		for _, m := range all {

@@ -370,8 +370,8 @@ func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 
-// isolate proves that the networks are separate, if there are several. Every later verdict rests on this, so a fleet
-// without this proof cannot be used.
+// isolate proves that the networks are separate, if there are several. Every later verdict rests on
+// this, so a fleet without this proof cannot be used.
 func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (err error) {
 	if fleet.OneNetwork() {
 		return fleet.Save(fleet.Path()) // its clusters reach each other: that is what it was made for

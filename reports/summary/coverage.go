@@ -8,6 +8,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/planned"
 	"ambient.test/conformance/reports/text"
 )
 
@@ -26,8 +27,8 @@ var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", beha
 // the version of Istio. A limitation of the other topology, of one network or of several, does not
 // count: no fleet has both.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
-	other := behaviors.SharedNetwork
-	if onOneNetwork(r.Environment.Clusters) {
+	other, env := behaviors.SharedNetwork, planned.Environment(&r.Environment)
+	if env.Meets(behaviors.SharedNetwork) && !env.Meets(behaviors.TwoNetworks) {
 		other = behaviors.TwoNetworks
 	}
 	for _, b := range r.Behaviors {
@@ -45,10 +46,6 @@ func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 		all = append(all, b)
 	}
 	return all
-}
-
-func onOneNetwork(clusters []v1alpha2.Cluster) bool {
-	return len(clusters) > 1 && !slices.ContainsFunc(clusters, func(c v1alpha2.Cluster) bool { return c.Network != clusters[0].Network })
 }
 
 // Shortfalls say what keeps a run without violations from success, a clause each; a run that has

@@ -100,8 +100,13 @@ var SingleNetworkIsUntested = spec.Proves(behaviors.SingleNetworkIsUntested, fun
 			return reach(os, echo.App, c, t.Clusters)
 		})
 
-		_, counted := t.CallAndCount(c.Client.HTTP(echo))
+		os, counted := t.CallAndCount(c.Client.HTTP(echo).Times(40))
 		t.Expect(counted.By(c).AsSource().FromWorkload(fixture.Client).To(echo), OnlyMutualTLS())
+		for _, b := range t.Clusters.Without(c) {
+			if crossed := os.Clusters()[b.Name]; crossed > 0 {
+				t.Expect(counted.By(b).AsDestination().FromWorkload(fixture.Client).FromCluster(c).To(echo), AllMutualTLS(crossed))
+			}
+		}
 	})
 })
 
