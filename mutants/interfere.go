@@ -325,26 +325,36 @@ func withoutPreference(r *istio.DestinationRule) verdict {
 	return update
 }
 
-// flap takes the global label of services in cluster2 away for 20 of every 30 seconds. What a spec has
-// removed by then is left alone.
+// flap takes the global label away from services in cluster2 for 20 of every 30 seconds, whoever sets
+// it meanwhile. For the other 10 they have it again.
 func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var failed []error
-	label := func(ctx context.Context, services []corev1.Service, value string) {
-		for i := range services {
-			failed = append(failed, client.IgnoreNotFound(apply.Label(ctx, c, &services[i], workload.LabelGlobal, value)))
+	away := func() {
+		taken := map[string]*corev1.Service{}
+		undo, err := interfere(background, c, &corev1.ServiceList{}, ofSpecs, func(s *corev1.Service) verdict {
+			v := removeGlobal(s)
+			if v == update {
+				taken[s.Name] = s
+			}
+			return v
+		})
+		if err != nil {
+			failed = append(failed, err)
+			return
+		}
+		sleep.For(background, 20*time.Second)
+		after := context.WithoutCancel(background) // the labels come back also when all is undone by now
+		failed = append(failed, undo(after))
+		for _, s := range taken {
+			failed = append(failed, client.IgnoreNotFound(apply.Label(after, c, s, workload.LabelGlobal, "true")))
 		}
 	}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for background.Err() == nil {
-			var all corev1.ServiceList
-			failed = append(failed, c.Client().List(background, &all, ofSpecs, client.MatchingLabels{workload.LabelGlobal: "true"}))
-			services := slices.DeleteFunc(all.Items, func(s corev1.Service) bool { return ofWaypoint(&s) })
-			label(background, services, "")
-			sleep.For(background, 20*time.Second)
-			label(context.WithoutCancel(background), services, "true") // also when it is undone by now
+			away()
 			sleep.For(background, 10*time.Second)
 		}
 	})

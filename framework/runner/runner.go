@@ -9,6 +9,7 @@ import (
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -61,36 +62,39 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	return r
 }
 
-// pass runs specs and returns those that must run again, alone.
+// pass runs specs and returns those that must run again, alone. A spec that waits at its end leaves its
+// place to the next one, unless it must be alone.
 func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
-	queue := make(chan *spec.Spec, len(specs))
-	for _, s := range specs {
-		queue <- s
+	places := make(chan struct{}, parallel)
+	attempt := spec.Attempt{Fixture: r.o.Fixture, Times: r.o.Times, Parallel: min(parallel, len(specs)) > 1}
+	if attempt.Parallel {
+		attempt.Rest = func(ctx context.Context, d time.Duration) bool {
+			<-places
+			defer func() { places <- struct{}{} }()
+			return sleep.For(ctx, d)
+		}
 	}
-	close(queue)
-	parallel = min(parallel, len(specs))
-	var workers sync.WaitGroup
-	for range parallel {
-		workers.Go(func() {
-			for s := range queue {
-				p := r.pending[s.Behavior.ID]
-				if ctx.Err() == nil && r.attempt(ctx, s, p, parallel > 1) {
-					r.mu.Lock()
-					again = append(again, s)
-					r.mu.Unlock()
-					continue
-				}
-				close(p.done)
+	var running sync.WaitGroup
+	for _, s := range specs {
+		places <- struct{}{}
+		running.Go(func() {
+			defer func() { <-places }()
+			p := r.pending[s.Behavior.ID]
+			if ctx.Err() == nil && r.attempt(ctx, s, p, attempt) {
+				r.mu.Lock()
+				again = append(again, s)
+				r.mu.Unlock()
+				return
 			}
+			close(p.done)
 		})
 	}
-	workers.Wait()
+	running.Wait()
 	return again
 }
 
 // attempt runs a spec once and says whether it must run again.
-func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, parallel bool) (again bool) {
-	a := spec.Attempt{Fixture: r.o.Fixture, Times: r.o.Times, Parallel: parallel}
+func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
 	if p.result != nil {
 		a.Previous = p.result.Message
 	}

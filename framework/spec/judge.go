@@ -212,29 +212,39 @@ func (t *T) stands(j judgment) {
 	if _, calls := j.subject.(Sampler); !calls || j.role.name != Expectation {
 		return
 	}
+	j.where = where()
+	t.confirmLater(j.since, func() {
+		// A whole sample: none of the clusters may be missing by chance.
+		if v, err := j.subject.Look(j.ctx, j.samples); err == nil { // else it held, and nothing else was learned
+			j.match(v, true)
+		}
+	})
+}
+
+// confirmLater keeps a look for [T.confirm], unless something has changed since.
+func (t *T) confirmLater(since time.Time, look func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if j.since.Equal(t.changed) {
-		j.where = where()
-		t.standing = append(t.standing, j)
+	if since.Equal(t.changed) {
+		t.standing = append(t.standing, look)
 	}
 }
 
-// confirm looks once more at everything that was expected since the last change: all of it must still
-// be so. A mesh that comes and goes may be right in each hold time, one after the other, and wrong in
-// between.
+// rests is how many hold times a spec waits, at its end, before it looks again.
+const rests = 3
+
+// confirm waits and looks once more at everything that was expected since the last change: all of it
+// must still be so. A mesh that comes and goes may be right in each hold time, one after the other. One
+// that is right for 10 s of every 30 s is not, three hold times later. Others use the wait.
 func (t *T) confirm() {
 	t.mu.Lock()
 	standing := t.standing
 	t.mu.Unlock()
-	Each(t, standing, func(j judgment) {
-		// A whole sample: none of the clusters may be missing by chance.
-		v, err := j.subject.Look(j.ctx, j.samples)
-		if err != nil {
-			return // it held, and nothing else was learned
-		}
-		j.match(v, true)
-	})
+	if len(standing) == 0 {
+		return
+	}
+	t.rest(t.ctx, rests*t.times.Hold)
+	Each(t, standing, func(look func()) { look() })
 }
 
 // probesInHold is how often a subject that is no traffic is looked at within the hold time.
@@ -291,17 +301,21 @@ func inShort(v any) string {
 // is non-conformant whenever it is seen; one that does not stay is not known.
 func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string) {
 	n := expect.SpreadOver(len(t.Clusters))
-	t.recordOutcome(who, func() (traffic.Outcomes, error) {
-		return calls.From.Do(t.ctx, calls.Times(firstLook).Call)
+	t.recordOutcome(who, func(n int) (traffic.Outcomes, error) {
+		return calls.From.Do(t.ctx, calls.Times(n).Call)
 	}, func() (traffic.Outcomes, error) {
 		return calls.Spread(t.ctx, n, t.times.Hold)
-	}, name)
+	}, n, name)
 }
 
-func (t *T) recordOutcome(who string, look, sample func() (traffic.Outcomes, error), name func(traffic.Outcomes) string) {
+func (t *T) recordOutcome(
+	who string, look func(n int) (traffic.Outcomes, error), sample func() (traffic.Outcomes, error), n int, name func(traffic.Outcomes) string,
+) {
 	t.mu.Lock()
 	t.result.Expectations++
+	since := t.changed
 	t.mu.Unlock()
+	line := where()
 	named := func(call func() (traffic.Outcomes, error)) (string, traffic.Outcomes) {
 		os, err := call()
 		t.NoError(err)
@@ -313,13 +327,19 @@ func (t *T) recordOutcome(who string, look, sample func() (traffic.Outcomes, err
 	}
 	start := time.Now()
 	for pause := newPause(); ; pause.wait(t.ctx) {
-		first, os := named(look)
+		first, os := named(func() (traffic.Outcomes, error) { return look(firstLook) })
 		if first != "" {
 			var held string
 			if held, os = named(sample); held == first {
 				o, _, _ := t.Behavior.Outcome(held)
 				t.keepOutcome(who, held)
 				t.Observe("%s: outcome %s, held %s: %s (%s)", who, held, t.times.Hold, o.Meaning, os)
+				t.confirmLater(since, func() {
+					if again, os := named(func() (traffic.Outcomes, error) { return look(n) }); again != held {
+						panic(ending{verdict: v1alpha2.Unknown, where: line, flaky: true, message: fmt.Sprintf(
+							"%s: outcome %s held for %s, and later did not\nseen     %s", who, held, t.times.Hold, os)})
+					}
+				})
 				return
 			}
 		}

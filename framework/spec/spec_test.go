@@ -213,8 +213,8 @@ func TestConfirm(t *testing.T) {
 		want  v1alpha2.Verdict
 	}{
 		"stays right": {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
-		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) { time.Sleep(10 * second) },
-			v1alpha2.NonConformant},
+		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) {}, v1alpha2.NonConformant},
+		"10 s right, 20 s wrong": {func(d time.Duration) bool { return d%(30*second) < 10*second }, func(*T) {}, v1alpha2.NonConformant},
 		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
 			v1alpha2.Conformant},
 		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
@@ -444,6 +444,11 @@ func TestRecordOutcome(t *testing.T) {
 		}), v1alpha2.NonConformant},
 		"not named": {named(func(time.Duration) string { return "melts" }), v1alpha2.NonConformant},
 		"none":      {named(func(time.Duration) string { return "" }), v1alpha2.Unknown},
+		"until later": {named(func(d time.Duration) string { return map[bool]string{true: "fails-closed"}[d < 8*time.Second] }),
+			v1alpha2.Unknown},
+		"unsafe later": {named(func(d time.Duration) string {
+			return map[bool]string{true: "fails-closed", false: "served-remotely"}[d < 8*time.Second]
+		}), v1alpha2.NonConformant},
 		"not steady": {named(func(d time.Duration) string {
 			return map[bool]string{true: "fails-closed"}[d%(2*time.Second) < time.Second]
 		}), v1alpha2.Unknown},
@@ -453,14 +458,12 @@ func TestRecordOutcome(t *testing.T) {
 				r := run(t, "WP-07", func(s *T) {
 					fine(s)
 					begun := time.Now()
-					after := func(d time.Duration) func() (traffic.Outcomes, error) {
-						return func() (traffic.Outcomes, error) {
-							time.Sleep(d)
-							return traffic.Outcomes{{Kind: traffic.Reset}}, nil
-						}
+					after := func(d time.Duration) (traffic.Outcomes, error) {
+						time.Sleep(d)
+						return traffic.Outcomes{{Kind: traffic.Reset}}, nil
 					}
-					s.recordOutcome("the client", after(10*time.Millisecond), after(testTimes.Hold),
-						func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
+					s.recordOutcome("the client", func(int) (traffic.Outcomes, error) { return after(10 * time.Millisecond) },
+						func() (traffic.Outcomes, error) { return after(testTimes.Hold) }, firstLook, func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
 				})
 				if r.Verdict != c.want {
 					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)

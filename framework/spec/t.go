@@ -13,6 +13,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -76,7 +77,8 @@ type T struct {
 	dropped  int // calls left out of the result
 	services map[string]*Service
 	changed  time.Time
-	standing []judgment // expectations that held since the last change
+	standing []func() // look again at what held since the last change
+	rest     func(ctx context.Context, d time.Duration) bool
 	cleanups []func(context.Context) error
 }
 
@@ -96,6 +98,8 @@ type Attempt struct {
 	Times   Times
 	// Parallel says that other specs run at the same time.
 	Parallel bool
+	// Rest waits, and lets other specs use the time; nil just waits. It reports whether ctx is still there.
+	Rest func(ctx context.Context, d time.Duration) bool
 	// Previous is the message of an earlier attempt that did not count; empty = none.
 	Previous string
 }
@@ -106,7 +110,10 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	sctx, cancel := context.WithTimeout(ctx, a.Times.Spec)
 	defer cancel()
 	now := time.Now()
-	t := &T{Fixture: a.Fixture, Behavior: s.Behavior, times: a.Times, changed: now}
+	t := &T{Fixture: a.Fixture, Behavior: s.Behavior, times: a.Times, changed: now, rest: a.Rest}
+	if t.rest == nil {
+		t.rest = sleep.For
+	}
 	t.result = Result{Behavior: s.Behavior, Verdict: v1alpha2.Conformant, Started: now}
 	if a.Previous != "" {
 		t.Observe("a first attempt, beside other specs, did not count: %s", a.Previous)
