@@ -13,10 +13,10 @@ var metallbPool string
 var metallbPoolTemplate = template.Must(template.New("metallb-pool").Option("missingkey=error").Parse(metallbPool))
 
 // MetalLBPool returns the address pool of a cluster that the suite created, and its announcement.
-// addresses is a range such as 10.90.0.200-10.90.0.209.
-func MetalLBPool(addresses string) []byte {
+// Each range is such as 10.90.0.200-10.90.0.209.
+func MetalLBPool(ranges []string) []byte {
 	var b bytes.Buffer
-	if err := metallbPoolTemplate.Execute(&b, struct{ Addresses string }{addresses}); err != nil {
+	if err := metallbPoolTemplate.Execute(&b, struct{ Ranges []string }{ranges}); err != nil {
 		panic(err) // the template is part of the binary and has one field
 	}
 	return b.Bytes()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"ambient.test/conformance/internal/command"
@@ -52,9 +53,14 @@ var features = []feature{
 		"ipset", []string{"create", "amc-preflight", "hash:ip"}},
 }
 
-// kernel checks every feature. A feature fails only if a try failed and the kernel's own
+// ipv6 is what a fleet of both address families needs beyond the others. In the network namespace of
+// the try, IPv6 is off where it is off in the whole kernel.
+var ipv6 = feature{"IPv6", "nodes and pods of a dual-stack fleet have IPv6 addresses, and Docker and kube-proxy translate them",
+	"CONFIG_IP6_NF_NAT", "ip6table_nat", "ip6tables", iptables("-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE")}
+
+// kernel checks features. A feature fails only if a try failed and the kernel's own
 // configuration does not say that it has the feature.
-func kernel(ctx context.Context, h host) []v1alpha2.Check {
+func kernel(ctx context.Context, h host, features ...feature) []v1alpha2.Check {
 	config := kernelConfig(h)
 	modules, _ := h.read("/proc/modules")
 	filesystems, _ := h.read("/proc/filesystems")
@@ -147,7 +153,7 @@ func kernelConfig(h host) map[string]string {
 
 func options(config []byte) map[string]string {
 	o := map[string]string{}
-	for _, f := range features { // an option that a config file does not name depends on one that is off
+	for _, f := range append(slices.Clip(features), ipv6) { // an option that a config file does not name depends on one that is off
 		o[f.config] = "n"
 	}
 	for s := bufio.NewScanner(bytes.NewReader(config)); s.Scan(); {

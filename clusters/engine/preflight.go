@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,8 @@ type Requirements struct {
 	// Memory is how many bytes must be available, Disk how many bytes must be free where the engine
 	// keeps its data. 0 = not checked.
 	Memory, Disk uint64
+	// IPv6 says that the fleet has IPv6 addresses, too.
+	IPv6 bool
 }
 
 // Several nodes, each with a kubelet, containerd and systemd, exceed the kernel's defaults, which
@@ -49,7 +52,10 @@ func preflight(ctx context.Context, h host, r Requirements) []v1alpha2.Check {
 		memory(h, r.Memory),
 	}
 	checks = append(checks, disk(h, r)...)
-	return append(checks, kernel(ctx, h)...)
+	if r.IPv6 {
+		return append(checks, kernel(ctx, h, append(slices.Clip(features), ipv6)...)...)
+	}
+	return append(checks, kernel(ctx, h, features...)...)
 }
 
 func passed(name, detail string) v1alpha2.Check {

@@ -3,13 +3,13 @@
 package kind
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -24,11 +24,12 @@ import (
 
 // place is a throwaway network namespace.
 type place struct {
+	stack
 	t  *testing.T
 	ns netns.NsHandle
 }
 
-func newPlace(t *testing.T) place {
+func (k stack) newPlace(t *testing.T) place {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -45,19 +46,22 @@ func newPlace(t *testing.T) place {
 		panic(err) // the thread is of no use any more
 	}
 	t.Cleanup(func() { ns.Close() })
-	p := place{t, ns}
-	p.in(func() error {
+	p := place{k, t, ns}
+	p.do(func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
-		return netlink.LinkSetUp(lo)
+		if k.v6 { // nobody else is here to have an address already, and looking takes a second
+			err = os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0)
+		}
+		return errors.Join(err, netlink.LinkSetUp(lo))
 	})
 	return p
 }
 
-// in runs f inside.
-func (p place) in(f func() error) {
+// do runs f inside.
+func (p place) do(f func() error) {
 	p.t.Helper()
 	done := make(chan error)
 	go func() {
@@ -73,22 +77,66 @@ func (p place) in(f func() error) {
 	}
 }
 
+// stack writes addresses, ranges and rules in one address family: as they stand here for IPv4, their
+// twins for IPv6.
+type stack struct{ v6 bool }
+
+var (
+	ipv4Text = regexp.MustCompile(`(\d+\.\d+\.\d+\.\d+)(/\d+)?(:\d+)?`)
+	nftIP    = regexp.MustCompile(`\bip\b`)
+)
+
+func (k stack) in(text string) string {
+	if !k.v6 {
+		return text
+	}
+	text = nftIP.ReplaceAllString(text, "ip6")
+	return ipv4Text.ReplaceAllStringFunc(text, func(s string) string {
+		m := ipv4Text.FindStringSubmatch(s)
+		address := twin(netip.MustParseAddr(m[1])).String()
+		switch bits := map[string]string{"/8": "/16", "/16": "/48", "/24": "/64", "/32": "/128"}[m[2]]; {
+		case m[2] == "/0":
+			return "::/0"
+		case m[2] == "/8":
+			return "fdac::/16"
+		case m[3] != "" && strings.Contains(text, " dnat "):
+			return "[" + address + "]" + m[3]
+		case m[3] != "":
+			return net.JoinHostPort(address, m[3][1:])
+		default:
+			return address + bits
+		}
+	})
+}
+
+// forward lets a place forward packets.
+func (p place) forward() {
+	p.t.Helper()
+	p.do(func() error {
+		err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+		if p.v6 {
+			err = errors.Join(err, os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0))
+		}
+		return err
+	})
+}
+
 // link joins two places with a pair of interfaces.
 func link(a place, nameA, addrA string, b place, nameB, addrB string) {
 	a.t.Helper()
-	a.in(func() error {
+	a.do(func() error {
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: nameA}, PeerName: nameB, PeerNamespace: netlink.NsFd(int(b.ns))})
 	})
 	for _, end := range []struct {
 		place
 		name, addr string
 	}{{a, nameA, addrA}, {b, nameB, addrB}} {
-		end.in(func() error {
+		end.do(func() error {
 			l, err := netlink.LinkByName(end.name)
 			if err != nil {
 				return err
 			}
-			addr, err := netlink.ParseAddr(end.addr)
+			addr, err := netlink.ParseAddr(a.in(end.addr))
 			if err != nil {
 				return err
 			}
@@ -99,17 +147,17 @@ func link(a place, nameA, addrA string, b place, nameB, addrB string) {
 
 func (p place) route(to, via string) {
 	p.t.Helper()
-	_, dst, err := net.ParseCIDR(to)
+	_, dst, err := net.ParseCIDR(p.in(to))
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.in(func() error { return netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: net.ParseIP(via)}) })
+	p.do(func() error { return netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: net.ParseIP(p.in(via))}) })
 }
 
 func (p place) nft(stdin string, args ...string) string {
 	p.t.Helper()
 	var out []byte
-	p.in(func() error {
+	p.do(func() error {
 		c := exec.Command("nft", args...)
 		c.Stdin = strings.NewReader(stdin)
 		var err error
@@ -121,7 +169,9 @@ func (p place) nft(stdin string, args ...string) string {
 	return string(out)
 }
 
-func (p place) rules(r string) { p.t.Helper(); p.nft(r, "-f", "-") }
+// rules adds rules that are written for IPv4; ruleset adds a whole ruleset as it is.
+func (p place) rules(r string)   { p.t.Helper(); p.ruleset(p.in(r)) }
+func (p place) ruleset(r string) { p.t.Helper(); p.nft(r, "-f", "-") }
 
 func (p place) counters() counters {
 	p.t.Helper()
@@ -135,8 +185,8 @@ func (p place) counters() counters {
 // serve answers every connection to addr.
 func (p place) serve(addr string) {
 	p.t.Helper()
-	p.in(func() error {
-		l, err := net.Listen("tcp4", addr)
+	p.do(func() error {
+		l, err := net.Listen("tcp", p.in(addr))
 		if err != nil {
 			return err
 		}
@@ -157,8 +207,8 @@ func (p place) serve(addr string) {
 // dial says how a connection to addr ends: nil, or what the kernel says.
 func (p place) dial(addr string) (result error) {
 	p.t.Helper()
-	p.in(func() error {
-		c, err := net.DialTimeout("tcp4", addr, time.Second)
+	p.do(func() error {
+		c, err := net.DialTimeout("tcp", p.in(addr), time.Second)
 		if err == nil {
 			c.Close()
 		}
@@ -181,19 +231,24 @@ func TestFirewall(t *testing.T) {
 		}
 		t.Skip("needs nft (Debian: apt-get install nftables)")
 	}
-	for _, names := range [][2]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
-		t.Run("transit is "+names[1], func(t *testing.T) { firewall(t, names[0], names[1]) })
+	for _, k := range []stack{{}, {v6: true}} {
+		for _, names := range [][2]string{{"eth0", "eth1"}, {"eth1", "eth0"}} {
+			t.Run(fmt.Sprintf("transit is %s, IPv6 is %t", names[1], k.v6), func(t *testing.T) { firewall(t, k, names[0], names[1]) })
+		}
 	}
 }
 
-func firewall(t *testing.T, own, transit string) {
-	_, nodes := laidOut(t, Options{}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
-	node, pod, other, uplink, neighbor := newPlace(t), newPlace(t), newPlace(t), newPlace(t), newPlace(t)
+func firewall(t *testing.T, k stack, own, transit string) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); k.v6 && err != nil {
+		t.Skip("the kernel has no IPv6")
+	}
+	_, nodes := laidOut(t, Options{Shape: variant.Shape{DualStack: k.v6}}) // node c1: 10.89.17.2 and 10.89.16.11, gateways 10.89.16.100-109
+	node, pod, other, uplink, neighbor := k.newPlace(t), k.newPlace(t), k.newPlace(t), k.newPlace(t), k.newPlace(t)
 	link(node, own, "10.89.17.2/24", uplink, "up", "10.89.17.1/24")
 	link(node, transit, "10.89.16.11/24", other, "eth1", "10.89.16.12/24")
 	link(node, "vethpod", "10.10.0.1/24", pod, "eth0", "10.10.0.2/24")
 	link(node, "vethnext", "10.10.1.1/24", neighbor, "eth0", "10.10.1.2/24")
-	node.in(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	node.forward()
 	node.route("0.0.0.0/0", "10.89.17.1")
 	pod.route("0.0.0.0/0", "10.10.0.1")
 	neighbor.route("0.0.0.0/0", "10.10.1.1")
@@ -212,9 +267,9 @@ func firewall(t *testing.T, own, transit string) {
 	chain post { type nat hook postrouting priority srcnat; ip saddr 10.10.0.0/16 oifname "eth*" masquerade; }
 }`)
 	rules := nodes[0].render("firewall.nft")
-	node.rules(rules)
-	node.rules(rules) // a second time, as at a restart of the unit: the same rules, not twice as many
-	if n := strings.Count(node.nft("", "-j", "list", "chain", "inet", "amc_fleet", "from_pods"), `"rule"`); n != 2 {
+	node.ruleset(rules)
+	node.ruleset(rules) // a second time, as at a restart of the unit: the same rules, not twice as many
+	if n := strings.Count(node.nft("", "-j", "list", "chain", "inet", "amc_fleet", "from_pods"), `"rule"`); n != 1+len(nodes[0].Families) {
 		t.Fatalf("%d rules in from_pods", n)
 	}
 	for _, p := range []string{"15008", "15021", "8080", "10250"} {
@@ -286,8 +341,8 @@ func firewall(t *testing.T, own, transit string) {
 	}
 	// Other protocols, of which nobody waits for an answer: they show in the counters.
 	before := node.counters()
-	pod.in(func() error {
-		c, err := net.Dial("udp4", "198.51.100.1:53")
+	pod.do(func() error {
+		c, err := net.Dial("udp", pod.in("198.51.100.1:53"))
 		if err != nil {
 			return err
 		}
@@ -308,28 +363,34 @@ func firewall(t *testing.T, own, transit string) {
 	if after := node.counters(); after != before {
 		t.Errorf("ICMP to the node: %+v, then %+v", before, after)
 	}
-	// The engine's resolver listens on a loopback address that kind lets pods reach by translating one
-	// of the host's.
-	node.in(func() error {
+	if !k.v6 {
+		resolver(t, node, pod)
+	}
+	deadPodsConnection(t, node, pod, other, uplink)
+}
+
+// The engine's resolver listens on a loopback address that kind lets pods reach by translating one
+// of the host's. It has an IPv4 address in fleets of both families, too.
+func resolver(t *testing.T, node, pod place) {
+	node.do(func() error {
 		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0),
 			os.WriteFile("/proc/sys/net/ipv4/conf/vethpod/route_localnet", []byte("1"), 0))
 	})
 	node.serve("127.0.0.11:5353")
 	node.rules("insert rule ip kube pre ip daddr 10.89.17.1 tcp dport 53 dnat to 127.0.0.11:5353")
-	before = node.counters()
+	before := node.counters()
 	if err := pod.dial("10.89.17.1:53"); err == nil {
 		t.Error("a pod reaches the engine's resolver, which asks the world")
 	}
 	if after := node.counters(); after.Resolver <= before.Resolver {
 		t.Errorf("resolver: %+v, then %+v", before, after)
 	}
-	deadPodsConnection(t, node, pod, other, uplink)
 }
 
 // dialFrom is dial with a source address of one's own.
 func (p place) dialFrom(source, addr string) (result error) {
 	p.t.Helper()
-	p.in(func() error {
+	p.do(func() error {
 		d := net.Dialer{Timeout: time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 		c, err := d.Dial("tcp4", addr)
 		if err == nil {
@@ -351,11 +412,12 @@ func TestFirewallBetweenPeers(t *testing.T) {
 		t.Skip("needs nft (Debian: apt-get install nftables)")
 	}
 	_, nodes := laidOut(t, Options{Shape: variant.Shape{Nodes: 2}})
-	node, pod, worker, stranger := newPlace(t), newPlace(t), newPlace(t), newPlace(t)
+	var k stack
+	node, pod, worker, stranger := k.newPlace(t), k.newPlace(t), k.newPlace(t), k.newPlace(t)
 	link(node, "eth0", "10.89.17.2/24", worker, "eth0", "10.89.17.3/24")
 	link(node, "eth1", "10.89.16.11/24", stranger, "eth1", "10.89.16.12/24")
 	link(node, "vethpod", "10.10.0.1/24", pod, "eth0", "10.10.0.2/24")
-	worker.in(func() error {
+	worker.do(func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
@@ -363,14 +425,14 @@ func TestFirewallBetweenPeers(t *testing.T) {
 		neighbor, err := netlink.ParseAddr("10.10.1.2/32")
 		return errors.Join(err, netlink.AddrAdd(lo, neighbor))
 	})
-	node.in(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
+	node.forward()
 	pod.route("0.0.0.0/0", "10.10.0.1")
 	node.route("10.10.1.0/24", "10.89.17.3")
 	worker.route("10.10.0.0/24", "10.89.17.2")
 	stranger.route("10.10.0.0/24", "10.89.16.11")
 	worker.rules(`table inet seen { chain in { type filter hook input priority 0;
 		ip saddr 10.10.0.2 ip daddr 10.10.1.2 accept; ip daddr 10.10.1.2 tcp dport 8080 reject with tcp reset; }; }`)
-	node.rules(nodes[0].render("firewall.nft"))
+	node.ruleset(nodes[0].render("firewall.nft"))
 	pod.serve(":8080")
 	worker.serve(":8080")
 	worker.serve(":6443")
@@ -408,8 +470,8 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 }`)
 	var server net.Conn
 	accepted := make(chan error, 1)
-	other.in(func() error {
-		l, err := net.Listen("tcp4", "10.89.16.12:8443")
+	other.do(func() error {
+		l, err := net.Listen("tcp", other.in("10.89.16.12:8443"))
 		if err != nil {
 			return err
 		}
@@ -421,8 +483,8 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 		}()
 		return nil
 	})
-	pod.in(func() error {
-		c, err := net.DialTimeout("tcp4", "10.89.16.12:8443", time.Second)
+	pod.do(func() error {
+		c, err := net.DialTimeout("tcp", pod.in("10.89.16.12:8443"), time.Second)
 		if err == nil {
 			t.Cleanup(func() { c.Close() })
 		}
@@ -432,7 +494,7 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	node.in(func() error {
+	node.do(func() error {
 		l, err := netlink.LinkByName("vethpod")
 		if err != nil {
 			return err
@@ -458,13 +520,17 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 // ping sends one echo request.
 func ping(p place, to string) {
 	p.t.Helper()
-	p.in(func() error {
-		c, err := net.ListenPacket("ip4:icmp", "0.0.0.0")
+	network, any, request := "ip4:icmp", "0.0.0.0", []byte{8, 0, 0xf7, 0xff, 0, 0, 0, 0}
+	if p.v6 {
+		network, any, request = "ip6:ipv6-icmp", "::", []byte{128, 0, 0, 0, 0, 0, 0, 0} // the kernel adds the checksum
+	}
+	p.do(func() error {
+		c, err := net.ListenPacket(network, any)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		_, err = c.WriteTo(bytes.Join([][]byte{{8, 0, 0xf7, 0xff}, make([]byte, 4)}, nil), &net.IPAddr{IP: netip.MustParseAddr(to).AsSlice()})
+		_, err = c.WriteTo(request, &net.IPAddr{IP: net.ParseIP(p.in(to))})
 		return err
 	})
 }

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,9 +30,10 @@ import (
 var script string
 
 const (
-	// outside is an address that belongs to nobody (RFC 5737, TEST-NET-2), so that the proof never
+	// outside and outside6 belong to nobody (RFC 5737, TEST-NET-2; RFC 3849), so that the proof never
 	// calls a real host.
-	outside = "198.51.100.1"
+	outside  = "198.51.100.1"
+	outside6 = "2001:db8::1"
 	// tokenPort is where the proof's servers in each cluster say which cluster they are in.
 	tokenPort = 18080
 	// isolationPatience bounds the proof. Its controls succeed only once services are programmed.
@@ -125,11 +127,25 @@ func untilControlsPass(
 type subject struct {
 	*mesh.Cluster
 	token    string
-	probeIP  string // of the pod range, in use in this cluster alone
-	podIP    string // of the real pod that probes are sent from
-	vip      string // of the service range, in use in this cluster alone
-	nodeIP   string // on the cluster's own network
+	families []addresses // IPv4, and in a fleet of both IPv6
 	nodePort int
+}
+
+// addresses are those of one family that the proof calls.
+type addresses struct {
+	probe   string // of the pod range, in use in this cluster alone
+	pod     string // of the real pod that probes are sent from
+	vip     string // of the service range, in use in this cluster alone
+	node    string // on the cluster's own network
+	transit string // of the node on the transit network
+}
+
+// of returns one address for each family.
+func (s *subject) of(which func(addresses) string) (all []string) {
+	for _, a := range s.families {
+		all = append(all, which(a))
+	}
+	return all
 }
 
 // setUp prepares cluster number n: servers that say where they are, and a service for one of them.
@@ -141,21 +157,37 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{Cluster: c, token: c.Name, probeIP: host(pods, 255<<8+n).String(), vip: host(services, 255<<8+n).String()}
-	address := `{{(index .NetworkSettings.Networks "` + c.Kind.Network + `").IPAddress}}`
-	if s.nodeIP, err = e.Output(ctx, "container", "inspect", "-f", address, c.Kind.Nodes[0]); err != nil {
+	s := &subject{Cluster: c, token: c.Name}
+	nodes, err := ownAddresses(ctx, e, c.Kind.Network, c.Kind.Nodes[0])
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	s.nodeIP = strings.TrimSpace(s.nodeIP)
+	if len(nodes) < len(pods) {
+		return nil, fmt.Errorf("%s: node %s has the addresses %v, expected one for each of %s: %s", c.Name, c.Kind.Nodes[0], nodes, c.PodCIDR, anew)
+	}
+	probe, transit := host(pods[0], 255<<8+n), netip.MustParseAddr(c.Kind.TransitIP)
+	for k := range pods {
+		if k > 0 {
+			probe, transit = twin(probe), twin(transit)
+		}
+		s.families = append(s.families, addresses{
+			probe: probe.String(), vip: host(services[k], 255<<8+n).String(), node: nodes[k], transit: transit.String(),
+		})
+	}
+	found := false
 	err = watchUntil(ctx, func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 		o.LabelSelector = "k8s-app=kube-dns" // the one pod that every cluster has and that is not on the host's network
 		return c.Kube().CoreV1().Pods(metav1.NamespaceSystem).Watch(ctx, o)
 	}, func(o runtime.Object) bool {
 		p, ok := o.(*corev1.Pod)
-		if ok && p.DeletionTimestamp == nil {
-			s.podIP = p.Status.PodIP
+		if !ok || p.DeletionTimestamp != nil || len(p.Status.PodIPs) < len(s.families) {
+			return found
 		}
-		return s.podIP != ""
+		for k := range s.families {
+			s.families[k].pod = p.Status.PodIPs[k].IP
+		}
+		found = true
+		return found
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%s: no pod of kube-dns has an address to probe from: %w: "+
@@ -168,33 +200,50 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 	return s, err
 }
 
-func ranges(c *mesh.Cluster) (pods, services netip.Prefix, err error) {
-	pods, err1 := netip.ParsePrefix(c.PodCIDR)
-	services, err2 := netip.ParsePrefix(c.ServiceCIDR)
-	if err := errors.Join(err1, err2); err != nil {
-		return pods, services, fmt.Errorf("%s: podCIDR %q, serviceCIDR %q of the fleet file: %w", c.Name, c.PodCIDR, c.ServiceCIDR, err)
+// ranges are a cluster's ranges of pod and service addresses, one of each family.
+func ranges(c *mesh.Cluster) (pods, services []netip.Prefix, err error) {
+	parse := func(list string) (all []netip.Prefix) {
+		for text := range strings.SplitSeq(list, ",") {
+			p, bad := netip.ParsePrefix(text)
+			err = errors.Join(err, bad)
+			all = append(all, p)
+		}
+		return all
+	}
+	pods, services = parse(c.PodCIDR), parse(c.ServiceCIDR)
+	if err == nil && len(pods) != len(services) {
+		err = errors.New("they are not of the same families")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: podCIDR %q, serviceCIDR %q of the fleet file: %w", c.Name, c.PodCIDR, c.ServiceCIDR, err)
 	}
 	return pods, services, nil
 }
 
 // service creates the service of the proof and returns its node port.
 func (s *subject) service(ctx context.Context) (int, error) {
-	core, slices := s.Kube().CoreV1().Services(metav1.NamespaceSystem), s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem)
+	core, endpoints := s.Kube().CoreV1().Services(metav1.NamespaceSystem), s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem)
 	_ = s.removeService(ctx) // left by a proof that was killed
-	meta := metav1.ObjectMeta{Name: isolationName, Labels: map[string]string{discoveryv1.LabelServiceName: isolationName}}
+	labels := map[string]string{discoveryv1.LabelServiceName: isolationName}
 	name, port, proto := "token", int32(tokenPort), corev1.ProtocolTCP
-	_, err := slices.Create(ctx, &discoveryv1.EndpointSlice{
-		ObjectMeta: meta, AddressType: discoveryv1.AddressTypeIPv4,
-		Endpoints: []discoveryv1.Endpoint{{Addresses: []string{s.probeIP}}},
-		Ports:     []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", s.Name, err)
+	for k, a := range s.families {
+		_, err := endpoints.Create(ctx, &discoveryv1.EndpointSlice{
+			ObjectMeta:  metav1.ObjectMeta{Name: isolationName + []string{"", "6"}[k], Labels: labels},
+			AddressType: []discoveryv1.AddressType{discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6}[k],
+			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{a.probe}}},
+			Ports:       []discoveryv1.EndpointPort{{Name: &name, Port: &port, Protocol: &proto}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", s.Name, err)
+		}
 	}
+	policy := corev1.IPFamilyPolicyPreferDualStack
+	vips := s.of(func(a addresses) string { return a.vip })
 	svc, err := core.Create(ctx, &corev1.Service{
-		ObjectMeta: meta,
+		ObjectMeta: metav1.ObjectMeta{Name: isolationName},
 		Spec: corev1.ServiceSpec{
-			Type: corev1.ServiceTypeNodePort, ClusterIP: s.vip, Ports: []corev1.ServicePort{{Name: name, Port: port}},
+			Type: corev1.ServiceTypeNodePort, ClusterIP: vips[0], ClusterIPs: vips, IPFamilyPolicy: &policy,
+			Ports: []corev1.ServicePort{{Name: name, Port: port}},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
@@ -204,15 +253,12 @@ func (s *subject) service(ctx context.Context) (int, error) {
 }
 
 func (s *subject) removeService(ctx context.Context) error {
-	var all error
-	for _, del := range []func(context.Context, string, metav1.DeleteOptions) error{
-		s.Kube().CoreV1().Services(metav1.NamespaceSystem).Delete, s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).Delete,
-	} {
-		if err := del(ctx, isolationName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			all = errors.Join(all, err)
-		}
+	err := s.Kube().CoreV1().Services(metav1.NamespaceSystem).Delete(ctx, isolationName, metav1.DeleteOptions{})
+	if apierrors.IsNotFound(err) {
+		err = nil
 	}
-	return all
+	return errors.Join(err, s.Kube().DiscoveryV1().EndpointSlices(metav1.NamespaceSystem).DeleteCollection(ctx, metav1.DeleteOptions{},
+		metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + isolationName}))
 }
 
 func (s *subject) clear(ctx context.Context, e *engine.Engine) error {
@@ -222,8 +268,13 @@ func (s *subject) clear(ctx context.Context, e *engine.Engine) error {
 
 // run runs one step of isolation.sh on the node of the cluster.
 func (s *subject) run(ctx context.Context, e *engine.Engine, step string, probes []string) (string, error) {
-	vars := fmt.Sprintf("TOKEN=%s PROBE_IP=%s PORT=%d POD_IP=%s OUTSIDE=%s PROBES='%s'\n", s.token, s.probeIP, tokenPort,
-		s.podIP, outside, strings.Join(probes, "\n"))
+	out6 := ""
+	if len(s.families) > 1 {
+		out6 = outside6
+	}
+	vars := fmt.Sprintf("TOKEN=%s PROBE_IPS='%s' PORT=%d POD_IP=%s OUTSIDE=%s OUTSIDE6=%s PROBES='%s'\n", s.token,
+		strings.Join(s.of(func(a addresses) string { return a.probe }), " "), tokenPort, s.families[0].pod, outside, out6,
+		strings.Join(probes, "\n"))
 	out, err := e.Feed(ctx, strings.NewReader(vars+script), "exec", "-i", s.Kind.Nodes[0], "bash", "-s", step)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
@@ -260,17 +311,19 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 	for _, to := range subjects {
 		inside := to == s
 		for _, where := range []string{fromPod, fromNode} {
-			for _, port := range []int{apiServerPort, kubeletPort} {
-				add(probe{to: to, where: where, what: "node", ip: to.nodeIP, port: port, control: inside})
-				// Of a node, other clusters may call only the API server, at its transit address.
-				add(probe{to: to, where: where, what: "node on transit", ip: to.Kind.TransitIP, port: port, control: inside || port == apiServerPort})
-			}
-			add(probe{to: to, where: where, what: "node port", ip: to.nodeIP, port: to.nodePort, banner: true, control: inside})
-			add(probe{to: to, where: where, what: "node port on transit", ip: to.Kind.TransitIP, port: to.nodePort, banner: true, control: inside})
-			add(probe{to: to, where: where, what: "pod", ip: to.probeIP, port: tokenPort, banner: true, control: inside})
-			add(probe{to: to, where: where, what: "service", ip: to.vip, port: tokenPort, banner: true, control: inside})
-			if where == fromNode || !inside { // a pod's own address is no proof of anything
-				add(probe{to: to, where: where, what: "real pod", ip: to.podIP, port: tokenPort, banner: true, control: inside})
+			for _, at := range to.families {
+				for _, port := range []int{apiServerPort, kubeletPort} {
+					add(probe{to: to, where: where, what: "node", ip: at.node, port: port, control: inside})
+					// Of a node, other clusters may call only the API server, at its transit address.
+					add(probe{to: to, where: where, what: "node on transit", ip: at.transit, port: port, control: inside || port == apiServerPort})
+				}
+				add(probe{to: to, where: where, what: "node port", ip: at.node, port: to.nodePort, banner: true, control: inside})
+				add(probe{to: to, where: where, what: "node port on transit", ip: at.transit, port: to.nodePort, banner: true, control: inside})
+				add(probe{to: to, where: where, what: "pod", ip: at.probe, port: tokenPort, banner: true, control: inside})
+				add(probe{to: to, where: where, what: "service", ip: at.vip, port: tokenPort, banner: true, control: inside})
+				if where == fromNode || !inside { // a pod's own address is no proof of anything
+					add(probe{to: to, where: where, what: "real pod", ip: at.pod, port: tokenPort, banner: true, control: inside})
+				}
 			}
 		}
 	}
@@ -326,7 +379,7 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		answer, asked := answers[p.from.Name][p.id]
 		token, reached := strings.CutPrefix(answer, "+")
 		r := v1alpha2.IsolationProbe{
-			From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: fmt.Sprintf("%s:%d", p.ip, p.port),
+			From: p.from.Name + " " + p.where, To: p.to.Name + " " + p.what, Address: net.JoinHostPort(p.ip, strconv.Itoa(p.port)),
 			Control: p.control, Reached: reached, Answered: token,
 		}
 		switch {
@@ -342,11 +395,11 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		add(r)
 	}
 	for _, s := range from {
-		for _, proto := range []struct{ name, port string }{{"tcp", ":443/tcp"}, {"udp", ":53/udp"}, {"icmp", " icmp"}} {
+		for _, proto := range toOutside[:3*len(s.families)] {
 			counted, err := strconv.Atoi(answers[s.Name]["counted-"+proto.name])
 			_, reached := strings.CutPrefix(answers[s.Name]["outside-"+proto.name], "+")
 			r := v1alpha2.IsolationProbe{
-				From: s.Name + " " + fromPod, To: "outside the fleet", Address: outside + proto.port,
+				From: s.Name + " " + fromPod, To: "outside the fleet", Address: proto.address,
 				Reached: reached || err != nil || counted == 0,
 			}
 			if r.OK = !r.Reached; r.OK {
@@ -356,6 +409,12 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 		}
 	}
 	return iso
+}
+
+// toOutside is what a pod tries to send out of the fleet: the first three by IPv4, the others by IPv6.
+var toOutside = []struct{ name, address string }{
+	{"tcp", outside + ":443/tcp"}, {"udp", outside + ":53/udp"}, {"icmp", outside + " icmp"},
+	{"tcp6", "[" + outside6 + "]:443/tcp"}, {"udp6", "[" + outside6 + "]:53/udp"}, {"icmp6", outside6 + " icmpv6"},
 }
 
 func failing(iso *v1alpha2.Isolation) []v1alpha2.IsolationProbe {

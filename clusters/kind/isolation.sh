@@ -1,8 +1,8 @@
 # Runs on a node, by clusters/kind: what the isolation proof does there. Needs bash, iproute2, util-linux, socat and nft, which every node image has.
 # usage: bash -s setup|probe|clear < this file, with the variables below set before it
-#   TOKEN    what this cluster's servers answer            PROBE_IP  an address of the pod range that no pod has
-#   PORT     of the servers                                POD_IP    address of a real pod, in whose network namespace the pod's probes are sent
-#   PROBES   lines "id where ip port banner"               OUTSIDE   an address outside the fleet
+#   TOKEN    what this cluster's servers answer            PROBE_IPS  an address of each family's pod range that no pod has
+#   PORT     of the servers                                POD_IP     address of a real pod, in whose network namespace the pod's probes are sent
+#   PROBES   lines "id where ip port banner"               OUTSIDE    an address outside the fleet; OUTSIDE6 one of IPv6, or nothing
 set -u
 netns() { # of the pod with address POD_IP
 	for n in /run/netns/*; do
@@ -12,7 +12,9 @@ netns() { # of the pod with address POD_IP
 	exit 1
 }
 serve() { # in the network namespace $1; ends itself when nobody ends it
-	nsenter --net="$1" timeout 120 socat "TCP-LISTEN:$PORT,fork,reuseaddr" SYSTEM:"echo $TOKEN" </dev/null >/dev/null 2>&1 &
+	local listen=TCP4-LISTEN:$PORT,fork,reuseaddr
+	[ -n "$OUTSIDE6" ] && listen=TCP6-LISTEN:$PORT,ipv6only=0,fork,reuseaddr
+	nsenter --net="$1" timeout 120 socat "$listen" SYSTEM:"echo $TOKEN" </dev/null >/dev/null 2>&1 &
 	echo $! >>/run/amc-isolation.pids
 }
 clear_up() {
@@ -33,11 +35,15 @@ setup)
 	ip link set amc-iso up
 	ip -n amc-iso link set lo up
 	ip -n amc-iso link set eth0 up
-	ip -n amc-iso addr add "$PROBE_IP/32" dev eth0
-	ip -n amc-iso route add 169.254.1.1 dev eth0
-	ip -n amc-iso neigh add 169.254.1.1 lladdr "$(cat /sys/class/net/amc-iso/address)" dev eth0
-	ip -n amc-iso route add default via 169.254.1.1 dev eth0
-	ip route replace "$PROBE_IP/32" dev amc-iso
+	for ip in $PROBE_IPS; do
+		via=169.254.1.1 bits=32
+		case "$ip" in *:*) via=fe80::1 bits=128 ;; esac
+		ip -n amc-iso addr add "$ip/$bits" dev eth0 $([ $bits = 128 ] && echo nodad)
+		ip -n amc-iso route add "$via" dev eth0
+		ip -n amc-iso neigh add "$via" lladdr "$(cat /sys/class/net/amc-iso/address)" dev eth0
+		ip -n amc-iso route add default via "$via" dev eth0
+		ip route replace "$ip/$bits" dev amc-iso
+	done
 	serve /run/netns/amc-iso
 	serve "$pod"
 	;;
@@ -55,13 +61,18 @@ probe)
 	counted() { nft list counter inet amc_fleet out | sed -n 's/.*packets \([0-9]*\).*/\1/p'; }
 	wait
 	before=$(counted)
-	probe pod "$OUTSIDE" 443 0 >"$out/outside-tcp"; tcp=$(counted)
-	nsenter --net="$pod" bash -c 'echo amc >"/dev/udp/$0/53"' "$OUTSIDE" 2>/dev/null; udp=$(counted)
-	printf '\010\000\367\377\000\000\000\000' | nsenter --net="$pod" socat -u - "IP4-SENDTO:$OUTSIDE:1" 2>/dev/null; icmp=$(counted) # an echo request
+	leave() { # suffix address; its echo request to socat's address: by TCP, UDP and ICMP
+		probe pod "$2" 443 0 >"$out/outside-tcp$1"; tcp=$(counted)
+		nsenter --net="$pod" bash -c 'echo amc >"/dev/udp/$0/53"' "$2" 2>/dev/null; udp=$(counted)
+		printf "$3\000\000\000\000" | nsenter --net="$pod" socat -u - "$4" 2>/dev/null; icmp=$(counted)
+		echo "counted-tcp$1 $((tcp - before))"
+		echo "counted-udp$1 $((udp - tcp))"
+		echo "counted-icmp$1 $((icmp - udp))"
+		before=$icmp
+	}
+	leave "" "$OUTSIDE" '\010\000\367\377' "IP4-SENDTO:$OUTSIDE:1"
+	[ -n "$OUTSIDE6" ] && leave 6 "$OUTSIDE6" '\200\000\000\000' "IP6-SENDTO:[$OUTSIDE6]:58"
 	for f in "$out"/*; do echo "${f##*/} $(cat "$f")"; done
-	echo "counted-tcp $((tcp - before))"
-	echo "counted-udp $((udp - tcp))"
-	echo "counted-icmp $((icmp - udp))"
 	rm -r "$out"
 	;;
 clear) clear_up ;;

@@ -15,12 +15,14 @@ import (
 func twoClusters() ([]*subject, []probe) {
 	subjects := []*subject{
 		{
-			Cluster: &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{TransitIP: "10.89.0.11"}}, token: "cluster1",
-			probeIP: "10.10.255.1", podIP: "10.10.0.2", vip: "10.110.255.1", nodeIP: "10.89.1.2", nodePort: 30001,
+			Cluster: &mesh.Cluster{Name: "cluster1"}, token: "cluster1",
+			nodePort: 30001,
+			families: []addresses{{probe: "10.10.255.1", pod: "10.10.0.2", vip: "10.110.255.1", node: "10.89.1.2", transit: "10.89.0.11"}},
 		},
 		{
-			Cluster: &mesh.Cluster{Name: "cluster2", Kind: &mesh.KindCluster{TransitIP: "10.89.0.12"}}, token: "cluster2",
-			probeIP: "10.10.255.2", podIP: "10.10.0.2", vip: "10.110.255.2", nodeIP: "10.89.2.2", nodePort: 30002,
+			Cluster: &mesh.Cluster{Name: "cluster2"}, token: "cluster2",
+			nodePort: 30002,
+			families: []addresses{{probe: "10.10.255.2", pod: "10.10.0.2", vip: "10.110.255.2", node: "10.89.2.2", transit: "10.89.0.12"}},
 		},
 	}
 	var probes []probe
@@ -44,7 +46,7 @@ func isolated(probes []probe) map[string]map[string]string {
 			answer = "+" + p.to.token
 		case p.control:
 			answer = "+"
-		case p.ip == p.from.podIP && p.where == fromNode:
+		case p.ip == p.from.families[0].pod && p.where == fromNode:
 			answer = "+" + p.from.token
 		}
 		all[p.from.Name][p.id] = answer

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -91,14 +92,15 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 		}
 	}()
 	all.Go(func() error { return buildNodeImage(ctx, o.Engine, f.RunID, o.Dir, o.Images["node"].Ref, nodes) })
+	dual := o.Shape.DualStack
 	all.Go(func() error {
-		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, "--internal")
+		return network(ctx, o.Engine, f, o.Dir, f.Kind.TransitNetwork, f.Kind.TransitCIDR, dual, "--internal")
 	})
 	made := map[string]bool{}
 	for _, c := range f.Members() {
 		if !made[c.Kind.Network] {
 			made[c.Kind.Network] = true
-			all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR) })
+			all.Go(func() error { return network(ctx, o.Engine, f, o.Dir, c.Kind.Network, c.Kind.NetworkCIDR, dual) })
 		}
 	}
 	if err := all.Wait(); err != nil {
@@ -193,7 +195,14 @@ func layout(o Options, b block) *mesh.Fleet {
 		if o.DistinctCIDRs || o.Shape.OneNetwork {
 			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
 		}
+		pods, services := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(cidr)}), 16), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + cidr)}), 16)
 		first, last := b.pool(i)
+		podCIDR, serviceCIDR, pool := pods.String(), services.String(), first.String()+"-"+last.String()
+		if o.Shape.DualStack { // lists as Kubernetes and MetalLB have them
+			podCIDR += "," + twinRange(pods).String()
+			serviceCIDR += "," + netip.PrefixFrom(twin(services.Addr()), serviceBits6).String()
+			pool += "," + twin(first).String() + "-" + twin(last).String()
+		}
 		kindName := kindName(o.RunID, i)
 		place, network := i, i
 		if o.Shape.OneLocality {
@@ -207,11 +216,11 @@ func layout(o Options, b block) *mesh.Fleet {
 			Region: fmt.Sprintf("region%d", place), Zone: fmt.Sprintf("zone%d", place),
 			Kubeconfig: filepath.Join(o.Dir, "kubeconfigs", fmt.Sprintf("cluster%d.yaml", i)),
 			APIServer:  fmt.Sprintf("https://%s:%d", b.node(i), apiServerPort),
-			PodCIDR:    fmt.Sprintf("10.%d.0.0/16", cidr), ServiceCIDR: fmt.Sprintf("10.%d.0.0/16", 100+cidr),
+			PodCIDR:    podCIDR, ServiceCIDR: serviceCIDR,
 			Kind: &mesh.KindCluster{
 				Name: kindName, Nodes: nodeNames(kindName, max(1, o.Shape.Nodes)),
 				Network: networkName(o.RunID, network), NetworkCIDR: b.network(network).String(),
-				TransitIP: b.node(i).String(), GatewayPool: first.String() + "-" + last.String(),
+				TransitIP: b.node(i).String(), GatewayPool: pool,
 			},
 		}
 		for w := 1; w < len(c.Kind.Nodes); w++ {
@@ -229,24 +238,50 @@ func layout(o Options, b block) *mesh.Fleet {
 // nodesOf completes what is common to all nodes of the fleet with what is each one's own.
 func nodesOf(f *mesh.Fleet, common node) []node {
 	common.Image, common.Domain = imageName(f.RunID), cmp.Or(f.Domain, mesh.DefaultDomain)
-	for _, c := range f.Members() {
-		common.Fleet = append(append(common.Fleet, transitIPs(c)...), c.Kind.GatewayPool)
-	}
 	var all []node
 	for _, c := range f.Members() {
 		for i, ip := range transitIPs(c) {
 			n := common
 			n.Cluster, n.Host, n.TransitIP = c, c.Kind.Nodes[i], ip
-			n.PodRange = strings.TrimSuffix(c.PodCIDR, "0.0/16") + strconv.Itoa(i) + ".0/24" // as the controller manager gives them
+			n.Families = familiesOf(f, c, i)
 			all = append(all, n)
 		}
 	}
 	for i := range all {
+		n := &all[i]
 		for _, m := range all {
-			if m.Host != all[i].Host && m.Network == all[i].Network {
-				all[i].Peers = append(all[i].Peers, peer{m.PodRange, m.Host})
+			if m.Host == n.Host || m.Kind.Network != n.Kind.Network {
+				continue
+			}
+			n.Peers = append(n.Peers, m.Host)
+			for k := range n.Families {
+				n.Families[k].Peers = append(n.Families[k].Peers, m.Families[k].PodRange)
 			}
 		}
+	}
+	return all
+}
+
+// familiesOf returns what the i-th node of a cluster has of each address family, without peers.
+func familiesOf(f *mesh.Fleet, c *mesh.Cluster, i int) (all []family) {
+	pods, services, pools := strings.Split(c.PodCIDR, ","), strings.Split(c.ServiceCIDR, ","), strings.Split(c.Kind.GatewayPool, ",")
+	for k := range pods {
+		v := family{IP: "ip", Pods: pods[k], Services: services[k], Network: c.Kind.NetworkCIDR, GatewayPool: pools[k]}
+		nodeBits := 24 // as the controller manager gives them
+		if k > 0 {
+			v.IP, v.Network, nodeBits = "ip6", twinRange(netip.MustParsePrefix(c.Kind.NetworkCIDR)).String(), 64
+		}
+		v.PodRange = subnet(netip.MustParsePrefix(v.Pods), nodeBits, i).String()
+		for _, m := range f.Members() {
+			for _, ip := range transitIPs(m) {
+				if k > 0 {
+					ip = twin(netip.MustParseAddr(ip)).String()
+				}
+				v.Fleet = append(v.Fleet, ip)
+			}
+			v.Fleet = append(v.Fleet, strings.Split(m.Kind.GatewayPool, ",")[k])
+		}
+		all = append(all, v)
 	}
 	return all
 }
@@ -256,11 +291,14 @@ func transitIPs(c *mesh.Cluster) []string {
 	return append([]string{c.Kind.TransitIP}, c.Kind.WorkerIPs...)
 }
 
-func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet string, more ...string) error {
+func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet string, dual bool, more ...string) error {
 	args := append([]string{
 		"network", "create", "--driver", "bridge", "--subnet", subnet,
 		"--label", LabelRun + "=" + f.RunID, "--label", LabelFrom + "=" + from(dir),
 	}, more...)
+	if dual {
+		args = append(args, "--ipv6", "--subnet", twinRange(netip.MustParsePrefix(subnet)).String())
+	}
 	_, err := d.Output(ctx, append(args, name)...)
 	if err != nil {
 		return fmt.Errorf("container network %s: %w", name, err)
@@ -319,7 +357,11 @@ func createCluster(ctx context.Context, o Options, f *mesh.Fleet, nodes []node, 
 // connect joins nodes to the transit network.
 func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
 	for _, n := range nodes {
-		if _, err := d.Output(ctx, "network", "connect", "--ip", n.TransitIP, f.Kind.TransitNetwork, n.Host); err != nil {
+		args := []string{"network", "connect", "--ip", n.TransitIP}
+		if len(n.Families) > 1 {
+			args = append(args, "--ip6", twin(netip.MustParseAddr(n.TransitIP)).String())
+		}
+		if _, err := d.Output(ctx, append(args, f.Kind.TransitNetwork, n.Host)...); err != nil {
 			return err
 		}
 	}
@@ -331,26 +373,37 @@ func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
 // drops there what has an address of another range, as on every internal network. Laying routes again
 // changes nothing.
 func layRoutes(ctx context.Context, d docker, nodes []node) error {
-	address := map[string]string{}
+	addresses := map[string][]string{}
 	for _, n := range nodes {
 		if len(n.Peers) == 0 {
 			continue
 		}
-		out, err := d.Output(ctx, "container", "inspect", "-f",
-			fmt.Sprintf("{{(index .NetworkSettings.Networks %q).IPAddress}}", n.Kind.Network), n.Host)
-		if err != nil {
-			return fmt.Errorf("address of node %s: %w", n.Host, err)
+		var err error
+		if addresses[n.Host], err = ownAddresses(ctx, d, n.Kind.Network, n.Host); err != nil {
+			return err
 		}
-		address[n.Host] = strings.TrimSpace(out)
 	}
 	for _, n := range nodes {
-		for _, p := range n.Peers {
-			if _, err := d.Output(ctx, "exec", n.Host, "ip", "route", "replace", p.PodRange, "via", address[p.Host]); err != nil {
-				return fmt.Errorf("route of node %s to the pods of %s: %w", n.Host, p.Host, err)
+		for i, peer := range n.Peers {
+			for k, f := range n.Families {
+				_, err := d.Output(ctx, "exec", n.Host, "ip", "route", "replace", f.Peers[i], "via", addresses[peer][k])
+				if err != nil {
+					return fmt.Errorf("route of node %s to the pods of %s: %w", n.Host, peer, err)
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// ownAddresses are a node's addresses on its cluster's own network: IPv4, and IPv6 if it has one.
+func ownAddresses(ctx context.Context, d docker, network, host string) ([]string, error) {
+	out, err := d.Output(ctx, "container", "inspect", "-f",
+		fmt.Sprintf("{{with index .NetworkSettings.Networks %q}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}", network), host)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of node %s: %w", host, err)
+	}
+	return strings.Fields(out), nil
 }
 
 // removeNode removes one node container of the run.

@@ -70,6 +70,14 @@ func TestGoldenWithPeers(t *testing.T) {
 	}
 }
 
+// Of both families, nodes let in and keep out the same by either.
+func TestGoldenDualStack(t *testing.T) {
+	_, nodes := laidOut(t, Options{Shape: variant.Shape{DualStack: true}})
+	for _, name := range []string{"kind.yaml", "firewall.nft", "conflist"} {
+		golden(t, "dual-stack-"+name+".golden", nodes[1].render(name))
+	}
+}
+
 func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
 	_, nodes := laidOut(t, Options{})
 	n := nodes[0]
@@ -135,19 +143,32 @@ func TestDesign(t *testing.T) {
 			t.Errorf("%s is not apart from the transit network", c.Kind.NetworkCIDR)
 		}
 	}
-	if len(nodes[0].Fleet) != 2*MaxClusters {
-		t.Errorf("pods may call %v", nodes[0].Fleet)
+	if len(nodes[0].Families[0].Fleet) != 2*MaxClusters {
+		t.Errorf("pods may call %v", nodes[0].Families[0].Fleet)
 	}
 	f, _ = laidOut(t, Options{Clusters: MaxClusters, DistinctCIDRs: true})
 	for i, c := range f.Clusters {
+		for _, o := range f.Clusters[:i] {
+			apart(t, c, o)
+		}
+	}
+}
+
+// apart fails the test if two clusters use the same addresses, in any family.
+func apart(t *testing.T, a, b *mesh.Cluster) {
+	t.Helper()
+	var all []netip.Prefix
+	for _, c := range []*mesh.Cluster{a, b} {
 		pods, services, err := ranges(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, o := range f.Clusters[:i] {
-			op, os, _ := ranges(o)
-			if pods.Overlaps(op) || services.Overlaps(os) || pods.Overlaps(os) || services.Overlaps(op) {
-				t.Errorf("%s and %s overlap", c.Name, o.Name)
+		all = append(append(all, pods...), services...)
+	}
+	for i, p := range all {
+		for _, o := range all[:i] {
+			if p.Overlaps(o) {
+				t.Errorf("%s and %s: %s and %s overlap", a.Name, b.Name, o, p)
 			}
 		}
 	}
@@ -179,7 +200,7 @@ func TestShapes(t *testing.T) {
 		}},
 		{"nodes", variant.Shape{Nodes: 2}, func(f *mesh.Fleet, nodes []node) (got, want any) {
 			k := f.Clusters[1].Kind
-			return append([]string{nodes[3].Host, nodes[3].PodRange}, append(k.Nodes, k.WorkerIPs...)...), []string{
+			return append([]string{nodes[3].Host, nodes[3].Families[0].PodRange}, append(k.Nodes, k.WorkerIPs...)...), []string{
 				"amc-r1-c2-worker", "10.10.1.0/24", "amc-r1-c2-control-plane", "amc-r1-c2-worker", "10.89.16.22"}
 		}},
 		{"single-network", variant.Shape{OneNetwork: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
@@ -187,8 +208,14 @@ func TestShapes(t *testing.T) {
 			return []any{f.OneNetwork(), a.Network, b.Network, a.PodCIDR, b.PodCIDR},
 				[]any{true, "network1", "network1", "10.10.0.0/16", "10.20.0.0/16"}
 		}},
+		{"dual-stack", variant.Shape{DualStack: true, Nodes: 2}, func(f *mesh.Fleet, nodes []node) (got, want any) {
+			v6 := nodes[1].Families[1]
+			return []string{f.Clusters[0].PodCIDR, f.Clusters[0].ServiceCIDR, v6.PodRange, v6.Network, v6.GatewayPool, v6.Peers[0]}, []string{
+				"10.10.0.0/16,fdac:0:a0a::/48", "10.110.0.0/16,fdac:0:a6e::/112", "fdac:0:a0a:1::/64", "fdac:0:a59:11::/64",
+				"fdac:0:a59:10::64-fdac:0:a59:10::6d", "fdac:0:a0a::/64"}
+		}},
 		{"larger", variant.Shape{Unlisted: 1}, func(f *mesh.Fleet, nodes []node) (got, want any) {
-			return []int{len(f.Clusters), len(f.Unlisted), len(nodes), len(nodes[0].Fleet)}, []int{2, 1, 3, 6}
+			return []int{len(f.Clusters), len(f.Unlisted), len(nodes), len(nodes[0].Families[0].Fleet)}, []int{2, 1, 3, 6}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,7 +27,8 @@ var rootfs embed.FS
 //go:embed node.tmpl
 var nodeTemplates string
 
-var templates = template.Must(template.New("").Option("missingkey=error").Parse(nodeTemplates))
+var templates = template.Must(template.New("").Option("missingkey=error").
+	Funcs(template.FuncMap{"join": func(all []string) string { return strings.Join(all, ", ") }}).Parse(nodeTemplates))
 
 // Ports that a node opens on its container networks.
 const (
@@ -41,18 +42,41 @@ type node struct {
 	*mesh.Cluster
 	Host        string // name of the container and of the node
 	TransitIP   string
-	Peers       []peer // nodes to whose pods it has a route
+	Families    []family // of its addresses: IPv4, and in a fleet of both IPv6
+	Peers       []string // hosts to whose pods it has a route
 	Image       string
-	Domain      string   // DNS domain of the cluster
-	Fleet       []string // transit addresses that pods of the fleet may call: nodes and gateways
-	PodRange    string   // of this node, within PodCIDR
+	Domain      string // DNS domain of the cluster
 	MTU         int
 	CgroupV1    bool // kubelet refuses cgroup v1 unless configured otherwise
 	ShortOfCaps bool // CAP_SYS_RESOURCE is missing, so kubelet must not insist on limits that it cannot raise
 }
 
-// peer is a node as another one sees it.
-type peer struct{ PodRange, Host string }
+// family is what a node has of one address family.
+type family struct {
+	IP             string   // as nft calls it: ip or ip6
+	Pods, Services string   // ranges of the cluster
+	PodRange       string   // of this node, within Pods
+	Network        string   // range of the cluster's own container network
+	GatewayPool    string   // first-last
+	Fleet          []string // transit addresses that pods of the fleet may call: nodes and gateways
+	Peers          []string // ranges of the pods to which the node has a route
+}
+
+// Type is the family's type of addresses, as nft calls it.
+func (f family) Type() string {
+	if f.IP == "ip6" {
+		return "ipv6_addr"
+	}
+	return "ipv4_addr"
+}
+
+// Default is the range of all addresses of the family.
+func (f family) Default() string {
+	if f.IP == "ip6" {
+		return "::/0"
+	}
+	return "0.0.0.0/0"
+}
 
 // render executes one template of node.tmpl.
 func (n node) render(name string) string {

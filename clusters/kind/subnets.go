@@ -3,7 +3,6 @@ package kind
 import (
 	"bufio"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -24,16 +23,13 @@ const (
 	nodesApart   = 10  // host numbers between a cluster's nodes
 	firstGateway = 100 // host number where the first cluster's gateway addresses begin
 	gateways     = 10  // addresses per cluster
+	serviceBits6 = 112 // of the range of IPv6 services; Kubernetes wants at least 108
 )
 
 // block holds the addresses of a fleet.
 type block struct{ netip.Prefix }
 
-func (b block) subnet(n int) netip.Prefix {
-	a := b.Addr().As4()
-	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(n)<<(32-subnetBits))
-	return netip.PrefixFrom(netip.AddrFrom4(a), subnetBits)
-}
+func (b block) subnet(n int) netip.Prefix { return subnet(b.Prefix, subnetBits, n) }
 
 func (b block) transit() netip.Prefix      { return b.subnet(0) }
 func (b block) network(n int) netip.Prefix { return b.subnet(n) }
@@ -49,10 +45,33 @@ func (b block) pool(n int) (first, last netip.Addr) {
 	return host(b.transit(), from), host(b.transit(), from+gateways-1)
 }
 
+// subnet returns the n-th range with so many bits, a multiple of 8, that begins where p begins.
+func subnet(p netip.Prefix, bits, n int) netip.Prefix {
+	a := p.Addr().AsSlice()
+	for i := bits/8 - 1; n > 0; i-- {
+		n += int(a[i])
+		a[i], n = byte(n), n>>8
+	}
+	start, _ := netip.AddrFromSlice(a)
+	return netip.PrefixFrom(start, bits)
+}
+
+// host returns the n-th address of a range.
 func host(p netip.Prefix, n int) netip.Addr {
-	a := p.Masked().Addr().As4()
-	binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])+uint32(n))
-	return netip.AddrFrom4(a)
+	return subnet(p.Masked(), p.Addr().BitLen(), n).Addr()
+}
+
+// twin returns the IPv6 address that belongs to an IPv4 address of a fleet of both families:
+// a.b.c.d and fdac:0:aabb:cc::d. It is of the range that every site may use (RFC 4193).
+func twin(v4 netip.Addr) netip.Addr {
+	a := v4.As4()
+	return netip.AddrFrom16([16]byte{0: 0xfd, 1: 0xac, 4: a[0], 5: a[1], 7: a[2], 15: a[3]})
+}
+
+// twinRange returns the IPv6 range with the twins of all addresses of a /16 or a /24. Those are a /48
+// and a /64, so Kubernetes gives each node one of each.
+func twinRange(v4 netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(twin(v4.Masked().Addr()), map[int]int{16: 48, 24: 64}[v4.Bits()])
 }
 
 // taken is an address range in use, and what uses it.

@@ -21,6 +21,7 @@ type Shape struct {
 	OneLocality         bool   // all clusters are in the same region and zone
 	Nodes               int    // of each cluster; 0: one
 	OneNetwork          bool   // pods of all clusters reach each other without a gateway
+	DualStack           bool   // pods, services, transit and gateways have IPv4 and IPv6 addresses
 	Unlisted            int    // clusters of the mesh that the fleet file does not name as clusters to test
 }
 
@@ -48,6 +49,8 @@ var All = []Variant{
 		set: func(s *Shape) { s.Nodes = 2 }},
 	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and no gateway is between them",
 		set: func(s *Shape) { s.OneNetwork = true }},
+	{Name: "dual-stack", What: "pods, services, the transit network and gateways have IPv4 and IPv6 addresses",
+		set: func(s *Shape) { s.DualStack = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",
 		set: func(s *Shape) { s.Unlisted = 1 }},
 }

@@ -237,7 +237,8 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	if err != nil {
 		return unknown(err)
 	}
-	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters+shape.Unlisted) * needMemory / 2, Disk: needDisk}
+	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters+shape.Unlisted) * needMemory / 2, Disk: needDisk,
+		IPv6: shape.DualStack}
 	if err := checkMachine(ctx, out, needs); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -147,7 +148,7 @@ func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) er
 	if err := wait.Established(ctx, c, names...); err != nil {
 		return err
 	}
-	pool, err := manifest(manifests.MetalLBPool(c.Kind.GatewayPool))
+	pool, err := manifest(manifests.MetalLBPool(strings.Split(c.Kind.GatewayPool, ",")))
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,10 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 		proxy["clusterDomain"] = f.Domain
 	}
 	meshConfig := map[string]any{"accessLogFile": "/dev/stdout"}
+	if c.DualStack() { // https://istio.io/latest/docs/setup/additional-setup/dual-stack/
+		env["ISTIO_DUAL_STACK"] = "true"
+		meshConfig["defaultConfig"] = map[string]any{"proxyMetadata": map[string]any{"ISTIO_DUAL_STACK": "true"}}
+	}
 	if f.TrustDomain != "" {
 		meshConfig["trustDomain"] = f.TrustDomain
 	}

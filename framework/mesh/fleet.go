@@ -103,6 +103,7 @@ type Cluster struct {
 	// APIServer is the URL at which the other clusters reach this API server.
 	APIServer string `json:"apiServer,omitempty"`
 	// PodCIDR is known for clusters of ours, ServiceCIDR also for others whose API server tells it.
+	// Clusters of two address families have two ranges, with a comma between them.
 	PodCIDR     string `json:"podCIDR,omitempty"`
 	ServiceCIDR string `json:"serviceCIDR,omitempty"`
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by
@@ -133,6 +134,9 @@ func (c *Cluster) EastWestClass() string {
 	return cmp.Or(c.GatewayClass, constants.EastWestGatewayClassName)
 }
 
+// DualStack reports whether the cluster's services have addresses of two families.
+func (c *Cluster) DualStack() bool { return strings.Contains(c.ServiceCIDR, ",") }
+
 // ClassOfWaypoints is the GatewayClass of the cluster's waypoints.
 func (c *Cluster) ClassOfWaypoints() string {
 	return cmp.Or(c.WaypointClass, constants.WaypointGatewayClassName)
@@ -156,7 +160,7 @@ type KindCluster struct {
 	Nodes       []string `json:"nodes"`               // container names, which are those of the nodes
 	TransitIP   string   `json:"transitIP"`           // of the first node, which has the API server
 	WorkerIPs   []string `json:"workerIPs,omitempty"` // transit addresses of the other nodes
-	GatewayPool string   `json:"gatewayPool"`         // first-last, for MetalLB
+	GatewayPool string   `json:"gatewayPool"`         // first-last, for MetalLB; two with a comma for two address families
 }
 
 // Errors of Load that a caller can tell apart.

@@ -117,12 +117,12 @@ func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
 }
 
 // Service builds a Service that selects echo pods by their app label. It is the same in every
-// cluster (namespace sameness).
+// cluster (namespace sameness). It has an address of each family that the cluster has.
 func Service(namespace, name, app, owner string) *corev1.Service {
-	http, tcp, grpc := "http", "tcp", "grpc"
+	http, tcp, grpc, policy := "http", "tcp", "grpc", corev1.IPFamilyPolicyPreferDualStack
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{LabelOwner: owner}},
-		Spec: corev1.ServiceSpec{Selector: map[string]string{LabelApp: app}, Ports: []corev1.ServicePort{
+		Spec: corev1.ServiceSpec{Selector: map[string]string{LabelApp: app}, IPFamilyPolicy: &policy, Ports: []corev1.ServicePort{
 			{Name: "http", AppProtocol: &http, Port: 80, TargetPort: intstr.FromInt32(traffic.HTTP)},
 			{Name: "tcp", AppProtocol: &tcp, Port: traffic.TCP, TargetPort: intstr.FromInt32(traffic.TCP)},
 			{Name: "tcp-first", AppProtocol: &tcp, Port: traffic.ServerFirst, TargetPort: intstr.FromInt32(traffic.ServerFirst)},

@@ -6,6 +6,7 @@ package planned
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/plan"
@@ -15,10 +16,11 @@ import (
 // Environment is what a plan is told about a fleet. What is not known stays false, and what needs it
 // is skipped.
 func Environment(e *v1alpha2.Environment) plan.Environment {
-	networks, ranges, nodes := map[string]bool{}, map[string]bool{}, 1
+	networks, ranges, nodes, v6 := map[string]bool{}, map[string]bool{}, 1, len(e.Clusters) > 0
 	ours := e.Provider == v1alpha2.ProviderKind
 	for _, c := range e.Clusters {
 		networks[c.Network], ranges[c.ServiceCIDR] = true, true
+		v6 = v6 && strings.Contains(c.ServiceCIDR, ":")
 		if ours { // what others own is not ours to break, however many nodes it has
 			nodes = max(nodes, c.Nodes)
 		}
@@ -28,6 +30,7 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 		Has: map[behaviors.Need]bool{
 			behaviors.Disruptive: ours, behaviors.MeshAdmin: ours || e.MeshAdmin, behaviors.NodeAccess: ours,
 			behaviors.MeshCA:    istiodsSign(e),
+			behaviors.IPv6:      v6,
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
 		},
 	}

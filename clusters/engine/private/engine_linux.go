@@ -48,6 +48,9 @@ func Start(ctx context.Context, cacheDir string, show progress.Reporter) (host s
 	if err := l.ensureRunning(ctx, item); err != nil {
 		return "", err
 	}
+	if err := letNeighborsMeet(); err != nil {
+		return "", err
+	}
 	return "unix://" + l.socket(), nil
 }
 
@@ -151,7 +154,7 @@ func (l layout) configure(ctx context.Context, item progress.Item) error {
 			return err
 		}
 	}
-	b, err := json.MarshalIndent(l.daemonConfig(runtime), "", "  ")
+	b, err := json.MarshalIndent(l.daemonConfig(runtime, translatesIPv6(ctx)), "", "  ")
 	if err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func state(t *testing.T, ctx context.Context) []any {
 	for _, l := range links {
 		names = append(names, l.Attrs().Name)
 	}
-	return []any{s.Forwarding, s.Rules["filter"], s.Rules["nat"], names}
+	return []any{s, names}
 }
 
 func packetFilter(t *testing.T, args ...string) {

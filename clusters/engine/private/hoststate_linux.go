@@ -18,7 +18,8 @@ import (
 	"ambient.test/conformance/internal/command"
 )
 
-const ipForward = "/proc/sys/net/ipv4/ip_forward"
+// parameter is the file of a kernel parameter of the network.
+func parameter(name string) string { return "/proc/sys/net/" + name }
 
 // rememberHost saves what dockerd will change in the host's network. If an earlier start saved it
 // and no Stop followed, it keeps that.
@@ -41,21 +42,45 @@ func (l layout) rememberHost(ctx context.Context) error {
 	return os.Rename(tmp, l.found())
 }
 
-func hostState(ctx context.Context) (filterState, error) {
-	s := filterState{Rules: map[string][]string{}}
-	b, err := os.ReadFile(ipForward)
-	if err != nil {
-		return s, err
-	}
-	s.Forwarding = strings.TrimSpace(string(b))
-	for _, table := range filterTables {
-		out, err := exec.CommandContext(ctx, "iptables", "--wait", "-t", table, "-S").CombinedOutput()
-		if err != nil {
-			return s, fmt.Errorf("iptables -t %s -S: %w: %s", table, err, command.Tail(string(out), 1))
+func hostState(ctx context.Context) (hostNetwork, error) {
+	s := hostNetwork{Parameters: map[string]string{}, Rules: map[string][]string{}}
+	for _, p := range parameters {
+		b, err := os.ReadFile(parameter(p))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s, err
 		}
-		s.Rules[table] = strings.Split(strings.TrimSpace(string(out)), "\n")
+		if err == nil {
+			s.Parameters[p] = strings.TrimSpace(string(b))
+		}
+	}
+	for _, program := range filterPrograms {
+		if program == "ip6tables" && !translatesIPv6(ctx) {
+			continue
+		}
+		for _, table := range filterTables {
+			out, err := exec.CommandContext(ctx, program, "--wait", "-t", table, "-S").CombinedOutput()
+			if err != nil {
+				return s, fmt.Errorf("%s -t %s -S: %w: %s", program, table, err, command.Tail(string(out), 1))
+			}
+			s.Rules[program+" "+table] = strings.Split(strings.TrimSpace(string(out)), "\n")
+		}
 	}
 	return s, nil
+}
+
+// translatesIPv6 reports whether the kernel can translate IPv6 addresses. An engine there keeps
+// networks apart for both families.
+func translatesIPv6(ctx context.Context) bool {
+	return exec.CommandContext(ctx, "ip6tables", "--wait", "-t", "nat", "-S").Run() == nil
+}
+
+// letNeighborsMeet keeps ip6tables out of what stays within one bridge; see [bridgedIPv6].
+func letNeighborsMeet() error {
+	err := os.WriteFile(parameter(bridgedIPv6), []byte("0"), 0)
+	if errors.Is(err, fs.ErrNotExist) { // then ip6tables do not see it
+		return nil
+	}
+	return err
 }
 
 // bridges are the devices of the engine's networks that are there.
@@ -128,7 +153,7 @@ func (l layout) restoreHost(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var before filterState
+	var before hostNetwork
 	if err := json.Unmarshal(raw, &before); err != nil {
 		return fmt.Errorf("%s is malformed: %w: remove it and run `amc down --stop-engine` again", l.found(), err)
 	}
@@ -142,12 +167,15 @@ func (l layout) restoreHost(ctx context.Context) error {
 	}
 	_, shared := rival(ps, l)
 	for _, args := range undo(before, now, bridges, shared) {
-		if out, err := exec.CommandContext(ctx, "iptables", append([]string{"--wait"}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("iptables %s: %w: %s", strings.Join(args, " "), err, command.Tail(string(out), 1))
+		if out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, command.Tail(string(out), 1))
 		}
 	}
-	if !shared && before.Forwarding == "0" && now.Forwarding != "0" {
-		if err := os.WriteFile(ipForward, []byte("0\n"), 0o644); err != nil {
+	for name, value := range before.Parameters {
+		if shared || now.Parameters[name] == value {
+			continue
+		}
+		if err := os.WriteFile(parameter(name), []byte(value), 0); err != nil {
 			return err
 		}
 	}

@@ -14,9 +14,9 @@ import (
 
 // What dockerd added goes; what was there, and what somebody else has added meanwhile, stays.
 func TestUndo(t *testing.T) {
-	before := filterState{Rules: map[string][]string{"filter": {"-P FORWARD ACCEPT", "-A INPUT -j MINE"}, "nat": {"-P OUTPUT ACCEPT"}}}
-	now := filterState{Rules: map[string][]string{
-		"filter": {
+	before := hostNetwork{Rules: map[string][]string{"iptables filter": {"-P FORWARD ACCEPT", "-A INPUT -j MINE"}, "iptables nat": {"-P OUTPUT ACCEPT"}}}
+	now := hostNetwork{Rules: map[string][]string{
+		"iptables filter": {
 			"-P FORWARD DROP",
 			"-N DOCKER",
 			"-N DOCKER-USER",
@@ -27,25 +27,28 @@ func TestUndo(t *testing.T) {
 			"-A FORWARD -o br-bbbbbbbbbbbb -j ACCEPT",
 			`-A INPUT -m comment --comment "DOCKER stays" -j ACCEPT`,
 		},
-		"nat": {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
+		"iptables nat": {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
+		"ip6tables filter": {"-P FORWARD ACCEPT", "-A FORWARD -i br-aaaaaaaaaaaa -o br-aaaaaaaaaaaa -j ACCEPT"},
 	}}
 	for name, c := range map[string]struct {
-		now     filterState
+		now     hostNetwork
 		bridges []string
 		shared  bool
 		want    []string
 	}{
 		"all of dockerd's goes": {now, []string{"br-aaaaaaaaaaaa"}, false, []string{
-			"-t filter -D FORWARD -j DOCKER-USER",
-			"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
-			"-t filter -X DOCKER",
-			"-t filter -X DOCKER-USER",
-			"-t filter -P FORWARD ACCEPT",
-			"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+			"ip6tables --wait -t filter -D FORWARD -i br-aaaaaaaaaaaa -o br-aaaaaaaaaaaa -j ACCEPT",
+			"iptables --wait -t filter -D FORWARD -j DOCKER-USER",
+			"iptables --wait -t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+			"iptables --wait -t filter -X DOCKER",
+			"iptables --wait -t filter -X DOCKER-USER",
+			"iptables --wait -t filter -P FORWARD ACCEPT",
+			"iptables --wait -t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
 		}},
 		"beside another dockerd only rules of our bridges": {now, []string{"br-aaaaaaaaaaaa"}, true, []string{
-			"-t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
-			"-t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
+			"ip6tables --wait -t filter -D FORWARD -i br-aaaaaaaaaaaa -o br-aaaaaaaaaaaa -j ACCEPT",
+			"iptables --wait -t filter -D FORWARD -o br-aaaaaaaaaaaa -j ACCEPT",
+			"iptables --wait -t nat -D POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE",
 		}},
 		"nothing was added": {before, nil, false, nil},
 	} {
