@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -81,8 +82,12 @@ func TestEchoObjects(t *testing.T) {
 	if c.Image != "istio/app:1" {
 		t.Errorf("got image %q, want istio/app:1", c.Image)
 	}
-	if i := slices.Index(c.Args, "--cluster"); i < 0 || c.Args[i+1] != "c1" {
-		t.Errorf("got arguments %q, want an application that answers with the cluster's name", c.Args)
+	i := slices.Index(c.Args, "--cluster")
+	if i < 0 {
+		t.Fatalf("got arguments %q, want an application that answers with the cluster's name", c.Args)
+	}
+	if got := c.Args[i+1]; got != "c1" {
+		t.Errorf("the application answers with cluster %q, want c1", got)
 	}
 }
 
@@ -237,7 +242,7 @@ func TestPod(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			got, err := Pod(within(t, c.fails != ""), cluster(c.pods...), "ns", "echo")
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) {
+				if !strings.Contains(fmt.Sprint(err), c.fails) {
 					t.Errorf("got %v, want an error that says %q", err, c.fails)
 				}
 				return
@@ -262,7 +267,7 @@ func TestDeploy(t *testing.T) {
 		t.Error(err)
 	}
 	err := echo().Deploy(within(t, true), cluster(deployed(t, 1)))
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 replicas available") {
+	if !strings.Contains(fmt.Sprint(err), "1 of 2 replicas available") {
 		t.Errorf("got %v, want to wait for the second replica", err)
 	}
 }
