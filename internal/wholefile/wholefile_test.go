@@ -41,8 +41,11 @@ func TestWriteReplacesWhatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(left) != 1 || !left[0].Type().IsRegular() {
-				t.Errorf("got %v, want one plain file", left)
+			if len(left) != 1 {
+				t.Fatalf("got %v, want one file", left)
+			}
+			if !left[0].Type().IsRegular() {
+				t.Errorf("got %v, want a plain file", left[0])
 			}
 			for file, want := range map[string]string{filepath.Join(dir, "a"): "new", mine: "mine"} {
 				got, err := os.ReadFile(file)
