@@ -244,8 +244,12 @@ func TestOverTheWire(t *testing.T) {
 	if m := ask("udp", "big.test"); !m.Truncated {
 		t.Error("an answer larger than UDP allows must say so")
 	}
-	if m := ask("tcp", "big.test"); m.Truncated || len(m.Answer) != 201 {
-		t.Errorf("over TCP: %d records", len(m.Answer))
+	m := ask("tcp", "big.test")
+	if m.Truncated {
+		t.Error("over TCP: truncated")
+	}
+	if n := len(m.Answer); n != 201 {
+		t.Errorf("over TCP: got %d records, want 201", n)
 	}
 }
 
@@ -273,8 +277,11 @@ func FuzzCandidates(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, namespace, domain string) {
 		seen := map[string]bool{}
 		for i, c := range candidates(name, namespace, domain) {
-			if c.host == "" || seen[c.host] {
-				t.Fatalf("candidate %d %q empty or twice", i, c.host)
+			if c.host == "" {
+				t.Fatalf("candidate %d is empty", i)
+			}
+			if seen[c.host] {
+				t.Fatalf("candidate %d %q stands twice", i, c.host)
 			}
 			seen[c.host] = true
 			if i == 0 && name != "" && c.host != name {
@@ -293,7 +300,10 @@ func TestNetworkIsTheClients(t *testing.T) {
 	}
 	q := new(dns.Msg).SetQuestion("echo.ns.svc.cluster.local.", dns.TypeA)
 	m := s.Answer(t.Context(), q, false)
-	if len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "10.9.9.9" {
-		t.Errorf("%v", m)
+	if len(m.Answer) != 1 {
+		t.Fatalf("got %v, want one answer", m)
+	}
+	if got := m.Answer[0].(*dns.A).A.String(); got != "10.9.9.9" {
+		t.Errorf("got %s, want 10.9.9.9", got)
 	}
 }
