@@ -68,22 +68,24 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 	}
 	var all registry
 	for name, m := range mistakes {
-		b := good()
-		b.Sources = slices.Clone(b.Sources)
-		m.change(&b)
-		var one registry
-		one.declare(b, 1)
-		all.declare(b, 1)
-		err := fmt.Sprint(one.check())
-		if !strings.Contains(err, m.want) {
-			t.Errorf("%s: got %q, want it to say %q", name, err, m.want)
-		}
-		if !strings.HasPrefix(err, "catalog_test.go:") {
-			t.Errorf("%s: got %q, want file and line first", name, err)
-		}
-		if n := strings.Count(err, "\n"); n > 0 {
-			t.Errorf("%s: one mistake is reported as %d", name, n+1)
-		}
+		t.Run(name, func(t *testing.T) {
+			b := good()
+			b.Sources = slices.Clone(b.Sources)
+			m.change(&b)
+			var one registry
+			one.declare(b, 1)
+			all.declare(b, 1)
+			err := fmt.Sprint(one.check())
+			if !strings.Contains(err, m.want) {
+				t.Errorf("got %q, want it to say %q", err, m.want)
+			}
+			if !strings.HasPrefix(err, "catalog_test.go:") {
+				t.Errorf("got %q, want file and line first", err)
+			}
+			if n := strings.Count(err, "\n"); n > 0 {
+				t.Errorf("one mistake is reported as %d", n+1)
+			}
+		})
 	}
 	report := all.check().Error()
 	for name, m := range mistakes {
@@ -148,16 +150,20 @@ func TestVersions(t *testing.T) {
 		"v0.0.0-20260827124520-eed52ebb66ad": "1.31.0", "v0.0.0-20260423205519-b01690e6db7d": "1.31.0",
 		"v0.0.0-20250801000000-0123456789ab": "1.28.0",
 	} {
-		if v, err := ParseVersion(in); err != nil {
-			t.Errorf("%s: %v", in, err)
-		} else if v.String() != want {
-			t.Errorf("%s: got %s, want %s", in, v, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if v, err := ParseVersion(in); err != nil {
+				t.Errorf("%v", err)
+			} else if v.String() != want {
+				t.Errorf("got %s, want %s", v, want)
+			}
+		})
 	}
 	for _, in := range []string{"", "one", "1", "1.2.3.4", "1.x", "1.-2", "v0.0.0-today-abc"} {
-		if v, err := ParseVersion(in); err == nil {
-			t.Errorf("%q reads as %v", in, v)
-		}
+		t.Run(in, func(t *testing.T) {
+			if v, err := ParseVersion(in); err == nil {
+				t.Errorf("%q reads as %v", in, v)
+			}
+		})
 	}
 	for _, c := range []struct {
 		r    Range
@@ -203,29 +209,32 @@ func TestGeneratedFiles(t *testing.T) {
 	for name, want := range map[string]string{
 		"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String(),
 	} {
-		if *update {
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatalf("%v: run `go test ./behaviors -update`", err)
-		}
-		if string(got) != want {
-			old, now := strings.Split(string(got), "\n"), strings.Split(want, "\n")
-			for i := range min(len(old), len(now)) {
-				if old[i] != now[i] {
-					t.Errorf("%s, line %d\n  has  %s\n  want %s", name, i+1, old[i], now[i])
-					break
+		t.Run(name, func(t *testing.T) {
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+					t.Fatal(err)
 				}
 			}
-			t.Errorf("%s is not what the catalog says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed",
-				name)
-		}
+			got, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatalf("%v: run `go test ./behaviors -update`", err)
+			}
+			if string(got) != want {
+				old, now := strings.Split(string(got), "\n"), strings.Split(want, "\n")
+				for i := range min(len(old), len(now)) {
+					if old[i] != now[i] {
+						t.Errorf("%s, line %d\n  has  %s\n  want %s", name, i+1, old[i], now[i])
+						break
+					}
+				}
+				t.Errorf("%s is not what the catalog says: "+
+					"if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed",
+					name)
+			}
+		})
 	}
 }
 

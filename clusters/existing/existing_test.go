@@ -81,9 +81,11 @@ func TestAppImage(t *testing.T) {
 		"1.31-alpha.eed52ebb66ad-Clean": "gcr.io/istio-testing/app:1.31-alpha.eed52ebb66ad",
 		"unknown-unknown-Clean":         "docker.io/istio/app:latest",
 	} {
-		if got := AppImage(istio); got != want {
-			t.Errorf("%s: %s, want %s", istio, got, want)
-		}
+		t.Run(istio, func(t *testing.T) {
+			if got := AppImage(istio); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
 	}
 }
 
@@ -145,9 +147,11 @@ func TestMinimal(t *testing.T) {
 		t.Errorf("the original was changed: got context %q, want two", config.CurrentContext)
 	}
 	for want, contexts := range map[string][]string{`it has: admin@one, two`: {"nope"}, "--contexts": {}, "once": {"two", "two"}} {
-		if _, err := minimal(config, contexts); !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("%q: got %v, want %q", contexts, err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if _, err := minimal(config, contexts); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("%q: got %v, want %q", contexts, err, want)
+			}
+		})
 	}
 	if got := fileName("arn:aws:eks:eu/../../etc"); strings.ContainsAny(got, "/:") {
 		t.Errorf("file name %q leads elsewhere", got)
@@ -199,12 +203,14 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 		"it has:":                       {Contexts: []string{"nope"}, Kubeconfig: path},
 		"kubeconfig":                    {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
 	} {
-		o.Dir = dir
-		if _, err := Discover(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want %q", err, want)
-		} else if strings.Contains(err.Error(), "secret-1") {
-			t.Errorf("a token is in %v", err)
-		}
+		t.Run(want, func(t *testing.T) {
+			o.Dir = dir
+			if _, err := Discover(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %q", err, want)
+			} else if strings.Contains(err.Error(), "secret-1") {
+				t.Errorf("a token is in %v", err)
+			}
+		})
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was written: %v", err)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
@@ -260,20 +261,34 @@ func firewall(t *testing.T, own, transit string) {
 		{node, "the node itself, which is not under test", "10.89.17.1:80", true, ""},
 		{node, "the node itself to a service of its cluster", "10.110.0.9:80", true, ""},
 	} {
-		before := node.counters()
-		err := c.from.dial(c.to)
-		after := node.counters()
-		switch {
-		case c.allowed && err != nil:
-			t.Errorf("%s (%s): %v", c.name, c.to, err)
-		case c.allowed && before != after:
-			t.Errorf("%s (%s) is counted: %+v, then %+v", c.name, c.to, before, after)
-		case !c.allowed && !errors.Is(err, syscall.ECONNREFUSED):
-			t.Errorf("%s (%s): got %v, want to be refused at once: %v", c.name, c.to, err, syscall.ECONNREFUSED)
-		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In,
-			c.counter == "gone" && (after.Gone <= before.Gone || after.Out != before.Out):
-			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			before := node.counters()
+			err := c.from.dial(c.to)
+			after := node.counters()
+			if c.allowed {
+				if err != nil {
+					t.Errorf("to %s: %v", c.to, err)
+				}
+				if diff := cmp.Diff(before, after); diff != "" {
+					t.Errorf("to %s is counted (-before +after):\n%s", c.to, diff)
+				}
+				return
+			}
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("to %s: got %v, want to be refused at once: %v", c.to, err, syscall.ECONNREFUSED)
+			}
+			count := map[string]func(counters) int64{
+				"out": func(c counters) int64 { return c.Out }, "in": func(c counters) int64 { return c.In },
+				"gone": func(c counters) int64 { return c.Gone },
+			}
+			if got, was := count[c.counter](after), count[c.counter](before); got <= was {
+				t.Errorf("to %s: got %q %d, then %d, want it counted", c.to, c.counter, was, got)
+			}
+			if c.counter == "gone" && after.Out != before.Out {
+				t.Errorf("to %s is counted as out too: %+v, then %+v", c.to, before, after)
+			}
+
+		})
 	}
 	for what, to := range map[string]string{
 		"pod address that no pod here has": "10.10.200.1:80", "service that does not exist": "10.110.0.77:80",

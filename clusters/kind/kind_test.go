@@ -241,11 +241,13 @@ func TestLayer(t *testing.T) {
 		"etc/amc/kubeadm/corednsdeployment0+strategic.yaml": 0o644,
 		"etc/amc/coredns/Corefile":                          0o644,
 	} {
-		if got, there := modes[path]; !there {
-			t.Errorf("%s is not there", path)
-		} else if got != mode {
-			t.Errorf("%s: got mode %o, want %o", path, got, mode)
-		}
+		t.Run(path, func(t *testing.T) {
+			if got, there := modes[path]; !there {
+				t.Errorf("%s is not there", path)
+			} else if got != mode {
+				t.Errorf("got mode %o, want %o", got, mode)
+			}
+		})
 	}
 	// No pod may run before the firewall is in force.
 	for _, unit := range []string{"containerd.service", "kubelet.service"} {
@@ -588,9 +590,11 @@ func TestForget(t *testing.T) {
 		t.Fatal("the run's own folder was not forgotten")
 	}
 	for path, want := range map[string]bool{mine: false, key: false, filepath.Join(dir, FleetFile): false, users: true, report: true} {
-		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s: there is %v, want %v", path, err == nil, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			if _, err := os.Stat(path); (err == nil) != want {
+				t.Errorf("there is %v, want %v", err == nil, want)
+			}
+		})
 	}
 }
 
@@ -649,12 +653,14 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 			return "r1 false amc-r1-net1,amc-r1-transit,\n", nil
 		},
 	} {
-		err := healthy(context.Background(), answer, f, c)
-		for _, want := range []string{want, "amc down"} {
-			if !strings.Contains(fmt.Sprint(err), want) {
-				t.Errorf("got %v, want it to say %q", err, want)
+		t.Run(want, func(t *testing.T) {
+			err := healthy(context.Background(), answer, f, c)
+			for _, want := range []string{want, "amc down"} {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("got %v, want it to say %q", err, want)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -670,13 +676,15 @@ func TestPlanRefusesBeforeAnythingIsMade(t *testing.T) {
 		"1 to 9":        {Clusters: 10, Images: image},
 		"no node image": {},
 	} {
-		o.Engine, o.Dir = e, t.TempDir()
-		if _, err := Up(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
-		if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
-			t.Errorf("%s: something was made: %v", want, left)
-		}
+		t.Run(want, func(t *testing.T) {
+			o.Engine, o.Dir = e, t.TempDir()
+			if _, err := Up(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+			if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
+				t.Errorf("something was made: %v", left)
+			}
+		})
 	}
 }
 

@@ -174,11 +174,13 @@ func TestRendered(t *testing.T) {
 		"AMBIENT_ENABLE_MULTI_NETWORK": "true", "PILOT_ENABLE_AMBIENT": "true",
 		"CLUSTER_ID": "cluster1", "AMBIENT_ENABLE_BAGGAGE": "",
 	} {
-		// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is
-		// that istiod has it.
-		if e[k] != want {
-			t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
-		}
+		t.Run(k, func(t *testing.T) {
+			// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is
+			// that istiod has it.
+			if e[k] != want {
+				t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
+			}
+		})
 	}
 	z := daemonSets["ztunnel"].Spec.Template.Spec.Containers
 	got := map[string]string{"NETWORK": env(z)["NETWORK"], "ISTIO_META_CLUSTER_ID": env(z)["ISTIO_META_CLUSTER_ID"]}
@@ -293,7 +295,8 @@ func TestRemoteSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]
-	if diff := cmp.Diff([]string{"https://192.0.2.11:6443", "ca-for-tests"}, []string{c.Server, string(c.CertificateAuthorityData)}); diff != "" {
+	got := []string{c.Server, string(c.CertificateAuthorityData)}
+	if diff := cmp.Diff([]string{"https://192.0.2.11:6443", "ca-for-tests"}, got); diff != "" {
 		t.Errorf("the kubeconfig's server and authority (-want +got):\n%s", diff)
 	}
 	f.Clusters[0].APIServer = ""
@@ -675,8 +678,10 @@ func TestDigest(t *testing.T) {
 		"istio":   func(_ *mesh.Fleet, o *Options) { o.Istio = "v2" },
 		"trust":   func(f *mesh.Fleet, _ *Options) { f.TrustDomain = "td.test" },
 	} {
-		if digest(spoil) == same {
-			t.Errorf("another %s gives the same digest", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if digest(spoil) == same {
+				t.Errorf("another %s gives the same digest", name)
+			}
+		})
 	}
 }

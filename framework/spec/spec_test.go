@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -356,9 +357,11 @@ func TestRecordKeepsBeginningAndEnd(t *testing.T) {
 		51:  "  751 -> ",
 		299: "  999 -> ",
 	} {
-		if !strings.Contains(lines[i], want) {
-			t.Errorf("line %d: got %q, want %q", i, lines[i], want)
-		}
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			if !strings.Contains(lines[i], want) {
+				t.Errorf("line %d: got %q, want %q", i, lines[i], want)
+			}
+		})
 	}
 }
 

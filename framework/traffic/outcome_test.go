@@ -61,9 +61,11 @@ func TestFail(t *testing.T) {
 		`Get "http://echo:80/": round trip failed: 503 Service Unavailable`:   TunnelRefused,
 		`something new`: Other,
 	} {
-		if got := fail(text, 0).Kind; got != want {
-			t.Errorf("%q is %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := fail(text, 0).Kind; got != want {
+				t.Errorf("%q is %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 

@@ -64,9 +64,11 @@ func TestEchoObjects(t *testing.T) {
 	for what, got := range map[string]map[string]string{
 		"ServiceAccount": account.Labels, "Deployment": d.Labels, "pod": d.Spec.Template.Labels,
 	} {
-		if diff := cmp.Diff(labels, got); diff != "" {
-			t.Errorf("labels of the %s (-want +got):\n%s", what, diff)
-		}
+		t.Run(what, func(t *testing.T) {
+			if diff := cmp.Diff(labels, got); diff != "" {
+				t.Errorf("labels of the %s (-want +got):\n%s", what, diff)
+			}
+		})
 	}
 	// Without the owner: it may change, a selector may not.
 	if diff := cmp.Diff(map[string]string{LabelApp: "echo"}, d.Spec.Selector.MatchLabels); diff != "" {

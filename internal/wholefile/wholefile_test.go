@@ -83,8 +83,10 @@ func TestLeftover(t *testing.T) {
 	for name, want := range map[string]bool{
 		".amc-ABCDEFGHIJKLMNOPQRSTUVWXYZ.tmp": true, ".amc-x.tmp": false, ".report.yaml.tmp": false, "report.yaml": false,
 	} {
-		if got := Leftover(name); got != want {
-			t.Errorf("%s: got %t, want %t", name, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := Leftover(name); got != want {
+				t.Errorf("got %t, want %t", got, want)
+			}
+		})
 	}
 }

@@ -130,13 +130,15 @@ func TestAction(t *testing.T) {
 		`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0,
 		`profile: smoke`: 1, `contexts: "east,west", color: red`: 1,
 	} {
-		found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) != mistakes {
-			t.Errorf("with %s: %v, want %d mistakes", with, found, mistakes)
-		}
+		t.Run(with, func(t *testing.T) {
+			found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) != mistakes {
+				t.Errorf("with %s: %v, want %d mistakes", with, found, mistakes)
+			}
+		})
 	}
 }
 

@@ -137,9 +137,11 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 	for name, want := range map[string]string{
 		"bin": "usr/bin", "usr/bin/jq": "of usr/bin/jq", "etc/crictl.yaml": "of etc/crictl.yaml", "usr/bin/kubelet": "of usr/bin/kubelet",
 		"var/lib/containerd/blobs/b": "image", "usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service": "x"} {
-		if seen[name] != want {
-			t.Errorf("%s: got %q, want %q", name, seen[name], want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if seen[name] != want {
+				t.Errorf("got %q, want %q", seen[name], want)
+			}
+		})
 	}
 	if !strings.HasSuffix(seen["etc/systemd/journald.conf"], "ReadKMsg=no\n") {
 		t.Errorf("journald reads the host's kernel log: %q", seen["etc/systemd/journald.conf"])

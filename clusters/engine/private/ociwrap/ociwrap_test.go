@@ -28,9 +28,11 @@ func TestParse(t *testing.T) {
 		"":                                      {bundle: "."},
 		"create --console-socket --bundle --bundle /b i": {command: "create", bundle: "/b"},
 	} {
-		if got := parse(strings.Fields(line)); got != want {
-			t.Errorf("%q: got %+v, want %+v", line, got, want)
-		}
+		t.Run(line, func(t *testing.T) {
+			if got := parse(strings.Fields(line)); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
 	}
 }
 
@@ -93,9 +95,11 @@ func TestNarrowSpec(t *testing.T) {
 		`[`, `{"process": []}`, `{"process": {"capabilities": []}}`, `{"process": {"rlimits": [{"hard": -1}]}}`,
 		`{"process": {"oomScoreAdj": "x"}}`,
 	} {
-		if _, err := narrowSpec([]byte(s), short); err == nil {
-			t.Errorf("%s was taken", s)
-		}
+		t.Run(s, func(t *testing.T) {
+			if _, err := narrowSpec([]byte(s), short); err == nil {
+				t.Errorf("%s was taken", s)
+			}
+		})
 	}
 }
 

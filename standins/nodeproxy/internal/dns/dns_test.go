@@ -195,20 +195,22 @@ func TestAnswers(t *testing.T) {
 		{"ns", "unknown.test", dns.TypeA, "NOERROR; unknown.test. A 192.0.2.1"},
 		{"ns", "echo", dns.TypeMX, "NOERROR; echo. A 192.0.2.1"}, // only addresses are ours
 	} {
-		q := new(dns.Msg).SetQuestion(dns.Fqdn(tc.name), tc.qtype)
-		m := server(t, tc.from, up).Answer(context.Background(), q, false)
-		if m.Id != q.Id {
-			t.Errorf("%s: id", tc.name)
-		}
-		// the owner of an answer is what was asked, a wildcard's included
-		if got := answer(m); got != tc.want {
-			t.Errorf("%s %s from %s:\n got %s\nwant %s", tc.name, dns.TypeToString[tc.qtype], tc.from, got, tc.want)
-		}
-		for _, r := range m.Answer {
-			if r.Header().Ttl > TTL {
-				t.Errorf("%s: TTL %d", tc.name, r.Header().Ttl)
+		t.Run(tc.from+" "+tc.name+" "+dns.TypeToString[tc.qtype], func(t *testing.T) {
+			q := new(dns.Msg).SetQuestion(dns.Fqdn(tc.name), tc.qtype)
+			m := server(t, tc.from, up).Answer(context.Background(), q, false)
+			if m.Id != q.Id {
+				t.Errorf("got id %d, want %d", m.Id, q.Id)
 			}
-		}
+			// the owner of an answer is what was asked, a wildcard's included
+			if got := answer(m); got != tc.want {
+				t.Errorf("\n got %s\nwant %s", got, tc.want)
+			}
+			for _, r := range m.Answer {
+				if r.Header().Ttl > TTL {
+					t.Errorf("got TTL %d, want at most %d", r.Header().Ttl, TTL)
+				}
+			}
+		})
 	}
 }
 

@@ -216,16 +216,15 @@ func TestFailuresAreToldApart(t *testing.T) {
 			NewKey("spiffe://other/ns/a/sa/b", []string{idServer}, netip.Addr{}, at), ErrH2, "certificate",
 		}, // refused by the server after the handshake
 	} {
-		_, _, _, err := p.Connect(ctx(t), tc.key, "x:1", nil)
-		if !strings.Contains(fmt.Sprint(err), tc.text) {
-			t.Errorf("got %v, want it to say %q", err, tc.text)
-		}
-		if err == nil {
-			t.Errorf("got no error, want %q", tc.text)
-		}
-		if tc.is != nil && !errors.Is(err, tc.is) {
-			t.Errorf("got %v, want %v", err, tc.is)
-		}
+		t.Run(tc.text, func(t *testing.T) {
+			_, _, _, err := p.Connect(ctx(t), tc.key, "x:1", nil)
+			if !strings.Contains(fmt.Sprint(err), tc.text) {
+				t.Errorf("got %v, want it to say %q", err, tc.text)
+			}
+			if tc.is != nil && !errors.Is(err, tc.is) {
+				t.Errorf("got %v, want %v", err, tc.is)
+			}
+		})
 	}
 	w.ca.SetFail(errors.New("CA is away"))
 	if _, _, _, err := p.Connect(
@@ -434,11 +433,13 @@ func TestParseAuthority(t *testing.T) {
 		"[::ffff:10.0.0.1]:1": {Addr: netip.MustParseAddr("10.0.0.1"), Port: 1},
 		"svc.example:65535":   {Host: "svc.example", Port: 65535},
 	} {
-		if got, ok := ParseAuthority(in); !ok {
-			t.Errorf("%s is no authority", in)
-		} else if got != want {
-			t.Errorf("%s: got %+v, want %+v", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got, ok := ParseAuthority(in); !ok {
+				t.Errorf("%s is no authority", in)
+			} else if got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
 	}
 	for _, bad := range []string{
 		"", "x", "x:", ":80", "x:0", "x:65536", "2001:db8::1:80", "[fe80::1%eth0]:80", "http://x:80", "a@b:80", "x:-1", "x:80:80",

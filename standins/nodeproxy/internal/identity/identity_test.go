@@ -170,38 +170,45 @@ func TestHandshake(t *testing.T) {
 		{"other trust domain", get(ca, idOther), []string{idB}, "trust domain"},
 		{"rogue CA", get(rogue, idA), []string{idB}, "unknown authority"},
 	} {
-		a, b := net.Pipe()
-		errs := make(chan error, 2)
-		var peer string
-		var proto string
-		go func() {
-			s := tls.Server(b, server.Server())
-			err := s.HandshakeContext(context.Background())
-			if err == nil {
-				peer, proto = Peer(s.ConnectionState()), s.ConnectionState().NegotiatedProtocol
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := net.Pipe()
+			errs := make(chan error, 2)
+			var peer string
+			var proto string
+			go func() {
+				s := tls.Server(b, server.Server())
+				err := s.HandshakeContext(context.Background())
+				if err == nil {
+					peer, proto = Peer(s.ConnectionState()), s.ConnectionState().NegotiatedProtocol
+				}
+				b.Close()
+				errs <- err
+			}()
+			c := tls.Client(a, tc.client.Client(tc.sans))
+			err := c.HandshakeContext(context.Background())
+			if err == nil { // TLS 1.3: the server's refusal arrives with the first read
+				_, err = c.Read(make([]byte, 1))
+				if err != nil && strings.Contains(err.Error(), "EOF") {
+					err = nil
+				}
 			}
-			b.Close()
-			errs <- err
-		}()
-		c := tls.Client(a, tc.client.Client(tc.sans))
-		err := c.HandshakeContext(context.Background())
-		if err == nil { // TLS 1.3: the server's refusal arrives with the first read
-			_, err = c.Read(make([]byte, 1))
-			if err != nil && strings.Contains(err.Error(), "EOF") {
-				err = nil
+			a.Close()
+			serr := <-errs
+			all := errors.Join(err, serr)
+			if tc.want != "" {
+				if !strings.Contains(fmt.Sprint(all), tc.want) {
+					t.Errorf("got %v, want %q", all, tc.want)
+				}
+				return
 			}
-		}
-		a.Close()
-		serr := <-errs
-		all := errors.Join(err, serr)
-		switch {
-		case tc.want == "" && all != nil:
-			t.Errorf("%s: %v", tc.name, all)
-		case tc.want == "" && (peer != idA || proto != "h2" || c.ConnectionState().Version != tls.VersionTLS13):
-			t.Errorf("%s: peer %q, protocol %q", tc.name, peer, proto)
-		case tc.want != "" && (all == nil || !strings.Contains(all.Error(), tc.want)):
-			t.Errorf("%s: %v", tc.name, all)
-		}
+			if all != nil {
+				t.Fatal(all)
+			}
+			if diff := cmp.Diff([]any{idA, "h2", uint16(tls.VersionTLS13)}, []any{peer, proto, c.ConnectionState().Version}); diff != "" {
+				t.Errorf("peer, protocol and version (-want +got):\n%s", diff)
+			}
+
+		})
 	}
 }
 
@@ -233,8 +240,10 @@ func TestValid(t *testing.T) {
 		idA: true, "spiffe://td/ns/a/sa/": false, "spiffe:///ns/a/sa/b": false, "spiffe://td/ns/a/sa/b/c": false,
 		"https://td/ns/a/sa/b": false, "": false,
 	} {
-		if Valid(id) != want {
-			t.Errorf("Valid(%q)", id)
-		}
+		t.Run(id, func(t *testing.T) {
+			if got := Valid(id); got != want {
+				t.Errorf("got %t, want %t", got, want)
+			}
+		})
 	}
 }

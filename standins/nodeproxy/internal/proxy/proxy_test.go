@@ -663,31 +663,33 @@ func TestInboundRefusals(t *testing.T) {
 		fmt.Sprintf("%s:1", server.IP):        "503",
 		fmt.Sprintf("%s:15001", server.IP):    "503",
 	} {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		s, answer, peer, err := pool.Connect(ctx, key, authority, nil)
-		cancel()
-		if want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", authority, err)
-				continue
+		t.Run(authority, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			s, answer, peer, err := pool.Connect(ctx, key, authority, nil)
+			cancel()
+			if want == "" {
+				if err != nil {
+					t.Errorf("%v", err)
+					return
+				}
+				if want := state.Identity(w); peer != want {
+					t.Errorf("got peer %s, want %s", peer, want)
+					return
+				}
+				if want := "server-deploy"; !strings.Contains(answer["baggage"], want) {
+					t.Errorf("got baggage %q, want %q in it", answer["baggage"], want)
+					return
+				}
+				s.Close()
+				return
 			}
-			if want := state.Identity(w); peer != want {
-				t.Errorf("%s: got peer %s, want %s", authority, peer, want)
-				continue
+			var status *h2.StatusError
+			if !errors.As(err, &status) {
+				t.Errorf("got %v, want a status", err)
+			} else if got := fmt.Sprint(status.Code); got != want {
+				t.Errorf("got %s, want %s", got, want)
 			}
-			if want := "server-deploy"; !strings.Contains(answer["baggage"], want) {
-				t.Errorf("%s: got baggage %q, want %q in it", authority, answer["baggage"], want)
-				continue
-			}
-			s.Close()
-			continue
-		}
-		var status *h2.StatusError
-		if !errors.As(err, &status) {
-			t.Errorf("%s: got %v, want a status", authority, err)
-		} else if got := fmt.Sprint(status.Code); got != want {
-			t.Errorf("%s: got %s, want %s", authority, got, want)
-		}
+		})
 	}
 	c.log.find(t, "ip mismatch: "+server.IP.String()+" != 10.9.9.9")
 

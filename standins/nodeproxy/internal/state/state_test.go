@@ -156,29 +156,31 @@ func TestChoose(t *testing.T) {
 			[]string{"b"},
 		},
 	} {
-		s := New("n1", "c")
-		apply(t, s, src, tc.v)
-		for _, w := range tc.ws {
-			apply(t, s, w)
-		}
-		seen := map[string]bool{}
-		for range 400 {
-			if u := s.Choose(src, tc.v, 80, netip.Addr{}); u != nil {
-				seen[u.Workload.Name] = true
-				if u.Addr.IsValid() && u.Addr.Port() != 8080 {
-					t.Errorf("%s: port %d", tc.name, u.Addr.Port())
+		t.Run(tc.name, func(t *testing.T) {
+			s := New("n1", "c")
+			apply(t, s, src, tc.v)
+			for _, w := range tc.ws {
+				apply(t, s, w)
+			}
+			seen := map[string]bool{}
+			for range 400 {
+				if u := s.Choose(src, tc.v, 80, netip.Addr{}); u != nil {
+					seen[u.Workload.Name] = true
+					if u.Addr.IsValid() && u.Addr.Port() != 8080 {
+						t.Errorf("port %d", u.Addr.Port())
+					}
 				}
 			}
-		}
-		for _, n := range tc.want {
-			if !seen[n] {
-				t.Errorf("%s: %s never chosen", tc.name, n)
+			for _, n := range tc.want {
+				if !seen[n] {
+					t.Errorf("%s never chosen", n)
+				}
+				delete(seen, n)
 			}
-			delete(seen, n)
-		}
-		if len(seen) > 0 {
-			t.Errorf("%s: chosen besides: %v", tc.name, seen)
-		}
+			if len(seen) > 0 {
+				t.Errorf("chosen besides: %v", seen)
+			}
+		})
 	}
 }
 
@@ -244,9 +246,11 @@ func TestLookups(t *testing.T) {
 	}
 	apply(t, s, mk("x", false), mk("y", true), mk("z", false))
 	for caller, want := range map[string]string{"x": "x", "z": "z", "other": "y"} {
-		if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), caller); v.GetNamespace() != want {
-			t.Errorf("from %s: %s", caller, v.GetNamespace())
-		}
+		t.Run(caller, func(t *testing.T) {
+			if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), caller); v.GetNamespace() != want {
+				t.Errorf("got %s, want %s", v.GetNamespace(), want)
+			}
+		})
 	}
 	s.Apply(AddressType, nil, []string{"y/svc.example", "w/wide"})
 	if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), "other"); v.GetNamespace() != "x" {

@@ -267,8 +267,10 @@ func TestAddress(t *testing.T) {
 		"https://istiod.x.svc:15012": "istiod.x.svc:15012", "istiod.x.svc:15012": "istiod.x.svc:15012",
 		"[2001:db8::1]:15012": "[2001:db8::1]:15012",
 	} {
-		if got := Address(in); got != want {
-			t.Errorf("%s: %s", in, got)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := Address(in); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }

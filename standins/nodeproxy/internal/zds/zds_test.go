@@ -210,22 +210,24 @@ func TestBreachesEndTheConnection(t *testing.T) {
 		"no uid":                 func(a *agent) (string, error) { return a.ask(del("")) },
 		"junk":                   func(a *agent) (string, error) { return a.packet([]byte{0xff, 0xff}) },
 	} {
-		a, h, done := serve(t)
-		before := openFDs(t)
-		if nack, err := send(a); err == nil {
-			t.Errorf("%s: acknowledged with %q", name, nack)
-		}
-		if err := <-done; err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		<-h.lost
-		if len(h.events) != 2 {
-			t.Errorf("%s: %v", name, h.events)
-		}
-		a.c.Close()
-		if after := openFDs(t); after > before {
-			t.Errorf("%s: %d descriptors leaked", name, after-before)
-		}
+		t.Run(name, func(t *testing.T) {
+			a, h, done := serve(t)
+			before := openFDs(t)
+			if nack, err := send(a); err == nil {
+				t.Errorf("acknowledged with %q", nack)
+			}
+			if err := <-done; err == nil {
+				t.Error("no error")
+			}
+			<-h.lost
+			if len(h.events) != 2 {
+				t.Errorf("got %v, want two events", h.events)
+			}
+			a.c.Close()
+			if after := openFDs(t); after > before {
+				t.Errorf("%d descriptors leaked", after-before)
+			}
+		})
 	}
 }
 
