@@ -3,13 +3,17 @@ package behaviors
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestCatalogHasNoMistakes(t *testing.T) {
@@ -64,17 +68,24 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 	}
 	var all registry
 	for name, m := range mistakes {
-		b := good()
-		b.Sources = slices.Clone(b.Sources)
-		m.change(&b)
-		var one registry
-		one.declare(b, 1)
-		all.declare(b, 1)
-		if err := one.check(); err == nil || !strings.Contains(err.Error(), m.want) || !strings.HasPrefix(err.Error(), "catalog_test.go:") {
-			t.Errorf("%s: got %v, want file, line and %q", name, err, m.want)
-		} else if n := strings.Count(err.Error(), "\n"); n > 0 {
-			t.Errorf("%s: one mistake is reported as %d", name, n+1)
-		}
+		t.Run(name, func(t *testing.T) {
+			b := good()
+			b.Sources = slices.Clone(b.Sources)
+			m.change(&b)
+			var one registry
+			one.declare(b, 1)
+			all.declare(b, 1)
+			err := fmt.Sprint(one.check())
+			if !strings.Contains(err, m.want) {
+				t.Errorf("got %q, want it to say %q", err, m.want)
+			}
+			if !strings.HasPrefix(err, "catalog_test.go:") {
+				t.Errorf("got %q, want file and line first", err)
+			}
+			if n := strings.Count(err, "\n"); n > 0 {
+				t.Errorf("one mistake is reported as %d", n+1)
+			}
+		})
 	}
 	report := all.check().Error()
 	for name, m := range mistakes {
@@ -96,8 +107,11 @@ func TestGoodBehaviorIsGood(t *testing.T) {
 	if err := r.check(); err != nil {
 		t.Fatal(err)
 	}
-	if disputed.State.Automated || !strings.Contains(disputed.State.Why, "disputed in example/suite#7: the page") {
-		t.Errorf("%+v: a disputed spec runs, or does not say why it does not", disputed.State)
+	if disputed.State.Automated {
+		t.Errorf("%+v: a disputed spec runs", disputed.State)
+	}
+	if why := "disputed in example/suite#7: the page"; !strings.Contains(disputed.State.Why, why) {
+		t.Errorf("a disputed spec does not run because %q, want it to say %q", disputed.State.Why, why)
 	}
 }
 
@@ -108,17 +122,22 @@ func TestOrder(t *testing.T) {
 	}
 	want := slices.Clone(ids)
 	slices.SortFunc(want, CompareIDs)
-	if !slices.Equal(ids, want) || ids[0] != "INST-01" {
-		t.Fatalf("not in the catalog's order: %v", ids)
+	if diff := cmp.Diff(want, ids); diff != "" {
+		t.Fatalf("not in the catalog's order (-want +got):\n%s", diff)
 	}
-	if CompareIDs("LB-02", "LB-10") >= 0 || CompareIDs("INST-99", "SCOPE-01") >= 0 || CompareIDs("CLN-01", "ZZ-01") >= 0 {
-		t.Fatal("ids are compared as text")
+	if ids[0] != "INST-01" {
+		t.Fatalf("the catalog begins with %s, want INST-01", ids[0])
+	}
+	for _, ids := range [][2]string{{"LB-02", "LB-10"}, {"INST-99", "SCOPE-01"}, {"CLN-01", "ZZ-01"}} {
+		if got := CompareIDs(ids[0], ids[1]); got >= 0 {
+			t.Errorf("got %d for %s and %s, want the first before the second: ids are not compared as text", got, ids[0], ids[1])
+		}
 	}
 }
 
 func TestDigestFollowsPromises(t *testing.T) {
-	if !strings.HasPrefix(Digest(), "sha256:") || len(Digest()) != 71 {
-		t.Fatal(Digest())
+	if want := regexp.MustCompile(`^sha256:[0-9a-f]{64}$`); !want.MatchString(Digest()) {
+		t.Fatalf("got %q, want %s", Digest(), want)
 	}
 	if n := strings.Count(Golden(), "\n"); n != len(All()) {
 		t.Fatalf("%d lines for %d behaviors", n, len(All()))
@@ -131,14 +150,20 @@ func TestVersions(t *testing.T) {
 		"v0.0.0-20260827124520-eed52ebb66ad": "1.31.0", "v0.0.0-20260423205519-b01690e6db7d": "1.31.0",
 		"v0.0.0-20250801000000-0123456789ab": "1.28.0",
 	} {
-		if v, err := ParseVersion(in); err != nil || v.String() != want {
-			t.Errorf("%s: %v %v, want %s", in, v, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if v, err := ParseVersion(in); err != nil {
+				t.Errorf("%v", err)
+			} else if v.String() != want {
+				t.Errorf("got %s, want %s", v, want)
+			}
+		})
 	}
 	for _, in := range []string{"", "one", "1", "1.2.3.4", "1.x", "1.-2", "v0.0.0-today-abc"} {
-		if v, err := ParseVersion(in); err == nil {
-			t.Errorf("%q reads as %v", in, v)
-		}
+		t.Run(in, func(t *testing.T) {
+			if v, err := ParseVersion(in); err == nil {
+				t.Errorf("%q reads as %v", in, v)
+			}
+		})
 	}
 	for _, c := range []struct {
 		r    Range
@@ -151,8 +176,10 @@ func TestVersions(t *testing.T) {
 	} {
 		t.Run(c.v+" in "+string(c.r), func(t *testing.T) {
 			v, _ := ParseVersion(c.v)
-			if got, err := c.r.Contains(v); err != nil || got != c.want {
-				t.Errorf("%s in %q: %v %v", c.v, c.r, got, err)
+			if got, err := c.r.Contains(v); err != nil {
+				t.Errorf("%s in %q: %v", c.v, c.r, err)
+			} else if got != c.want {
+				t.Errorf("%s in %q: got %t, want %t", c.v, c.r, got, c.want)
 			}
 		})
 	}
@@ -182,29 +209,32 @@ func TestGeneratedFiles(t *testing.T) {
 	for name, want := range map[string]string{
 		"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String(),
 	} {
-		if *update {
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatalf("%v: run `go test ./behaviors -update`", err)
-		}
-		if string(got) != want {
-			old, now := strings.Split(string(got), "\n"), strings.Split(want, "\n")
-			for i := range min(len(old), len(now)) {
-				if old[i] != now[i] {
-					t.Errorf("%s, line %d\n  has  %s\n  want %s", name, i+1, old[i], now[i])
-					break
+		t.Run(name, func(t *testing.T) {
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
+					t.Fatal(err)
 				}
 			}
-			t.Errorf("%s is not what the catalog says: if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed",
-				name)
-		}
+			got, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatalf("%v: run `go test ./behaviors -update`", err)
+			}
+			if string(got) != want {
+				old, now := strings.Split(string(got), "\n"), strings.Split(want, "\n")
+				for i := range min(len(old), len(now)) {
+					if old[i] != now[i] {
+						t.Errorf("%s, line %d\n  has  %s\n  want %s", name, i+1, old[i], now[i])
+						break
+					}
+				}
+				t.Errorf("%s is not what the catalog says: "+
+					"if the change is meant, run `go test ./behaviors -update` and let the difference be reviewed",
+					name)
+			}
+		})
 	}
 }
 
@@ -220,9 +250,10 @@ func TestCatalogIsComplete(t *testing.T) {
 		}
 		last[prefix] = n
 	}
-	if len(All()) != 245 || count[Core] != 111 || count[Extended] != 101 || count[Limitation] != 33 {
-		t.Errorf("%d behaviors, %v; ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here",
-			len(All()), count)
+	count[""] = len(All())
+	if diff := cmp.Diff(map[Level]int{"": 245, Core: 111, Extended: 101, Limitation: 33}, count); diff != "" {
+		t.Errorf("behaviors per level, and of all (-want +got):\n%s; "+
+			"ids are added at a chapter's end and never taken away: if that is what happened, change the numbers here", diff)
 	}
 	for _, c := range Chapters {
 		if last[c.Prefix] == 0 {
@@ -239,8 +270,14 @@ func TestStatements(t *testing.T) {
 	}
 	old, now := Version{1, 28, 0}, Version{1, 31, 0}
 	for _, s := range Statements {
-		if s.Says == "" || s.Since1_29 == "" || len(s.Behaviors) == 0 {
-			t.Errorf("%+v: incomplete", s)
+		if s.Says == "" {
+			t.Errorf("%+v: says nothing", s)
+		}
+		if s.Since1_29 == "" {
+			t.Errorf("%+v: says not what has been since 1.29", s)
+		}
+		if len(s.Behaviors) == 0 {
+			t.Errorf("%+v: belongs to no behavior", s)
 		}
 		then, today := false, false
 		for _, id := range s.Behaviors {
@@ -253,8 +290,11 @@ func TestStatements(t *testing.T) {
 			z, _ := b.Istio.Contains(now)
 			then, today = then || a, today || z
 		}
-		if !then || !today {
-			t.Errorf("%q is shown for no behavior of %v or of %v", s.Says, old, now)
+		if !then {
+			t.Errorf("%q is shown for no behavior of %v", s.Says, old)
+		}
+		if !today {
+			t.Errorf("%q is shown for no behavior of %v", s.Says, now)
 		}
 	}
 	// Every sentence that behaviors quote from the page for the old versions only is one of the

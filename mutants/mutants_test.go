@@ -1,10 +1,12 @@
 package mutants
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
@@ -36,7 +38,9 @@ func TestEveryMutantHasItsPlace(t *testing.T) {
 	}
 	for _, m := range All() {
 		for _, id := range m.Only {
-			if b := behaviors.ByID(id); b == nil || !slices.Contains(b.Mutants, m.ID) {
+			if b := behaviors.ByID(id); b == nil {
+				t.Errorf("%s is aimed at %s, which is no behavior", m.ID, id)
+			} else if !slices.Contains(b.Mutants, m.ID) {
 				t.Errorf("%s is aimed at %s, which does not name it", m.ID, id)
 			}
 		}
@@ -60,8 +64,8 @@ func TestEverySpecCanBeSeenRed(t *testing.T) {
 
 func TestApplyNeedsTwoClusters(t *testing.T) {
 	_, err := All()[0].Apply(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "one"}}})
-	if err == nil || !strings.Contains(err.Error(), "two clusters") {
-		t.Errorf("got %v", err)
+	if want := "two clusters"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %v, want it to say %q", err, want)
 	}
 }
 
@@ -185,8 +189,10 @@ func TestWithoutPreference(t *testing.T) {
 	if got := withoutPreference(r); got != update {
 		t.Fatalf("got verdict %d, want an update", got)
 	}
-	if got := r.Spec.TrafficPolicy.LoadBalancer.LocalityLbSetting.GetEnabled(); got == nil || got.Value {
-		t.Errorf("got enabled %v, want false", got)
+	if got := r.Spec.TrafficPolicy.LoadBalancer.LocalityLbSetting.GetEnabled(); got == nil {
+		t.Error("got no word about enabled, want false")
+	} else if got.Value {
+		t.Error("got enabled, want false")
 	}
 	if got := withoutPreference(r); got != leave {
 		t.Errorf("got verdict %d for the changed rule, want to leave it", got)
@@ -220,8 +226,9 @@ func TestWithoutScopes(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(got), &m); err != nil {
 		t.Fatal(err)
 	}
-	if scopes, set := m["serviceScopeConfigs"].([]any); !set || len(scopes) != 0 || m["trustDomain"] != "td" {
-		t.Errorf("%s", got) // absent would mean istiod's default, which is the scopes as they are
+	// Absent would mean istiod's default, which is the scopes as they are.
+	if diff := cmp.Diff(map[string]any{"serviceScopeConfigs": []any{}, "trustDomain": "td"}, m); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, err := withoutScopes("a: ["); err == nil {
 		t.Error("a malformed configuration was taken")
@@ -243,14 +250,17 @@ func TestEnv(t *testing.T) {
 			spec := template()
 			err := env(c.container, c.name, c.value)(spec)
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) {
-					t.Errorf("%+v: got %v", c, err)
+				if !strings.Contains(fmt.Sprint(err), c.fails) {
+					t.Errorf("got %v, want %q", err, c.fails)
 				}
 				return
 			}
 			got := spec.Spec.Containers[0].Env
-			if err != nil || !slices.Contains(got, corev1.EnvVar{Name: c.name, Value: c.value}) {
-				t.Errorf("%+v: %v %v", c, got, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := (corev1.EnvVar{Name: c.name, Value: c.value}); !slices.Contains(got, want) {
+				t.Errorf("got %v, want %v in it", got, want)
 			}
 		})
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/behaviors"
 )
 
@@ -156,8 +158,11 @@ func TestSkips(t *testing.T) {
 				t.Fatal(err)
 			}
 			e, runs := p.Of(c.id)
-			if runs != (c.class == "") || e.Class != c.class || e.Reason != c.reason {
-				t.Errorf("runs %v, %q, %q", runs, e.Class, e.Reason)
+			if want := c.class == ""; runs != want {
+				t.Errorf("runs: got %t, want %t", runs, want)
+			}
+			if diff := cmp.Diff([]string{string(c.class), c.reason}, []string{string(e.Class), e.Reason}); diff != "" {
+				t.Errorf("class and reason (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -184,7 +189,10 @@ func TestWishesThatAreNotUnderstood(t *testing.T) {
 		t.Run(c.want, func(t *testing.T) {
 			_, err := Compute(c.env, c.profile, c.filters)
 			var u UsageError
-			if !errors.As(err, &u) || !strings.Contains(err.Error(), c.want) {
+			if !errors.As(err, &u) {
+				t.Errorf("got %v, want a usage error", err)
+			}
+			if !strings.Contains(fmt.Sprint(err), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
@@ -214,7 +222,16 @@ func TestNothingToProve(t *testing.T) {
 			}
 			err = p.NothingToProve()
 			var u UsageError
-			if (err != nil) != (c.want != "") || err != nil && (!errors.As(err, &u) || !strings.Contains(err.Error(), c.want)) {
+			if c.want == "" {
+				if err != nil {
+					t.Errorf("got %v, want none", err)
+				}
+				return
+			}
+			if !errors.As(err, &u) {
+				t.Errorf("got %v, want a usage error", err)
+			}
+			if !strings.Contains(fmt.Sprint(err), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
@@ -299,19 +316,31 @@ func TestEveryBehaviorIsInExactlyOnePlace(t *testing.T) {
 			}
 		}
 		for _, e := range p.Run {
-			if e.Class != "" || e.Reason != "" || !e.Behavior.State.Automated {
-				t.Fatalf("it runs and is skipped: %+v", e)
+			if e.Class != "" {
+				t.Fatalf("it runs and is skipped as %s: %+v", e.Class, e)
+			}
+			if e.Reason != "" {
+				t.Fatalf("it runs and is skipped because %s: %+v", e.Reason, e)
+			}
+			if !e.Behavior.State.Automated {
+				t.Fatalf("it runs and has no spec: %+v", e)
 			}
 		}
 		for _, e := range p.Skip {
 			seen[e.Class]++
-			if !slices.Contains(Classes, e.Class) || e.Reason == "" {
-				t.Fatalf("a skip without class or reason: %+v", e)
+			if !slices.Contains(Classes, e.Class) {
+				t.Fatalf("a skip without class: %+v", e)
+			}
+			if e.Reason == "" {
+				t.Fatalf("a skip without reason: %+v", e)
 			}
 		}
 		for _, e := range p.NotAutomated {
-			if e.Reason == "" || e.Class != "" {
+			if e.Reason == "" {
 				t.Fatalf("no reason: %+v", e)
+			}
+			if e.Class != "" {
+				t.Fatalf("a class where nothing is skipped: %+v", e)
 			}
 		}
 	}

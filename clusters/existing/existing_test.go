@@ -3,6 +3,7 @@ package existing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
@@ -42,7 +43,7 @@ func TestAgree(t *testing.T) {
 	}
 	err = agree(f, []discovered{one("a", "c1", "1", "1.31.0", "t", "d"), one("b", "c1", "2", "1.31.0", "u", "e")})
 	for _, want := range []string{`both call themselves "c1"`, `trust domain "t"`, `DNS domain "d"`} {
-		if err == nil || !strings.Contains(err.Error(), want) {
+		if !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("got %v, want %q too", err, want)
 		}
 	}
@@ -80,9 +81,11 @@ func TestAppImage(t *testing.T) {
 		"1.31-alpha.eed52ebb66ad-Clean": "gcr.io/istio-testing/app:1.31-alpha.eed52ebb66ad",
 		"unknown-unknown-Clean":         "docker.io/istio/app:latest",
 	} {
-		if got := AppImage(istio); got != want {
-			t.Errorf("%s: %s, want %s", istio, got, want)
-		}
+		t.Run(istio, func(t *testing.T) {
+			if got := AppImage(istio); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
 	}
 }
 
@@ -119,20 +122,36 @@ func TestMinimal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := got[0]; len(c.Contexts) != 1 || len(c.Clusters) != 1 || len(c.AuthInfos) != 1 || c.CurrentContext != "admin@one" ||
-		c.AuthInfos["u1"].Token != "secret-1" {
-		t.Errorf("the copy holds more or less than its context: %+v", c)
+	c := got[0]
+	sizes := map[string]int{"contexts": len(c.Contexts), "clusters": len(c.Clusters), "users": len(c.AuthInfos)}
+	if diff := cmp.Diff(map[string]int{"contexts": 1, "clusters": 1, "users": 1}, sizes); diff != "" {
+		t.Errorf("the copy holds more or less than its context (-want +got):\n%s", diff)
 	}
-	if c := got[1].Clusters["two"]; c.CertificateAuthority != "" || string(c.CertificateAuthorityData) != "CA" {
-		t.Errorf("the copy depends on a file: %+v", c)
+	if c.CurrentContext != "admin@one" {
+		t.Errorf("the copy's context: got %q, want admin@one", c.CurrentContext)
 	}
-	if len(config.Contexts) != 2 || config.CurrentContext != "two" {
-		t.Error("the original was changed")
+	if token := c.AuthInfos["u1"].Token; token != "secret-1" {
+		t.Errorf("the copy's token: got %q, want secret-1", token)
+	}
+	two := got[1].Clusters["two"]
+	if two.CertificateAuthority != "" {
+		t.Errorf("the copy depends on the file %s", two.CertificateAuthority)
+	}
+	if ca := string(two.CertificateAuthorityData); ca != "CA" {
+		t.Errorf("the copy's authority: got %q, want CA", ca)
+	}
+	if n := len(config.Contexts); n != 2 {
+		t.Errorf("the original was changed: %d contexts, want 2", n)
+	}
+	if config.CurrentContext != "two" {
+		t.Errorf("the original was changed: got context %q, want two", config.CurrentContext)
 	}
 	for want, contexts := range map[string][]string{`it has: admin@one, two`: {"nope"}, "--contexts": {}, "once": {"two", "two"}} {
-		if _, err := minimal(config, contexts); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want %q", contexts, err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			if _, err := minimal(config, contexts); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("%q: got %v, want %q", contexts, err, want)
+			}
+		})
 	}
 	if got := fileName("arn:aws:eks:eu/../../etc"); strings.ContainsAny(got, "/:") {
 		t.Errorf("file name %q leads elsewhere", got)
@@ -184,12 +203,14 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 		"it has:":                       {Contexts: []string{"nope"}, Kubeconfig: path},
 		"kubeconfig":                    {Contexts: []string{"a"}, Kubeconfig: filepath.Join(dir, "none")},
 	} {
-		o.Dir = dir
-		if _, err := Discover(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		} else if strings.Contains(err.Error(), "secret-1") {
-			t.Errorf("a token is in %v", err)
-		}
+		t.Run(want, func(t *testing.T) {
+			o.Dir = dir
+			if _, err := Discover(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %q", err, want)
+			} else if strings.Contains(err.Error(), "secret-1") {
+				t.Errorf("a token is in %v", err)
+			}
+		})
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was written: %v", err)
@@ -203,9 +224,9 @@ func TestDiscoverWritesNothingWhenItFails(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "fleet.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir}); err == nil ||
-		!strings.Contains(err.Error(), "exists already") {
-		t.Errorf("a fleet file is overwritten: %v", err)
+	_, err := Discover(context.Background(), Options{Contexts: []string{"two"}, Kubeconfig: path, Dir: dir})
+	if want := "exists already"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("a fleet file is overwritten: got %v, want %q", err, want)
 	}
 }
 
@@ -255,13 +276,22 @@ func TestRBACIsNarrow(t *testing.T) {
 			metav1.TypeMeta   `json:",inline"`
 			metav1.ObjectMeta `json:"metadata"`
 		}
-		if err := yaml.Unmarshal([]byte(doc), &m); err != nil || m.Kind == "" || m.Name == "" || m.APIVersion == "" {
+		if err := yaml.Unmarshal([]byte(doc), &m); err != nil {
 			t.Errorf("%v in %s", err, doc)
+		}
+		for field, value := range map[string]string{"kind": m.Kind, "name": m.Name, "apiVersion": m.APIVersion} {
+			if value == "" {
+				t.Errorf("no %s in %s", field, doc)
+			}
 		}
 		docs++
 	}
-	if n := strings.Count(string(b), "\n# "); n != strings.Count(string(b), "- apiGroups:") || n == 0 {
-		t.Errorf("%d reasons in the YAML:\n%s", n, b)
+	rules := strings.Count(string(b), "- apiGroups:")
+	if rules == 0 {
+		t.Errorf("no rule in the YAML:\n%s", b)
+	}
+	if n := strings.Count(string(b), "\n# "); n != rules {
+		t.Errorf("%d reasons in the YAML, want one for each of %d rules:\n%s", n, rules, b)
 	}
 	changesIstioSystem := func(o Rights) bool {
 		for _, g := range RBAC(o) {
@@ -275,8 +305,11 @@ func TestRBACIsNarrow(t *testing.T) {
 		}
 		return false
 	}
-	if changesIstioSystem(Rights{Namespaces: []string{"amc-mesh"}}) || !changesIstioSystem(Rights{MeshAdmin: true}) {
-		t.Error("istio-system may be changed with --allow-mesh-changes, and only then")
+	if changesIstioSystem(Rights{Namespaces: []string{"amc-mesh"}}) {
+		t.Error("istio-system may be changed without --allow-mesh-changes")
+	}
+	if !changesIstioSystem(Rights{MeshAdmin: true}) {
+		t.Error("istio-system may not be changed with --allow-mesh-changes")
 	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))
@@ -324,8 +357,9 @@ func TestSilentClusterIsNamed(t *testing.T) {
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "out")
 	_, err = Discover(ctx, Options{Contexts: []string{"admin@one"}, Kubeconfig: path, Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), `context "admin@one"`) || !strings.Contains(err.Error(), "does not answer") ||
-		!strings.Contains(err.Error(), "--context admin@one version`") {
-		t.Errorf("got %v", err)
+	for _, want := range []string{`context "admin@one"`, "does not answer", "--context admin@one version`"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
@@ -315,28 +316,49 @@ func firewall(t *testing.T, k stack, own, transit string) {
 		{node, "the node itself, which is not under test", "10.89.17.1:80", true, ""},
 		{node, "the node itself to a service of its cluster", "10.110.0.9:80", true, ""},
 	} {
-		before := node.counters()
-		err := c.from.dial(c.to)
-		after := node.counters()
-		switch {
-		case c.allowed && err != nil:
-			t.Errorf("%s (%s): %v", c.name, c.to, err)
-		case c.allowed && before != after:
-			t.Errorf("%s (%s) is counted: %+v, then %+v", c.name, c.to, before, after)
-		case !c.allowed && !errors.Is(err, syscall.ECONNREFUSED):
-			t.Errorf("%s (%s): got %v, want to be refused at once: %v", c.name, c.to, err, syscall.ECONNREFUSED)
-		case c.counter == "out" && after.Out <= before.Out, c.counter == "in" && after.In <= before.In,
-			c.counter == "gone" && (after.Gone <= before.Gone || after.Out != before.Out):
-			t.Errorf("%s (%s) is not counted as %q: %+v, then %+v", c.name, c.to, c.counter, before, after)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			before := node.counters()
+			err := c.from.dial(c.to)
+			after := node.counters()
+			if c.allowed {
+				if err != nil {
+					t.Errorf("to %s: %v", c.to, err)
+				}
+				if diff := cmp.Diff(before, after); diff != "" {
+					t.Errorf("to %s is counted (-before +after):\n%s", c.to, diff)
+				}
+				return
+			}
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("to %s: got %v, want to be refused at once: %v", c.to, err, syscall.ECONNREFUSED)
+			}
+			count := map[string]func(counters) int64{
+				"out": func(c counters) int64 { return c.Out }, "in": func(c counters) int64 { return c.In },
+				"gone": func(c counters) int64 { return c.Gone },
+			}
+			if got, was := count[c.counter](after), count[c.counter](before); got <= was {
+				t.Errorf("to %s: got %q %d, then %d, want it counted", c.to, c.counter, was, got)
+			}
+			if c.counter == "gone" && after.Out != before.Out {
+				t.Errorf("to %s is counted as out too: %+v, then %+v", c.to, before, after)
+			}
+
+		})
 	}
 	for what, to := range map[string]string{
 		"pod address that no pod here has": "10.10.200.1:80", "service that does not exist": "10.110.0.77:80",
 	} {
 		before := node.counters()
 		err := node.dial(to)
-		if after := node.counters(); err == nil || after.Gone <= before.Gone || after.Out != before.Out {
-			t.Errorf("the node itself to a %s (%s): %v; %+v, then %+v", what, to, err, before, after)
+		if err == nil {
+			t.Errorf("the node itself reached a %s (%s)", what, to)
+		}
+		after := node.counters()
+		if after.Gone <= before.Gone {
+			t.Errorf("the node itself to a %s (%s) is not counted as gone: %+v, then %+v", what, to, before, after)
+		}
+		if after.Out != before.Out {
+			t.Errorf("the node itself to a %s (%s) is counted as out: %+v, then %+v", what, to, before, after)
 		}
 	}
 	// Other protocols, of which nobody waits for an answer: they show in the counters.
@@ -455,8 +477,11 @@ func TestFirewallBetweenPeers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := c.from.dialFrom(c.source, c.to)
-			if c.allowed && err != nil || !c.allowed && !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("%s to %s: got %v, want allowed: %t", c.source, c.to, err, c.allowed)
+			if c.allowed && err != nil {
+				t.Errorf("%s to %s: got %v, want it allowed", c.source, c.to, err)
+			}
+			if !c.allowed && !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s to %s: got %v, want it refused", c.source, c.to, err)
 			}
 		})
 	}
@@ -509,8 +534,12 @@ func deadPodsConnection(t *testing.T, node, pod, other, uplink place) {
 	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the peer of a dead pod: got %v, want to be told at once: %v", err, syscall.ECONNRESET)
 	}
-	if after := node.counters(); after.Gone <= before.Gone || after.Out != before.Out {
+	after := node.counters()
+	if after.Gone <= before.Gone {
 		t.Errorf("what is sent to a dead pod is not counted as gone: %+v, then %+v", before, after)
+	}
+	if after.Out != before.Out {
+		t.Errorf("what is sent to a dead pod is counted as out: %+v, then %+v", before, after)
 	}
 	if seen := uplink.nft("", "list", "table", "inet", "seen"); !strings.Contains(seen, "counter packets 0 ") {
 		t.Errorf("what is sent to a dead pod leaves the fleet:\n%s", seen)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -83,8 +85,12 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 		if p.what == "real pod" {
 			where = fromNode
 		}
-		if c := find(t, probes, p.to.Name, p.to.Name, where, p.what, p.port); !c.control || c.ip != p.ip {
+		c := find(t, probes, p.to.Name, p.to.Name, where, p.what, p.port)
+		if !c.control {
 			t.Errorf("%s %s to %s %s has no control", p.from.Name, p.where, p.to.Name, p.what)
+		}
+		if c.ip != p.ip {
+			t.Errorf("%s %s to %s %s: the control goes to %s, want %s", p.from.Name, p.where, p.to.Name, p.what, c.ip, p.ip)
 		}
 	}
 	for _, what := range []string{"node", "node port", "pod", "service", "real pod"} {
@@ -94,16 +100,25 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 			}
 		}
 	}
-	if !find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", apiServerPort).control ||
-		find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", kubeletPort).control {
-		t.Error("on the transit network the API server answers, the kubelet does not")
+	if !find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", apiServerPort).control {
+		t.Error("on the transit network the API server answers")
+	}
+	if find(t, probes, "cluster1", "cluster2", fromPod, "node on transit", kubeletPort).control {
+		t.Error("on the transit network the kubelet does not answer")
 	}
 }
 
 func TestJudge(t *testing.T) {
 	_, probes := twoClusters()
-	if iso := judge(probes, isolated(probes)); !iso.Proven || verdict(iso) != nil || len(iso.Probes) != len(probes)+6 {
-		t.Fatalf("an isolated fleet: proven %v, %v", iso.Proven, verdict(iso))
+	iso := judge(probes, isolated(probes))
+	if err := verdict(iso); err != nil {
+		t.Fatalf("an isolated fleet: %v", err)
+	}
+	if !iso.Proven {
+		t.Fatal("an isolated fleet is not proven")
+	}
+	if got, want := len(iso.Probes), len(probes)+6; got != want {
+		t.Fatalf("an isolated fleet: got %d probes, want %d", got, want)
 	}
 	for name, c := range map[string]struct {
 		probe  probe
@@ -160,8 +175,11 @@ func TestJudge(t *testing.T) {
 				answers[c.probe.from.Name][c.probe.id] = c.answer
 			}
 			iso := judge(probes, answers)
-			if err := verdict(iso); iso.Proven || err == nil || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("%s: proven %v, %v, want %q", name, iso.Proven, err, c.says)
+			if iso.Proven {
+				t.Errorf("%s: proven", name)
+			}
+			if err := verdict(iso); !strings.Contains(fmt.Sprint(err), c.says) {
+				t.Errorf("%s: got %v, want %q", name, err, c.says)
 			}
 		})
 	}
@@ -189,16 +207,28 @@ func TestUntilControlsPass(t *testing.T) {
 		}
 		return batch(nil), nil
 	}, probes)
-	if err != nil || !iso.Proven || asked != 2 {
-		t.Errorf("a control may take its time: %v, %v, asked %d times", iso, err, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !iso.Proven {
+		t.Errorf("a control may take its time: %v", iso)
+	}
+	if asked != 2 {
+		t.Errorf("a control may take its time: asked %d times, want 2", asked)
 	}
 	asked = 0
 	iso, err = untilControlsPass(t.Context(), func() (map[string]map[string]string, error) {
 		asked++
 		return batch(map[string]string{control.id: "", leak.id: "+cluster2"}), nil
 	}, probes)
-	if err != nil || iso.Proven || asked != 1 {
-		t.Errorf("a leak is final at once: %v, %v, asked %d times", iso.Proven, err, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if iso.Proven {
+		t.Error("a leak is proven isolation")
+	}
+	if asked != 1 {
+		t.Errorf("a leak is final at once: asked %d times, want once", asked)
 	}
 	gone := func() (map[string]map[string]string, error) { return nil, errors.New("docker is gone") }
 	if _, err := untilControlsPass(t.Context(), gone, probes); err == nil {
@@ -214,8 +244,14 @@ func TestUntilControlsPass(t *testing.T) {
 		}
 		return batch(map[string]string{control.id: ""}), nil
 	}, probes)
-	if err != nil || iso == nil || !strings.Contains(fmt.Sprint(verdict(iso)), "control failed") {
-		t.Errorf("out of time: %v, %v", err, iso)
+	if err != nil {
+		t.Fatalf("out of time: %v", err)
+	}
+	if iso == nil {
+		t.Fatal("out of time: nothing is reported")
+	}
+	if err := verdict(iso); !strings.Contains(fmt.Sprint(err), "control failed") {
+		t.Errorf("out of time: got %v, want that a control failed", err)
 	}
 }
 
@@ -229,12 +265,16 @@ func TestParseCounters(t *testing.T) {
 {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}},
 {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
 	c, err := parseCounters([]byte(listing))
-	if err != nil || c != (counters{Out: 22, Gone: 7, Resolver: 3, In: 5}) {
-		t.Errorf("got %+v, %v", c, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(counters{Out: 22, Gone: 7, Resolver: 3, In: 5}, c); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, gone := range []string{`{"counter": {"name": "resolver", "packets": 3, "bytes": 1}},`, `{"rule": {"chain": "from_pods"}},`} {
-		if _, err := parseCounters([]byte(strings.Replace(listing, gone, "", 1))); err == nil || !strings.Contains(err.Error(), "is missing") {
-			t.Errorf("without %s: %v", gone, err)
+		_, err := parseCounters([]byte(strings.Replace(listing, gone, "", 1)))
+		if want := "is missing"; !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("without %s: got %v, want %q", gone, err, want)
 		}
 	}
 	if _, err := parseCounters([]byte("Error: No such file or directory")); err == nil {

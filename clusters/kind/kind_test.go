@@ -83,8 +83,11 @@ func TestConfigOfAModernHostHasNoCrutches(t *testing.T) {
 	n := nodes[0]
 	n.CgroupV1, n.ShortOfCaps = false, false
 	for _, crutch := range []string{"failCgroupV1", "KubeletInUserNamespace"} {
-		if !strings.Contains(nodes[0].render("kind.yaml"), crutch) || strings.Contains(n.render("kind.yaml"), crutch) {
-			t.Errorf("%s must be there where it is needed, and only there", crutch)
+		if !strings.Contains(nodes[0].render("kind.yaml"), crutch) {
+			t.Errorf("%s is not there where it is needed", crutch)
+		}
+		if strings.Contains(n.render("kind.yaml"), crutch) {
+			t.Errorf("%s is there where it is not needed", crutch)
 		}
 	}
 }
@@ -96,9 +99,9 @@ func TestKindReadsTheConfig(t *testing.T) {
 	if err := yaml.UnmarshalStrict([]byte(nodes[0].render("kind.yaml")), &c); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Nodes[0].Labels["topology.kubernetes.io/region"]; got != "region1" || c.Networking.PodSubnet != "10.10.0.0/16" ||
-		c.Nodes[0].Image != "amc-r1-node" {
-		t.Errorf("config reads as %+v", c)
+	got := []string{c.Nodes[0].Labels["topology.kubernetes.io/region"], c.Networking.PodSubnet, c.Nodes[0].Image}
+	if diff := cmp.Diff([]string{"region1", "10.10.0.0/16", "amc-r1-node"}, got); diff != "" {
+		t.Errorf("region, pods and image of the config (-want +got):\n%s", diff)
 	}
 	for _, p := range c.KubeadmConfigPatches {
 		if err := yaml.Unmarshal([]byte(p), &map[string]any{}); err != nil {
@@ -130,8 +133,8 @@ func TestDesign(t *testing.T) {
 				t.Errorf("%s does not carry the run's id", name)
 			}
 		}
-		if c.PodCIDR != "10.10.0.0/16" || c.ServiceCIDR != "10.110.0.0/16" {
-			t.Errorf("%s: all clusters use the same addresses by default, got %s and %s", c.Name, c.PodCIDR, c.ServiceCIDR)
+		if diff := cmp.Diff([]string{"10.10.0.0/16", "10.110.0.0/16"}, []string{c.PodCIDR, c.ServiceCIDR}); diff != "" {
+			t.Errorf("%s: all clusters use the same addresses by default (-want +got):\n%s", c.Name, diff)
 		}
 		first, last, _ := strings.Cut(c.Kind.GatewayPool, "-")
 		for _, a := range []string{first, last, c.Kind.TransitIP} {
@@ -261,9 +264,13 @@ func TestLayer(t *testing.T) {
 		"etc/amc/kubeadm/corednsdeployment0+strategic.yaml": 0o644,
 		"etc/amc/coredns/Corefile":                          0o644,
 	} {
-		if got, there := modes[path]; !there || got != mode {
-			t.Errorf("%s: mode %o (there: %v), want %o", path, got, there, mode)
-		}
+		t.Run(path, func(t *testing.T) {
+			if got, there := modes[path]; !there {
+				t.Errorf("%s is not there", path)
+			} else if got != mode {
+				t.Errorf("got mode %o, want %o", got, mode)
+			}
+		})
 	}
 	// No pod may run before the firewall is in force.
 	for _, unit := range []string{"containerd.service", "kubelet.service"} {
@@ -320,8 +327,11 @@ func TestChooseBlock(t *testing.T) {
 func TestCandidatesAreApart(t *testing.T) {
 	all := candidates()
 	for i, b := range all {
-		if !b.Addr().IsPrivate() || b.Masked() != b.Prefix {
+		if !b.Addr().IsPrivate() {
 			t.Errorf("%s is not a private range", b)
+		}
+		if b.Masked() != b.Prefix {
+			t.Errorf("got %s, want %s: a range begins at its first address", b, b.Masked())
 		}
 		for _, of := range []string{"10.10.0.0/16", "10.110.0.0/16"} {
 			if b.Overlaps(netip.MustParsePrefix(of)) {
@@ -466,8 +476,11 @@ func TestRemoveOnlyWhatCarriesTheRun(t *testing.T) {
 	d := populated()
 	d.images[0].name = "amc-r1-node" // the fake removes by the name it is called by
 	some, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem())
-	if err != nil || !some {
-		t.Fatal(some, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !some {
+		t.Fatal("nothing of the run was found")
 	}
 	want := []string{
 		"amc-r2-c1-control-plane", "amc-r1-c3-control-plane", "postgres", "amc-r11-x", "c1-control-plane", "amc-r2-transit",
@@ -481,8 +494,10 @@ func TestRemoveOnlyWhatCarriesTheRun(t *testing.T) {
 			t.Errorf("volumes are left by %q", c)
 		}
 	}
-	if some, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err != nil || some {
-		t.Errorf("a second time must find nothing: %v, %v", some, err)
+	if some, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err != nil {
+		t.Errorf("a second time: %v", err)
+	} else if some {
+		t.Error("a second time found something")
 	}
 }
 
@@ -506,9 +521,9 @@ func TestRemoveWaitsForStragglers(t *testing.T) {
 func TestRemoveSaysWhatIsStuck(t *testing.T) {
 	d := populated()
 	d.stuck = true
-	if _, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem()); err == nil ||
-		!strings.Contains(err.Error(), "active endpoints") {
-		t.Errorf("got %v", err)
+	_, err := removeRun(context.Background(), d, "r1", t.TempDir(), discardItem())
+	if want := "active endpoints"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 }
 
@@ -587,16 +602,22 @@ func TestForget(t *testing.T) {
 	if err := f.Save(filepath.Join(dir, FleetFile)); err != nil {
 		t.Fatal(err)
 	}
-	if was, err := forget(dir, "r2"); was || err != nil {
-		t.Fatalf("the folder of another run: %v, %v", was, err)
+	if was, err := forget(dir, "r2"); err != nil {
+		t.Fatalf("the folder of another run: %v", err)
+	} else if was {
+		t.Fatal("the folder of another run was forgotten")
 	}
-	if was, err := forget(dir, "r1"); !was || err != nil {
-		t.Fatal(was, err)
+	if was, err := forget(dir, "r1"); err != nil {
+		t.Fatal(err)
+	} else if !was {
+		t.Fatal("the run's own folder was not forgotten")
 	}
 	for path, want := range map[string]bool{mine: false, key: false, filepath.Join(dir, FleetFile): false, users: true, report: true} {
-		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s: there is %v, want %v", path, err == nil, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			if _, err := os.Stat(path); (err == nil) != want {
+				t.Errorf("there is %v, want %v", err == nil, want)
+			}
+		})
 	}
 }
 
@@ -610,20 +631,24 @@ func TestDownNeedsToKnowWhat(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := &engine.Engine{Host: "unix:///nowhere.sock"}
-	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "did not create") {
-		t.Errorf("a fleet of somebody else's: %v", err)
+	_, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e})
+	if want := "did not create"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("a fleet of somebody else's: got %v, want %q", err, want)
 	}
 	if _, err := Down(context.Background(), DownOptions{RunID: "No!", Engine: e}); err == nil {
 		t.Error("a bad run id is accepted")
 	}
-	if removed, err := Down(context.Background(), DownOptions{Dir: t.TempDir(), Engine: e}); err != nil || len(removed) > 0 {
-		t.Errorf("nothing to remove is no error: %v, %v", removed, err)
+	if removed, err := Down(context.Background(), DownOptions{Dir: t.TempDir(), Engine: e}); err != nil {
+		t.Errorf("nothing to remove is no error: %v", err)
+	} else if len(removed) > 0 {
+		t.Errorf("nothing to remove: got %v", removed)
 	}
 	if err := os.WriteFile(filepath.Join(dir, FleetFile), []byte("}{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Down(context.Background(), DownOptions{Dir: dir, Engine: e}); err == nil || !strings.Contains(err.Error(), "amc down --run") {
-		t.Errorf("a malformed fleet file: %v", err)
+	_, err = Down(context.Background(), DownOptions{Dir: dir, Engine: e})
+	if want := "amc down --run"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("a malformed fleet file: got %v, want %q", err, want)
 	}
 }
 
@@ -631,9 +656,11 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 	f, _ := laidOut(t, Options{})
 	c := f.Clusters[0]
 	c.Kubeconfig = filepath.Join(t.TempDir(), "none")
-	if err := healthy(context.Background(), populated(), f, c); err == nil || !strings.Contains(err.Error(), "never finished") ||
-		!strings.Contains(err.Error(), "cluster1") {
-		t.Errorf("no kubeconfig: %v", err)
+	err := healthy(context.Background(), populated(), f, c)
+	for _, want := range []string{"never finished", "cluster1"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("no kubeconfig: got %v, want it to say %q", err, want)
+		}
 	}
 	if err := os.WriteFile(c.Kubeconfig, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -649,10 +676,14 @@ func TestHealthNamesWhatIsWrong(t *testing.T) {
 			return "r1 false amc-r1-net1,amc-r1-transit,\n", nil
 		},
 	} {
-		err := healthy(context.Background(), answer, f, c)
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "amc down") {
-			t.Errorf("got %v, want %q and the next command", err, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			err := healthy(context.Background(), answer, f, c)
+			for _, want := range []string{want, "amc down"} {
+				if !strings.Contains(fmt.Sprint(err), want) {
+					t.Errorf("got %v, want it to say %q", err, want)
+				}
+			}
+		})
 	}
 }
 
@@ -668,13 +699,15 @@ func TestPlanRefusesBeforeAnythingIsMade(t *testing.T) {
 		"1 to 9":        {Clusters: 10, Images: image},
 		"no node image": {},
 	} {
-		o.Engine, o.Dir = e, t.TempDir()
-		if _, err := Up(context.Background(), o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
-		if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
-			t.Errorf("%s: something was made: %v", want, left)
-		}
+		t.Run(want, func(t *testing.T) {
+			o.Engine, o.Dir = e, t.TempDir()
+			if _, err := Up(context.Background(), o); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+			if left, _ := os.ReadDir(o.Dir); len(left) > 0 {
+				t.Errorf("something was made: %v", left)
+			}
+		})
 	}
 }
 
@@ -687,8 +720,8 @@ func TestChildEndsWithoutOrder(t *testing.T) {
 	old := os.Stdin
 	os.Stdin = r
 	defer func() { os.Stdin = old }()
-	if err := ChildMain(nil); err == nil || !strings.Contains(err.Error(), ChildEnv) {
-		t.Errorf("got %v", err)
+	if err := ChildMain(nil); !strings.Contains(fmt.Sprint(err), ChildEnv) {
+		t.Errorf("got %v, want it to say %s", err, ChildEnv)
 	}
 }
 
@@ -725,18 +758,26 @@ func TestCreate(t *testing.T) {
 	}
 	e := &engine.Engine{Host: "unix:///nowhere.sock"}
 	var stages []string
-	if err := runChild(context.Background(), e, "net7", req("fine"), func(s string) { stages = append(stages, s) }); err != nil ||
-		!slices.Equal(stages, []string{"net7"}) {
-		t.Errorf("got %v, stages %q: the child must see its network", err, stages)
+	if err := runChild(context.Background(), e, "net7", req("fine"), func(s string) { stages = append(stages, s) }); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"net7"}, stages); diff != "" {
+		t.Errorf("the child must see its network (-want +got):\n%s", diff)
 	}
 	var f *failure
-	if err := runChild(context.Background(), e, "", req("fails"), func(string) {}); !errors.As(err, &f) || f.stage != "Preparing nodes" ||
-		!strings.Contains(err.Error(), "boom: why") {
-		t.Errorf("got %v", err)
+	err := runChild(context.Background(), e, "", req("fails"), func(string) {})
+	if !errors.As(err, &f) {
+		t.Fatalf("got %v, want a child's failure", err)
+	}
+	if want := "Preparing nodes"; f.stage != want {
+		t.Errorf("got stage %q, want %q", f.stage, want)
+	}
+	if want := "boom: why"; !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want it to say %q", err, want)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Minute, errors.New("too long"))
 	defer cancel()
-	err := runChild(ctx, e, "", req("hangs"), func(string) { cancel() })
+	err = runChild(ctx, e, "", req("hangs"), func(string) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

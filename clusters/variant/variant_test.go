@@ -1,6 +1,7 @@
 package variant
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func TestCombineRefuses(t *testing.T) {
 	} {
 		t.Run(c.names, func(t *testing.T) {
 			_, _, err := Combine(split(c.names))
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if !strings.Contains(fmt.Sprint(err), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
@@ -77,8 +78,14 @@ func TestTable(t *testing.T) {
 			if find(v.Name) != &All[i] {
 				t.Error("another variant has its name")
 			}
-			if v.What == "" || strings.HasSuffix(v.What, ".") || len(v.What) > 110 {
-				t.Errorf("%q is not one line without a full stop", v.What)
+			if v.What == "" {
+				t.Error("it does not say what it is")
+			}
+			if strings.HasSuffix(v.What, ".") {
+				t.Errorf("%q ends with a full stop", v.What)
+			}
+			if n := len(v.What); n > 110 {
+				t.Errorf("%q is %d long, want at most 110: it is one line", v.What, n)
 			}
 		})
 	}
@@ -105,8 +112,10 @@ func TestVariantsChangeDifferentThings(t *testing.T) {
 func TestHelpListsAll(t *testing.T) {
 	for _, v := range All {
 		t.Run(v.Name, func(t *testing.T) {
-			if !strings.Contains(Help(), "  "+v.Name+" ") || !strings.Contains(Help(), v.What) {
-				t.Errorf("help does not show it:\n%s", Help())
+			for _, want := range []string{"  " + v.Name + " ", v.What} {
+				if !strings.Contains(Help(), want) {
+					t.Errorf("help does not show %q:\n%s", want, Help())
+				}
 			}
 		})
 	}

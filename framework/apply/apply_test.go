@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -111,7 +112,7 @@ func TestObjectsEndAtTheFirstError(t *testing.T) {
 		return errors.New("quota exceeded")
 	}})
 	err := Objects(t.Context(), c, service("s", nil), service("t", nil))
-	if want := "c1: apply Service ns/s: quota exceeded"; err == nil || err.Error() != want {
+	if want := "c1: apply Service ns/s: quota exceeded"; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
 	if applied != 1 {
@@ -163,7 +164,7 @@ func TestLabel(t *testing.T) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("got %v, want that the object does not exist", err)
 	}
-	if err == nil || !strings.Contains(err.Error(), `c1: label ns/s with b="yes": `) {
+	if !strings.Contains(fmt.Sprint(err), `c1: label ns/s with b="yes": `) {
 		t.Errorf("got %v, want an error that names cluster, object and label", err)
 	}
 }
@@ -240,7 +241,7 @@ func TestSweepGoesOn(t *testing.T) {
 		},
 	}, service("free", mine), service("stuck", mine), service("vanished", mine))
 	got, err := Sweep(t.Context(), c, "ns", owner)
-	if want := "c1: delete Service ns/stuck: no right"; err == nil || err.Error() != want {
+	if want := "c1: delete Service ns/stuck: no right"; fmt.Sprint(err) != want {
 		t.Errorf("got %v, want %q", err, want)
 	}
 	if d := cmp.Diff([]string{"c1: Service ns/free", "c1: Service ns/vanished"}, got); d != "" {

@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
 )
 
@@ -161,8 +161,12 @@ func TestSingleTunnel(t *testing.T) {
 	if h := <-gateway.seen; h.Get("x-test") != "1" {
 		t.Errorf("headers %v", h)
 	}
-	if code, body, raw, err := tun.Get("echo"); err != nil || code != 200 || body != "hello" || raw != nil {
-		t.Errorf("%d %q %q %v", code, body, raw, err)
+	code, body, raw, err := tun.Get("echo")
+	if err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]any{200, "hello", []byte(nil)}, []any{code, body, raw}); diff != "" {
+		t.Errorf("code, body and raw answer (-want +got):\n%s", diff)
 	}
 }
 
@@ -175,8 +179,12 @@ func TestNoHTTPInTheTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tun.Close()
-	if code, _, raw, err := tun.Get("echo"); err == nil || code != 0 || string(raw) != "\x15\x03\x03\x00\x02\x02\x32" {
-		t.Errorf("%d %x %v", code, raw, err)
+	code, _, raw, err := tun.Get("echo")
+	if err == nil {
+		t.Error("an answer that is no HTTP is no error")
+	}
+	if diff := cmp.Diff([]any{0, "\x15\x03\x03\x00\x02\x02\x32"}, []any{code, string(raw)}); diff != "" {
+		t.Errorf("code and raw answer (-want +got):\n%s", diff)
 	}
 }
 
@@ -197,8 +205,15 @@ func TestTunnelInTunnel(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer inner.Close()
-	if code, body, _, err := inner.Get("echo"); err != nil || code != 200 || body != "hello" || !strings.HasSuffix(inner.Peer, "/sa/echo") {
-		t.Errorf("%d %q %v, peer %q", code, body, err, inner.Peer)
+	code, body, _, err := inner.Get("echo")
+	if err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]any{200, "hello"}, []any{code, body}); diff != "" {
+		t.Errorf("code and body (-want +got):\n%s", diff)
+	}
+	if !strings.HasSuffix(inner.Peer, "/sa/echo") {
+		t.Errorf("got peer %q, want the echo's account", inner.Peer)
 	}
 }
 
@@ -229,8 +244,17 @@ func TestRefusals(t *testing.T) {
 			gateway := end{id: c.gateway, routes: map[string]func() net.Conn{"echo:80": app(hello)}}
 			tun, err := tunnel(ctx, "outer", gateway.serve(t, mesh), c.client, c.authority, nil)
 			var no *Refusal
-			if tun != nil || !errors.As(err, &no) || no.Status != c.status || no.Hop != "outer" || !strings.Contains(fmt.Sprint(err), c.says) {
-				t.Errorf("tunnel %v, %v; want status %d: %q", tun, err, c.status, c.says)
+			if tun != nil {
+				t.Errorf("got the tunnel %v, want none", tun)
+			}
+			if !errors.As(err, &no) {
+				t.Fatalf("got %v, want a refusal", err)
+			}
+			if diff := cmp.Diff([]any{c.status, "outer"}, []any{no.Status, no.Hop}); diff != "" {
+				t.Errorf("status and hop (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
 			}
 		})
 	}
@@ -306,8 +330,12 @@ func TestForgedNamesTheSame(t *testing.T) {
 	}
 	for _, id := range []*Identity{real, forged} {
 		leaf, err := x509.ParseCertificate(id.Certificate.Certificate[0])
-		if err != nil || Peer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}) != "spiffe://cluster.local/ns/ns/sa/client" {
-			t.Errorf("%v %v", leaf, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Peer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}})
+		if want := "spiffe://cluster.local/ns/ns/sa/client"; got != want {
+			t.Errorf("got peer %q, want %q", got, want)
 		}
 		_, err = leaf.Verify(x509.VerifyOptions{Roots: mesh.pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 		if (err == nil) != (id == real) {

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -93,6 +94,21 @@ func cluster(t *testing.T, name string, s *httptest.Server) *mesh.Cluster {
 	return &mesh.Cluster{Name: name, Network: name, Kubeconfig: path}
 }
 
+// holds fails t unless a file's content has all of these and none of those.
+func holds(t *testing.T, content string, these, those []string) {
+	t.Helper()
+	for _, want := range these {
+		if !strings.Contains(content, want) {
+			t.Errorf("got no %q in %s", want, content)
+		}
+	}
+	for _, unwanted := range those {
+		if strings.Contains(content, unwanted) {
+			t.Errorf("got %q, want none, in %s", unwanted, content)
+		}
+	}
+}
+
 func content(t *testing.T, path ...string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(path...))
@@ -113,20 +129,12 @@ func TestSave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := content(t, dir, "well/specs.objects.yaml"); !strings.Contains(s, "name: echo-service") ||
-		!strings.Contains(s, "kind: Namespace") || strings.Contains(s, "managedFields") {
-		t.Errorf("objects: %s", s)
-	}
-	if s := content(t, dir, "well/specs.events.txt"); !strings.Contains(s, "Warning Fresh Pod/echo: of this spec") ||
-		strings.Contains(s, "Old") {
-		t.Errorf("events: %s", s)
-	}
+	holds(t, content(t, dir, "well/specs.objects.yaml"), []string{"name: echo-service", "kind: Namespace"}, []string{"managedFields"})
+	holds(t, content(t, dir, "well/specs.events.txt"), []string{"Warning Fresh Pod/echo: of this spec"}, []string{"Old"})
 	if s := content(t, dir, "calls.txt"); s != "a -> b: reset\n" {
 		t.Errorf("calls: %s", s)
 	}
-	if s := content(t, dir, "well/logs/specs/echo.main.log"); !strings.Contains(s, "first line") || !strings.Contains(s, "last line") {
-		t.Errorf("log: %s", s)
-	}
+	holds(t, content(t, dir, "well/logs/specs/echo.main.log"), []string{"first line", "last line"}, nil)
 	if s := content(t, dir, "well/logs/specs/chatty.main.log"); len(s) > maxFile+100 {
 		t.Errorf("a chatty log has %d bytes", len(s))
 	}
@@ -176,8 +184,8 @@ func TestGatherLeavesBehindWhatHangs(t *testing.T) {
 			},
 			"b": func(context.Context, ask) { <-never },
 		}, func(file string, data []byte) { got[file] = string(data) })
-		if got["a/quick"] != "here" || got["a/half"] != "some" || len(got) != 2 {
-			t.Errorf("got %v", got)
+		if diff := cmp.Diff(map[string]string{"a/quick": "here", "a/half": "some"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
 		}
 		want := []string{"a/deaf: did not come in time", "a/half: then it broke", "b: what was not even asked for: did not come in time"}
 		if !slices.Equal(missing, want) {
@@ -192,12 +200,25 @@ func TestBound(t *testing.T) {
 		t.Errorf("cut without need to %d", len(got))
 	}
 	lines = append(lines, "the end\n"...)
-	if s := string(bound(lines, 80, true)); !strings.HasSuffix(s, "the end\n") || !strings.HasPrefix(s, "[cut: 808 bytes") || len(s) > 150 {
-		t.Errorf("of a log the end counts: %q", s)
+	end := string(bound(lines, 80, true))
+	if !strings.HasSuffix(end, "the end\n") {
+		t.Errorf("of a log the end counts: %q", end)
 	}
-	if s := string(bound(lines, 80, false)); !strings.HasPrefix(s, "0123456\n") || !strings.HasSuffix(s, "kept]\n") ||
-		strings.Contains(s, "the end") {
-		t.Errorf("of other files the beginning counts: %q", s)
+	if !strings.HasPrefix(end, "[cut: 808 bytes") {
+		t.Errorf("a log says first what was cut: %q", end)
+	}
+	if n := len(end); n > 150 {
+		t.Errorf("got %d bytes, want at most 150", n)
+	}
+	beginning := string(bound(lines, 80, false))
+	if !strings.HasPrefix(beginning, "0123456\n") {
+		t.Errorf("of other files the beginning counts: %q", beginning)
+	}
+	if !strings.HasSuffix(beginning, "kept]\n") {
+		t.Errorf("other files say last what was kept: %q", beginning)
+	}
+	if strings.Contains(beginning, "the end") {
+		t.Errorf("of other files the end is cut: %q", beginning)
 	}
 }
 
@@ -212,8 +233,11 @@ func TestSinkIsBoundedInAll(t *testing.T) {
 	for i := range 40 {
 		s.put(fmt.Sprintf("c/%d.log", i), big)
 	}
-	if s.used > maxCase+(1<<20) || len(s.errs) > 0 {
-		t.Errorf("%d bytes, errors %v", s.used, s.errs)
+	if want := maxCase + (1 << 20); s.used > want {
+		t.Errorf("got %d bytes, want at most %d", s.used, want)
+	}
+	if len(s.errs) > 0 {
+		t.Errorf("got errors %v", s.errs)
 	}
 	s.put("c", nil) // a folder is there
 	if len(s.errs) != 1 {

@@ -56,8 +56,10 @@ func TestMatchers(t *testing.T) {
 	} {
 		t.Run(title, func(t *testing.T) {
 			for _, os := range c.good {
-				if ok, err := c.matcher.Match(os); !ok || err != nil {
-					t.Errorf("%s does not match (%v): %s", os, err, c.matcher.FailureMessage(os))
+				if ok, err := c.matcher.Match(os); err != nil {
+					t.Errorf("%s: %v", os, err)
+				} else if !ok {
+					t.Errorf("%s does not match: %s", os, c.matcher.FailureMessage(os))
 				}
 			}
 			for _, os := range append(c.bad, traffic.Outcomes{}) {

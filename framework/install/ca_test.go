@@ -3,12 +3,15 @@ package install
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestAuthorities(t *testing.T) {
@@ -21,15 +24,27 @@ func TestAuthorities(t *testing.T) {
 	roots.AddCert(root.cert)
 	for name, a := range by {
 		chains, err := a.cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-		if err != nil || len(chains) != 1 || len(chains[0]) != 2 {
-			t.Errorf("%s: chain does not verify against the root: %v", name, err)
+		if err != nil {
+			t.Fatalf("%s: chain does not verify against the root: %v", name, err)
 		}
-		if !a.cert.IsCA || !a.cert.MaxPathLenZero {
-			t.Errorf("%s: it must be able to sign workloads and no further CAs", name)
+		if len(chains) != 1 {
+			t.Fatalf("%s: got %d chains, want 1", name, len(chains))
+		}
+		if n := len(chains[0]); n != 2 {
+			t.Errorf("%s: got a chain of %d, want 2", name, n)
+		}
+		if !a.cert.IsCA {
+			t.Errorf("%s: it must be able to sign workloads", name)
+		}
+		if !a.cert.MaxPathLenZero {
+			t.Errorf("%s: it must be able to sign no further CAs", name)
 		}
 		s := cacerts(root, a)
-		if string(s.Data["cert-chain.pem"]) != string(a.certPEM)+string(root.certPEM) || string(s.Data["ca-key.pem"]) != string(a.keyPEM) {
-			t.Errorf("%s: cacerts has not the chain from the intermediate to the root, or another key", name)
+		if diff := cmp.Diff(string(a.certPEM)+string(root.certPEM), string(s.Data["cert-chain.pem"])); diff != "" {
+			t.Errorf("%s: cacerts has not the chain from the intermediate to the root (-want +got):\n%s", name, diff)
+		}
+		if string(s.Data["ca-key.pem"]) != string(a.keyPEM) {
+			t.Errorf("%s: cacerts has another key", name)
 		}
 	}
 	if by["cluster1"].cert.Equal(by["cluster2"].cert) {
@@ -56,8 +71,11 @@ func TestAuthorities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !again.cert.Equal(root.cert) || !byAgain["cluster2"].cert.Equal(by["cluster2"].cert) {
-		t.Error("what was there was not used again")
+	if !again.cert.Equal(root.cert) {
+		t.Error("the root that was there was not used again")
+	}
+	if !byAgain["cluster2"].cert.Equal(by["cluster2"].cert) {
+		t.Error("the intermediate that was there was not used again")
 	}
 }
 
@@ -88,7 +106,7 @@ func TestAuthoritiesRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, _, err := authorities(dir, []string{"cluster1"}, time.Now().Add(tt.later))
-			if err == nil || !strings.Contains(err.Error(), tt.says) {
+			if !strings.Contains(fmt.Sprint(err), tt.says) {
 				t.Fatalf("got %v, want a refusal that says %q", err, tt.says)
 			}
 			if strings.Contains(err.Error(), "PRIVATE KEY") {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,8 +77,11 @@ func moduleDir(t *testing.T, module string) string {
 	t.Helper()
 	b, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", module).Output()
 	dir := strings.TrimSpace(string(b))
-	if err != nil || dir == "" {
+	if err != nil {
 		t.Fatalf("module %s: %v: run `go mod download %s`", module, err, module)
+	}
+	if dir == "" {
+		t.Fatalf("module %s is not in the module cache: run `go mod download %s`", module, module)
 	}
 	return dir
 }
@@ -170,15 +174,18 @@ func TestRendered(t *testing.T) {
 		"AMBIENT_ENABLE_MULTI_NETWORK": "true", "PILOT_ENABLE_AMBIENT": "true",
 		"CLUSTER_ID": "cluster1", "AMBIENT_ENABLE_BAGGAGE": "",
 	} {
-		// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is
-		// that istiod has it.
-		if e[k] != want {
-			t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
-		}
+		t.Run(k, func(t *testing.T) {
+			// PILOT_ENABLE_AMBIENT comes from the ambient profile, through pilot.env or env; what counts is
+			// that istiod has it.
+			if e[k] != want {
+				t.Errorf("istiod has %s=%q, want %q", k, e[k], want)
+			}
+		})
 	}
 	z := daemonSets["ztunnel"].Spec.Template.Spec.Containers
-	if e := env(z); e["NETWORK"] != "network1" || e["ISTIO_META_CLUSTER_ID"] != "cluster1" {
-		t.Errorf("ztunnel has NETWORK=%q and ISTIO_META_CLUSTER_ID=%q", e["NETWORK"], e["ISTIO_META_CLUSTER_ID"])
+	got := map[string]string{"NETWORK": env(z)["NETWORK"], "ISTIO_META_CLUSTER_ID": env(z)["ISTIO_META_CLUSTER_ID"]}
+	if diff := cmp.Diff(map[string]string{"NETWORK": "network1", "ISTIO_META_CLUSTER_ID": "cluster1"}, got); diff != "" {
+		t.Errorf("ztunnel's environment (-want +got):\n%s", diff)
 	}
 	n := daemonSets["istio-cni-node"].Spec.Template.Spec.Containers
 	for name, got := range map[string]string{"pilot": d[0].Image, "ztunnel": z[0].Image, "install-cni": n[0].Image} {
@@ -195,8 +202,11 @@ func TestRendered(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]corev1.Container{"ztunnel": z[0], "istio-cni": n[0]} {
-		if c.ReadinessProbe.PeriodSeconds != probeSeconds || c.ReadinessProbe.HTTPGet == nil {
-			t.Errorf("%s has readiness probe %+v", name, c.ReadinessProbe)
+		if got := c.ReadinessProbe.PeriodSeconds; got != probeSeconds {
+			t.Errorf("%s is probed every %d s, want %d", name, got, probeSeconds)
+		}
+		if c.ReadinessProbe.HTTPGet == nil {
+			t.Errorf("%s has readiness probe %+v, want one by HTTP", name, c.ReadinessProbe)
 		}
 	}
 	if maps["istio-cni-config"].Data["AMBIENT_ENABLED"] != "true" {
@@ -206,9 +216,14 @@ func TestRendered(t *testing.T) {
 		AccessLogFile      string
 		ServiceScopeConfig []any `json:"serviceScopeConfigs"`
 	}
-	if err := yaml.Unmarshal([]byte(maps["istio"].Data["mesh"]), &meshConfig); err != nil || meshConfig.AccessLogFile != "/dev/stdout" ||
-		len(meshConfig.ServiceScopeConfig) != 1 {
-		t.Errorf("mesh config has not the access log and the profile's one scope rule: %+v, %v", meshConfig, err)
+	if err := yaml.Unmarshal([]byte(maps["istio"].Data["mesh"]), &meshConfig); err != nil {
+		t.Error(err)
+	}
+	if got := meshConfig.AccessLogFile; got != "/dev/stdout" {
+		t.Errorf("mesh config: got access log %q, want /dev/stdout", got)
+	}
+	if got := meshConfig.ServiceScopeConfig; len(got) != 1 {
+		t.Errorf("mesh config: got scope rules %v, want the profile's one", got)
 	}
 	var injector struct {
 		Global struct {
@@ -221,12 +236,19 @@ func TestRendered(t *testing.T) {
 	if err := json.Unmarshal([]byte(maps["istio-sidecar-injector"].Data["values"]), &injector); err != nil {
 		t.Fatal(err)
 	}
-	if g := injector.Global; g.Proxy.Image != images["proxyv2"].Ref || g.Waypoint.Resources.Requests.Cpu().String() != "10m" ||
-		g.Waypoint.Resources.Limits.Cpu().String() != "2" {
-		t.Errorf("gateways and waypoints get %+v", g)
+	if got, want := injector.Global.Proxy.Image, images["proxyv2"].Ref; got != want {
+		t.Errorf("gateways and waypoints get image %q, want %q", got, want)
 	}
-	if kinds["CustomResourceDefinition"] < 10 || kinds["HorizontalPodAutoscaler"] != 0 {
-		t.Errorf("rendered kinds: %v", kinds)
+	resources := injector.Global.Waypoint.Resources
+	cpu := []string{resources.Requests.Cpu().String(), resources.Limits.Cpu().String()}
+	if diff := cmp.Diff([]string{"10m", "2"}, cpu); diff != "" {
+		t.Errorf("gateways and waypoints request and are limited to (-want +got):\n%s", diff)
+	}
+	if n := kinds["CustomResourceDefinition"]; n < 10 {
+		t.Errorf("rendered %d CustomResourceDefinitions, want at least 10", n)
+	}
+	if n := kinds["HorizontalPodAutoscaler"]; n != 0 {
+		t.Errorf("rendered %d HorizontalPodAutoscalers, want none", n)
 	}
 }
 
@@ -272,9 +294,10 @@ func TestRemoteSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]; c.Server != "https://192.0.2.11:6443" ||
-		string(c.CertificateAuthorityData) != "ca-for-tests" {
-		t.Errorf("the kubeconfig points at %+v", c)
+	c := config.Clusters[config.Contexts[config.CurrentContext].Cluster]
+	got := []string{c.Server, string(c.CertificateAuthorityData)}
+	if diff := cmp.Diff([]string{"https://192.0.2.11:6443", "ca-for-tests"}, got); diff != "" {
+		t.Errorf("the kubeconfig's server and authority (-want +got):\n%s", diff)
 	}
 	f.Clusters[0].APIServer = ""
 	if _, err := remoteSecret(f.Clusters[0], []byte("t"), []byte("ca")); err == nil {
@@ -426,7 +449,7 @@ func TestPatchMetalLBRefusesOtherShape(t *testing.T) {
 				t.Fatal("the case changes nothing")
 			}
 			_, err := patchMetalLB([]byte(strings.Replace(metallbManifest, tt.old, tt.new, 1)), "test.local/c:1", "test.local/s:1")
-			if err == nil || !strings.Contains(err.Error(), tt.says) {
+			if !strings.Contains(fmt.Sprint(err), tt.says) {
 				t.Errorf("got %v, want a refusal that says %q", err, tt.says)
 			}
 		})
@@ -468,8 +491,14 @@ func TestGatewayAPIModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	crds, rest, names := split(objs)
-	if !slices.Contains(names, "gateways.gateway.networking.k8s.io") || len(crds) != len(names) || len(rest) == 0 {
-		t.Errorf("read %v and %d other objects", names, len(rest))
+	if want := "gateways.gateway.networking.k8s.io"; !slices.Contains(names, want) {
+		t.Errorf("got %v, want %s too", names, want)
+	}
+	if len(crds) != len(names) {
+		t.Errorf("got %d definitions of the kinds %v", len(crds), names)
+	}
+	if len(rest) == 0 {
+		t.Error("got no other objects")
 	}
 	for _, c := range crds {
 		if c.GetAnnotations()[consts.BundleVersionAnnotation] == "" {
@@ -564,8 +593,11 @@ func TestSnapshotFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		h, err := readSnapshot(f, c)
-		if _, has := h.Objects[tt.holds]; err != nil || !has {
-			t.Errorf("got %+v, %v; want the one that holds %q", h, err, tt.holds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, has := h.Objects[tt.holds]; !has {
+			t.Errorf("got %+v, want the one that holds %q", h, tt.holds)
 		}
 	}
 }
@@ -573,8 +605,11 @@ func TestSnapshotFiles(t *testing.T) {
 func TestCanonical(t *testing.T) {
 	// The same configuration, and then another, in base64 as a node sends it.
 	a, b, c := canonical("eyJhIjoxLCJiIjpbMV19"), canonical("ewogICJiIjogWyAxIF0sCiAgImEiOiAxCn0K"), canonical("eyJhIjoyLCJiIjpbMV19")
-	if a != b || a == c {
-		t.Errorf("layout must not count and content must: %s %s %s", a, b, c)
+	if a != b {
+		t.Errorf("layout must not count: %s, %s", a, b)
+	}
+	if a == c {
+		t.Errorf("content must count: %s for both", a)
 	}
 }
 
@@ -595,7 +630,7 @@ func TestNewPlanRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.spoil(f, images)
-			if _, err := newPlan(f, Options{Images: images}); err == nil || !strings.Contains(err.Error(), tt.says) {
+			if _, err := newPlan(f, Options{Images: images}); !strings.Contains(fmt.Sprint(err), tt.says) {
 				t.Errorf("%s: got %v, want a refusal that says %q", name, err, tt.says)
 			}
 		})
@@ -643,8 +678,10 @@ func TestDigest(t *testing.T) {
 		"istio":   func(_ *mesh.Fleet, o *Options) { o.Istio = "v2" },
 		"trust":   func(f *mesh.Fleet, _ *Options) { f.TrustDomain = "td.test" },
 	} {
-		if digest(spoil) == same {
-			t.Errorf("another %s gives the same digest", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if digest(spoil) == same {
+				t.Errorf("another %s gives the same digest", name)
+			}
+		})
 	}
 }

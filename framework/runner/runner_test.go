@@ -108,8 +108,12 @@ func TestParallelThenSerial(t *testing.T) {
 		if got := most.Load(); got != 2 {
 			t.Errorf("at most %d at once, want 2", got)
 		}
-		if ids := l.ids(); len(ids) != 5 || ids[3] != serial {
-			t.Errorf("got the order %v, want five with %s in fourth place", ids, serial)
+		ids := l.ids()
+		if len(ids) != 5 {
+			t.Fatalf("got %v, want five", ids)
+		}
+		if ids[3] != serial {
+			t.Errorf("got the order %v, want %s in fourth place", ids, serial)
 		}
 		for _, x := range l.results {
 			if x.Verdict != v1alpha2.Conformant {
@@ -140,11 +144,19 @@ func TestInterrupt(t *testing.T) {
 		if !cleaned.Load() {
 			t.Error("the interrupted spec was not cleaned up")
 		}
-		if x, ok := r.Result("SCOPE-01"); !ok || x.Verdict != v1alpha2.Unknown {
+		x, ok := r.Result("SCOPE-01")
+		if !ok {
+			t.Error("the interrupted spec had no turn")
+		}
+		if x.Verdict != v1alpha2.Unknown {
 			t.Errorf("the interrupted spec: got %s, want unknown", x.Verdict)
 		}
-		if x, ok := r.Result("SCOPE-02"); ok || x.Verdict != v1alpha2.Unknown {
-			t.Errorf("the spec that had no turn: got %s (had a turn: %t), want unknown and none", x.Verdict, ok)
+		x, ok = r.Result("SCOPE-02")
+		if ok {
+			t.Error("the second spec had a turn, want none")
+		}
+		if x.Verdict != v1alpha2.Unknown {
+			t.Errorf("the spec that had no turn: got %s, want unknown", x.Verdict)
 		}
 		if ids := l.ids(); len(ids) != 1 {
 			t.Errorf("got %v, want one attempt", ids)
@@ -159,8 +171,8 @@ func TestLeaks(t *testing.T) {
 			fine(s)
 		}, nil})
 		leaked := r.Wait()
-		if want := "cleaning up after SCOPE-01: it is stuck"; len(leaked) != 1 || leaked[0].Error() != want {
-			t.Errorf("got %v, want %q", leaked, want)
+		if got, want := fmt.Sprint(leaked), "[cleaning up after SCOPE-01: it is stuck]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 		if v := l.results[0].Verdict; v != v1alpha2.Conformant {
 			t.Errorf("a failed clean-up changed the verdict to %s", v)
@@ -233,8 +245,11 @@ func TestInterruptedBeforeItsSecondAttempt(t *testing.T) {
 			}, nil})
 		r.Wait()
 		x, _ := r.Result("SCOPE-01")
-		if x.Verdict != v1alpha2.Unknown || !strings.Contains(x.Message, "it runs again, alone") {
-			t.Errorf("got %s %q, want unknown and that it was to run again", x.Verdict, x.Message)
+		if x.Verdict != v1alpha2.Unknown {
+			t.Errorf("got %s, want unknown", x.Verdict)
+		}
+		if want := "it runs again, alone"; !strings.Contains(x.Message, want) {
+			t.Errorf("got %q, want it to say %q", x.Message, want)
 		}
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const answer = `[0] Url=http://echo:80/
@@ -28,8 +30,10 @@ const answer = `[0] Url=http://echo:80/
 
 func TestParse(t *testing.T) {
 	o := parse("http://echo:80/", answer, time.Millisecond)
-	if o.Kind != Reached || o.Cluster != "cluster2" || o.Workload != "echo-5d5b-abcde" || o.Code != 200 || o.Protocol != "HTTP/1.1" {
-		t.Errorf("%+v", o)
+	want := Outcome{Kind: Reached, Cluster: "cluster2", Workload: "echo-5d5b-abcde", Code: 200, Protocol: "HTTP/1.1"}
+	got := Outcome{Kind: o.Kind, Cluster: o.Cluster, Workload: o.Workload, Code: o.Code, Protocol: o.Protocol}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if !slices.Equal(o.Waypoints, []string{"cluster1", "cluster2"}) {
 		t.Errorf("came through %v: two waypoints must show as two", o.Waypoints)
@@ -37,9 +41,10 @@ func TestParse(t *testing.T) {
 	if o.Request.Get("X-Big") != "hhh" {
 		t.Errorf("request headers %v", o.Request)
 	}
-	if proxy := parse("u", "[0] StatusCode=503\n[0 body] no healthy upstream\n", 0); proxy.Kind != Status || proxy.Code != 503 ||
-		proxy.Detail != "no healthy upstream" {
-		t.Errorf("a proxy's own answer is not the application's: %+v", proxy)
+	proxy := parse("u", "[0] StatusCode=503\n[0 body] no healthy upstream\n", 0)
+	got = Outcome{Kind: proxy.Kind, Code: proxy.Code, Detail: proxy.Detail}
+	if diff := cmp.Diff(Outcome{Kind: Status, Code: 503, Detail: "no healthy upstream"}, got); diff != "" {
+		t.Errorf("a proxy's own answer is not the application's (-want +got):\n%s", diff)
 	}
 }
 
@@ -56,9 +61,11 @@ func TestFail(t *testing.T) {
 		`Get "http://echo:80/": round trip failed: 503 Service Unavailable`:   TunnelRefused,
 		`something new`: Other,
 	} {
-		if got := fail(text, 0).Kind; got != want {
-			t.Errorf("%q is %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := fail(text, 0).Kind; got != want {
+				t.Errorf("%q is %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -77,8 +78,14 @@ func TestProblemOfPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := problemsOf([]*corev1.Pod{pod("p", tt.status)}, tt.events, "")
-			if len(got) != 1 || got[0].Reason != tt.reason || !strings.Contains(got[0].Message, tt.says) {
-				t.Fatalf("got %v, want one %s that says %q", got, tt.reason, tt.says)
+			if len(got) != 1 {
+				t.Fatalf("got %v, want one problem", got)
+			}
+			if got[0].Reason != tt.reason {
+				t.Fatalf("got %v, want reason %s", got[0], tt.reason)
+			}
+			if !strings.Contains(got[0].Message, tt.says) {
+				t.Fatalf("got %v, want it to say %q", got[0], tt.says)
 			}
 			if _, known := patience[tt.reason]; !known {
 				t.Errorf("no patience is set for %s", tt.reason)
@@ -90,8 +97,12 @@ func TestProblemOfPod(t *testing.T) {
 func TestProblemsOfOwner(t *testing.T) {
 	refused := warning("", "FailedCreate", "exceeded quota", 1)
 	refused.InvolvedObject = corev1.ObjectReference{Kind: "ReplicaSet", Namespace: "ns", Name: "web-5d4"}
-	if got := problemsOf(nil, []*corev1.Event{refused}, "Deployment/web"); len(got) != 1 || got[0].Reason != "FailedCreate" {
-		t.Errorf("got %v, want the refusal of web's ReplicaSet", got)
+	var reasons []string
+	for _, p := range problemsOf(nil, []*corev1.Event{refused}, "Deployment/web") {
+		reasons = append(reasons, p.Reason)
+	}
+	if diff := cmp.Diff([]string{"FailedCreate"}, reasons); diff != "" {
+		t.Errorf("reasons of the refusal of web's ReplicaSet (-want +got):\n%s", diff)
 	}
 	if got := problemsOf(nil, []*corev1.Event{refused}, "Deployment/other"); len(got) != 0 {
 		t.Errorf("got %v for a deployment whose ReplicaSet it is not", got)
@@ -252,8 +263,14 @@ func TestUntilGivesUpAtOnce(t *testing.T) {
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, want an Error", err)
 	}
-	if e.Problem == nil || e.Problem.Reason != "ErrImageNeverPull" || e.Waited > 5*time.Second {
-		t.Errorf("got %+v, want to give up at once because of ErrImageNeverPull", e)
+	if e.Problem == nil {
+		t.Fatalf("got %+v, want to give up because of a problem", e)
+	}
+	if want := "ErrImageNeverPull"; e.Problem.Reason != want {
+		t.Errorf("got %+v, want to give up because of %s", e, want)
+	}
+	if want := 5 * time.Second; e.Waited > want {
+		t.Errorf("waited %s, want to give up at once, within %s", e.Waited, want)
 	}
 	for _, part := range []string{"c1: pods", "pod ns/p: ErrImageNeverPull", "not present", "`kubectl --kubeconfig kc -n ns describe pod p`"} {
 		if !strings.Contains(err.Error(), part) {
@@ -269,8 +286,11 @@ func TestUntilHasPatience(t *testing.T) {
 	w, judge := podsReady(c)
 	begin := time.Now()
 	err := w.until(t.Context(), judge)
-	if err == nil || time.Since(begin) < 30*time.Millisecond {
-		t.Errorf("got %v after %s, want a failure, and not before its patience of 30 ms", err, time.Since(begin))
+	if err == nil {
+		t.Error("got no failure")
+	}
+	if waited, want := time.Since(begin), 30*time.Millisecond; waited < want {
+		t.Errorf("failed after %s, want it not before its patience of %s", waited, want)
 	}
 }
 
@@ -280,8 +300,11 @@ func TestUntilBudget(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	err := w.until(ctx, judge)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "ContainerCreating") {
-		t.Errorf("got %v, want the deadline with what was seen last", err)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want the deadline", err)
+	}
+	if want := "ContainerCreating"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %v, want what was seen last, %s", err, want)
 	}
 }
 
@@ -292,8 +315,11 @@ func TestUntilRefused(t *testing.T) {
 	}}).Build()
 	w, judge := podsReady(c)
 	err := w.until(t.Context(), judge)
-	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "cannot be watched") {
+	if !apierrors.IsForbidden(err) {
 		t.Errorf("got %v, want the refusal at once", err)
+	}
+	if want := "cannot be watched"; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %v, want it to say %q", err, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -63,9 +64,11 @@ func TestEchoObjects(t *testing.T) {
 	for what, got := range map[string]map[string]string{
 		"ServiceAccount": account.Labels, "Deployment": d.Labels, "pod": d.Spec.Template.Labels,
 	} {
-		if diff := cmp.Diff(labels, got); diff != "" {
-			t.Errorf("labels of the %s (-want +got):\n%s", what, diff)
-		}
+		t.Run(what, func(t *testing.T) {
+			if diff := cmp.Diff(labels, got); diff != "" {
+				t.Errorf("labels of the %s (-want +got):\n%s", what, diff)
+			}
+		})
 	}
 	// Without the owner: it may change, a selector may not.
 	if diff := cmp.Diff(map[string]string{LabelApp: "echo"}, d.Spec.Selector.MatchLabels); diff != "" {
@@ -81,8 +84,12 @@ func TestEchoObjects(t *testing.T) {
 	if c.Image != "istio/app:1" {
 		t.Errorf("got image %q, want istio/app:1", c.Image)
 	}
-	if i := slices.Index(c.Args, "--cluster"); i < 0 || c.Args[i+1] != "c1" {
-		t.Errorf("got arguments %q, want an application that answers with the cluster's name", c.Args)
+	i := slices.Index(c.Args, "--cluster")
+	if i < 0 {
+		t.Fatalf("got arguments %q, want an application that answers with the cluster's name", c.Args)
+	}
+	if got := c.Args[i+1]; got != "c1" {
+		t.Errorf("the application answers with cluster %q, want c1", got)
 	}
 }
 
@@ -237,7 +244,7 @@ func TestPod(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			got, err := Pod(within(t, c.fails != ""), cluster(c.pods...), "ns", "echo")
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) {
+				if !strings.Contains(fmt.Sprint(err), c.fails) {
 					t.Errorf("got %v, want an error that says %q", err, c.fails)
 				}
 				return
@@ -262,7 +269,7 @@ func TestDeploy(t *testing.T) {
 		t.Error(err)
 	}
 	err := echo().Deploy(within(t, true), cluster(deployed(t, 1)))
-	if err == nil || !strings.Contains(err.Error(), "1 of 2 replicas available") {
+	if !strings.Contains(fmt.Sprint(err), "1 of 2 replicas available") {
 		t.Errorf("got %v, want to wait for the second replica", err)
 	}
 }

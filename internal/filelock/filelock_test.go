@@ -3,6 +3,7 @@ package filelock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,8 +44,12 @@ func TestWait(t *testing.T) {
 	why := errors.New("no time left")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	if _, err := Wait(ctx, path, nil); !errors.Is(err, why) || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+	_, err = Wait(ctx, path, nil)
+	if !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+	if !strings.Contains(fmt.Sprint(err), path) {
+		t.Errorf("got %v, want it to name %s", err, path)
 	}
 }
 
@@ -54,8 +59,9 @@ func TestDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Dir(dir); err == nil || !strings.Contains(err.Error(), "another amc is at work in "+dir) {
-		t.Errorf("%v", err)
+	_, err = Dir(dir)
+	if want := "another amc is at work in " + dir; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("got %v, want %q", err, want)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("it left %v", left)

@@ -41,8 +41,11 @@ func TestWriteReplacesWhatIsThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(left) != 1 || !left[0].Type().IsRegular() {
-				t.Errorf("got %v, want one plain file", left)
+			if len(left) != 1 {
+				t.Fatalf("got %v, want one file", left)
+			}
+			if !left[0].Type().IsRegular() {
+				t.Errorf("got %v, want a plain file", left[0])
 			}
 			for file, want := range map[string]string{filepath.Join(dir, "a"): "new", mine: "mine"} {
 				got, err := os.ReadFile(file)
@@ -80,8 +83,10 @@ func TestLeftover(t *testing.T) {
 	for name, want := range map[string]bool{
 		".amc-ABCDEFGHIJKLMNOPQRSTUVWXYZ.tmp": true, ".amc-x.tmp": false, ".report.yaml.tmp": false, "report.yaml": false,
 	} {
-		if got := Leftover(name); got != want {
-			t.Errorf("%s: got %t, want %t", name, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := Leftover(name); got != want {
+				t.Errorf("got %t, want %t", got, want)
+			}
+		})
 	}
 }

@@ -38,8 +38,11 @@ func report(t *testing.T, found []*actionlint.Error) {
 
 func TestWorkflows(t *testing.T) {
 	files, err := filepath.Glob(root + "/.github/workflows/*.y*ml")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("%v %v", files, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 2 {
+		t.Fatalf("got %v, want at least two", files)
 	}
 	project, err := actionlint.NewProject(root)
 	if err != nil {
@@ -74,13 +77,19 @@ func TestAction(t *testing.T) {
 	if err := yaml.Unmarshal(data, &action); err != nil {
 		t.Fatal(err)
 	}
-	if action.Runs.Using != "composite" || len(action.Runs.Steps) == 0 {
-		t.Fatalf("%+v", action.Runs)
+	if action.Runs.Using != "composite" {
+		t.Fatalf("the action uses %q, want composite", action.Runs.Using)
+	}
+	if len(action.Runs.Steps) == 0 {
+		t.Fatal("the action has no steps")
 	}
 	inputs := map[string]any{}
 	for name, in := range action.Inputs {
-		if in.Description == "" || in.Required == (in.Default != nil) {
-			t.Errorf("input %s: it wants a description, and a default exactly when it is not required", name)
+		if in.Description == "" {
+			t.Errorf("input %s wants a description", name)
+		}
+		if in.Required == (in.Default != nil) {
+			t.Errorf("input %s wants a default exactly when it is not required", name)
 		}
 		inputs[name] = map[string]any{"type": "string", "required": in.Required}
 	}
@@ -121,13 +130,15 @@ func TestAction(t *testing.T) {
 		`contexts: "east,west"`: 0, `contexts: "east,west", profile: smoke`: 0,
 		`profile: smoke`: 1, `contexts: "east,west", color: red`: 1,
 	} {
-		found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(found) != mistakes {
-			t.Errorf("with %s: %v, want %d mistakes", with, found, mistakes)
-		}
+		t.Run(with, func(t *testing.T) {
+			found, err := linter(t).Lint(filepath.Join(root, ".github/workflows/caller.yaml"), fmt.Appendf(nil, caller, with), project)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(found) != mistakes {
+				t.Errorf("with %s: %v, want %d mistakes", with, found, mistakes)
+			}
+		})
 	}
 }
 

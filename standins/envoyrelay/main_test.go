@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // The test binary plays both parts: the relay, and the real Envoy that it starts.
@@ -62,8 +64,11 @@ func exitCode(err error) int {
 
 func TestPassesThroughWithoutBootstrap(t *testing.T) {
 	out, err := started("--version").Output()
-	if exitCode(err) != 7 || string(out) != "args --version\n" {
-		t.Errorf("%q, exit %d", out, exitCode(err))
+	if code := exitCode(err); code != 7 {
+		t.Errorf("got exit %d, want 7", code)
+	}
+	if diff := cmp.Diff("args --version\n", string(out)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -101,7 +106,10 @@ func TestSignalAndExitStatus(t *testing.T) {
 
 func TestBadBootstrap(t *testing.T) {
 	out, err := started("-c", filepath.Join(t.TempDir(), "none.json")).CombinedOutput()
-	if exitCode(err) != 1 || !strings.Contains(string(out), "none.json") {
-		t.Errorf("%s, exit %d", out, exitCode(err))
+	if code := exitCode(err); code != 1 {
+		t.Errorf("got exit %d, want 1", code)
+	}
+	if want := "none.json"; !strings.Contains(string(out), want) {
+		t.Errorf("got %s, want it to name %s", out, want)
 	}
 }

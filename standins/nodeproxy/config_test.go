@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestFromEnv(t *testing.T) {
@@ -21,21 +23,23 @@ func TestFromEnv(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.network != "n1" || c.clusterID != "c1" || c.drain != 25*time.Second || !c.dns || !c.ipv6 ||
-		c.zdsSocket != "/var/run/ztunnel/ztunnel.sock" {
-		t.Errorf("%+v", c)
+	got := []any{c.network, c.clusterID, c.drain, c.dns, c.ipv6, c.zdsSocket}
+	if diff := cmp.Diff([]any{"n1", "c1", 25 * time.Second, true, true, "/var/run/ztunnel/ztunnel.sock"}, got); diff != "" {
+		t.Errorf("network, cluster, drain, DNS, IPv6 and socket (-want +got):\n%s", diff)
 	}
 	n := c.node()
-	if n.Id != "ztunnel~10.0.0.9~ztunnel-x.istio-system~istio-system.svc.cluster.local" ||
-		n.Metadata.Fields["NODE_NAME"].GetStringValue() != "node" ||
-		n.Metadata.Fields["CLUSTER_ID"].GetStringValue() != "c1" {
-		t.Errorf("%v", n)
+	if want := "ztunnel~10.0.0.9~ztunnel-x.istio-system~istio-system.svc.cluster.local"; n.Id != want {
+		t.Errorf("got id %q, want %q", n.Id, want)
 	}
-	if c, _ := fromEnv(
-		func(string) string { return "" },
-	); c.drain != 5*time.Second || c.clusterID != "Kubernetes" ||
-		c.caAddress != "istiod.istio-system.svc:15012" {
-		t.Errorf("defaults %+v", c)
+	for key, want := range map[string]string{"NODE_NAME": "node", "CLUSTER_ID": "c1"} {
+		if got := n.Metadata.Fields[key].GetStringValue(); got != want {
+			t.Errorf("got %s %q, want %q", key, got, want)
+		}
+	}
+	c, _ = fromEnv(func(string) string { return "" })
+	got = []any{c.drain, c.clusterID, c.caAddress}
+	if diff := cmp.Diff([]any{5 * time.Second, "Kubernetes", "istiod.istio-system.svc:15012"}, got); diff != "" {
+		t.Errorf("default drain, cluster and CA (-want +got):\n%s", diff)
 	}
 	for k, v := range map[string]string{
 		"IPV6_ENABLED": "maybe", "SECRET_TTL": "long", "TERMINATION_GRACE_PERIOD_SECONDS": "x", "POOL_MAX_STREAMS_PER_CONNECTION": "0",

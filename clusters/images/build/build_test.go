@@ -137,9 +137,11 @@ func TestNodeImageIsRootFilesPlusOursPlusStore(t *testing.T) {
 	for name, want := range map[string]string{
 		"bin": "usr/bin", "usr/bin/jq": "of usr/bin/jq", "etc/crictl.yaml": "of etc/crictl.yaml", "usr/bin/kubelet": "of usr/bin/kubelet",
 		"var/lib/containerd/blobs/b": "image", "usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service": "x"} {
-		if seen[name] != want {
-			t.Errorf("%s: got %q, want %q", name, seen[name], want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if seen[name] != want {
+				t.Errorf("got %q, want %q", seen[name], want)
+			}
+		})
 	}
 	if !strings.HasSuffix(seen["etc/systemd/journald.conf"], "ReadKMsg=no\n") {
 		t.Errorf("journald reads the host's kernel log: %q", seen["etc/systemd/journald.conf"])
@@ -178,8 +180,17 @@ func TestImageDependsOnItsPartsOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 		file, err := img.ConfigFile()
-		if err != nil || file.Config.User != "1337" || len(file.RootFS.DiffIDs) != 2 || file.Config.Env[0] != "PATH="+defaultPath {
-			t.Fatalf("got %+v, %v", file, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Config.User != "1337" {
+			t.Fatalf("got user %q, want 1337", file.Config.User)
+		}
+		if n := len(file.RootFS.DiffIDs); n != 2 {
+			t.Fatalf("got %d layers, want 2", n)
+		}
+		if want := "PATH=" + defaultPath; file.Config.Env[0] != want {
+			t.Fatalf("got %q, want %q", file.Config.Env[0], want)
 		}
 		d, err := img.Digest()
 		if err != nil {
@@ -188,15 +199,21 @@ func TestImageDependsOnItsPartsOnly(t *testing.T) {
 		return d.String()
 	}
 	a, b, other := build("x"), build("x"), build("y")
-	if a != b || a == other {
-		t.Errorf("got %s, %s for the same and %s for other parts", a, b, other)
+	if a != b {
+		t.Errorf("got %s and %s for the same parts", a, b)
+	}
+	if a == other {
+		t.Errorf("got %s for other parts too", a)
 	}
 }
 
 func TestSandboxImageIsTheOneInTheNode(t *testing.T) {
 	got, err := setSandbox([]byte("[a]\n  sandbox_image = \"registry.k8s.io/pause:3.10\"\n"))
-	if err != nil || string(got) != "[a]\n  sandbox_image = \""+pauseImage+"\"\n" {
-		t.Errorf("got %q, %v", got, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("[a]\n  sandbox_image = \""+pauseImage+"\"\n", string(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if _, err := setSandbox([]byte("[a]\n")); err == nil {
 		t.Error("a configuration without the line is accepted")
@@ -249,8 +266,11 @@ func TestPushedImagesAreGzipped(t *testing.T) {
 		t.Errorf("configuration (-built +pushed):\n%s", diff)
 	}
 	layers, err := back.Layers()
-	if err != nil || len(layers) != 1 {
-		t.Fatalf("%d layers, %v", len(layers), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(layers) != 1 {
+		t.Fatalf("got %d layers, want 1", len(layers))
 	}
 	raw, err := layers[0].Compressed()
 	if err != nil {

@@ -3,11 +3,14 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/clusters/engine/private/capset"
 )
@@ -25,9 +28,11 @@ func TestParse(t *testing.T) {
 		"":                                      {bundle: "."},
 		"create --console-socket --bundle --bundle /b i": {command: "create", bundle: "/b"},
 	} {
-		if got := parse(strings.Fields(line)); got != want {
-			t.Errorf("%q: got %+v, want %+v", line, got, want)
-		}
+		t.Run(line, func(t *testing.T) {
+			if got := parse(strings.Fields(line)); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
 	}
 }
 
@@ -67,26 +72,34 @@ func TestNarrowSpec(t *testing.T) {
 		}
 	}
 	// What the kernel would take as it is stays untouched, byte for byte.
-	if again, err := narrowSpec(narrowed, short); again != nil || err != nil {
-		t.Errorf("a second time: %s, %v", again, err)
+	if again, err := narrowSpec(narrowed, short); err != nil {
+		t.Errorf("a second time: %v", err)
+	} else if again != nil {
+		t.Errorf("a second time: got %s, want no change", again)
 	}
 	full := short
 	full.caps = ^capset.Set(0)
-	if same, err := narrowSpec([]byte(spec), full); same != nil || err != nil {
-		t.Errorf("with every capability: %s, %v", same, err)
+	if same, err := narrowSpec([]byte(spec), full); err != nil {
+		t.Errorf("with every capability: %v", err)
+	} else if same != nil {
+		t.Errorf("with every capability: got %s, want no change", same)
 	}
 	for _, s := range []string{`{}`, `{"process": null}`, `{"process": {"capabilities": null, "rlimits": null}}`} {
-		if got, err := narrowSpec([]byte(s), short); got != nil || err != nil {
-			t.Errorf("%s: %s, %v", s, got, err)
+		if got, err := narrowSpec([]byte(s), short); err != nil {
+			t.Errorf("%s: %v", s, err)
+		} else if got != nil {
+			t.Errorf("%s: got %s, want no change", s, got)
 		}
 	}
 	for _, s := range []string{
 		`[`, `{"process": []}`, `{"process": {"capabilities": []}}`, `{"process": {"rlimits": [{"hard": -1}]}}`,
 		`{"process": {"oomScoreAdj": "x"}}`,
 	} {
-		if _, err := narrowSpec([]byte(s), short); err == nil {
-			t.Errorf("%s was taken", s)
-		}
+		t.Run(s, func(t *testing.T) {
+			if _, err := narrowSpec([]byte(s), short); err == nil {
+				t.Errorf("%s was taken", s)
+			}
+		})
 	}
 }
 
@@ -100,8 +113,14 @@ func TestReplaceKeepsTheMode(t *testing.T) {
 	}
 	b, _ := os.ReadFile(file)
 	st, err := os.Stat(file)
-	if err != nil || string(b) != "new" || st.Mode().Perm() != 0o640 {
-		t.Errorf("%q, %v, %v", b, st, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != "new" {
+		t.Errorf("got %q, want %q", b, "new")
+	}
+	if mode := st.Mode().Perm(); mode != 0o640 {
+		t.Errorf("got mode %o, want 640", mode)
 	}
 }
 
@@ -120,11 +139,13 @@ func TestFirstRuntime(t *testing.T) {
 	if err := os.Symlink(self, link); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := firstRuntime(self, []string{filepath.Join(dir, "none"), dir, plain, self, link, runc}); err != nil || got != runc {
-		t.Errorf("%q, %v", got, err)
+	if got, err := firstRuntime(self, []string{filepath.Join(dir, "none"), dir, plain, self, link, runc}); err != nil {
+		t.Error(err)
+	} else if got != runc {
+		t.Errorf("got %q, want %q", got, runc)
 	}
-	if _, err := firstRuntime(self, []string{link}); err == nil || !strings.Contains(err.Error(), "RUNC_REAL") {
-		t.Errorf("%v", err)
+	if _, err := firstRuntime(self, []string{link}); !strings.Contains(fmt.Sprint(err), "RUNC_REAL") {
+		t.Errorf("got %v, want it to say RUNC_REAL", err)
 	}
 }
 
@@ -133,7 +154,13 @@ func TestReport(t *testing.T) {
 	report(call{log: log, logJSON: true}, errors.New(`no "runc"`))
 	b, err := os.ReadFile(log)
 	var line struct{ Level, Msg string }
-	if err != nil || json.Unmarshal(b, &line) != nil || line.Level != "error" || line.Msg != `ociwrap: no "runc"` {
-		t.Errorf("%s, %v", b, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &line); err != nil {
+		t.Fatalf("%v in %s", err, b)
+	}
+	if diff := cmp.Diff([]string{"error", `ociwrap: no "runc"`}, []string{line.Level, line.Msg}); diff != "" {
+		t.Errorf("level and message (-want +got):\n%s", diff)
 	}
 }

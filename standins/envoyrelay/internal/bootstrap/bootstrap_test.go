@@ -27,8 +27,11 @@ const given = `{
 
 func TestRewrite(t *testing.T) {
 	out, agent, err := Rewrite([]byte(given), "./etc/istio/proxy/XDS-relay")
-	if err != nil || agent != "./etc/istio/proxy/XDS" {
-		t.Fatalf("agent %q: %v", agent, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "./etc/istio/proxy/XDS"; agent != want {
+		t.Fatalf("got agent %q, want %q", agent, want)
 	}
 	var got, want any
 	_ = json.Unmarshal(out, &got)

@@ -13,6 +13,7 @@ import (
 	udpa "github.com/cncf/xds/go/udpa/type/v1"
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/go-cmp/cmp"
 	rpc "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -138,12 +139,14 @@ func TestDelta(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c cluster.Cluster
-		if err := proto.Unmarshal(
-			p.Resources[0].Resource.Value,
-			&c,
-		); err != nil || len(c.Filters) != 0 || p.Nonce != "n1" || p.Resources[0].Version != "7" ||
-			p.SystemVersionInfo != "v1" {
-			t.Errorf("Envoy got %v (%v)", p, err)
+		if err := proto.Unmarshal(p.Resources[0].Resource.Value, &c); err != nil {
+			t.Errorf("Envoy got %v: %v", p, err)
+		}
+		if len(c.Filters) != 0 {
+			t.Errorf("Envoy got filters %v, want none", c.Filters)
+		}
+		if diff := cmp.Diff([]string{"n1", "7", "v1"}, []string{p.Nonce, p.Resources[0].Version, p.SystemVersionInfo}); diff != "" {
+			t.Errorf("nonce and versions for Envoy (-want +got):\n%s", diff)
 		}
 		nack := &discovery.DeltaDiscoveryRequest{
 			TypeUrl:       rewrite.ClusterType,
@@ -161,8 +164,11 @@ func TestDelta(t *testing.T) {
 		}
 	}
 	const what = "cluster filter envoy.tcp.metadataexchange.config.MetadataExchange removed"
-	if l.count(what) != 1 || s.Counts()[what] != 2 {
-		t.Errorf("said %d times and counted %d; want once and 2", l.count(what), s.Counts()[what])
+	if n := l.count(what); n != 1 {
+		t.Errorf("said %d times, want once", n)
+	}
+	if n := s.Counts()[what]; n != 2 {
+		t.Errorf("counted %d, want 2", n)
 	}
 }
 
@@ -180,8 +186,14 @@ func TestStateOfTheWorld(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c cluster.Cluster
-	if err := proto.Unmarshal(p.Resources[0].Value, &c); err != nil || len(c.Filters) != 0 || p.VersionInfo != "v1" {
-		t.Errorf("Envoy got %v (%v)", p, err)
+	if err := proto.Unmarshal(p.Resources[0].Value, &c); err != nil {
+		t.Errorf("Envoy got %v: %v", p, err)
+	}
+	if len(c.Filters) != 0 {
+		t.Errorf("Envoy got filters %v, want none", c.Filters)
+	}
+	if p.VersionInfo != "v1" {
+		t.Errorf("Envoy got version %q, want v1", p.VersionInfo)
 	}
 }
 
@@ -201,7 +213,10 @@ func TestAgentGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	if _, err := st.Recv(); err == nil || ctx.Err() != nil {
-		t.Errorf("the stream went on: %v", err)
+	if _, err := st.Recv(); err == nil {
+		t.Error("the stream went on")
+	}
+	if err := ctx.Err(); err != nil {
+		t.Errorf("the stream ended with the test's own time: %v", err)
 	}
 }

@@ -108,14 +108,19 @@ func TestResource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := bytes.Clone(c.in.Value)
 			did, err := Resource(c.in)
-			if err != nil || !slices.Equal(did, c.want) {
-				t.Fatalf("did %q, want %q (%v)", did, c.want, err)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(did, c.want) {
+				t.Fatalf("did %q, want %q", did, c.want)
 			}
 			if same := bytes.Equal(before, c.in.Value); same != (c.want == nil) {
 				t.Errorf("bytes unchanged: %t", same)
 			}
-			if again, err := Resource(c.in); err != nil || again != nil {
-				t.Errorf("a second time it did %q (%v)", again, err)
+			if again, err := Resource(c.in); err != nil {
+				t.Errorf("a second time: %v", err)
+			} else if again != nil {
+				t.Errorf("a second time it did %q, want nothing", again)
 			}
 		})
 	}
@@ -135,8 +140,12 @@ func TestNeighbors(t *testing.T) {
 	if err := proto.Unmarshal(a.Value, &l); err != nil {
 		t.Fatal(err)
 	}
-	if f := l.FilterChains[0].Filters; len(f) != 1 || !proto.Equal(f[0].GetTypedConfig(), keep) {
-		t.Errorf("left: %v", f)
+	f := l.FilterChains[0].Filters
+	if len(f) != 1 {
+		t.Fatalf("left: %v, want one", f)
+	}
+	if got := f[0].GetTypedConfig(); !proto.Equal(got, keep) {
+		t.Errorf("left: %v, want %v", got, keep)
 	}
 }
 
@@ -156,8 +165,10 @@ func FuzzResource(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if again, err := Resource(a); err != nil || len(again) > 0 {
-			t.Fatalf("not idempotent: %q %v", again, err)
+		if again, err := Resource(a); err != nil {
+			t.Fatalf("a second time: %v", err)
+		} else if len(again) > 0 {
+			t.Fatalf("a second time it did %q, want nothing", again)
 		}
 	})
 }

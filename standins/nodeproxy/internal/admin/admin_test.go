@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/istio/istioctl/pkg/writer/ztunnel/configdump"
@@ -111,36 +112,54 @@ func TestDumpAsIstioctlReadsIt(t *testing.T) {
 	if strings.Contains(string(text), "PRIVATE") {
 		t.Fatal("a key is in the dump")
 	}
-	if x := d.Workloads[0]; x.UID != w.Uid || x.Capacity != 3 || x.Status != "Healthy" || x.Protocol != "HBONE" ||
-		x.NetworkGateway.Destination != "n2/10.89.0.1" {
-		t.Errorf("%+v", x)
+	x := d.Workloads[0]
+	got := []any{x.UID, uint32(x.Capacity), x.Status, x.Protocol, x.NetworkGateway.Destination}
+	if diff := cmp.Diff([]any{w.Uid, uint32(3), "Healthy", "HBONE", "n2/10.89.0.1"}, got); diff != "" {
+		t.Errorf("workload (-want +got):\n%s", diff)
 	}
-	if x := d.Services[0]; x.Hostname != "svc.example" || x.Addresses[0] != "n1/10.0.0.1" || x.Ports["80"] != 8080 ||
-		x.LoadBalancer.Mode != "Failover" ||
-		x.LoadBalancer.RoutingPreferences[0] != "Network" ||
-		x.Endpoints[w.Uid].Port[80] != 8080 ||
-		x.SubjectAltNames[0] != v.SubjectAltNames[0] {
-		t.Errorf("%+v", x)
+	service := d.Services[0]
+	got = []any{service.Hostname, service.Addresses[0], int(service.Ports["80"]), service.LoadBalancer.Mode,
+		service.LoadBalancer.RoutingPreferences[0], int(service.Endpoints[w.Uid].Port[80]), service.SubjectAltNames[0]}
+	if diff := cmp.Diff([]any{"svc.example", "n1/10.0.0.1", 8080, "Failover", "Network", 8080, v.SubjectAltNames[0]}, got); diff != "" {
+		t.Errorf("service (-want +got):\n%s", diff)
 	}
-	if x := d.Policies[0]; x.Scope != "WorkloadSelector" || x.Action != "Deny" || x.Rules[0][0][0].Principals[0].Exact != "a" ||
-		x.Rules[0][0][0].SourceIps[0] != "10.0.0.0/8" ||
-		x.Rules[0][0][0].DestinationPorts[0] != 80 {
-		t.Errorf("%+v", x)
+	policy := d.Policies[0]
+	rule := policy.Rules[0][0][0]
+	got = []any{policy.Scope, policy.Action, rule.Principals[0].Exact, rule.SourceIps[0], int(rule.DestinationPorts[0])}
+	if diff := cmp.Diff([]any{"WorkloadSelector", "Deny", "a", "10.0.0.0/8", 80}, got); diff != "" {
+		t.Errorf("policy (-want +got):\n%s", diff)
 	}
-	if x := d.Certificates[0]; x.Identity != "spiffe://td/ns/ns/sa/sa" || x.State != "Available" || len(x.CertChain) != 2 ||
-		len(x.RootCert) != 1 ||
-		!strings.HasPrefix(x.CertChain[0].Pem, "-----BEGIN CERTIFICATE") {
-		t.Errorf("%+v", x)
+	certificate := d.Certificates[0]
+	got = []any{certificate.Identity, certificate.State, len(certificate.CertChain), len(certificate.RootCert)}
+	if diff := cmp.Diff([]any{"spiffe://td/ns/ns/sa/sa", "Available", 2, 1}, got); diff != "" {
+		t.Errorf("certificate (-want +got):\n%s", diff)
 	}
-	if x := d.WorkloadState["uid"]; x.State != "Up" || len(x.Connections.Inbound) != 1 || x.Connections.Inbound[0].Src != "10.1.1.1:5" {
-		t.Errorf("%+v", x)
+	if pem := certificate.CertChain[0].Pem; !strings.HasPrefix(pem, "-----BEGIN CERTIFICATE") {
+		t.Errorf("got %q, want a certificate", pem)
+	}
+	up := d.WorkloadState["uid"]
+	if up.State != "Up" {
+		t.Errorf("got state %q, want Up", up.State)
+	}
+	if n := len(up.Connections.Inbound); n != 1 {
+		t.Fatalf("got %d inbound connections, want 1", n)
+	}
+	if src := up.Connections.Inbound[0].Src; src != "10.1.1.1:5" {
+		t.Errorf("got source %q, want 10.1.1.1:5", src)
 	}
 
-	if r, err := http.Post(srv.URL+"/logging?level=debug", "", nil); err != nil || r.StatusCode != 200 || level.Level() != slog.LevelDebug {
-		t.Error("log level not changed", err)
+	if r, err := http.Post(srv.URL+"/logging?level=debug", "", nil); err != nil {
+		t.Error(err)
+	} else if r.StatusCode != 200 {
+		t.Errorf("POST /logging: got %d, want 200", r.StatusCode)
 	}
-	if r, err := http.Get(srv.URL + "/quitquitquit"); err != nil || r.StatusCode != http.StatusMethodNotAllowed {
-		t.Error("GET /quitquitquit", err)
+	if level.Level() != slog.LevelDebug {
+		t.Errorf("got log level %s, want %s", level.Level(), slog.LevelDebug)
+	}
+	if r, err := http.Get(srv.URL + "/quitquitquit"); err != nil {
+		t.Error(err)
+	} else if r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("GET /quitquitquit: got %d, want %d", r.StatusCode, http.StatusMethodNotAllowed)
 	}
 }
 
@@ -152,8 +171,11 @@ func TestReady(t *testing.T) {
 	defer srv.Close()
 	for _, want := range []int{500, 200} {
 		r, err := http.Get(srv.URL + "/healthz/ready")
-		if err != nil || r.StatusCode != want {
-			t.Fatal(r, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode != want {
+			t.Fatalf("got %d, want %d", r.StatusCode, want)
 		}
 		ok = true
 	}

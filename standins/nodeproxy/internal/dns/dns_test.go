@@ -195,20 +195,22 @@ func TestAnswers(t *testing.T) {
 		{"ns", "unknown.test", dns.TypeA, "NOERROR; unknown.test. A 192.0.2.1"},
 		{"ns", "echo", dns.TypeMX, "NOERROR; echo. A 192.0.2.1"}, // only addresses are ours
 	} {
-		q := new(dns.Msg).SetQuestion(dns.Fqdn(tc.name), tc.qtype)
-		m := server(t, tc.from, up).Answer(context.Background(), q, false)
-		if m.Id != q.Id {
-			t.Errorf("%s: id", tc.name)
-		}
-		// the owner of an answer is what was asked, a wildcard's included
-		if got := answer(m); got != tc.want {
-			t.Errorf("%s %s from %s:\n got %s\nwant %s", tc.name, dns.TypeToString[tc.qtype], tc.from, got, tc.want)
-		}
-		for _, r := range m.Answer {
-			if r.Header().Ttl > TTL {
-				t.Errorf("%s: TTL %d", tc.name, r.Header().Ttl)
+		t.Run(tc.from+" "+tc.name+" "+dns.TypeToString[tc.qtype], func(t *testing.T) {
+			q := new(dns.Msg).SetQuestion(dns.Fqdn(tc.name), tc.qtype)
+			m := server(t, tc.from, up).Answer(context.Background(), q, false)
+			if m.Id != q.Id {
+				t.Errorf("got id %d, want %d", m.Id, q.Id)
 			}
-		}
+			// the owner of an answer is what was asked, a wildcard's included
+			if got := answer(m); got != tc.want {
+				t.Errorf("\n got %s\nwant %s", got, tc.want)
+			}
+			for _, r := range m.Answer {
+				if r.Header().Ttl > TTL {
+					t.Errorf("got TTL %d, want at most %d", r.Header().Ttl, TTL)
+				}
+			}
+		})
 	}
 }
 
@@ -244,8 +246,12 @@ func TestOverTheWire(t *testing.T) {
 	if m := ask("udp", "big.test"); !m.Truncated {
 		t.Error("an answer larger than UDP allows must say so")
 	}
-	if m := ask("tcp", "big.test"); m.Truncated || len(m.Answer) != 201 {
-		t.Errorf("over TCP: %d records", len(m.Answer))
+	m := ask("tcp", "big.test")
+	if m.Truncated {
+		t.Error("over TCP: truncated")
+	}
+	if n := len(m.Answer); n != 201 {
+		t.Errorf("over TCP: got %d records, want 201", n)
 	}
 }
 
@@ -273,8 +279,11 @@ func FuzzCandidates(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, namespace, domain string) {
 		seen := map[string]bool{}
 		for i, c := range candidates(name, namespace, domain) {
-			if c.host == "" || seen[c.host] {
-				t.Fatalf("candidate %d %q empty or twice", i, c.host)
+			if c.host == "" {
+				t.Fatalf("candidate %d is empty", i)
+			}
+			if seen[c.host] {
+				t.Fatalf("candidate %d %q stands twice", i, c.host)
 			}
 			seen[c.host] = true
 			if i == 0 && name != "" && c.host != name {
@@ -293,7 +302,10 @@ func TestNetworkIsTheClients(t *testing.T) {
 	}
 	q := new(dns.Msg).SetQuestion("echo.ns.svc.cluster.local.", dns.TypeA)
 	m := s.Answer(t.Context(), q, false)
-	if len(m.Answer) != 1 || m.Answer[0].(*dns.A).A.String() != "10.9.9.9" {
-		t.Errorf("%v", m)
+	if len(m.Answer) != 1 {
+		t.Fatalf("got %v, want one answer", m)
+	}
+	if got := m.Answer[0].(*dns.A).A.String(); got != "10.9.9.9" {
+		t.Errorf("got %s, want 10.9.9.9", got)
 	}
 }

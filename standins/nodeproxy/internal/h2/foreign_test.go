@@ -29,8 +29,14 @@ func foreignClient(t *testing.T, cc *http2.ClientConn) {
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
-	if err != nil || !bytes.Equal(got, data) || resp.Header.Get("Baggage") != "k=v" {
-		t.Fatalf("%d bytes, %v, %v", len(got), resp.Header, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Fatalf("got %d other bytes back than the %d sent", len(got), len(data))
+	}
+	if b := resp.Header.Get("Baggage"); b != "k=v" {
+		t.Fatalf("got baggage %q, want k=v", b)
 	}
 	get, err := cc.RoundTrip(
 		&http.Request{Method: "GET", URL: &url.URL{Scheme: "https", Host: "x:1", Path: "/"}, Host: "x:1", Header: http.Header{}},
@@ -69,7 +75,9 @@ func TestAgainstNetHTTP2Server(t *testing.T) {
 	}
 	data := bytes.Repeat([]byte("x"), 3<<20)
 	go func() { s.Write(data); s.CloseWrite() }()
-	if got, err := io.ReadAll(s); err != nil || !bytes.Equal(got, data) {
-		t.Fatal(len(got), err)
+	if got, err := io.ReadAll(s); err != nil {
+		t.Fatal(err)
+	} else if !bytes.Equal(got, data) {
+		t.Fatalf("got %d other bytes back than the %d sent", len(got), len(data))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/http2"
 )
 
@@ -63,8 +64,11 @@ func TestBulkBothWays(t *testing.T) {
 	data := make([]byte, 20<<20) // more than every window
 	rand.Read(data)
 	c := pair(t, Config{}, func(s *Stream, r *Request) {
-		if !r.IsConnect() || r.Authority != "x:1" || r.Header["baggage"] != "a=b" {
-			t.Errorf("request %+v", r)
+		if !r.IsConnect() {
+			t.Errorf("got %+v, want a CONNECT", r)
+		}
+		if diff := cmp.Diff([]string{"x:1", "a=b"}, []string{r.Authority, r.Header["baggage"]}); diff != "" {
+			t.Errorf("authority and baggage (-want +got):\n%s", diff)
 		}
 		s.Respond(200, nil, false)
 		io.Copy(s, s)
@@ -77,8 +81,11 @@ func TestBulkBothWays(t *testing.T) {
 	}
 	go func() { s.Write(data); s.CloseWrite() }()
 	got, err := io.ReadAll(s)
-	if err != nil || !bytes.Equal(got, data) {
-		t.Fatalf("%d bytes back, %v", len(got), err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Fatalf("got %d other bytes back than the %d sent", len(got), len(data))
 	}
 }
 
@@ -101,8 +108,10 @@ func TestServerHalfClosesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := io.ReadAll(s); err != nil || string(b) != "bye" {
-		t.Fatalf("%q, %v", b, err)
+	if b, err := io.ReadAll(s); err != nil {
+		t.Fatal(err)
+	} else if string(b) != "bye" {
+		t.Fatalf("got %q, want bye", b)
 	}
 	if _, err := io.WriteString(s, "still here"); err != nil {
 		t.Fatal(err)
@@ -117,8 +126,11 @@ func TestStatus(t *testing.T) {
 	c := pair(t, Config{}, func(s *Stream, _ *Request) { s.Respond(401, nil, true); s.Close() })
 	_, err := connect(t, c, "x:1")
 	var se *StatusError
-	if !errors.As(err, &se) || se.Code != 401 {
-		t.Fatal(err)
+	if !errors.As(err, &se) {
+		t.Fatalf("got %v, want a status", err)
+	}
+	if se.Code != 401 {
+		t.Fatalf("got status %d, want 401", se.Code)
 	}
 	if se.Error() != "http status: 401 Unauthorized" {
 		t.Fatal(se)
@@ -142,7 +154,11 @@ func TestStalledStreamDoesNotStallOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-	if n, err := st.Write(make([]byte, 8<<20)); err == nil || n > 4<<20 {
+	n, err := st.Write(make([]byte, 8<<20))
+	if err == nil {
+		t.Fatal("wrote all past a 4 MiB window")
+	}
+	if n > 4<<20 {
 		t.Fatalf("wrote %d past a 4 MiB window: %v", n, err)
 	}
 	s, err := connect(t, c, "x:1")
@@ -150,8 +166,10 @@ func TestStalledStreamDoesNotStallOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { s.Write(make([]byte, 1<<20)); s.CloseWrite() }()
-	if b, err := io.ReadAll(s); err != nil || len(b) != 1<<20 {
-		t.Fatal(len(b), err)
+	if b, err := io.ReadAll(s); err != nil {
+		t.Fatal(err)
+	} else if len(b) != 1<<20 {
+		t.Fatalf("got %d bytes, want %d", len(b), 1<<20)
 	}
 }
 
@@ -167,8 +185,14 @@ func TestResetIsNotAnHTTP2StreamError(t *testing.T) {
 	_, err = s.Read(make([]byte, 1))
 	var foreign http2.StreamError
 	var own *ResetError
-	if errors.As(err, &foreign) || !errors.As(err, &own) || own.Code != http2.ErrCodeInternal {
-		t.Fatalf("%T %v", err, err)
+	if errors.As(err, &foreign) {
+		t.Fatalf("%T %v is the library's own error", err, err)
+	}
+	if !errors.As(err, &own) {
+		t.Fatalf("got %T %v, want an error of this package", err, err)
+	}
+	if own.Code != http2.ErrCodeInternal {
+		t.Fatalf("got code %v, want %v", own.Code, http2.ErrCodeInternal)
 	}
 }
 
@@ -194,8 +218,10 @@ func TestGoAwayDrains(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	close(release)
-	if b, err := io.ReadAll(s); err != nil || string(b) != "late" {
-		t.Fatalf("an open stream must finish: %q, %v", b, err)
+	if b, err := io.ReadAll(s); err != nil {
+		t.Fatalf("an open stream must finish: %v", err)
+	} else if string(b) != "late" {
+		t.Fatalf("an open stream must finish: got %q, want late", b)
 	}
 	s.CloseWrite()
 	select {

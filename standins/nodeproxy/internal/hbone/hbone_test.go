@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -109,12 +111,17 @@ func TestOneHandshakeForManyFirstRequests(t *testing.T) {
 				return
 			}
 			defer s.Close()
-			if peer != idServer || answer[BaggageHeader] != "service.name=x:1" {
-				t.Error(peer, answer)
+			if peer != idServer {
+				t.Errorf("got peer %s, want %s", peer, idServer)
+			}
+			if got, want := answer[BaggageHeader], "service.name=x:1"; got != want {
+				t.Errorf("got baggage %q, want %q", got, want)
 			}
 			go func() { io.WriteString(s, "hello"); s.CloseWrite() }()
-			if b, err := io.ReadAll(s); string(b) != "hello" || err != nil {
-				t.Error(string(b), err)
+			if b, err := io.ReadAll(s); err != nil {
+				t.Error(err)
+			} else if string(b) != "hello" {
+				t.Errorf("got %q, want hello", b)
 			}
 		})
 	}
@@ -209,10 +216,15 @@ func TestFailuresAreToldApart(t *testing.T) {
 			NewKey("spiffe://other/ns/a/sa/b", []string{idServer}, netip.Addr{}, at), ErrH2, "certificate",
 		}, // refused by the server after the handshake
 	} {
-		_, _, _, err := p.Connect(ctx(t), tc.key, "x:1", nil)
-		if err == nil || !strings.Contains(err.Error(), tc.text) || tc.is != nil && !errors.Is(err, tc.is) {
-			t.Errorf("expected %v %q: %v", tc.is, tc.text, err)
-		}
+		t.Run(tc.text, func(t *testing.T) {
+			_, _, _, err := p.Connect(ctx(t), tc.key, "x:1", nil)
+			if !strings.Contains(fmt.Sprint(err), tc.text) {
+				t.Errorf("got %v, want it to say %q", err, tc.text)
+			}
+			if tc.is != nil && !errors.Is(err, tc.is) {
+				t.Errorf("got %v, want %v", err, tc.is)
+			}
+		})
 	}
 	w.ca.SetFail(errors.New("CA is away"))
 	if _, _, _, err := p.Connect(
@@ -265,13 +277,18 @@ func TestDouble(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if peer != idServer || answer[BaggageHeader] != "service.name=svc.example:80" {
-			t.Fatal(peer, answer)
+		if peer != idServer {
+			t.Fatalf("got peer %s, want %s", peer, idServer)
+		}
+		if got, want := answer[BaggageHeader], "service.name=svc.example:80"; got != want {
+			t.Fatalf("got baggage %q, want %q", got, want)
 		}
 		data := strings.Repeat("x", 3<<20)
 		go func() { io.WriteString(tun, data); tun.CloseWrite() }()
-		if b, err := io.ReadAll(tun); string(b) != data || err != nil {
-			t.Fatal(len(b), err)
+		if b, err := io.ReadAll(tun); err != nil {
+			t.Fatal(err)
+		} else if string(b) != data {
+			t.Fatalf("got %d other bytes back than the %d sent", len(b), len(data))
 		}
 		tun.Close()
 		if n := conns.Load(); n != int64(i+1) {
@@ -283,16 +300,22 @@ func TestDouble(t *testing.T) {
 	}
 	outer.Range(func(_, v any) bool {
 		r := v.(*h2.Request)
-		if r.Authority != "svc.example:80" || r.Header[ForwardedNetworkHeader] != "" || r.Header[BaggageHeader] == "" {
-			t.Errorf("outer %+v", r)
+		if want := "svc.example:80"; r.Authority != want {
+			t.Errorf("outer: got authority %q, want %q", r.Authority, want)
+		}
+		if got := r.Header[ForwardedNetworkHeader]; got != "" {
+			t.Errorf("outer: got network %q, want none", got)
+		}
+		if r.Header[BaggageHeader] == "" {
+			t.Errorf("outer: no baggage in %+v", r)
 		}
 		return true
 	})
 	inner.Range(func(_, v any) bool {
 		r := v.(*h2.Request)
-		if r.Authority != "svc.example:80" || r.Header[ForwardedNetworkHeader] != "n1" ||
-			r.Header[ForwardedHeader] != `for="10.0.0.1:5";host=svc.example` {
-			t.Errorf("inner %+v", r)
+		want := []string{"svc.example:80", "n1", `for="10.0.0.1:5";host=svc.example`}
+		if diff := cmp.Diff(want, []string{r.Authority, r.Header[ForwardedNetworkHeader], r.Header[ForwardedHeader]}); diff != "" {
+			t.Errorf("inner: authority, network and forwarded (-want +got):\n%s", diff)
 		}
 		return true
 	})
@@ -327,8 +350,11 @@ func TestOuterResetDoesNotSpin(t *testing.T) {
 	for _, tun := range tunnels {
 		_, err := tun.Read(make([]byte, 1))
 		var foreign http2.StreamError
-		if err == nil || errors.As(err, &foreign) {
-			t.Fatalf("%T %v", err, err)
+		if err == nil {
+			t.Fatal("got no error")
+		}
+		if errors.As(err, &foreign) {
+			t.Fatalf("%T %v is the library's own error", err, err)
 		}
 		select {
 		case <-tun.inner.Done():
@@ -367,24 +393,36 @@ func TestHeaders(t *testing.T) {
 	if diff := cmp.Diff(want, v); diff != "" {
 		t.Fatalf("baggage (-want +got):\n%s", diff)
 	}
-	if b, ok := ParseBaggage(v); !ok || b != (Baggage{"c1", "ns", "echo", "echo", "v1", "r", "z"}) {
-		t.Fatal(b, ok)
+	if b, ok := ParseBaggage(v); !ok {
+		t.Fatalf("%q is no baggage", v)
+	} else if diff := cmp.Diff(Baggage{"c1", "ns", "echo", "echo", "v1", "r", "z"}, b); diff != "" {
+		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if b, ok := ParseBaggage("x=y, k8s.pod.name=p;prop"); !ok || b != (Baggage{Workload: "p"}) {
-		t.Fatal(b, ok)
+	if b, ok := ParseBaggage("x=y, k8s.pod.name=p;prop"); !ok {
+		t.Fatal("it is no baggage")
+	} else if diff := cmp.Diff(Baggage{Workload: "p"}, b); diff != "" {
+		t.Fatalf("(-want +got):\n%s", diff)
 	}
 	if _, ok := ParseBaggage(""); ok {
 		t.Fatal("nothing is nothing")
 	}
 	six := netip.MustParseAddrPort("[2001:db8::1]:5")
-	if f := Forwarded(six, ""); f != `for="[2001:db8::1]:5"` || ForwardedHost(f) != "" {
-		t.Fatal(f)
+	f := Forwarded(six, "")
+	if want := `for="[2001:db8::1]:5"`; f != want {
+		t.Fatalf("got %s, want %s", f, want)
+	}
+	if host := ForwardedHost(f); host != "" {
+		t.Fatalf("got host %q, want none", host)
 	}
 	if h := ForwardedHost(`for="10.0.0.1:5";Host="a.b"`); h != "a.b" {
 		t.Fatal(h)
 	}
-	if a, b := Traceparent(), Traceparent(); len(a) != 55 || a == b || !strings.HasPrefix(a, "00-") || !strings.HasSuffix(a, "-00") {
-		t.Fatal(a, b)
+	a, b := Traceparent(), Traceparent()
+	if want := regexp.MustCompile("^00-.{49}-00$"); !want.MatchString(a) {
+		t.Fatalf("got %q, want %s", a, want)
+	}
+	if a == b {
+		t.Fatalf("got %q twice", a)
 	}
 }
 
@@ -395,9 +433,13 @@ func TestParseAuthority(t *testing.T) {
 		"[::ffff:10.0.0.1]:1": {Addr: netip.MustParseAddr("10.0.0.1"), Port: 1},
 		"svc.example:65535":   {Host: "svc.example", Port: 65535},
 	} {
-		if got, ok := ParseAuthority(in); !ok || got != want {
-			t.Errorf("%s: %+v %v", in, got, ok)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got, ok := ParseAuthority(in); !ok {
+				t.Errorf("%s is no authority", in)
+			} else if got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
 	}
 	for _, bad := range []string{
 		"", "x", "x:", ":80", "x:0", "x:65536", "2001:db8::1:80", "[fe80::1%eth0]:80", "http://x:80", "a@b:80", "x:-1", "x:80:80",
@@ -417,14 +459,27 @@ func FuzzParseAuthority(f *testing.F) {
 		if !ok {
 			return
 		}
-		if a.Port == 0 || a.Addr.IsValid() == (a.Host != "") || a.Addr.Is4In6() {
-			t.Fatalf("%q: %+v", s, a)
+		if a.Port == 0 {
+			t.Fatalf("%q: %+v has no port", s, a)
+		}
+		if a.Addr.IsValid() == (a.Host != "") {
+			t.Fatalf("%q: %+v has not either an address or a host", s, a)
+		}
+		if a.Addr.Is4In6() {
+			t.Fatalf("%q: %+v is an IPv4 address in IPv6", s, a)
 		}
 		again := net.JoinHostPort(a.Host, "1")
 		if a.Addr.IsValid() {
 			again = netip.AddrPortFrom(a.Addr, 1).String()
 		}
-		if b, ok := ParseAuthority(again); !ok || b.Host != a.Host || b.Addr != a.Addr {
+		b, ok := ParseAuthority(again)
+		if !ok {
+			t.Fatalf("%q is read as %+v, which is written %q and cannot be read", s, a, again)
+		}
+		if b.Host != a.Host {
+			t.Fatalf("%q is read as %+v, which is written %q and read as %+v", s, a, again, b)
+		}
+		if b.Addr != a.Addr {
 			t.Fatalf("%q is read as %+v, which is written %q and read as %+v", s, a, again, b)
 		}
 	})

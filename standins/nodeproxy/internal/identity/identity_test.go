@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/standins/nodeproxy/internal/proxytest"
 )
@@ -28,8 +31,10 @@ func TestManyCallersOneRequest(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			if c, err := m.Get(context.Background(), idA); err != nil || c.Identity != idA {
+			if c, err := m.Get(context.Background(), idA); err != nil {
 				t.Error(err)
+			} else if c.Identity != idA {
+				t.Errorf("got identity %s, want %s", c.Identity, idA)
 			}
 		})
 	}
@@ -73,8 +78,10 @@ func TestRenewedAtHalfLifeAndKeptWhileTheCAFails(t *testing.T) {
 		if got != want*time.Second {
 			t.Fatalf("failure %d: next try after %v, expected %v s", i, got, int64(want))
 		}
-		if c, err := m.Get(context.Background(), idA); err != nil || c != first {
-			t.Fatalf("a valid certificate must stay in use: %v", err)
+		if c, err := m.Get(context.Background(), idA); err != nil {
+			t.Fatal(err)
+		} else if c != first {
+			t.Fatal("a valid certificate must stay in use")
 		}
 		if i == 9 {
 			ca.SetFail(nil)
@@ -82,8 +89,10 @@ func TestRenewedAtHalfLifeAndKeptWhileTheCAFails(t *testing.T) {
 		tick <- time.Now()
 	}
 	<-next
-	if c, err := m.Get(context.Background(), idA); err != nil || c == first {
-		t.Fatalf("not renewed: %v", err)
+	if c, err := m.Get(context.Background(), idA); err != nil {
+		t.Fatal(err)
+	} else if c == first {
+		t.Fatal("not renewed")
 	}
 }
 
@@ -93,15 +102,17 @@ func TestFailureIsToldAtOnceAndMended(t *testing.T) {
 	m := manager(t, ca)
 	tick := make(chan time.Time)
 	m.after = func(time.Duration) <-chan time.Time { return tick }
-	if _, err := m.Get(
-		context.Background(),
-		idA,
-	); err == nil || !strings.Contains(err.Error(), "no pod of this account") ||
-		!strings.Contains(err.Error(), idA) {
-		t.Fatal(err)
+	_, err := m.Get(context.Background(), idA)
+	for _, want := range []string{"no pod of this account", idA} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Fatalf("got %v, want it to say %q", err, want)
+		}
 	}
-	if _, err := m.Get(context.Background(), idA); err == nil || ca.Calls.Load() != 1 {
-		t.Fatalf("back-off not kept: %d calls, %v", ca.Calls.Load(), err)
+	if _, err := m.Get(context.Background(), idA); err == nil {
+		t.Fatal("got a certificate, want the failure again")
+	}
+	if n := ca.Calls.Load(); n != 1 {
+		t.Fatalf("back-off not kept: got %d calls, want 1", n)
 	}
 	ca.SetFail(nil)
 	tick <- time.Now()
@@ -117,8 +128,8 @@ func TestFailureIsToldAtOnceAndMended(t *testing.T) {
 func TestWrongIdentityRefused(t *testing.T) {
 	ca := proxytest.NewCA()
 	ca.As = "/ns/x/sa/x"
-	if _, err := manager(t, ca).Get(context.Background(), idA); err == nil || !strings.Contains(err.Error(), "instead of") {
-		t.Fatal(err)
+	if _, err := manager(t, ca).Get(context.Background(), idA); !strings.Contains(fmt.Sprint(err), "instead of") {
+		t.Fatalf("got %v, want it to say what it got instead of what", err)
 	}
 }
 
@@ -159,38 +170,45 @@ func TestHandshake(t *testing.T) {
 		{"other trust domain", get(ca, idOther), []string{idB}, "trust domain"},
 		{"rogue CA", get(rogue, idA), []string{idB}, "unknown authority"},
 	} {
-		a, b := net.Pipe()
-		errs := make(chan error, 2)
-		var peer string
-		var proto string
-		go func() {
-			s := tls.Server(b, server.Server())
-			err := s.HandshakeContext(context.Background())
-			if err == nil {
-				peer, proto = Peer(s.ConnectionState()), s.ConnectionState().NegotiatedProtocol
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := net.Pipe()
+			errs := make(chan error, 2)
+			var peer string
+			var proto string
+			go func() {
+				s := tls.Server(b, server.Server())
+				err := s.HandshakeContext(context.Background())
+				if err == nil {
+					peer, proto = Peer(s.ConnectionState()), s.ConnectionState().NegotiatedProtocol
+				}
+				b.Close()
+				errs <- err
+			}()
+			c := tls.Client(a, tc.client.Client(tc.sans))
+			err := c.HandshakeContext(context.Background())
+			if err == nil { // TLS 1.3: the server's refusal arrives with the first read
+				_, err = c.Read(make([]byte, 1))
+				if err != nil && strings.Contains(err.Error(), "EOF") {
+					err = nil
+				}
 			}
-			b.Close()
-			errs <- err
-		}()
-		c := tls.Client(a, tc.client.Client(tc.sans))
-		err := c.HandshakeContext(context.Background())
-		if err == nil { // TLS 1.3: the server's refusal arrives with the first read
-			_, err = c.Read(make([]byte, 1))
-			if err != nil && strings.Contains(err.Error(), "EOF") {
-				err = nil
+			a.Close()
+			serr := <-errs
+			all := errors.Join(err, serr)
+			if tc.want != "" {
+				if !strings.Contains(fmt.Sprint(all), tc.want) {
+					t.Errorf("got %v, want %q", all, tc.want)
+				}
+				return
 			}
-		}
-		a.Close()
-		serr := <-errs
-		all := errors.Join(err, serr)
-		switch {
-		case tc.want == "" && all != nil:
-			t.Errorf("%s: %v", tc.name, all)
-		case tc.want == "" && (peer != idA || proto != "h2" || c.ConnectionState().Version != tls.VersionTLS13):
-			t.Errorf("%s: peer %q, protocol %q", tc.name, peer, proto)
-		case tc.want != "" && (all == nil || !strings.Contains(all.Error(), tc.want)):
-			t.Errorf("%s: %v", tc.name, all)
-		}
+			if all != nil {
+				t.Fatal(all)
+			}
+			if diff := cmp.Diff([]any{idA, "h2", uint16(tls.VersionTLS13)}, []any{peer, proto, c.ConnectionState().Version}); diff != "" {
+				t.Errorf("peer, protocol and version (-want +got):\n%s", diff)
+			}
+
+		})
 	}
 }
 
@@ -209,9 +227,9 @@ func TestNoSNINoOldTLS(t *testing.T) {
 		&tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { seen <- h; return nil, errors.New("enough") }},
 	).Handshake()
 	h := <-seen
-	if h.ServerName != "" || len(h.SupportedVersions) != 1 || h.SupportedVersions[0] != tls.VersionTLS13 || len(h.SupportedProtos) != 1 ||
-		h.SupportedProtos[0] != "h2" {
-		t.Fatalf("SNI %q, versions %x, ALPN %v", h.ServerName, h.SupportedVersions, h.SupportedProtos)
+	want := []any{"", []uint16{tls.VersionTLS13}, []string{"h2"}}
+	if diff := cmp.Diff(want, []any{h.ServerName, h.SupportedVersions, h.SupportedProtos}); diff != "" {
+		t.Fatalf("SNI, versions and ALPN (-want +got):\n%s", diff)
 	}
 	a.Close()
 	b.Close()
@@ -222,8 +240,10 @@ func TestValid(t *testing.T) {
 		idA: true, "spiffe://td/ns/a/sa/": false, "spiffe:///ns/a/sa/b": false, "spiffe://td/ns/a/sa/b/c": false,
 		"https://td/ns/a/sa/b": false, "": false,
 	} {
-		if Valid(id) != want {
-			t.Errorf("Valid(%q)", id)
-		}
+		t.Run(id, func(t *testing.T) {
+			if got := Valid(id); got != want {
+				t.Errorf("got %t, want %t", got, want)
+			}
+		})
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 
+	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -202,6 +203,18 @@ func call(t *testing.T, s *proxytest.Sockets, dst string, data string) (string, 
 	return string(b), err
 }
 
+// answers fails t unless the call reaches a server whose answer begins with want.
+func answers(t *testing.T, what string, s *proxytest.Sockets, dst, want string) {
+	t.Helper()
+	got, err := call(t, s, dst, "")
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if !strings.HasPrefix(got, want) {
+		t.Fatalf("%s: got %q, want it to begin with %q", what, got, want)
+	}
+}
+
 func (c *cluster) metric(name string, labels map[string]string) (sum float64) {
 	c.t.Helper()
 	families, err := c.shared.Recorder.Metrics.Gatherer().Gather()
@@ -239,8 +252,11 @@ func TestHBONE(t *testing.T) {
 	c.apply(w, c.service("svc.example", "10.0.0.1", 80, port))
 	for _, dst := range []string{"10.0.0.1:80", fmt.Sprintf("%s:%d", server.IP, port)} {
 		got, err := call(t, client, dst, "data")
-		if want := fmt.Sprintf("hello %s\ndatabye", client.IP); err != nil || got != want { // half-close passed on, the source's address kept
-			t.Fatalf("%s: %q, %v", dst, got, err)
+		if err != nil {
+			t.Fatalf("%s: %v", dst, err)
+		}
+		if want := fmt.Sprintf("hello %s\ndatabye", client.IP); got != want { // half-close passed on, the source's address kept
+			t.Fatalf("%s: got %q, want %q", dst, got, want)
 		}
 	}
 	if got, _ := call(t, client, "10.0.0.1:81", "data"); got != "" {
@@ -317,8 +333,10 @@ func TestServerHalfClosesFirst(t *testing.T) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(wait))
-	if b, err := io.ReadAll(conn); string(b) != "first" || err != nil {
-		t.Fatal(string(b), err)
+	if b, err := io.ReadAll(conn); err != nil {
+		t.Fatal(err)
+	} else if string(b) != "first" {
+		t.Fatalf("got %q, want first", b)
 	}
 	io.WriteString(conn, "then this")
 	conn.CloseWrite()
@@ -344,8 +362,10 @@ func TestPlaintextAndStrict(t *testing.T) {
 		b, err := io.ReadAll(conn)
 		return string(b), err
 	}
-	if got, err := knock(); err != nil || got != "hello 127.3.0.1\nbye" {
-		t.Fatalf("%q, %v", got, err)
+	if got, err := knock(); err != nil {
+		t.Fatal(err)
+	} else if want := "hello 127.3.0.1\nbye"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
 	}
 	c.apply(strict())
 	w.AuthorizationPolicies = []string{"istio-system/istio_converted_static_strict"}
@@ -361,9 +381,7 @@ func TestPlaintextAndStrict(t *testing.T) {
 		t.Errorf("%v failed with DENY", n)
 	}
 	_, client, _ := c.pod("client")
-	if got, err := call(t, client, fmt.Sprintf("%s:%d", server.IP, port), ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("HBONE under STRICT: %q, %v", got, err)
-	}
+	answers(t, "HBONE under STRICT", client, fmt.Sprintf("%s:%d", server.IP, port), "hello")
 	if loop, err := server.Capture(PlaintextPort, from, netip.AddrPortFrom(server.IP, HBONEPort)); err == nil {
 		loop.SetDeadline(time.Now().Add(wait))
 		io.ReadAll(loop)
@@ -427,8 +445,10 @@ func TestPolicyRefusesAndCuts(t *testing.T) {
 	for _, o := range c.shared.Open.All() {
 		known[o.Direction]++
 	}
-	if known["inbound"] != 2 || known["outbound"] != 2 {
-		t.Fatalf("open connections known: %v", known)
+	for _, direction := range []string{"inbound", "outbound"} {
+		if n := known[direction]; n != 2 {
+			t.Fatalf("%s connections known: got %d, want 2", direction, n)
+		}
 	}
 	c.apply(denyClient())
 	if _, err := io.ReadAll(theirs); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -437,8 +457,10 @@ func TestPolicyRefusesAndCuts(t *testing.T) {
 	c.log.find(t, `direction="inbound"`, `src.workload="client"`, "connection closed due to policy change")
 	io.WriteString(kept, "x")
 	kept.CloseWrite()
-	if b, err := io.ReadAll(kept); err != nil || !strings.HasSuffix(string(b), "xbye") {
-		t.Fatalf("a connection that is not denied was cut: %q, %v", b, err)
+	if b, err := io.ReadAll(kept); err != nil {
+		t.Fatalf("a connection that is not denied was cut: %v", err)
+	} else if !strings.HasSuffix(string(b), "xbye") {
+		t.Fatalf("a connection that is not denied was cut: got %q, want xbye at the end", b)
 	}
 	if got, _ := call(t, client, dst.String(), "data"); got != "" {
 		t.Fatalf("denied, and answered %q", got)
@@ -451,9 +473,7 @@ func TestPolicyRefusesAndCuts(t *testing.T) {
 	if n := c.metric("istio_tcp_connections_failed_total", map[string]string{"response_flags": "DENY", "reporter": "destination"}); n != 2 {
 		t.Errorf("%v failed with DENY at the destination, expected the cut one and the refused one", n)
 	}
-	if got, err := call(t, other, dst.String(), ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("control: %q, %v", got, err)
-	}
+	answers(t, "control", other, dst.String(), "hello")
 }
 
 func TestUncapturedAndUnknownDestinations(t *testing.T) {
@@ -462,13 +482,9 @@ func TestUncapturedAndUnknownDestinations(t *testing.T) {
 	plain := proxytest.NewSockets()
 	port := app(t, plain, greet)
 	dst := fmt.Sprintf("%s:%d", plain.IP, port)
-	if got, err := call(t, client, dst, ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("unknown address: %q, %v", got, err)
-	}
+	answers(t, "unknown address", client, dst, "hello")
 	c.apply(c.workload("plain", plain.IP, func(w *workloadapi.Workload) { w.TunnelProtocol = workloadapi.TunnelProtocol_NONE }))
-	if got, err := call(t, client, dst, ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("pod without HBONE: %q, %v", got, err)
-	}
+	answers(t, "pod without HBONE", client, dst, "hello")
 	if n := c.metric(
 		"istio_tcp_connections_opened_total",
 		map[string]string{"connection_security_policy": "unknown", "reporter": "source", "destination_workload": "plain-deploy"},
@@ -584,33 +600,40 @@ func TestWaypoints(t *testing.T) {
 	v.Waypoint = at("waypoint.example")
 	endpointOf("svc.example", 80, port)(w)
 	c.apply(v, w)
-	if got, err := call(t, client, "10.0.0.1:80", ""); err != nil || got != "waypoint 10.0.0.1:80" {
-		t.Fatalf("service waypoint: %q, %v", got, err)
+	if got, err := call(t, client, "10.0.0.1:80", ""); err != nil {
+		t.Fatalf("service waypoint: %v", err)
+	} else if want := "waypoint 10.0.0.1:80"; got != want {
+		t.Fatalf("service waypoint: got %q, want %q", got, want)
 	}
 	r, _ := seen.Load("10.0.0.1:80")
 	h := r.(*h2.Request).Header
-	if !strings.Contains(h["baggage"], "k8s.deployment.name=client-deploy") || !strings.HasSuffix(h["forwarded"], ";host=svc.example") ||
-		len(h["traceparent"]) != 55 ||
-		h["x-forwarded-network"] != "" {
-		t.Errorf("headers %v", h)
+	if want := "k8s.deployment.name=client-deploy"; !strings.Contains(h["baggage"], want) {
+		t.Errorf("got baggage %q, want %q in it", h["baggage"], want)
+	}
+	if want := ";host=svc.example"; !strings.HasSuffix(h["forwarded"], want) {
+		t.Errorf("got forwarded %q, want %q at the end", h["forwarded"], want)
+	}
+	if n := len(h["traceparent"]); n != 55 {
+		t.Errorf("got traceparent %q of %d, want 55", h["traceparent"], n)
+	}
+	if got := h["x-forwarded-network"]; got != "" {
+		t.Errorf("got x-forwarded-network %q, want none", got)
 	}
 	direct := fmt.Sprintf("%s:%d", server.IP, port)
-	if got, err := call(t, client, direct, ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("the pod itself is not behind the service's waypoint: %q, %v", got, err)
-	}
+	answers(t, "the pod itself is not behind the service's waypoint", client, direct, "hello")
 	w.Waypoint = at("waypoint.example")
 	c.apply(w)
-	if got, err := call(t, client, direct, ""); err != nil || got != "waypoint "+direct {
-		t.Fatalf("workload waypoint: %q, %v", got, err)
+	if got, err := call(t, client, direct, ""); err != nil {
+		t.Fatalf("workload waypoint: %v", err)
+	} else if want := "waypoint " + direct; got != want {
+		t.Fatalf("workload waypoint: got %q, want %q", got, want)
 	}
 	// From the waypoint itself the pod is reached without a detour: same identity and address.
 	_, wpPod, _ := c.pod("wp2", endpointOf("waypoint2.example", HBONEPort, HBONEPort))
 	c.apply(c.service("waypoint2.example", "10.0.0.201", HBONEPort, HBONEPort))
 	w.Waypoint = at("waypoint2.example")
 	c.apply(w)
-	if got, err := call(t, wpPod, direct, ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("from the waypoint: %q, %v", got, err)
-	}
+	answers(t, "from the waypoint", wpPod, direct, "hello")
 	v.Waypoint = at("missing.example")
 	c.apply(v)
 	if got, _ := call(t, client, "10.0.0.1:80", ""); got != "" {
@@ -640,21 +663,33 @@ func TestInboundRefusals(t *testing.T) {
 		fmt.Sprintf("%s:1", server.IP):        "503",
 		fmt.Sprintf("%s:15001", server.IP):    "503",
 	} {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		s, answer, peer, err := pool.Connect(ctx, key, authority, nil)
-		cancel()
-		if want == "" {
-			if err != nil || peer != state.Identity(w) || !strings.Contains(answer["baggage"], "server-deploy") {
-				t.Errorf("%s: %v %q %v", authority, err, peer, answer)
-				continue
+		t.Run(authority, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			s, answer, peer, err := pool.Connect(ctx, key, authority, nil)
+			cancel()
+			if want == "" {
+				if err != nil {
+					t.Errorf("%v", err)
+					return
+				}
+				if want := state.Identity(w); peer != want {
+					t.Errorf("got peer %s, want %s", peer, want)
+					return
+				}
+				if want := "server-deploy"; !strings.Contains(answer["baggage"], want) {
+					t.Errorf("got baggage %q, want %q in it", answer["baggage"], want)
+					return
+				}
+				s.Close()
+				return
 			}
-			s.Close()
-			continue
-		}
-		var status *h2.StatusError
-		if !errors.As(err, &status) || fmt.Sprint(status.Code) != want {
-			t.Errorf("%s: %v, expected %s", authority, err, want)
-		}
+			var status *h2.StatusError
+			if !errors.As(err, &status) {
+				t.Errorf("got %v, want a status", err)
+			} else if got := fmt.Sprint(status.Code); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 	c.log.find(t, "ip mismatch: "+server.IP.String()+" != 10.9.9.9")
 
@@ -735,8 +770,14 @@ func TestDoubleHBONE(t *testing.T) {
 	big := strings.Repeat("0123456789", 200_000)
 	for range 3 {
 		got, err := call(t, client, "10.0.0.1:80", big)
-		if err != nil || !strings.HasSuffix(got, big+"bye") || !strings.HasPrefix(got, "hello "+gw.IP.String()) {
-			t.Fatalf("%d bytes back: %.40q, %v", len(got), got, err)
+		if err != nil {
+			t.Fatalf("%d bytes back: %v", len(got), err)
+		}
+		if !strings.HasPrefix(got, "hello "+gw.IP.String()) {
+			t.Fatalf("got %.40q, want hello from %s", got, gw.IP)
+		}
+		if !strings.HasSuffix(got, big+"bye") {
+			t.Fatalf("got %d bytes, want all %d that were sent at the end", len(got), len(big))
 		}
 	}
 	one.log.find(
@@ -756,8 +797,12 @@ func TestDoubleHBONE(t *testing.T) {
 		"source_workload":            "client-deploy",
 		"destination_workload":       "server-deploy",
 	}
-	if a, b := one.metric("istio_tcp_sent_bytes_total", ends), two.metric("istio_tcp_sent_bytes_total", ends); a != b || a < 6_000_000 {
+	a, b := one.metric("istio_tcp_sent_bytes_total", ends), two.metric("istio_tcp_sent_bytes_total", ends)
+	if a != b {
 		t.Errorf("bytes differ between the ends: %v and %v", a, b)
+	}
+	if a < 6_000_000 {
+		t.Errorf("got %v bytes, want at least 6000000", a)
 	}
 	if n := two.metric("istio_tcp_connections_opened_total", ends); n != 3 {
 		t.Errorf("%v opened at the destination", n)
@@ -803,9 +848,7 @@ func TestDoubleHBONE(t *testing.T) {
 	split = proto.Clone(split).(*workloadapi.Workload)
 	split.NetworkGateway.GetHostname().Namespace = "istio-system"
 	one.apply(split, gateway2)
-	if got, err := call(t, client, "10.0.0.1:80", ""); err != nil || !strings.HasPrefix(got, "hello") {
-		t.Fatalf("gateway by name: %q, %v", got, err)
-	}
+	answers(t, "gateway by name", client, "10.0.0.1:80", "hello")
 }
 
 func TestApplicationTunnel(t *testing.T) {
@@ -825,17 +868,24 @@ func TestApplicationTunnel(t *testing.T) {
 	}
 	b := <-head
 	id := "spiffe://td/ns/ns/sa/client"
-	if string(b[:12]) != "\r\n\r\n\x00\r\nQUIT\n" || b[12] != 0x21 || b[13] != 0x11 || int(b[14])<<8|int(b[15]) != 12+3+len(id) {
-		t.Fatalf("%x", b)
+	preface := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, 0x11, 0, byte(12+3+len(id)))
+	if diff := cmp.Diff(preface, b[:16]); diff != "" {
+		t.Fatalf("signature, version, family and length (-want +got):\n%s", diff)
 	}
 	if src, _ := netip.AddrFromSlice(b[16:20]); src != client.IP {
 		t.Fatalf("source %s", src)
 	}
-	if dst, _ := netip.AddrFromSlice(b[20:24]); dst != server.IP || int(b[26])<<8|int(b[27]) != 4242 {
-		t.Fatalf("target %s %x", dst, b[26:28])
+	if dst, _ := netip.AddrFromSlice(b[20:24]); dst != server.IP {
+		t.Fatalf("got target %s, want %s", dst, server.IP)
 	}
-	if b[28] != 0xD0 || string(b[31:31+len(id)]) != id || string(b[31+len(id):]) != "payload" {
-		t.Fatalf("%q", b[28:])
+	if port := int(b[26])<<8 | int(b[27]); port != 4242 {
+		t.Fatalf("got port %d, want 4242", port)
+	}
+	if b[28] != 0xD0 {
+		t.Fatalf("got type %#x, want 0xd0", b[28])
+	}
+	if diff := cmp.Diff(id+"payload", string(b[31:])); diff != "" {
+		t.Fatalf("identity and payload (-want +got):\n%s", diff)
 	}
 }
 
@@ -862,8 +912,10 @@ func TestDrain(t *testing.T) {
 	}
 	io.WriteString(conn, "still served")
 	conn.CloseWrite()
-	if b, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(b), "still servedbye") {
-		t.Fatalf("an open connection must end in its own time: %q, %v", b, err)
+	if b, err := io.ReadAll(conn); err != nil {
+		t.Fatalf("an open connection must end in its own time: %v", err)
+	} else if !strings.HasSuffix(string(b), "still servedbye") {
+		t.Fatalf("an open connection must end in its own time: got %q", b)
 	}
 	select {
 	case <-stopped:
@@ -906,6 +958,17 @@ func TestManager(t *testing.T) {
 		}
 		return err == nil
 	}
+	proxied := func(when string, served map[int]bool, ready bool) {
+		t.Helper()
+		for fd, want := range served {
+			if got := listening(fd); got != want {
+				t.Fatalf("%s: pod in namespace %d is proxied: %t, want %t", when, fd, got, want)
+			}
+		}
+		if got := m.Ready(); got != ready {
+			t.Fatalf("%s: ready: %t, want %t", when, got, ready)
+		}
+	}
 	m.Start()
 	ok(m.Add("a", info, 1))
 	ok(m.Add("b", info, 2))
@@ -913,9 +976,7 @@ func TestManager(t *testing.T) {
 		t.Fatal("ready before the snapshot is complete")
 	}
 	ok(m.SnapshotSent())
-	if !m.Ready() || !listening(1) || !listening(2) {
-		t.Fatal("not proxying after the snapshot")
-	}
+	proxied("after the snapshot", map[int]bool{1: true, 2: true}, true)
 	if err := m.SnapshotSent(); err == nil {
 		t.Fatal("a second snapshot")
 	}
@@ -924,16 +985,12 @@ func TestManager(t *testing.T) {
 	}
 	ok(m.Add("a", info, 1)) // again: nothing changes
 	ok(m.Add("b", info, 3)) // another namespace: started anew
-	if listening(2) || !listening(3) {
-		t.Fatal("a pod in a new namespace")
-	}
+	proxied("a pod in a new namespace", map[int]bool{2: false, 3: true}, true)
 	ok(m.Del("nobody"))
 
 	// The agent restarts: it keeps a, says nothing of b.
 	m.Lost()
-	if m.Ready() || !listening(1) || !listening(3) {
-		t.Fatal("pods must stay proxied without the agent")
-	}
+	proxied("pods must stay proxied without the agent", map[int]bool{1: true, 3: true}, false)
 	m.Start()
 	ok(m.Keep("a"))
 	ok(m.Keep("b"))
@@ -942,20 +999,19 @@ func TestManager(t *testing.T) {
 		t.Fatal("deleted too early")
 	}
 	ok(m.SnapshotSent())
-	if !listening(1) || listening(3) || !m.Ready() {
-		t.Fatal("the snapshot decides")
-	}
+	proxied("the snapshot decides", map[int]bool{1: true, 3: false}, true)
 
 	// An older node proxy still holds the ports.
 	busy = fmt.Errorf("bind: %w", syscall.EADDRINUSE)
-	if err := m.Add("c", info, 4); err == nil || m.Ready() {
+	if err := m.Add("c", info, 4); err == nil {
 		t.Fatal("a pod that cannot be proxied is no success")
+	}
+	if m.Ready() {
+		t.Fatal("ready with a pod that cannot be proxied")
 	}
 	busy = nil
 	ok(m.Add("c", info, 4)) // the agent tries again
-	if !m.Ready() || !listening(4) {
-		t.Fatal("not started at the second try")
-	}
+	proxied("the second try", map[int]bool{4: true}, true)
 	ok(m.Del("a"))
 	if listening(1) {
 		t.Fatal("deleted and still served")

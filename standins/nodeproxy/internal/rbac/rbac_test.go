@@ -79,9 +79,11 @@ func TestMatch(t *testing.T) {
 		{"and: one", &security.Match{Namespaces: exact("a"), DestinationPorts: []uint32{1}}, conn, false},
 		{"broken cidr", &security.Match{SourceIps: []*security.Address{{Address: []byte{1}, Length: 99}}}, conn, false},
 	} {
-		if got := match(tc.m, tc.c); got != tc.match {
-			t.Errorf("%s: %v", tc.name, got)
-		}
+		t.Run(tc.name, func(t *testing.T) {
+			if got := match(tc.m, tc.c); got != tc.match {
+				t.Errorf("got %t, want %t", got, tc.match)
+			}
+		})
 	}
 }
 
@@ -115,9 +117,11 @@ func TestEvaluate(t *testing.T) {
 			true,
 		},
 	} {
-		if v := Evaluate(tc.ps, conn, nil); v.Allowed != tc.allowed {
-			t.Errorf("%s: %+v", tc.name, v)
-		}
+		t.Run(tc.name, func(t *testing.T) {
+			if v := Evaluate(tc.ps, conn, nil); v.Allowed != tc.allowed {
+				t.Errorf("got %+v, want allowed: %t", v, tc.allowed)
+			}
+		})
 	}
 	heard := ""
 	Evaluate([]*security.Authorization{dry}, conn, func(p string, would Verdict) {

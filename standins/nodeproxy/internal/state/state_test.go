@@ -3,9 +3,9 @@ package state
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/istio/pkg/workloadapi"
@@ -156,29 +156,31 @@ func TestChoose(t *testing.T) {
 			[]string{"b"},
 		},
 	} {
-		s := New("n1", "c")
-		apply(t, s, src, tc.v)
-		for _, w := range tc.ws {
-			apply(t, s, w)
-		}
-		seen := map[string]bool{}
-		for range 400 {
-			if u := s.Choose(src, tc.v, 80, netip.Addr{}); u != nil {
-				seen[u.Workload.Name] = true
-				if u.Addr.IsValid() && u.Addr.Port() != 8080 {
-					t.Errorf("%s: port %d", tc.name, u.Addr.Port())
+		t.Run(tc.name, func(t *testing.T) {
+			s := New("n1", "c")
+			apply(t, s, src, tc.v)
+			for _, w := range tc.ws {
+				apply(t, s, w)
+			}
+			seen := map[string]bool{}
+			for range 400 {
+				if u := s.Choose(src, tc.v, 80, netip.Addr{}); u != nil {
+					seen[u.Workload.Name] = true
+					if u.Addr.IsValid() && u.Addr.Port() != 8080 {
+						t.Errorf("port %d", u.Addr.Port())
+					}
 				}
 			}
-		}
-		for _, n := range tc.want {
-			if !seen[n] {
-				t.Errorf("%s: %s never chosen", tc.name, n)
+			for _, n := range tc.want {
+				if !seen[n] {
+					t.Errorf("%s never chosen", n)
+				}
+				delete(seen, n)
 			}
-			delete(seen, n)
-		}
-		if len(seen) > 0 {
-			t.Errorf("%s: chosen besides: %v", tc.name, seen)
-		}
+			if len(seen) > 0 {
+				t.Errorf("chosen besides: %v", seen)
+			}
+		})
 	}
 }
 
@@ -210,8 +212,10 @@ func TestPorts(t *testing.T) {
 	src.Services = nil
 	apply(t, s, src, named, other, without)
 	for range 50 {
-		if u := s.Choose(src, named, 80, netip.Addr{}); u == nil || u.Addr.String() != "10.1.0.1:9999" {
-			t.Fatalf("a named port is the endpoint's own: %v", u)
+		if u := s.Choose(src, named, 80, netip.Addr{}); u == nil {
+			t.Fatal("got no endpoint")
+		} else if want := "10.1.0.1:9999"; u.Addr.String() != want {
+			t.Fatalf("got %s, want %s: a named port is the endpoint's own", u.Addr, want)
 		}
 	}
 	if u := s.Choose(src, named, 81, netip.Addr{}); u != nil {
@@ -231,8 +235,10 @@ func TestLookups(t *testing.T) {
 	if s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), "ns") != nil {
 		t.Fatal("another network's VIP is not ours")
 	}
-	if v := s.ServiceByVIP(netip.MustParseAddr("10.50.3.4"), "ns"); v == nil || v.Hostname != "wide" {
-		t.Fatal("CIDR VIP")
+	if v := s.ServiceByVIP(netip.MustParseAddr("10.50.3.4"), "ns"); v == nil {
+		t.Fatal("CIDR VIP: got no service")
+	} else if v.Hostname != "wide" {
+		t.Fatalf("CIDR VIP: got %s, want wide", v.Hostname)
 	}
 	// The same VIP in several namespaces: the caller's own, else the canonical one.
 	mk := func(ns string, canonical bool) *workloadapi.Service {
@@ -240,9 +246,11 @@ func TestLookups(t *testing.T) {
 	}
 	apply(t, s, mk("x", false), mk("y", true), mk("z", false))
 	for caller, want := range map[string]string{"x": "x", "z": "z", "other": "y"} {
-		if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), caller); v.GetNamespace() != want {
-			t.Errorf("from %s: %s", caller, v.GetNamespace())
-		}
+		t.Run(caller, func(t *testing.T) {
+			if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), caller); v.GetNamespace() != want {
+				t.Errorf("got %s, want %s", v.GetNamespace(), want)
+			}
+		})
 	}
 	s.Apply(AddressType, nil, []string{"y/svc.example", "w/wide"})
 	if v := s.ServiceByVIP(netip.MustParseAddr("10.0.0.1"), "other"); v.GetNamespace() != "x" {
@@ -262,8 +270,10 @@ func TestLookups(t *testing.T) {
 	if w := s.Workload(netip.MustParseAddr("10.1.0.1")); w.GetName() != "h" {
 		t.Fatalf("%v", w)
 	}
-	if w := s.LocalPod("ns", "h", ""); w == nil || w.Uid != host.Uid {
-		t.Fatal("own pod")
+	if w := s.LocalPod("ns", "h", ""); w == nil {
+		t.Fatal("own pod: got none")
+	} else if w.Uid != host.Uid {
+		t.Fatalf("own pod: got %s, want %s", w.Uid, host.Uid)
 	}
 }
 
@@ -272,8 +282,11 @@ func TestMovedPodLeavesNothingBehind(t *testing.T) {
 	v := svc()
 	apply(t, s, v, pod("a", "n1", "10.1.0.1"))
 	apply(t, s, pod("a", "n1", "10.1.0.2", func(w *workloadapi.Workload) { w.Services = nil }))
-	if s.Workload(netip.MustParseAddr("10.1.0.1")) != nil || len(s.Endpoints(v)) != 0 {
-		t.Fatal("old address or endpoint kept")
+	if w := s.Workload(netip.MustParseAddr("10.1.0.1")); w != nil {
+		t.Fatalf("old address kept: got %v", w)
+	}
+	if e := s.Endpoints(v); len(e) != 0 {
+		t.Fatalf("old endpoint kept: got %v", e)
 	}
 }
 
@@ -284,8 +297,11 @@ func TestRejects(t *testing.T) {
 		&workloadapi.Address{Type: &workloadapi.Address_Workload{Workload: &workloadapi.Workload{Uid: "x", Addresses: [][]byte{{1}}}}},
 	)
 	r := s.Apply(AddressType, map[string][]byte{"good": good, "bad": bad, "junk": {0xff}, "empty": {}}, nil)
-	if len(r) != 3 || r["good"] != nil {
-		t.Fatal(r)
+	if len(r) != 3 {
+		t.Fatalf("got %v, want three refused", r)
+	}
+	if err := r["good"]; err != nil {
+		t.Fatalf("the good one is refused: %v", err)
 	}
 	if s.Workload(netip.MustParseAddr("10.1.0.1")) == nil {
 		t.Fatal("the good one must be in force")
@@ -302,8 +318,11 @@ func TestHolders(t *testing.T) {
 	apply(t, s, pod("a", "n1", "10.1.0.1", sa("one")))
 	apply(t, s, pod("a", "n1", "10.1.0.1", sa("two")))
 	apply(t, s, pod("a", "n1", "10.1.0.1", sa("two")))
-	if n["one"] != 0 || n["two"] != 1 {
-		t.Fatal(n)
+	if n["one"] != 0 {
+		t.Fatalf("got %d of one, want 0", n["one"])
+	}
+	if n["two"] != 1 {
+		t.Fatalf("got %d of two, want 1", n["two"])
 	}
 	s.Apply(AddressType, nil, []string{"c//Pod/ns/a"})
 	if n["two"] != 0 {
@@ -328,8 +347,11 @@ func TestPoliciesFor(t *testing.T) {
 		names = append(names, x.Name)
 	}
 	slices.Sort(names)
-	if strings.Join(names, ",") != "all,mine,strict" || !slices.Equal(missing, []string{"ns/unknown"}) {
-		t.Fatal(names, missing)
+	if diff := cmp.Diff([]string{"all", "mine", "strict"}, names); diff != "" {
+		t.Fatalf("policies (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"ns/unknown"}, missing); diff != "" {
+		t.Fatalf("missing (-want +got):\n%s", diff)
 	}
 }
 
@@ -355,12 +377,21 @@ func TestGateways(t *testing.T) {
 	apply(t, s, src, wpSvc, wp, named)
 	v := svc(func(v *workloadapi.Service) { v.Waypoint = byHost("waypoint.example") })
 	u, err := s.ServiceWaypoint(src, v, netip.Addr{})
-	if err != nil || u.Addr.String() != "10.1.0.50:15008" || !slices.Contains(u.SANs(), "spiffe://td/ns/ns/sa/waypoint") ||
-		!slices.Contains(u.SANs(), Identity(wp)) {
-		t.Fatal(u, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if u, err := s.ServiceWaypoint(src, svc(), netip.Addr{}); u != nil || err != nil {
-		t.Fatal("no waypoint is no error")
+	if want := "10.1.0.50:15008"; u.Addr.String() != want {
+		t.Fatalf("got %s, want %s", u.Addr, want)
+	}
+	for _, want := range []string{"spiffe://td/ns/ns/sa/waypoint", Identity(wp)} {
+		if !slices.Contains(u.SANs(), want) {
+			t.Fatalf("got %q, want %s among them", u.SANs(), want)
+		}
+	}
+	if u, err := s.ServiceWaypoint(src, svc(), netip.Addr{}); err != nil {
+		t.Fatalf("no waypoint is no error: got %v", err)
+	} else if u != nil {
+		t.Fatalf("got %v, want no waypoint", u)
 	}
 	if _, err := s.ServiceWaypoint(src, svc(func(v *workloadapi.Service) { v.Waypoint = byHost("gone.example") }), netip.Addr{}); err == nil {
 		t.Fatal("an unknown waypoint must not be bypassed")
@@ -369,11 +400,18 @@ func TestGateways(t *testing.T) {
 	if _, err := s.ServiceWaypoint(src, v, netip.Addr{}); err == nil {
 		t.Fatal("a waypoint without endpoint must not be bypassed")
 	}
-	if u, err := s.Gateway(
-		src, byHost("gw.example"), netip.Addr{}, "network gateway",
-	); err != nil || u.Workload.Name != "named" || u.Addr.Port() != 15008 ||
-		u.Addr.Addr().IsValid() {
-		t.Fatal(u, err)
+	u, err = s.Gateway(src, byHost("gw.example"), netip.Addr{}, "network gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u.Workload.Name != "named" {
+		t.Fatalf("got %s, want named", u.Workload.Name)
+	}
+	if port := u.Addr.Port(); port != 15008 {
+		t.Fatalf("got port %d, want 15008", port)
+	}
+	if addr := u.Addr.Addr(); addr.IsValid() {
+		t.Fatalf("got address %s, want none: it has a name", addr)
 	}
 	// Weighted: each in proportion, none of weight 0.
 	v.WeightedWaypoints = []*workloadapi.WeightedWaypoint{
@@ -381,8 +419,10 @@ func TestGateways(t *testing.T) {
 		{Destination: byHost("gone.example"), Weight: 0},
 	}
 	for range 50 {
-		if u, err := s.ServiceWaypoint(src, v, netip.Addr{}); err != nil || u.Workload.Name != "named" {
-			t.Fatal(u, err)
+		if u, err := s.ServiceWaypoint(src, v, netip.Addr{}); err != nil {
+			t.Fatal(err)
+		} else if u.Workload.Name != "named" {
+			t.Fatalf("got %s, want named", u.Workload.Name)
 		}
 	}
 }

@@ -69,9 +69,11 @@ func TestLevels(t *testing.T) {
 		"": slog.LevelInfo, "debug": slog.LevelDebug, "access=debug,warn": slog.LevelWarn, "error": slog.LevelError,
 		"nonsense": slog.LevelInfo,
 	} {
-		if got := ParseLevel(in); got != want {
-			t.Errorf("%q: %v", in, got)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := ParseLevel(in); got != want {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -16,6 +17,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -100,15 +102,18 @@ func TestTokenAndCA(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(c.Chain) != 2 || len(c.Roots) != 1 {
-			t.Fatalf("chain of %d, %d roots", len(c.Chain), len(c.Roots))
+		if n := len(c.Chain); n != 2 {
+			t.Fatalf("got a chain of %d, want 2", n)
+		}
+		if n := len(c.Roots); n != 1 {
+			t.Fatalf("got %d roots, want 1", n)
 		}
 		md := <-i.md
-		if got := md.Get("authorization"); len(got) != 1 || got[0] != want {
-			t.Fatalf("authorization %q, expected %q: the token is read anew for each call", got, want)
+		if diff := cmp.Diff([]string{want}, md.Get("authorization")); diff != "" {
+			t.Fatalf("the token is read anew for each call (-want +got):\n%s", diff)
 		}
-		if md.Get("clusterid")[0] != "c1" || md.Get("x-extra")[0] != "e" {
-			t.Fatal(md)
+		if diff := cmp.Diff([]string{"c1", "e"}, []string{md.Get("clusterid")[0], md.Get("x-extra")[0]}); diff != "" {
+			t.Fatalf("cluster and extra header (-want +got):\n%s", diff)
 		}
 		os.WriteFile(token, []byte("two"), 0o600)
 	}
@@ -128,8 +133,8 @@ func TestServerVerified(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		_, err = ca.NewIstioCertificateServiceClient(c).CreateCertificate(ctx, &ca.IstioCertificateRequest{})
-		if err == nil || !strings.Contains(err.Error(), "x509") {
-			t.Errorf("%s: %v", name, err)
+		if want := "x509"; !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%s: got %v, want %s", name, err, want)
 		}
 		cancel()
 		c.Close()
@@ -172,8 +177,11 @@ func TestStream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.TypeUrl != typ || r.Node.GetId() != "ztunnel~x" || len(r.ResourceNamesSubscribe) != 0 {
-				t.Fatalf("subscription %v", r)
+			if diff := cmp.Diff([]string{typ, "ztunnel~x"}, []string{r.TypeUrl, r.Node.GetId()}); diff != "" {
+				t.Fatalf("type and node (-want +got):\n%s", diff)
+			}
+			if names := r.ResourceNamesSubscribe; len(names) != 0 {
+				t.Fatalf("subscribed to %v, want all", names)
 			}
 			want := map[string]string{}
 			if typ == typeA {
@@ -193,8 +201,8 @@ func TestStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.ResponseNonce != r.Nonce || a.TypeUrl != r.TypeUrl {
-			t.Fatalf("answer %v to nonce %s", a, r.Nonce)
+		if diff := cmp.Diff([]string{r.Nonce, r.TypeUrl}, []string{a.ResponseNonce, a.TypeUrl}); diff != "" {
+			t.Fatalf("nonce and type of the answer (-want +got):\n%s", diff)
 		}
 		return a
 	}
@@ -210,15 +218,20 @@ func TestStream(t *testing.T) {
 			Resources: []*discovery.Resource{resource("x", "1", typeA), resource("bad", "1", typeA), resource("y", "1", typeA)},
 		},
 	)
-	if a.ErrorDetail == nil || !strings.Contains(a.ErrorDetail.Message, "bad: no good") {
-		t.Fatalf("no NACK: %v", a)
+	if got, want := a.GetErrorDetail().GetMessage(), "bad: no good"; !strings.Contains(got, want) {
+		t.Fatalf("got NACK %q, want %q", got, want)
 	}
-	if held["x"] != "x1" || held["y"] != "y1" {
-		t.Fatalf("the good resources of a refused push must apply: %v", held)
+	for n, want := range map[string]string{"x": "x1", "y": "y1"} {
+		if held[n] != want {
+			t.Fatalf("the good resources of a refused push must apply: got %s %q, want %q", n, held[n], want)
+		}
 	}
 	a = say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "2", Resources: []*discovery.Resource{resource("odd", "1", typeB)}})
-	if a.ErrorDetail == nil || held["odd"] != "" {
-		t.Fatalf("a resource of the wrong type: %v", a)
+	if a.ErrorDetail == nil {
+		t.Fatalf("a resource of the wrong type is acknowledged: %v", a)
+	}
+	if held["odd"] != "" {
+		t.Fatalf("a resource of the wrong type is held: %q", held["odd"])
 	}
 	if a = say(
 		s,
@@ -254,8 +267,10 @@ func TestAddress(t *testing.T) {
 		"https://istiod.x.svc:15012": "istiod.x.svc:15012", "istiod.x.svc:15012": "istiod.x.svc:15012",
 		"[2001:db8::1]:15012": "[2001:db8::1]:15012",
 	} {
-		if got := Address(in); got != want {
-			t.Errorf("%s: %s", in, got)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := Address(in); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }

@@ -172,15 +172,19 @@ func TestConversation(t *testing.T) {
 		func() (string, error) { return a.ask(sent) },
 		func() (string, error) { return a.ask(del("u1")) },
 	} {
-		if nack, err := step(); nack != "" || err != nil {
-			t.Fatal(nack, err)
+		if nack, err := step(); err != nil {
+			t.Fatal(err)
+		} else if nack != "" {
+			t.Fatalf("got NACK %q, want none", nack)
 		}
 	}
 	h.mu.Lock()
 	h.fail = errors.New("cannot, " + strings.Repeat("because ", 500))
 	h.mu.Unlock()
-	if nack, err := a.ask(add("u3"), fd); err != nil || !strings.HasPrefix(nack, "cannot") {
-		t.Fatal(nack, err) // and it fits in a packet
+	if nack, err := a.ask(add("u3"), fd); err != nil { // the reason is cut, so that it fits in a packet
+		t.Fatal(err)
+	} else if !strings.HasPrefix(nack, "cannot") {
+		t.Fatalf("got NACK %q, want the reason", nack)
 	}
 	a.c.Close()
 	if err := <-done; err == nil {
@@ -206,22 +210,24 @@ func TestBreachesEndTheConnection(t *testing.T) {
 		"no uid":                 func(a *agent) (string, error) { return a.ask(del("")) },
 		"junk":                   func(a *agent) (string, error) { return a.packet([]byte{0xff, 0xff}) },
 	} {
-		a, h, done := serve(t)
-		before := openFDs(t)
-		if nack, err := send(a); err == nil {
-			t.Errorf("%s: acknowledged with %q", name, nack)
-		}
-		if err := <-done; err == nil {
-			t.Errorf("%s: no error", name)
-		}
-		<-h.lost
-		if len(h.events) != 2 {
-			t.Errorf("%s: %v", name, h.events)
-		}
-		a.c.Close()
-		if after := openFDs(t); after > before {
-			t.Errorf("%s: %d descriptors leaked", name, after-before)
-		}
+		t.Run(name, func(t *testing.T) {
+			a, h, done := serve(t)
+			before := openFDs(t)
+			if nack, err := send(a); err == nil {
+				t.Errorf("acknowledged with %q", nack)
+			}
+			if err := <-done; err == nil {
+				t.Error("no error")
+			}
+			<-h.lost
+			if len(h.events) != 2 {
+				t.Errorf("got %v, want two events", h.events)
+			}
+			a.c.Close()
+			if after := openFDs(t); after > before {
+				t.Errorf("%d descriptors leaked", after-before)
+			}
+		})
 	}
 }
 
@@ -238,8 +244,10 @@ func TestFatalErrorIsAcknowledgedFirst(t *testing.T) {
 	h.mu.Lock()
 	h.fail = Fatal{errors.New("out of order")}
 	h.mu.Unlock()
-	if nack, err := a.ask(sent); err != nil || nack != "out of order" {
-		t.Fatal(nack, err)
+	if nack, err := a.ask(sent); err != nil {
+		t.Fatal(err)
+	} else if want := "out of order"; nack != want {
+		t.Fatalf("got NACK %q, want %q", nack, want)
 	}
 	if err := <-done; err == nil {
 		t.Fatal("connection kept")
