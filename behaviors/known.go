@@ -20,7 +20,9 @@ type Known struct {
 // KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and goes
 // when the last supported version that has it goes; --fail-on-fixed tells when a version has it no
 // longer.
-var KnownFaults = map[string][]Known{}
+var KnownFaults = map[string][]Known{
+	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
+}
 
 // KnownIn is the fault by which a version is known to break the behavior; nil when none is known.
 func (b *Behavior) KnownIn(v Version) *Known {

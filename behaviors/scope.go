@@ -123,7 +123,7 @@ var RulesMustBeUniform = declare(Behavior{
 
 var GatewayServesExactlyGlobalServices = declare(Behavior{
 	ID: "SCOPE-09", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
-	Promise: "An east-west gateway serves exactly the global services of its cluster, and the waypoints of global services.",
+	Promise: "An east-west gateway serves exactly the global services of its cluster.",
 	Sources: []Source{
 		note("55478", ""),
 		upstream("TestDirect/east west gateway", "not expected to be reachable"),
@@ -230,4 +230,27 @@ var ScopeStripsSidecarEndpoints = declare(Behavior{
 	Proof:   "Endpoints of a sidecar before and after the flag; the outcome is recorded.",
 	Provoke: "Turn the flag on in a sidecar multicluster mesh and read a sidecar's endpoints.",
 	State:   notAutomated("it needs a mesh with sidecars, which the fleet does not make"),
+})
+
+var OneSidedLabelBehindWaypoint = declare(Behavior{
+	ID: "SCOPE-17", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
+	Promise: "Labels that differ between clusters are not supported, behind a waypoint either: who serves a service that only its " +
+		"client's cluster labels is recorded. No call is sent to a cluster that does not serve the service.",
+	Sources: []Source{
+		doc(pageIndex, "Only the local cluster's service scope configuration is used as the source of truth").during("<1.29"),
+		doc(pageIndex, "Only uniform service scope configurations are supported").during(">=1.29"),
+		issue("istio/istio#58269", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"intersection", "a service is joined only between the clusters where it is labeled"},
+			{"local-truth", "the label in the client's cluster decides alone: it reaches the service everywhere"},
+		},
+		Unsafe: []Outcome{{"errors", "the waypoint sends calls where nobody serves them"}},
+	},
+	Proof: "All labeled is the control. Then the label goes in the other clusters, whose own clients they serve from then on. What a " +
+		"client with the label sees is recorded; a call that fails 10 s after the change or later is unsafe.",
+	Provoke: "Label the service in one cluster only, put it behind a waypoint in both, and call it from the one with the label.",
+	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
+	Mutants: []string{"M01"}, State: Proven,
 })

@@ -67,14 +67,14 @@ var Statements = []Statement{
 		"Only uniform service scope configurations are supported",
 		"With the label in one cluster only, both stayed with their own pods, and no call failed. Behind a waypoint it is not so: clients of " +
 			"the cluster that had label and waypoint lost half of their calls (65 of 120 got 503).",
-		[]string{"SCOPE-07", "SCOPE-08"},
+		[]string{"SCOPE-07", "SCOPE-08", "SCOPE-17"},
 	},
 	{
 		"Remote cluster service scopes are not respected, which can lead to unexpected traffic behavior",
 		"Only uniform service scope configurations are supported",
 		"They are respected as a filter where no waypoint is: a cluster without the label gets no calls of the others. Where there is one, " +
 			"it sends about half of the calls there all the same, and they fail.",
-		[]string{"SCOPE-01", "SCOPE-02", "SCOPE-07", "SCOPE-13"},
+		[]string{"SCOPE-01", "SCOPE-02", "SCOPE-07", "SCOPE-13", "SCOPE-17"},
 	},
 	{
 		"If a service's waypoint is marked as global, that service will also be global",

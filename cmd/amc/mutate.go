@@ -104,15 +104,20 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// targets lists the behaviors to run on a mutant, of those that run on this fleet at all.
-func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan) []string {
+// targets lists the behaviors to run on a mutant, of those that run on this fleet at all. One that the
+// version is known to break is red without a mutant: nothing has to show that it can be, and it cannot
+// be green when the mesh is restored.
+func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan, version behaviors.Version) []string {
 	all := m.Targets()
 	if len(o.include) > 0 {
 		all = slices.DeleteFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool {
 			return !slices.ContainsFunc(o.include, func(p string) bool { return plan.Matches(p, b.ID) })
 		})
 	}
-	return ids(slices.DeleteFunc(all, func(b *behaviors.Behavior) bool { _, ok := runs.Of(b.ID); return !ok }))
+	return ids(slices.DeleteFunc(all, func(b *behaviors.Behavior) bool {
+		_, ok := runs.Of(b.ID)
+		return !ok || b.KnownIn(version) != nil
+	}))
 }
 
 // trial is one behavior on one mutant: what its spec found on the broken and on the restored mesh.
@@ -187,11 +192,25 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if err != nil {
 		return err
 	}
+	version, err := behaviors.ParseVersion(f.Istio)
+	if err != nil {
+		return usage("%w", err)
+	}
+	for _, b := range behaviors.WithSpecs() {
+		if k := b.KnownIn(version); k != nil {
+			fmt.Fprintf(out, "%s is left out: this version is known to break it (%s), so it is red without a mutant\n", b.ID, k.Finding)
+		}
+	}
+	fx, err := fixture.Create(ctx, f) // some mutants break a part of it
+	if err != nil {
+		return unknown(err)
+	}
+	fx.Close()
 	complete := slices.Equal(args, []string{everyMutant})
 	var all []trial
 	var failed error
 	for _, m := range chosen {
-		targets := o.targets(m, everything)
+		targets := o.targets(m, everything, version)
 		if len(targets) == 0 && complete {
 			fmt.Fprintf(out, "%s: no spec that names it runs on this fleet\n", m.ID)
 			continue

@@ -298,14 +298,26 @@ func inShort(v any) string {
 
 // RecordOutcome records which of a limitation's named outcomes stays over the hold time. name returns
 // empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog does not name,
-// is non-conformant whenever it is seen; one that does not stay is not known.
-func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string) {
+// is non-conformant whenever it is seen; one that does not stay is not known. A budget, such as
+// NoneLostAfter, gives the last change time to arrive before unsafe outcomes count.
+func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string, budget ...expect.Budget) {
 	n := expect.SpreadOver(len(t.Clusters))
+	t.mu.Lock()
+	since := t.changed
+	t.mu.Unlock()
+	settled := func(os traffic.Outcomes) string {
+		for _, b := range budget {
+			if os.Count(traffic.Lost) > 0 && b.Exceeded([]time.Duration{time.Since(since)}) == "" {
+				return ""
+			}
+		}
+		return name(os)
+	}
 	t.recordOutcome(who, func(n int) (traffic.Outcomes, error) {
 		return calls.From.Do(t.ctx, calls.Times(n).Call)
 	}, func() (traffic.Outcomes, error) {
 		return calls.Spread(t.ctx, n, t.times.Hold)
-	}, n, name)
+	}, n, settled)
 }
 
 func (t *T) recordOutcome(

@@ -2,6 +2,8 @@
 package scope
 
 import (
+	"time"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
@@ -43,6 +45,12 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 	t.Observe("while the label was removed: %s", lost)
 })
 
+// labels says which clusters keep a service's label, and which lose it.
+type labels struct {
+	word               string
+	labeled, unlabeled spec.Clusters
+}
+
 // SCOPE-07: the page and the meshes that were tried disagree about which cluster decides, so it is
 // recorded. A call that is lost on the way is unsafe in either case.
 var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth, func(t *spec.T) {
@@ -51,16 +59,11 @@ var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth,
 		echo.SetGlobal(t.Clusters...)
 		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 	}
-	type row struct {
-		word      string
-		labeled   spec.Clusters // keep the label
-		unlabeled spec.Clusters // lose it
-	}
-	spec.Each(t, []row{
+	spec.Each(t, []labels{
 		{"only-first", spec.Clusters{a}, others},
 		{"not-first", others, spec.Clusters{a}},
 		{"none", nil, t.Clusters},
-	}, func(row row) {
+	}, func(row labels) {
 		echo := t.Service(row.word)
 		joined(echo)
 		echo.SetLocal(row.unlabeled...)
@@ -69,6 +72,24 @@ var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth,
 			t.RecordOutcome(c.Name+" keeps the label", c.Client.HTTP(echo), func(os traffic.Outcomes) string {
 				return scope(os, row.labeled, t.Clusters)
 			})
+		})
+	})
+})
+
+// SCOPE-17: SCOPE-07 behind a waypoint. In each direction, since the side that has the label matters.
+var OneSidedLabelBehindWaypoint = spec.Proves(behaviors.OneSidedLabelBehindWaypoint, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	spec.Each(t, []labels{{"only-first", spec.Clusters{a}, others}, {"not-first", others, spec.Clusters{a}}}, func(row labels) {
+		echo := t.Service(row.word, spec.Global, spec.BehindWaypoint)
+		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+
+		echo.SetLocal(row.unlabeled...)
+
+		t.Each(row.unlabeled, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+		t.Each(row.labeled, func(c *spec.Cluster) {
+			t.RecordOutcome(c.Name+" keeps the label", c.Client.HTTP(echo), func(os traffic.Outcomes) string {
+				return scope(os, row.labeled, t.Clusters)
+			}, NoneLostAfter(10*time.Second))
 		})
 	})
 })
