@@ -219,6 +219,10 @@ func TestConfirm(t *testing.T) {
 		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
 			v1alpha2.Conformant},
 		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
+		"a control that is wrong later": {func(time.Duration) bool { return true }, func(s *T) {
+			s.Changed()
+			s.Control(begun(func(d time.Duration) bool { return d < 10*second }), expect.AnsweredBy(cluster("a")))
+		}, v1alpha2.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
