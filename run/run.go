@@ -205,8 +205,7 @@ func prepare(o Options) (*run, error) {
 	}
 	r := &run{Options: o, fleet: f, plan: p}
 	if o.Certified {
-		head := r.head()
-		if err := certifiable(&head); err != nil {
+		if err := r.certifiable(); err != nil {
 			return nil, err
 		}
 	}
@@ -256,6 +255,9 @@ func (r *run) execute(ctx context.Context) error {
 	}
 	defer fx.Close()
 	fx.Escapes = kind.Escapes(r.fleet)
+	if err := r.appImages(ctx, fx.Clusters); err != nil {
+		return err
+	}
 	r.phase("fixture", time.Since(began), 0)
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 

@@ -227,6 +227,36 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// On clusters of others only the nodes know which application they pulled.
+func TestAppOfClusters(t *testing.T) {
+	clusters := []*mesh.Cluster{{Name: "east"}, {Name: "west"}, {Name: "north"}}
+	asked := []v1alpha2.Image{{Name: "app", Ref: "a:1", Source: "pulled"}, {Name: "pilot", Digest: "sha256:p"}}
+	app := func(name, digest string) v1alpha2.Image {
+		return v1alpha2.Image{Name: name, Ref: "a:1", Digest: digest, Source: "pulled"}
+	}
+	for name, c := range map[string]struct {
+		ran  []string
+		want []v1alpha2.Image
+	}{
+		"the same in all": {[]string{"sha256:1", "sha256:1", "sha256:1"}, []v1alpha2.Image{app("app", "sha256:1"), asked[1]}},
+		"another in one": {[]string{"sha256:1", "sha256:1", "sha256:2"},
+			[]v1alpha2.Image{app("app", "sha256:1"), app("app@north", "sha256:2"), asked[1]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ran []mesh.ImageRef
+			for _, d := range c.ran {
+				ran = append(ran, mesh.ImageRef{Digest: d})
+			}
+			if diff := cmp.Diff(c.want, withApp(asked, clusters, ran)); diff != "" {
+				t.Errorf("images (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if asked[0].Digest != "" {
+		t.Error("the images that were given changed")
+	}
+}
+
 func TestSuiteOfBuildInfo(t *testing.T) {
 	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"},
 		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)

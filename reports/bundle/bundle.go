@@ -41,8 +41,8 @@ type Bundle struct {
 	closed bool
 }
 
-// Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites
-// what follows from the plan in head: catalog, profile, filters, features and behaviors.
+// Open begins a bundle in dir with the report that [Planned] returns. It removes an older bundle there
+// and nothing else.
 func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the bundle's directory cannot be created: %w", err)
@@ -55,11 +55,21 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		return nil, errors.Join(err, root.Close())
 	}
 	b := &Bundle{dir: dir, root: root, begin: time.Now(), index: map[string]int{}}
+	if head.Date.IsZero() {
+		head.Date = b.begin
+	}
+	b.report = Planned(head, p)
+	for i, x := range b.report.Behaviors {
+		b.index[x.ID] = i
+	}
+	return b, b.save()
+}
+
+// Planned is the report of a run that has not begun: nothing ran yet. It overwrites what follows from
+// the plan in head: catalog, profile, filters, features and behaviors.
+func Planned(head v1alpha2.ConformanceReport, p *plan.Plan) *v1alpha2.ConformanceReport {
 	r := &head
 	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false
-	if r.Date.IsZero() {
-		r.Date = b.begin
-	}
 	r.Date = r.Date.UTC().Truncate(time.Second)
 	r.Catalog = v1alpha2.Catalog{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
 	r.Profile = string(p.Profile)
@@ -75,7 +85,6 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
 	for i := range r.Behaviors {
 		fillFromCatalog(&r.Behaviors[i])
-		b.index[r.Behaviors[i].ID] = i
 	}
 	for _, e := range p.NotAutomated {
 		r.NotAutomated = append(r.NotAutomated, e.Behavior.ID)
@@ -84,8 +93,7 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		r.Features = append(r.Features, v1alpha2.Feature{Name: string(f), Behaviors: ids})
 	}
 	slices.SortFunc(r.Features, func(a, b v1alpha2.Feature) int { return strings.Compare(a.Name, b.Name) })
-	b.report = r
-	return b, b.save()
+	return r
 }
 
 // fillFromCatalog sets chapter, level and promise.

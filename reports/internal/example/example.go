@@ -37,9 +37,20 @@ func Head() v1alpha2.ConformanceReport {
 			Clusters: []v1alpha2.Cluster{
 				{Name: "cluster1", Network: "network1", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.100"}},
 				{Name: "cluster2", Network: "network2", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.200"}},
-			}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
+			}, Images: Images()},
 	}
 }
+
+// Images are those of a mesh of Istio's own parts, and of the application that specs call.
+func Images() (all []v1alpha2.Image) {
+	for i, name := range []string{"app", "install-cni", "pilot", "proxyv2", "ztunnel"} {
+		all = append(all, v1alpha2.Image{Name: name, Ref: "docker.io/istio/" + name + ":1.31.0", Digest: Digest(i + 1), Source: "pulled"})
+	}
+	return all
+}
+
+// Digest is one of ten digests.
+func Digest(n int) string { return "sha256:" + strings.Repeat(fmt.Sprint(n%10), 64) }
 
 // Open begins a bundle.
 func Open(t testing.TB, p *plan.Plan) *bundle.Bundle {
@@ -104,8 +115,7 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0",
-		Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
+	e.Images[4].Ref, e.Images[4].Source = "images.example/nodeproxy:v0.1.0", "built"
 	e.IstiodFlags = []v1alpha2.Flag{{Name: "AMBIENT_ENABLE_MULTI_NETWORK", Value: "true"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}}
 	e.Host = &v1alpha2.Host{CPUs: 2, MemoryMB: 24576, Engine: "Docker 20.10.24"}
 	h.Preflight = []v1alpha2.Check{
