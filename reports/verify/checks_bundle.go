@@ -54,7 +54,7 @@ func (in *inspection) sumsMatch() (wrong []string) {
 }
 
 func (in *inspection) noSecrets() (wrong []string) {
-	for _, n := range in.names {
+	for _, n := range in.scanned() {
 		if s := in.files[n].secret; s != "" {
 			wrong = append(wrong, n+" holds "+s)
 		}

@@ -46,7 +46,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "B05", For: Always, check: (*inspection).noSecrets, ReadsFiles: true,
-		Says: "No file holds a private key, a token or another credential.",
+		Says: "No file holds a private key, a token or another credential; the attestation does not either.",
 	},
 	{
 		ID: "R01", For: Always, check: (*inspection).strictYAML,
@@ -157,6 +157,6 @@ var Rules = []Rule{
 	},
 	{
 		ID: attestedRule, For: Always, check: (*inspection).attested,
-		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it.",
+		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it, in an envelope that every reader reads alike.",
 	},
 }

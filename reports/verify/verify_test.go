@@ -613,6 +613,143 @@ func TestForeignSignatures(t *testing.T) {
 	}
 }
 
+// Every reader reads the same in an envelope, or it is none.
+func TestEnvelopes(t *testing.T) {
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	replace := func(old, now string) func(string) string {
+		return func(s string) string { return strings.Replace(s, old, now, 1) }
+	}
+	const none = "attestation.dsse.json is not an envelope: "
+	for name, c := range map[string]struct {
+		change func(string) string
+		want   string // of S02; empty: it holds
+	}{
+		"as it was signed":         {func(s string) string { return s }, ""},
+		"in one line":              {func(s string) string { return strings.Join(strings.Fields(s), "") }, ""},
+		"a payload twice":          {replace(`"payload":`, `"payload": "e30=", "payload":`), none + `the key "payload" appears twice`},
+		"a payload in other case":  {replace(`"payload":`, `"Payload": "e30=", "payload":`), none + `the key "Payload" is unknown`},
+		"a signature twice":        {replace(`"sig":`, `"sig": "AAAA", "sig":`), none + `the key "sig" appears twice`},
+		"a key of its own":         {replace(`"payload":`, `"comment": "trust me", "payload":`), none + `the key "comment" is unknown`},
+		"a key of a signature":     {replace(`"sig":`, `"cert": "", "sig":`), none + `the key "cert" is unknown`},
+		"text behind it":           {func(s string) string { return s + "{}" }, none + "something follows it"},
+		"a list":                   {func(s string) string { return "[" + s + "]" }, none + "it has another form"},
+		"deep":                     {func(string) string { return strings.Repeat("[", 1<<20) }, none + "it is nested deeper than 16"},
+		"not JSON":                 {func(string) string { return "PK" }, none + "it is not JSON"},
+		"cut":                      {func(s string) string { return s[:len(s)/2] }, none + "it is not JSON"},
+		"empty":                    {func(string) string { return "" }, none + "it is not JSON"},
+		"Latin-1":                  {func(s string) string { return s + "\xe9" }, none + "it is not UTF-8"},
+		"a line break in base64":   {replace(`"payload": "`, `"payload": "\n`), none + "its payload is not base64 as an encoder writes it"},
+		"signatures of other form": {replace(`"signatures": [`, `"signatures": [7, `), none + "it has another form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			if err := Sign(t.Context(), dir, private); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, layout.SignatureFile)
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(c.change(string(data))), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			v := verifyTest(t, dir, public)
+			if c.want == "" {
+				if diff := cmp.Diff([]string(nil), broken(v)); diff != "" {
+					t.Errorf("broken (-want +got):\n%s", diff)
+				}
+				return
+			}
+			if diff := cmp.Diff([]string{"S01", "S02"}, broken(v)); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+			if got := v.Broken()[len(v.Broken())-1].Message; got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A statement that is signed well and says something twice is no attestation either, and a signature
+// counts only as an encoder writes it.
+func TestStatements(t *testing.T) {
+	public, private, _ := ed25519.GenerateKey(rand.Reader)
+	s, err := newSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(t *testing.T, dir string, change func(string) string) *dsse.Envelope {
+		in := verifyTest(t, dir, nil)
+		body, err := statementOf(in.sums, in.Report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := dsse.NewEnvelopeSigner(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := signer.SignPayload(t.Context(), payloadType, []byte(change(string(body))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	twice := func(s string) string {
+		return strings.Replace(s, "{", `{"predicateType":"https://example.com/other",`, 1)
+	}
+	for name, c := range map[string]struct {
+		statement func(string) string
+		envelope  func(*dsse.Envelope)
+		want      []string
+	}{
+		"good":              {func(s string) string { return s }, func(*dsse.Envelope) {}, nil},
+		"a key twice":       {twice, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"a predicate twice": {func(s string) string { return strings.Replace(s, `"result"`, `"result":"FAILED","result"`, 1) }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"text behind it":    {func(s string) string { return s + "{}" }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"an unknown key":    {func(s string) string { return strings.Replace(s, "{", `{"note":"x",`, 1) }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"a broken signature": {func(s string) string { return s }, func(e *dsse.Envelope) {
+			e.Signatures[0].Sig = e.Signatures[0].Sig[:40] + "\n" + e.Signatures[0].Sig[40:]
+		}, []string{"S01"}},
+		// The last character of the base64 of 64 bytes has four bits that count for nothing.
+		"other last bits": {func(s string) string { return s }, func(e *dsse.Envelope) {
+			sig := []byte(e.Signatures[0].Sig)
+			last := bytes.TrimRight(sig, "=")
+			last[len(last)-1]++ // in its alphabet: the encoder writes A, Q, g or w there
+			e.Signatures[0].Sig = string(sig)
+		}, []string{"S01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			e := signed(t, dir, c.statement)
+			c.envelope(e)
+			data, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, layout.SignatureFile), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, public))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Nothing sums the attestation, so it is scanned by itself.
+func TestSecretInTheAttestation(t *testing.T) {
+	dir := goodBundle(t)
+	_, private, _ := ed25519.GenerateKey(rand.Reader)
+	if err := Sign(t.Context(), dir, private); err != nil {
+		t.Fatal(err)
+	}
+	replaceIn(t, dir, layout.SignatureFile, `"keyid": "`, `"keyid": "-----BEGIN PRIVATE KEY-----`)
+	if diff := cmp.Diff([]string{"B05"}, broken(verifyTest(t, dir, nil))); diff != "" {
+		t.Errorf("broken (-want +got):\n%s", diff)
+	}
+}
+
 func TestUnfitKeys(t *testing.T) {
 	file := func(t *testing.T, blocks ...*pem.Block) string {
 		name := filepath.Join(t.TempDir(), "key.pem")
