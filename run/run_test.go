@@ -1,7 +1,9 @@
 package run
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -224,6 +226,34 @@ func TestDescribe(t *testing.T) {
 	}
 	if e.Host == nil || e.Host.CPUs == 0 {
 		t.Errorf("host %+v", e.Host)
+	}
+}
+
+// A secret is taken out of Ginkgo's report, and what is left is JSON.
+func TestRedactJSON(t *testing.T) {
+	key := `-----BEGIN PRIVATE KEY-----\nMHcC\n-----END PRIVATE KEY-----\n`
+	for name, c := range map[string]struct{ doc, want string }{
+		"a key":                     {`[{"Out": "seen: ` + key + `", "RunTime": 104744971682}]`, `[{"Out": "seen:  [redacted: a private key]\n", "RunTime": 104744971682}]`},
+		"a password before a quote": {`{"Out": "password: secret\""}`, `{"Out": " [redacted: a kubeconfig credential]\""}`},
+		"nothing":                   {`{"a": ["b", null, true, 1.50]}`, `{"a": ["b", null, true, 1.50]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := redactJSON([]byte(c.doc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var flat bytes.Buffer
+			if err := json.Compact(&flat, got); err != nil {
+				t.Fatalf("%v:\n%s", err, got)
+			}
+			var want bytes.Buffer
+			if err := json.Compact(&want, []byte(c.want)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.String(), flat.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

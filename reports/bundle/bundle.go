@@ -7,6 +7,7 @@ package bundle
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -239,13 +240,19 @@ func (b *Bundle) EvidenceDir(id string) (string, error) {
 	return filepath.Join(b.dir, filepath.FromSlash(layout.EvidenceOf(id))), nil
 }
 
-// Attach writes ginkgo.json or preflight.json.
-func (b *Bundle) Attach(name string, data []byte) error {
-	if name != layout.GinkgoFile && name != layout.PreflightFile {
-		return fmt.Errorf("%q cannot be attached: attach %s or %s, or write it into the evidence of a behavior",
-			name, layout.GinkgoFile, layout.PreflightFile)
-	}
-	return WriteFile(b.root, name, data)
+// AttachGinkgo writes ginkgo.json.
+func (b *Bundle) AttachGinkgo(data []byte) error { return WriteFile(b.root, layout.GinkgoFile, data) }
+
+// RecordPreflight records the preflight checks, in the report and in preflight.json.
+func (b *Bundle) RecordPreflight(checks []v1alpha2.Check) error {
+	err := b.Update(func(x *v1alpha2.ConformanceReport) { x.Preflight = checks })
+	return errors.Join(err, WriteFile(b.root, layout.PreflightFile, Preflight(checks)))
+}
+
+// Preflight is the content of preflight.json.
+func Preflight(checks []v1alpha2.Check) []byte {
+	data, _ := json.MarshalIndent(append([]v1alpha2.Check{}, checks...), "", "  ") // strings always encode
+	return append(data, '\n')
 }
 
 // save writes report.yaml and junit.xml. The caller holds the lock.

@@ -104,6 +104,11 @@ var Rules = []Rule{
 		Says: "report.yaml is written as this release writes it, byte for byte, so every reader of YAML reads the same.",
 	},
 	{
+		ID: "R14", For: OwnCatalog, check: (*inspection).besideAgree, ReadsFiles: true,
+		Says: "preflight.json holds the preflight checks of the report, and ginkgo.json has each of its specs once, " +
+			"in a state that fits the verdict.",
+	},
+	{
 		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, Foreseen: true,
 		Says: "The user took nothing out: no filter, no skip by the user.",
 	},

@@ -80,7 +80,7 @@ func createBundle(t testing.TB) fs.FS {
 	head.Timeouts = []v1alpha2.Timeout{
 		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 180},
 	}
-	head.Preflight = []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
+	preflight := []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
 	dir, err := os.MkdirTemp("", "good-bundle-")
 	if err != nil {
@@ -99,7 +99,11 @@ func createBundle(t testing.TB) fs.FS {
 	if err := os.WriteFile(filepath.Join(evidence, "calls.txt"), []byte("cluster1 21, cluster2 19\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Attach(layout.GinkgoFile, []byte("[]\n")); err != nil {
+	if err := b.RecordPreflight(preflight); err != nil {
+		t.Fatal(err)
+	}
+	report := b.Report()
+	if err := b.AttachGinkgo(example.Ginkgo(t, &report)); err != nil {
 		t.Fatal(err)
 	}
 	result, err := b.Close(t.Context())
@@ -145,7 +149,7 @@ func reseal(t testing.TB, dir string) {
 	}
 }
 
-// forge changes the report, writes it and what is rendered from it, and writes new sums. The counts
+// forge changes the report, writes it and what goes with it, and writes new sums. The counts
 // in the report stay as the change left them.
 func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	t.Helper()
@@ -158,8 +162,12 @@ func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	if err := bundle.Render(dir, r); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, layout.ReportFile), data, 0o644); err != nil {
-		t.Fatal(err)
+	for name, data := range map[string][]byte{
+		layout.ReportFile: data, layout.PreflightFile: bundle.Preflight(r.Preflight), layout.GinkgoFile: example.Ginkgo(t, r),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	reseal(t, dir)
 }
@@ -223,7 +231,9 @@ var fixtures = map[string]struct {
 			t.Fatal(err)
 		}
 	}},
-	"B04": {"a file is changed afterwards", func(t testing.TB, dir string) { replaceIn(t, dir, layout.GinkgoFile, "[]", "{}") }},
+	"B04": {"a file is changed afterwards", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.EvidenceDir+"/LB-01/calls.txt", "21", "22")
+	}},
 	"B05": {"the evidence holds a token", func(t testing.TB, dir string) {
 		replaceIn(t, dir, layout.EvidenceDir+"/LB-01/calls.txt", "cluster1", "Authorization: Bearer "+strings.Repeat("b", 30))
 		reseal(t, dir)
@@ -285,6 +295,10 @@ var fixtures = map[string]struct {
 	}},
 	"R13": {"a comment is added to report.yaml", func(t testing.TB, dir string) {
 		replaceIn(t, dir, layout.ReportFile, "finished: true\n", "finished: true # really\n")
+		reseal(t, dir)
+	}},
+	"R14": {"Ginkgo's report says that a spec failed", func(t testing.TB, dir string) {
+		replaceIn(t, dir, layout.GinkgoFile, `"passed"`, `"failed"`)
 		reseal(t, dir)
 	}},
 	"C01": {"the user took a limitation out", func(t testing.TB, dir string) {
@@ -662,7 +676,7 @@ func TestEnvelopes(t *testing.T) {
 				return
 			}
 			if diff := cmp.Diff([]string{"S01", "S02"}, broken(v)); diff != "" {
-				t.Errorf("broken (-want +got):\n%s", diff)
+				t.Fatalf("broken (-want +got):\n%s", diff)
 			}
 			if got := v.Broken()[len(v.Broken())-1].Message; got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
@@ -883,6 +897,115 @@ func TestOneTruth(t *testing.T) {
 	}
 }
 
+// What Ginkgo and the preflight wrote says what the report says.
+func TestFilesBesideTheReport(t *testing.T) {
+	put := func(name, text string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			reseal(t, dir)
+		}
+	}
+	drop := func(name string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			sums, err := os.ReadFile(filepath.Join(dir, layout.SumsFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := bytes.Index(sums, []byte("  "+name+"\n"))
+			sums = append(sums[:i-64:i-64], sums[i+3+len(name):]...)
+			if err := os.WriteFile(filepath.Join(dir, layout.SumsFile), sums, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ginkgo := func(change func(r *v1alpha2.ConformanceReport)) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			r := example.Read(t, dir)
+			change(r)
+			put(layout.GinkgoFile, string(example.Ginkgo(t, r)))(t, dir)
+		}
+	}
+	verdict := func(v v1alpha2.Verdict) func(*v1alpha2.ConformanceReport) {
+		return func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Verdict = v }
+	}
+	// said is a report of Ginkgo in which one spec has a state, beside a verdict of the report.
+	said := func(v v1alpha2.Verdict, known string, old, now string) func(testing.TB, string) {
+		return func(t testing.TB, dir string) {
+			if known != "" {
+				example.KnowFault(t, "LB-01")
+			}
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				r.Mode = v1alpha2.ModeConformance
+				b := result(r, "LB-01")
+				if b.Verdict = v; v != v1alpha2.Conformant {
+					b.Message = "seen"
+				}
+				summary.Fill(r)
+			})
+			if old != "" {
+				replaceIn(t, dir, layout.GinkgoFile, old, now)
+				reseal(t, dir)
+			}
+		}
+	}
+	const noEntries = `"ReportEntries": [`
+	for name, c := range map[string]struct {
+		spoil func(testing.TB, string)
+		want  string // in the message of R14; empty: it holds
+	}{
+		"no Ginkgo report":                 {drop(layout.GinkgoFile), ""},
+		"no preflight":                     {drop(layout.PreflightFile), "the report has 1 preflight checks, and preflight.json is missing"},
+		"another preflight":                {put(layout.PreflightFile, `[{"name": "memory", "status": "fail"}]`), "preflight.json does not hold"},
+		"not Ginkgo":                       {put(layout.GinkgoFile, `{"not": "ginkgo"}`), "is not a report of one Ginkgo suite"},
+		"no suite":                         {put(layout.GinkgoFile, `[]`), "is not a report of one Ginkgo suite"},
+		"two suites":                       {put(layout.GinkgoFile, `[{}, {}]`), "is not a report of one Ginkgo suite"},
+		"too many specs":                   {put(layout.GinkgoFile, `[{"SpecReports": [`+strings.Repeat("{},", 4<<20)+`{}]}]`), "is not a report of one"},
+		"too many suites":                  {put(layout.GinkgoFile, `[`+strings.Repeat("{},", 4<<20)+`{}]`), "is not a report of one"},
+		"too large":                        {put(layout.GinkgoFile, strings.Repeat(" ", 17<<20)), "ginkgo.json is larger than 16 MiB"},
+		"a spec less":                      {ginkgo(func(r *v1alpha2.ConformanceReport) { r.Behaviors = r.Behaviors[1:] }), "is missing"},
+		"a spec twice":                     {ginkgo(func(r *v1alpha2.ConformanceReport) { r.Behaviors = append(r.Behaviors, r.Behaviors[0]) }), "appears twice"},
+		"a failure":                        {ginkgo(verdict(v1alpha2.NonConformant)), "LB-01 is failed there, and conformant in the report"},
+		"a skip":                           {ginkgo(verdict(v1alpha2.Skipped)), "LB-01 is skipped there, and conformant in the report"},
+		"a failure that the suite forgets": {said(v1alpha2.NonConformant, "", `"SuiteSucceeded": false`, `"SuiteSucceeded": true`), "the suite succeeded and a spec of it failed"},
+		"a violation":                      {said(v1alpha2.NonConformant, "", "", ""), ""},
+		"a violation that is known":        {said(v1alpha2.NonConformant, "F-90", "", ""), ""},
+		"a violation that passed":          {said(v1alpha2.NonConformant, "", `"failed"`, `"passed"`), "LB-01 is passed there, and non-conformant in the report"},
+		"an unknown":                       {said(v1alpha2.Unknown, "", "", ""), ""},
+		"an unknown that Ginkgo cut off":   {said(v1alpha2.Unknown, "", `"failed"`, `"interrupted"`), ""},
+		"an unknown that passed":           {said(v1alpha2.Unknown, "", `"failed"`, `"passed"`), "LB-01 is passed there, and unknown in the report"},
+		"a run that Ginkgo cut off": {func(t testing.TB, dir string) {
+			ginkgo(verdict(v1alpha2.Skipped))(t, dir)
+			replaceIn(t, dir, layout.GinkgoFile, `"SuiteSucceeded": true`, `"SpecialSuiteFailureReasons": ["Interrupted by User"], "SuiteSucceeded": false`)
+			reseal(t, dir)
+		}, ""},
+		"another verdict beside the states": {said(v1alpha2.Conformant, "", `\"conformant\"`, `\"unknown\"`), "is passed there, and conformant in the report"},
+		"no verdict beside the states":      {said(v1alpha2.Conformant, "", noEntries, noEntries+"null, "), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			c.spoil(t, dir)
+			v := verifyTest(t, dir, nil)
+			if c.want == "" {
+				if diff := cmp.Diff([]string(nil), broken(v)); diff != "" {
+					t.Errorf("broken (-want +got):\n%s", diff)
+				}
+				return
+			}
+			if diff := cmp.Diff([]string{"R14"}, broken(v)); diff != "" {
+				t.Fatalf("broken (-want +got):\n%s", diff)
+			}
+			if got := v.Broken()[0].Message; !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // Where no file was read, nothing is said to hold of the files.
 func TestWhatWasNotReadIsNotChecked(t *testing.T) {
 	dir := goodBundle(t)
@@ -892,7 +1015,7 @@ func TestWhatWasNotReadIsNotChecked(t *testing.T) {
 	for _, f := range verifyTest(t, dir, nil).Findings {
 		got[f.Rule] = f.Status
 	}
-	for _, rule := range []string{"B04", "B05", "R09"} {
+	for _, rule := range []string{"B04", "B05", "R09", "R14"} {
 		if got[rule] != NotChecked {
 			t.Errorf("%s: got %s, want %s", rule, got[rule], NotChecked)
 		}

@@ -2,6 +2,7 @@
 package example
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -75,6 +76,33 @@ func RecordAll(t testing.TB, b *bundle.Bundle, p *plan.Plan) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Ginkgo is the part of Ginkgo's report of a run that tells of verdicts.
+func Ginkgo(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
+	t.Helper()
+	var specs []any
+	succeeded := true
+	for _, b := range r.Behaviors {
+		state := "passed"
+		switch {
+		case b.Verdict == v1alpha2.Skipped || b.Known != "":
+			state = "skipped"
+		case b.Verdict != v1alpha2.Conformant:
+			state, succeeded = "failed", false
+		}
+		spec := map[string]any{"LeafNodeType": "It", "LeafNodeLabels": []string{b.ID, b.Level}, "LeafNodeText": b.ID + " " + b.Promise, "State": state}
+		if b.Verdict != v1alpha2.Skipped {
+			spec["ReportEntries"] = []any{map[string]any{"Name": b.ID, "Value": map[string]any{"AsJSON": fmt.Sprintf(`{"verdict":%q}`, b.Verdict)}}}
+		}
+		specs = append(specs, spec)
+	}
+	specs = append(specs, map[string]any{"LeafNodeType": "ReportAfterSuite", "LeafNodeLabels": []string{}, "State": "passed"})
+	data, err := json.MarshalIndent([]any{map[string]any{"SuiteSucceeded": succeeded, "SpecReports": specs}}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // KnowFault makes a fault known for a test: the catalog's own list changes with Istio.
