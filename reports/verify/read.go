@@ -154,7 +154,9 @@ func (in *inspection) walk() {
 				case !e.Type().IsRegular():
 					wrong("%.80q is not a plain file", full)
 				case full == layout.SignatureFile:
-					in.beside = append(in.beside, full)
+					if st, err := e.Info(); err == nil && st.Size() <= maxEnvelope { // attested says what is larger
+						in.beside = append(in.beside, full)
+					}
 				case full != layout.SumsFile:
 					in.names = append(in.names, full)
 				}
@@ -170,7 +172,7 @@ func (in *inspection) walk() {
 	dir(".", 0)
 	slices.Sort(in.names)
 	var total int64
-	for _, n := range in.scanned() {
+	for _, n := range in.names {
 		st, err := in.root.Lstat(n)
 		if err != nil {
 			wrong("%.80q cannot be read", n)
