@@ -24,6 +24,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/preflight"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -173,6 +174,54 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.C
 		e.Images = append(e.Images, image)
 	}
 	slices.SortStableFunc(e.Images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// appImages takes the digest of the application that specs call from the pods that run it, where the
+// fleet file does not have it: on clusters of others, a registry gave it to the nodes alone.
+func (r *run) appImages(ctx context.Context, clusters fixture.Clusters) error {
+	if r.fleet.Images[appImage].Digest != "" {
+		return nil
+	}
+	ran := make([]mesh.ImageRef, len(clusters))
+	all, ctx := errgroup.WithContext(ctx)
+	for i, c := range clusters {
+		all.Go(func() error {
+			pod, err := workload.Pod(ctx, c.Cluster, fixture.MeshNamespace, fixture.Echo)
+			if err != nil {
+				return err
+			}
+			if ran[i], err = inspect.ImageOf(ctx, c.Cluster.Client(), pod, workload.Container); err != nil {
+				return fmt.Errorf("%s: the digest of the application %s is not known: %w", c.Name, fixture.Echo, err)
+			}
+			return nil
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+		x.Environment.Images = withApp(x.Environment.Images, r.fleet.Clusters, ran)
+	})
+}
+
+// appImage is the name of the application's image in fleet files and reports.
+const appImage = "app"
+
+// withApp says of each cluster which application ran. Those that run the first cluster's are not named.
+func withApp(images []v1alpha2.Image, clusters []*mesh.Cluster, ran []mesh.ImageRef) []v1alpha2.Image {
+	images = slices.Clone(images)
+	i := slices.IndexFunc(images, func(i v1alpha2.Image) bool { return i.Name == appImage })
+	if i < 0 {
+		return images
+	}
+	images[i].Digest = ran[0].Digest
+	for n, c := range clusters[1:] {
+		if other := ran[n+1]; other.Digest != images[i].Digest {
+			images = append(images, v1alpha2.Image{Name: appImage + "@" + c.Name, Ref: images[i].Ref, Digest: other.Digest, Source: images[i].Source})
+		}
+	}
+	slices.SortStableFunc(images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })
+	return images
 }
 
 var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)

@@ -41,11 +41,19 @@ func ReadImplementation(name string) (v1alpha2.Implementation, error) {
 	return v1alpha2.Implementation{Organization: i.Organization, Project: i.Project, Version: i.Version, URL: i.URL, Contact: i.Contact}, nil
 }
 
-// certifiable says what in the head of a report no certificate allows, all of it together.
-func certifiable(head *v1alpha2.ConformanceReport) error {
+// Certifiable says what would keep a run with these options from a certificate, whatever its specs
+// will show, all of it together. It creates nothing.
+func Certifiable(o Options) error {
+	o.Certified = true
+	_, err := prepare(o)
+	return err
+}
+
+// certifiable is [Certifiable] for a run that is prepared.
+func (r *run) certifiable() error {
 	var wrong []string
-	for _, v := range verify.Certifiable(head) {
-		wrong = append(wrong, fmt.Sprintf("%s (rule %s)", v.Message, v.Rule))
+	for _, f := range verify.Certifiable(r.head(), r.plan) {
+		wrong = append(wrong, fmt.Sprintf("%s (rule %s)", f.Message, f.Rule))
 	}
 	if len(wrong) > 0 {
 		return usage("this run cannot be certified: %s", strings.Join(wrong, "; "))

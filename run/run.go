@@ -4,6 +4,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -205,8 +206,7 @@ func prepare(o Options) (*run, error) {
 	}
 	r := &run{Options: o, fleet: f, plan: p}
 	if o.Certified {
-		head := r.head()
-		if err := certifiable(&head); err != nil {
+		if err := r.certifiable(); err != nil {
 			return nil, err
 		}
 	}
@@ -256,6 +256,9 @@ func (r *run) execute(ctx context.Context) error {
 	}
 	defer fx.Close()
 	fx.Escapes = kind.Escapes(r.fleet)
+	if err := r.appImages(ctx, fx.Clusters); err != nil {
+		return err
+	}
 	r.phase("fixture", time.Since(began), 0)
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 
@@ -301,7 +304,38 @@ func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
 	if err != nil {
 		return nil // Ginkgo wrote none: interrupted before its suite began
 	}
-	return r.bundle.Attach(layout.GinkgoFile, redact.Bytes(data))
+	if data, err = redactJSON(data); err != nil {
+		return err
+	}
+	return r.bundle.AttachGinkgo(data)
+}
+
+// redactJSON redacts each text of a JSON document by itself. In the document as a whole a secret would
+// end where the escape of a quote begins, and what is left would be no JSON.
+func redactJSON(data []byte) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var doc any
+	if err := d.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("Ginkgo's report cannot be read: %w", err)
+	}
+	var redacted func(v any) any
+	redacted = func(v any) any {
+		switch v := v.(type) {
+		case string:
+			return string(redact.Bytes([]byte(v)))
+		case []any:
+			for i := range v {
+				v[i] = redacted(v[i])
+			}
+		case map[string]any:
+			for k := range v {
+				v[k] = redacted(v[k])
+			}
+		}
+		return v
+	}
+	return json.MarshalIndent(redacted(doc), "", "  ")
 }
 
 // phase records how long a part of the run took, and the CPU time that nodes of ours used for it.
@@ -335,11 +369,7 @@ func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
 // preflight looks at machine, clusters and mesh before anything is created.
 func (r *run) preflight(ctx context.Context) error {
 	checks, err := Healthy(ctx, r.fleet)
-	if data, merr := json.MarshalIndent(checks, "", "  "); merr == nil {
-		err = errors.Join(err, r.bundle.Attach(layout.PreflightFile, append(data, '\n')))
-	}
-	err = errors.Join(err, r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Preflight = checks }))
-	if err != nil {
+	if err := errors.Join(err, r.bundle.RecordPreflight(checks)); err != nil {
 		return err
 	}
 	seen, err := inspectAll(ctx, r.fleet)

@@ -1,7 +1,9 @@
 package run
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -243,6 +245,64 @@ func TestDescribe(t *testing.T) {
 	}
 	if e.Host.CPUs == 0 {
 		t.Errorf("host %+v has no CPU", e.Host)
+	}
+}
+
+// A secret is taken out of Ginkgo's report, and what is left is JSON.
+func TestRedactJSON(t *testing.T) {
+	key := `-----BEGIN PRIVATE KEY-----\nMHcC\n-----END PRIVATE KEY-----\n`
+	for name, c := range map[string]struct{ doc, want string }{
+		"a key":                     {`[{"Out": "seen: ` + key + `", "RunTime": 104744971682}]`, `[{"Out": "seen:  [redacted: a private key]\n", "RunTime": 104744971682}]`},
+		"a password before a quote": {`{"Out": "password: secret\""}`, `{"Out": " [redacted: a kubeconfig credential]\""}`},
+		"nothing":                   {`{"a": ["b", null, true, 1.50]}`, `{"a": ["b", null, true, 1.50]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := redactJSON([]byte(c.doc))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var flat bytes.Buffer
+			if err := json.Compact(&flat, got); err != nil {
+				t.Fatalf("%v:\n%s", err, got)
+			}
+			var want bytes.Buffer
+			if err := json.Compact(&want, []byte(c.want)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.String(), flat.String()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// On clusters of others only the nodes know which application they pulled.
+func TestAppOfClusters(t *testing.T) {
+	clusters := []*mesh.Cluster{{Name: "east"}, {Name: "west"}, {Name: "north"}}
+	asked := []v1alpha2.Image{{Name: "app", Ref: "a:1", Source: "pulled"}, {Name: "pilot", Digest: "sha256:p"}}
+	app := func(name, digest string) v1alpha2.Image {
+		return v1alpha2.Image{Name: name, Ref: "a:1", Digest: digest, Source: "pulled"}
+	}
+	for name, c := range map[string]struct {
+		ran  []string
+		want []v1alpha2.Image
+	}{
+		"the same in all": {[]string{"sha256:1", "sha256:1", "sha256:1"}, []v1alpha2.Image{app("app", "sha256:1"), asked[1]}},
+		"another in one": {[]string{"sha256:1", "sha256:1", "sha256:2"},
+			[]v1alpha2.Image{app("app", "sha256:1"), app("app@north", "sha256:2"), asked[1]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ran []mesh.ImageRef
+			for _, d := range c.ran {
+				ran = append(ran, mesh.ImageRef{Digest: d})
+			}
+			if diff := cmp.Diff(c.want, withApp(asked, clusters, ran)); diff != "" {
+				t.Errorf("images (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if asked[0].Digest != "" {
+		t.Error("the images that were given changed")
 	}
 }
 

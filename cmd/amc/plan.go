@@ -116,7 +116,8 @@ func (i *imagined) environment() (plan.Environment, error) {
 }
 
 func planCommand() *cobra.Command {
-	var fleet, format string
+	var fleet, format, implementation string
+	var certified bool
 	var chosen planFlags
 	var without imagined
 	var describing []string
@@ -125,12 +126,19 @@ func planCommand() *cobra.Command {
 		Short: "print what a run would prove, what it would skip, and why",
 		Long: `Plan prints what a run with the same fleet and flags would do. It is the dry run of ` + "`amc run`" + `: it calls no
 cluster and writes no file. Without a fleet file, flags describe the fleet. Without these flags it is the fleet that
-` + "`amc up`" + ` creates.`,
+` + "`amc up`" + ` creates.
+
+With --certified it also says what would keep the run from a certificate, whatever its specs will show, and fails
+(exit code 3) as the run would.`,
 		Example: `  amc plan --fleet _artifacts/fleet.yaml
+  amc plan --fleet _artifacts/fleet.yaml --certified --implementation vendor.yaml
   amc plan --profile smoke --clusters 3 --lack mesh-admin,mesh-ca
   amc plan --istio 1.28 --stand-in ztunnel -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if certified && fleet == "" {
+				return usage("--certified is about clusters that are there: name their fleet file with --fleet")
+			}
 			env, err := without.environment()
 			if fleet != "" {
 				for _, name := range describing {
@@ -150,10 +158,22 @@ cluster and writes no file. Without a fleet file, flags describe the fleet. With
 			if err != nil {
 				return err
 			}
-			return writePlan(c.OutOrStdout(), p, format)
+			if err := writePlan(c.OutOrStdout(), p, format); err != nil || !certified {
+				return err
+			}
+			o := run.Options{Fleet: fleet, Selection: chosen.selection()}
+			if o.Implementation, err = readImplementation(implementation); err != nil {
+				return err
+			}
+			if err := run.Certifiable(o); err != nil {
+				return usage("%w", err)
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&fleet, "fleet", "", "fleet file of the fleet that would be tested")
+	c.Flags().BoolVar(&certified, "certified", false, "say what would keep the run from a certificate (docs/certify.md)")
+	implementationFlag(c, &implementation)
 	chosen.flags(c)
 	describing = without.flags(c)
 	outputFlag(c, &format, formatTable, formatJSON, formatMarkup)

@@ -47,10 +47,8 @@ cleaning up.`,
   amc run --fleet other/fleet.yaml --artifacts other/run1 --verbose`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if implementation != "" {
-				if o.Implementation, err = run.ReadImplementation(implementation); err != nil {
-					return usage("--implementation %w", err)
-				}
+			if o.Implementation, err = readImplementation(implementation); err != nil {
+				return err
 			}
 			o.Selection, o.Out = p.selection(), c.OutOrStdout()
 			ctx, undo := endAtOnceOnSecond(c.Context(), o.Out)
@@ -67,9 +65,8 @@ cleaning up.`,
 		},
 	}
 	p.flags(c)
+	implementationFlag(c, &implementation)
 	f := c.Flags()
-	f.StringVar(&implementation, "implementation", "",
-		"YAML file that says whose mesh is tested: organization, project, version, url, contact")
 	f.BoolVar(&o.Certified, "certified", false,
 		"keep the rules of a certificate (docs/certify.md); options that break a rule are refused before anything runs")
 	f.BoolVar(&o.FailOnFlake, "fail-on-flake", false, "fail (exit code 2) if a behavior was settled only by another attempt, alone")
@@ -85,6 +82,22 @@ cleaning up.`,
 	f.Int64Var(&o.Seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what each spec saw")
 	return c
+}
+
+func implementationFlag(c *cobra.Command, name *string) {
+	c.Flags().StringVar(name, "implementation", "",
+		"YAML file that says whose mesh is tested: organization, project, version, url, contact")
+}
+
+// readImplementation reads the file of --implementation, if there is one.
+func readImplementation(name string) (i v1alpha2.Implementation, err error) {
+	if name == "" {
+		return i, nil
+	}
+	if i, err = run.ReadImplementation(name); err != nil {
+		return i, usage("--implementation %w", err)
+	}
+	return i, nil
 }
 
 // endAtOnceOnSecond says what an interrupt does, and ends the process at the next one: Ginkgo would

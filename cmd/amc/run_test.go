@@ -108,6 +108,30 @@ func TestRunRefusesBeforeItWrites(t *testing.T) {
 	}
 }
 
+// The dry run of a certified run says what the run would say, and prints the plan.
+func TestPlanOfACertifiedRun(t *testing.T) {
+	fleet := goneFleet(t)
+	if _, code, err := amc(t, "plan", "--certified"); code != exitUsage || err == nil || !strings.Contains(err.Error(), "--fleet") {
+		t.Errorf("without a fleet: got exit code %d, %v, want 3 and --fleet", code, err)
+	}
+	out, code, err := amc(t, "plan", "--fleet", fleet, "--certified", "--exclude", "SCOPE-07")
+	if code != exitUsage || err == nil {
+		t.Fatalf("got exit code %d, %v, want %d", code, err, exitUsage)
+	}
+	for _, want := range []string{"SCOPE-07 was taken out by the user (rule C01)", "INST-02 is skipped (topology)", `no image is named "pilot"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if !strings.Contains(out, "INST-02") {
+		t.Errorf("the plan is not printed:\n%s", out)
+	}
+	_, code, ran := amc(t, "run", "--fleet", fleet, "--certified", "--exclude", "SCOPE-07", "--artifacts", t.TempDir())
+	if code != exitUsage || ran == nil || ran.Error() != err.Error() {
+		t.Errorf("the run says %v, the plan %v", ran, err)
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	report := func(verdicts ...v1alpha2.Verdict) *v1alpha2.ConformanceReport {
 		r := &v1alpha2.ConformanceReport{Profile: "core", Finished: true}

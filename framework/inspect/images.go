@@ -2,10 +2,13 @@ package inspect
 
 import (
 	"cmp"
+	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/mesh"
@@ -48,6 +51,21 @@ func imagesOf(gatewayClass string, pods []corev1.Pod, nodes []corev1.Node) []Ima
 		}
 	}
 	return all
+}
+
+// ImageOf is the image that a container of a running pod runs, with the digest that the kubelet
+// reports.
+func ImageOf(ctx context.Context, r client.Reader, p *corev1.Pod, container string) (mesh.ImageRef, error) {
+	var nodes corev1.NodeList
+	if err := r.List(ctx, &nodes); err != nil {
+		return mesh.ImageRef{}, fmt.Errorf("nodes: %w", err)
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name == container {
+			return mesh.ImageRef{Ref: ref(p, s), Digest: digest(s, nodes.Items), Source: Found}, nil
+		}
+	}
+	return mesh.ImageRef{}, fmt.Errorf("pod %s/%s has no container %q that runs", p.Namespace, p.Name, container)
 }
 
 // ref is the reference in the pod's spec. The status may name another tag of the same image.

@@ -158,6 +158,32 @@ func TestObjects(t *testing.T) {
 	}
 }
 
+func TestImageOf(t *testing.T) {
+	p := good()
+	r := fake.NewClientBuilder().WithObjects(p.node).Build()
+	for name, c := range map[string]struct {
+		pod       *corev1.Pod
+		container string
+		want      mesh.ImageRef
+		err       string
+	}{
+		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, ""},
+		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, ""},
+		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, ""},
+		"no such container":        {p.cni, "echo", mesh.ImageRef{}, `pod istio-system/cni-1 has no container "echo" that runs`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ImageOf(t.Context(), r, c.pod, c.container)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if (err != nil) != (c.err != "") || err != nil && err.Error() != c.err {
+				t.Errorf("got error %v, want %q", err, c.err)
+			}
+		})
+	}
+}
+
 func TestRevisions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		labels    []string // istio.io/rev of each istiod; empty has none

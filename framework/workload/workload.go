@@ -41,6 +41,9 @@ func Namespace(name, owner string, ambient bool) *corev1.Namespace {
 	return n
 }
 
+// Container is the name of the container that runs the echo application.
+const Container = "echo"
+
 // Echo is a deployment of the echo application with a ServiceAccount of its own name.
 type Echo struct {
 	Namespace, Name string
@@ -68,7 +71,7 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 				SecurityContext:               restrictedPod(),
 				Containers: []corev1.Container{{
 					SecurityContext: restrictedContainer(),
-					Name:            "echo", Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+					Name:            Container, Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
 					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
 						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
 						strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},

@@ -7,3 +7,7 @@ const Path = "ambient.test/conformance"
 
 // Standins is the module path of the stand-ins, which neither import this module nor are imported.
 const Standins = Path + "/standins"
+
+// Registry is where the references of the images begin that the suite builds. Nobody can be asked for
+// them there, so an image of this name was built.
+const Registry = "ambient.test/"

@@ -7,6 +7,7 @@ package bundle
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,8 +42,8 @@ type Bundle struct {
 	closed bool
 }
 
-// Open begins a bundle in dir. It removes an older bundle there and nothing else. It overwrites
-// what follows from the plan in head: catalog, profile, filters, features and behaviors.
+// Open begins a bundle in dir with the report that [Planned] returns. It removes an older bundle there
+// and nothing else.
 func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the bundle's directory cannot be created: %w", err)
@@ -55,11 +56,21 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		return nil, errors.Join(err, root.Close())
 	}
 	b := &Bundle{dir: dir, root: root, begin: time.Now(), index: map[string]int{}}
+	if head.Date.IsZero() {
+		head.Date = b.begin
+	}
+	b.report = Planned(head, p)
+	for i, x := range b.report.Behaviors {
+		b.index[x.ID] = i
+	}
+	return b, b.save()
+}
+
+// Planned is the report of a run that has not begun: nothing ran yet. It overwrites what follows from
+// the plan in head: catalog, profile, filters, features and behaviors.
+func Planned(head v1alpha2.ConformanceReport, p *plan.Plan) *v1alpha2.ConformanceReport {
 	r := &head
 	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false
-	if r.Date.IsZero() {
-		r.Date = b.begin
-	}
 	r.Date = r.Date.UTC().Truncate(time.Second)
 	r.Catalog = v1alpha2.Catalog{Digest: behaviors.Digest(), Behaviors: len(behaviors.All())}
 	r.Profile = string(p.Profile)
@@ -75,7 +86,6 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 	slices.SortFunc(r.Behaviors, func(a, b v1alpha2.BehaviorResult) int { return behaviors.CompareIDs(a.ID, b.ID) })
 	for i := range r.Behaviors {
 		fillFromCatalog(&r.Behaviors[i])
-		b.index[r.Behaviors[i].ID] = i
 	}
 	for _, e := range p.NotAutomated {
 		r.NotAutomated = append(r.NotAutomated, e.Behavior.ID)
@@ -84,8 +94,7 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 		r.Features = append(r.Features, v1alpha2.Feature{Name: string(f), Behaviors: ids})
 	}
 	slices.SortFunc(r.Features, func(a, b v1alpha2.Feature) int { return strings.Compare(a.Name, b.Name) })
-	b.report = r
-	return b, b.save()
+	return r
 }
 
 // fillFromCatalog sets chapter, level and promise.
@@ -231,13 +240,19 @@ func (b *Bundle) EvidenceDir(id string) (string, error) {
 	return filepath.Join(b.dir, filepath.FromSlash(layout.EvidenceOf(id))), nil
 }
 
-// Attach writes ginkgo.json or preflight.json.
-func (b *Bundle) Attach(name string, data []byte) error {
-	if name != layout.GinkgoFile && name != layout.PreflightFile {
-		return fmt.Errorf("%q cannot be attached: attach %s or %s, or write it into the evidence of a behavior",
-			name, layout.GinkgoFile, layout.PreflightFile)
-	}
-	return WriteFile(b.root, name, data)
+// AttachGinkgo writes ginkgo.json.
+func (b *Bundle) AttachGinkgo(data []byte) error { return WriteFile(b.root, layout.GinkgoFile, data) }
+
+// RecordPreflight records the preflight checks, in the report and in preflight.json.
+func (b *Bundle) RecordPreflight(checks []v1alpha2.Check) error {
+	err := b.Update(func(x *v1alpha2.ConformanceReport) { x.Preflight = checks })
+	return errors.Join(err, WriteFile(b.root, layout.PreflightFile, Preflight(checks)))
+}
+
+// Preflight is the content of preflight.json.
+func Preflight(checks []v1alpha2.Check) []byte {
+	data, _ := json.MarshalIndent(append([]v1alpha2.Check{}, checks...), "", "  ") // strings always encode
+	return append(data, '\n')
 }
 
 // save writes report.yaml and junit.xml. The caller holds the lock.

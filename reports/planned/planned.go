@@ -35,7 +35,10 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 		},
 	}
 	for _, s := range e.StandIns {
-		env.StandIns = append(env.StandIns, s.Name)
+		part, _, _ := strings.Cut(s.Name, "@") // a stand-in of one cluster is one of the fleet
+		if !slices.Contains(env.StandIns, part) {
+			env.StandIns = append(env.StandIns, part)
+		}
 	}
 	return env
 }

@@ -34,6 +34,11 @@ func TestEnvironment(t *testing.T) {
 			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) { e.MeshAdmin = true },
 			func(e *plan.Environment) { e.Has[behaviors.MeshAdmin] = true },
 		},
+		"with the stand-in of one cluster": {
+			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) {
+				e.StandIns = []v1alpha2.StandIn{{Name: "ztunnel@b"}, {Name: "ztunnel"}}
+			}, func(*plan.Environment) {},
+		},
 		"on one network": {
 			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) { e.Clusters[1].Network = "n1" },
 			func(e *plan.Environment) { e.Networks = 1 },

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
@@ -30,11 +29,9 @@ func (in *inspection) complete() (wrong []string) {
 			wrong = append(wrong, n+" is missing")
 		}
 	}
-	if in.report != nil && in.report.Mode == v1alpha2.ModeCertified {
+	if in.certified() {
 		for _, n := range in.foreign {
-			if n != "README.md" {
-				wrong = append(wrong, n+" does not belong in a certified bundle")
-			}
+			wrong = append(wrong, n+" does not belong in a certified bundle")
 		}
 	}
 	return wrong
@@ -57,7 +54,7 @@ func (in *inspection) sumsMatch() (wrong []string) {
 }
 
 func (in *inspection) noSecrets() (wrong []string) {
-	for _, n := range in.names {
+	for _, n := range in.scanned() {
 		if s := in.files[n].secret; s != "" {
 			wrong = append(wrong, n+" holds "+s)
 		}

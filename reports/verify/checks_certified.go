@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/internal/module"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/planned"
@@ -36,18 +37,37 @@ func (in *inspection) noRetries() (wrong []string) {
 	return wrong
 }
 
+// The parts of a mesh whose images a report names. Istio's ztunnel and proxyv2 cannot be built by the
+// suite, only what stands in for them.
+var (
+	meshParts  = []string{"pilot", "install-cni", "ztunnel", "proxyv2"}
+	onlyIstios = []string{"ztunnel", "proxyv2"}
+)
+
+// appPart is the application that specs call and that calls for them.
+const appPart = "app"
+
+// partOf is the part whose image a name is of. Where clusters differ, a name is followed by that of
+// the cluster.
+func partOf(image string) string {
+	part, _, _ := strings.Cut(image, "@")
+	return part
+}
+
 func (in *inspection) noStandIns() (wrong []string) {
+	said := map[string]bool{}
 	for _, s := range in.report.Environment.StandIns {
+		said[partOf(s.Name)] = true
 		wrong = append(wrong, "something stands in for "+text.Line(s.Name, 40))
 	}
 	for _, i := range in.report.Environment.Images {
-		// The suite cannot build Istio's own, only what stands in for them.
-		if name, _, _ := strings.Cut(i.Name, "@"); i.Source == "built" && (name == "ztunnel" || name == "proxyv2") {
+		part := partOf(i.Name)
+		if slices.Contains(onlyIstios, part) && !said[part] && (i.Source == "built" || strings.HasPrefix(i.Ref, module.Registry)) {
 			wrong = append(wrong, "the image of "+text.Line(i.Name, 40)+" was built by the suite, which builds a stand-in for it")
 		}
 	}
 	for _, b := range in.report.Behaviors {
-		if b.Skip != nil && b.Skip.Class == string(plan.ClassStandIn) {
+		if b.Skip != nil && b.Skip.Class == string(plan.ClassStandIn) && len(said) == 0 {
 			wrong = append(wrong, b.ID+" was skipped for a stand-in")
 		}
 	}
@@ -162,14 +182,30 @@ func (in *inspection) probesHeld(i *v1alpha2.Isolation) (wrong []string) {
 	return wrong
 }
 
+// digests wants the images of the mesh. What else runs beside it is named as the clusters name it.
 func (in *inspection) digests() (wrong []string) {
-	if len(in.report.Environment.Images) == 0 {
-		return []string{"no image is named"}
+	for _, part := range meshParts {
+		wrong = append(wrong, in.digestsOf(part)...)
 	}
+	return wrong
+}
+
+func (in *inspection) appDigest() []string { return in.digestsOf(appPart) }
+
+// digestsOf wants a part's image to be named, and each of its images by digest.
+func (in *inspection) digestsOf(part string) (wrong []string) {
+	found := 0
 	for _, i := range in.report.Environment.Images {
+		if partOf(i.Name) != part {
+			continue
+		}
+		found++
 		if !digestForm.MatchString(i.Digest) {
 			wrong = append(wrong, fmt.Sprintf("the image %.60q has no sha256 digest", i.Name))
 		}
+	}
+	if found == 0 {
+		return []string{fmt.Sprintf("no image is named %q", part)}
 	}
 	return wrong
 }
@@ -181,7 +217,11 @@ func (in *inspection) coreHolds() (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("the profile %.40q does not run the core behaviors", in.report.Profile))
 	}
 	for _, b := range in.report.Behaviors {
-		if b.Level != string(behaviors.Core) || b.Verdict == v1alpha2.Conformant || b.Skip != nil && b.Skip.Class == string(plan.ClassVersion) {
+		if b.Level != string(behaviors.Core) || b.Verdict == v1alpha2.Conformant {
+			continue
+		}
+		// A stand-in is one fault, which is noStandIns'.
+		if b.Skip != nil && (b.Skip.Class == string(plan.ClassVersion) || b.Skip.Class == string(plan.ClassStandIn)) {
 			continue
 		}
 		how := string(b.Verdict)

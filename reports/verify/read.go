@@ -50,7 +50,8 @@ type inspection struct {
 	sumsWrong []string
 	sumsRaw   []byte
 
-	names     []string // of the bundle's files, sorted
+	names     []string // of the bundle's files that SHA256SUMS lists, sorted
+	beside    []string // of those that it cannot list: the attestation
 	foreign   []string // files in the directory that do not belong to the bundle
 	treeWrong []string
 	files     map[string]file
@@ -152,7 +153,11 @@ func (in *inspection) walk() {
 					dir(full, depth+1)
 				case !e.Type().IsRegular():
 					wrong("%.80q is not a plain file", full)
-				case full != layout.SumsFile && full != layout.SignatureFile:
+				case full == layout.SignatureFile:
+					if st, err := e.Info(); err == nil && st.Size() <= maxEnvelope { // attested says what is larger
+						in.beside = append(in.beside, full)
+					}
+				case full != layout.SumsFile:
 					in.names = append(in.names, full)
 				}
 			}
@@ -183,6 +188,9 @@ func (in *inspection) walk() {
 	}
 }
 
+// scanned are the files in which nothing secret may be.
+func (in *inspection) scanned() []string { return slices.Concat(in.names, in.beside) }
+
 // readFiles reads every file once, two at a time, for its sum and for secrets. It reads nothing of
 // a bundle that exceeds a limit.
 func (in *inspection) readFiles() {
@@ -202,7 +210,7 @@ func (in *inspection) readFiles() {
 			}
 		})
 	}
-	for _, n := range in.names {
+	for _, n := range in.scanned() {
 		if in.ctx.Err() != nil {
 			break
 		}

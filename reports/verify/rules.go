@@ -5,8 +5,9 @@ type Rule struct {
 	ID   string
 	Says string // what must hold, in one sentence
 	For  Scope  // which bundles must keep it
-	// FromHead: what breaks the rule is known before the run begins, so such a run is refused.
-	FromHead bool
+	// Foreseen: it can be judged on the best report that a plan allows, so a certified run that must
+	// break it is refused before anything is created.
+	Foreseen bool
 	// ReadsFiles: it cannot be judged where files were not read, because the bundle holds something
 	// that must not be opened.
 	ReadsFiles bool
@@ -45,7 +46,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "B05", For: Always, check: (*inspection).noSecrets, ReadsFiles: true,
-		Says: "No file holds a private key, a token or another credential.",
+		Says: "No file holds a private key, a token or another credential; the attestation does not either.",
 	},
 	{
 		ID: "R01", For: Always, check: (*inspection).strictYAML,
@@ -78,7 +79,7 @@ var Rules = []Rule{
 		Says: "Counts, percentiles and result, and what is flaky or known, are those that follow from the behaviors.",
 	},
 	{
-		ID: "R08", For: NeedsReport, check: (*inspection).claimsHold,
+		ID: "R08", For: NeedsReport, check: (*inspection).claimsHold, Foreseen: true,
 		Says: "A claimed feature has at least one behavior that ran, and all its behaviors that ran are conformant.",
 	},
 	{
@@ -90,7 +91,7 @@ var Rules = []Rule{
 		Says: "The evidence that the report names is in the bundle, in the folder of its behavior.",
 	},
 	{
-		ID: "R11", For: NeedsReport, check: (*inspection).supported,
+		ID: "R11", For: NeedsReport, check: (*inspection).supported, Foreseen: true,
 		Says: "The Istio version is one, it is what istiod says, and it is within the support window, in each cluster.",
 	},
 	{
@@ -103,7 +104,12 @@ var Rules = []Rule{
 		Says: "report.yaml is written as this release writes it, byte for byte, so every reader of YAML reads the same.",
 	},
 	{
-		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, FromHead: true,
+		ID: "R14", For: OwnCatalog, check: (*inspection).besideAgree, ReadsFiles: true,
+		Says: "preflight.json holds the preflight checks of the report, and ginkgo.json has each of its specs once, " +
+			"in a state that fits the verdict.",
+	},
+	{
+		ID: "C01", For: CertifiedOnly, check: (*inspection).nothingTakenOut, Foreseen: true,
 		Says: "The user took nothing out: no filter, no skip by the user.",
 	},
 	{
@@ -111,38 +117,44 @@ var Rules = []Rule{
 		Says: "Nothing was retried, so nothing is flaky.",
 	},
 	{
-		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, FromHead: true,
-		Says: "No stand-in ran in place of a component of Istio. An image of ztunnel or proxyv2 that the suite built is one.",
+		ID: "C03", For: CertifiedOnly, check: (*inspection).noStandIns, Foreseen: true,
+		Says: "No stand-in ran in place of a component of Istio, and nothing was skipped for one. " +
+			"An image of ztunnel or proxyv2 that the suite built is one.",
 	},
 	{
 		ID: "C04", For: CertifiedOnly, check: (*inspection).cleanLeaks,
 		Says: "The check for leaks ran and found none.",
 	},
 	{
-		ID: "C05", For: CertifiedOnly, check: (*inspection).metadata, FromHead: true,
+		ID: "C05", For: CertifiedOnly, check: (*inspection).metadata, Foreseen: true,
 		Says: "The implementation is named: organization, project, a released version, an https address and a contact.",
 	},
 	{
-		ID: "C06", For: CertifiedOnly, check: (*inspection).suiteKnown, FromHead: true,
+		ID: "C06", For: CertifiedOnly, check: (*inspection).suiteKnown, Foreseen: true,
 		Says: "The suite is known by version and commit, and had no uncommitted changes.",
 	},
 	{
-		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated,
+		ID: "C07", For: CertifiedOnly, check: (*inspection).isolated, Foreseen: true,
 		Says: "The fleet has two clusters and two networks at least. The networks were proven isolated before anything ran, " +
 			"by probes that all held, or by INST-14 on clusters that the suite did not create; and no preflight check failed.",
 	},
 	{
-		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, FromHead: true,
-		Says: "The images of the mesh are named by digest.",
+		ID: "C08", For: CertifiedOnly, check: (*inspection).digests, Foreseen: true,
+		Says: "The images of the mesh, pilot, install-cni, ztunnel and proxyv2, are named by digest, in each cluster.",
 	},
 	{
-		ID: "C09", For: CertifiedOnly, check: (*inspection).coreHolds,
-		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version.",
+		ID: "C09", For: CertifiedOnly, check: (*inspection).coreHolds, Foreseen: true,
+		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version; " +
+			"those skipped for a stand-in are C03's.",
 	},
 	{
-		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, FromHead: true,
+		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, Foreseen: true,
 		Says: "The limits are in the report and no looser than the defaults: a convergence timeout (settle) of 30 s at most, " +
 			"a hold time of 5 s at least, 5 s at most for a call and 180 s at most for a spec.",
+	},
+	{
+		ID: "C11", For: CertifiedOnly, check: (*inspection).appDigest,
+		Says: "The application that specs call, app, is named by the digest that its pods ran.",
 	},
 	{
 		ID: "S01", For: WhenAsked, check: (*inspection).signed,
@@ -150,6 +162,6 @@ var Rules = []Rule{
 	},
 	{
 		ID: attestedRule, For: Always, check: (*inspection).attested,
-		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it.",
+		Says: "An attestation in the bundle is one of this bundle's SHA256SUMS, whoever signed it, in an envelope that every reader reads alike.",
 	},
 }

@@ -4,13 +4,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"slices"
 	"strings"
 
 	testresult "github.com/in-toto/attestation/go/predicates/test_result/v0"
@@ -130,101 +126,3 @@ func statementOf(sums []byte, r *v1alpha2.ConformanceReport) ([]byte, error) {
 	}
 	return protojson.Marshal(s)
 }
-
-// envelope reads the attestation's envelope.
-func (in *inspection) envelope() (*dsse.Envelope, error) {
-	data, err := bundle.ReadFile(in.root, layout.SignatureFile, maxEnvelope)
-	if err != nil {
-		return nil, err
-	}
-	e := &dsse.Envelope{}
-	if err := json.Unmarshal(data, e); err != nil {
-		return nil, fmt.Errorf("%s is not an envelope", layout.SignatureFile)
-	}
-	if e.PayloadType != payloadType {
-		return nil, fmt.Errorf("%s holds %.60q, not an attestation", layout.SignatureFile, e.PayloadType)
-	}
-	// A vendor and a witness make a few signatures. Thousands only cost the reader time.
-	if len(e.Signatures) > 16 {
-		return nil, fmt.Errorf("%s has more than 16 signatures", layout.SignatureFile)
-	}
-	// Whoever can add a signature must not be able to spoil the others.
-	e.Signatures = slices.DeleteFunc(e.Signatures, func(s dsse.Signature) bool {
-		_, standard := base64.StdEncoding.DecodeString(s.Sig)
-		_, url := base64.URLEncoding.DecodeString(s.Sig)
-		return standard != nil && url != nil
-	})
-	return e, nil
-}
-
-// statementIn reads what is signed, and wants it to be about this bundle.
-func (in *inspection) statementIn(body []byte) (*intoto.Statement, error) {
-	s := &intoto.Statement{}
-	if err := protojson.Unmarshal(body, s); err != nil || s.Validate() != nil || s.GetPredicateType() != predicateType {
-		return nil, errors.New("what is signed is not a test-result attestation")
-	}
-	want := sumOf(in.sumsRaw)
-	if !slices.ContainsFunc(s.GetSubject(), func(r *intoto.ResourceDescriptor) bool {
-		return r.GetName() == layout.SumsFile && r.GetDigest()["sha256"] == want
-	}) {
-		return nil, fmt.Errorf("the attestation is for another %s", layout.SumsFile)
-	}
-	return s, nil
-}
-
-// attestedRule is the rule of attested.
-const attestedRule = "S02"
-
-// attested holds the attestation against the sums. It needs no key: whoever signed it, an
-// attestation of another bundle says nothing of this one.
-func (in *inspection) attested() []string {
-	e, err := in.envelope()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return one(err)
-	}
-	body, err := e.DecodeB64Payload()
-	if err != nil {
-		return []string{layout.SignatureFile + " holds a payload that is not base64"}
-	}
-	_, err = in.statementIn(body)
-	return one(err)
-}
-
-// checkSignature says why the bundle is not signed with the key.
-func (in *inspection) checkSignature() error {
-	e, err := in.envelope()
-	if err != nil {
-		return err
-	}
-	check, err := dsse.NewEnvelopeVerifier(verifier{in.opts.Key})
-	if err != nil {
-		return err
-	}
-	_, body, err := check.VerifyAndDecode(in.ctx, e)
-	if err != nil {
-		return errors.New("no signature of this attestation is by the given key")
-	}
-	s, err := in.statementIn(body)
-	if err != nil {
-		return err
-	}
-	said, err := protojson.Marshal(s.GetPredicate())
-	if err != nil {
-		return errors.New("what is signed is not a test-result attestation")
-	}
-	p := &testresult.TestResult{}
-	if err := protojson.Unmarshal(said, p); err != nil {
-		return errors.New("what is signed is not a test-result attestation")
-	}
-	q := predicateOf(in.report)
-	if p.GetResult() != q.GetResult() || !slices.Equal(p.GetPassedTests(), q.GetPassedTests()) ||
-		!slices.Equal(p.GetFailedTests(), q.GetFailedTests()) || !slices.Equal(p.GetWarnedTests(), q.GetWarnedTests()) {
-		return errors.New("the attestation's verdicts are not the report's")
-	}
-	return nil
-}
-
-func (in *inspection) signed() []string { return one(in.checkSignature()) }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/text"
@@ -26,6 +27,8 @@ type Options struct {
 	Key    crypto.PublicKey // when set, the bundle must be signed with it
 	Now    time.Time        // default: now
 	MaxAge time.Duration    // default DefaultMaxAge; negative: any age
+	// Certified holds a bundle to the rules of certified bundles, whatever it says of itself.
+	Certified bool
 }
 
 // Status of a rule.
@@ -137,7 +140,7 @@ func (in *inspection) judge(r Rule) Finding {
 		f.Status, f.Message = NotChecked, "no file was read, because rule B02 is broken"
 	case r.For == OwnCatalog && !in.ownCatalog():
 		f.Status, f.Message = NotChecked, "the catalog is another one"
-	case r.For == CertifiedOnly && in.report.Mode != v1alpha2.ModeCertified:
+	case r.For == CertifiedOnly && !in.certified():
 		f.Status, f.Message = NotChecked, "the bundle does not say that it is certified"
 	default:
 		if wrong := r.check(in); len(wrong) > 0 {
@@ -147,20 +150,36 @@ func (in *inspection) judge(r Rule) Finding {
 	return f
 }
 
-// Certifiable names the rules of certified bundles that a run would break and that can be judged
-// before it begins, from the head of its report.
-func Certifiable(head *v1alpha2.ConformanceReport) []Finding {
-	in := &inspection{report: head}
+// certified reports whether the bundle must keep the rules of certified bundles.
+func (in *inspection) certified() bool {
+	return in.opts.Certified || in.report != nil && in.report.Mode == v1alpha2.ModeCertified
+}
+
+// Certifiable names the rules that the bundle of a run would break, whatever its specs will show. The
+// rules judge the best report that the head and the plan allow.
+func Certifiable(head v1alpha2.ConformanceReport, p *plan.Plan) []Finding {
+	in := &inspection{report: best(head, p), opts: Options{Certified: true, Now: time.Now()}}
 	var broken []Finding
 	for _, r := range Rules {
-		if !r.FromHead {
+		if !r.Foreseen {
 			continue
 		}
-		if wrong := r.check(in); len(wrong) > 0 {
-			broken = append(broken, Finding{Rule: r.ID, Says: r.Says, Status: Broken, Message: sentenceOf(wrong)})
+		if f := in.judge(r); f.Status == Broken {
+			broken = append(broken, f)
 		}
 	}
 	return broken
+}
+
+// best is the report of a run in which all that is planned holds.
+func best(head v1alpha2.ConformanceReport, p *plan.Plan) *v1alpha2.ConformanceReport {
+	r := bundle.Planned(head, p)
+	for i := range r.Behaviors {
+		if b := &r.Behaviors[i]; b.Skip == nil {
+			b.Verdict, b.Message = v1alpha2.Conformant, ""
+		}
+	}
+	return r
 }
 
 // sentenceOf joins what is wrong. It stays short, however much that is.

@@ -24,6 +24,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images/build/dag"
+	"ambient.test/conformance/internal/module"
 	"ambient.test/conformance/internal/progress"
 )
 
@@ -121,7 +122,7 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 }
 
 // tag is the reference of a built image: the same parts have the same tag, on any machine.
-func tag(name, key string) string { return "ambient.test/" + name + ":" + key[:12] }
+func tag(name, key string) string { return module.Registry + name + ":" + key[:12] }
 
 func (g *Graph) cache() *dag.Store {
 	return &dag.Store{

@@ -2,6 +2,7 @@
 package example
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -37,9 +38,20 @@ func Head() v1alpha2.ConformanceReport {
 			Clusters: []v1alpha2.Cluster{
 				{Name: "cluster1", Network: "network1", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.100"}},
 				{Name: "cluster2", Network: "network2", ServiceCIDR: "10.96.0.0/16", Gateways: []string{"172.18.0.200"}},
-			}, Images: []v1alpha2.Image{{Name: "pilot", Digest: "sha256:" + strings.Repeat("0", 64)}}},
+			}, Images: Images()},
 	}
 }
+
+// Images are those of a mesh of Istio's own parts, and of the application that specs call.
+func Images() (all []v1alpha2.Image) {
+	for i, name := range []string{"app", "install-cni", "pilot", "proxyv2", "ztunnel"} {
+		all = append(all, v1alpha2.Image{Name: name, Ref: "docker.io/istio/" + name + ":1.31.0", Digest: Digest(i + 1), Source: "pulled"})
+	}
+	return all
+}
+
+// Digest is one of ten digests.
+func Digest(n int) string { return "sha256:" + strings.Repeat(fmt.Sprint(n%10), 64) }
 
 // Open begins a bundle.
 func Open(t testing.TB, p *plan.Plan) *bundle.Bundle {
@@ -64,6 +76,33 @@ func RecordAll(t testing.TB, b *bundle.Bundle, p *plan.Plan) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Ginkgo is the part of Ginkgo's report of a run that tells of verdicts.
+func Ginkgo(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
+	t.Helper()
+	var specs []any
+	succeeded := true
+	for _, b := range r.Behaviors {
+		state := "passed"
+		switch {
+		case b.Verdict == v1alpha2.Skipped || b.Known != "":
+			state = "skipped"
+		case b.Verdict != v1alpha2.Conformant:
+			state, succeeded = "failed", false
+		}
+		spec := map[string]any{"LeafNodeType": "It", "LeafNodeLabels": []string{b.ID, b.Level}, "LeafNodeText": b.ID + " " + b.Promise, "State": state}
+		if b.Verdict != v1alpha2.Skipped {
+			spec["ReportEntries"] = []any{map[string]any{"Name": b.ID, "Value": map[string]any{"AsJSON": fmt.Sprintf(`{"verdict":%q}`, b.Verdict)}}}
+		}
+		specs = append(specs, spec)
+	}
+	specs = append(specs, map[string]any{"LeafNodeType": "ReportAfterSuite", "LeafNodeLabels": []string{}, "State": "passed"})
+	data, err := json.MarshalIndent([]any{map[string]any{"SuiteSucceeded": succeeded, "SpecReports": specs}}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // KnowFault makes a fault known for a test: the catalog's own list changes with Istio.
@@ -104,8 +143,7 @@ func Rich(t testing.TB) *v1alpha2.ConformanceReport {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Images = append(e.Images, v1alpha2.Image{Name: "ztunnel", Ref: "images.example/nodeproxy:v0.1.0",
-		Digest: "sha256:" + strings.Repeat("1", 64), Source: "built"})
+	e.Images[4].Ref, e.Images[4].Source = "images.example/nodeproxy:v0.1.0", "built"
 	e.IstiodFlags = []v1alpha2.Flag{{Name: "AMBIENT_ENABLE_MULTI_NETWORK", Value: "true"}, {Name: "PILOT_ENABLE_AMBIENT", Value: "true"}}
 	e.Host = &v1alpha2.Host{CPUs: 2, MemoryMB: 24576, Engine: "Docker 20.10.24"}
 	h.Preflight = []v1alpha2.Check{

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"ambient.test/conformance/reports/layout"
+)
+
+// asAmc makes the test's own binary the command, so that tests see what a shell sees: signals and exit
+// codes.
+const asAmc = "AMC_TEST_IS_AMC"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAmc) != "" {
+		main()
+		os.Exit(exitConformant)
+	}
+	os.Exit(m.Run())
+}
+
+// process is the command with its own process, not yet started.
+func process(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(self, args...)
+	c.Env = append(os.Environ(), asAmc+"=1")
+	return c
+}
+
+// reads reports whether a process has a file below a folder open.
+func reads(t *testing.T, pid int, below string) bool {
+	t.Helper()
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	open, err := os.ReadDir(fds)
+	if err != nil {
+		t.Fatalf("the process ended before it read anything: %v", err)
+	}
+	for _, fd := range open {
+		if name, err := os.Readlink(filepath.Join(fds, fd.Name())); err == nil && strings.HasPrefix(name, below+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// The first ctrl-C ends a verb at once, whatever it is computing from a stranger's bundle.
+func TestFirstInterruptEndsAVerb(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Skip("this system does not say which files a process has open")
+	}
+	private, _ := keys(t)
+	for name, args := range map[string]func(dir string) []string{
+		"verify": func(dir string) []string { return []string{"verify", dir} },
+		"render": func(dir string) []string { return []string{"render", dir} },
+		"sign":   func(dir string) []string { return []string{"sign", dir, "--key", private} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, err := filepath.EvalSymlinks(madeBundle(t, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			evidence := filepath.Join(dir, layout.EvidenceOf("LB-01"))
+			if err := os.MkdirAll(evidence, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 7 { // sparse, and as large as a bundle may be: seconds of work
+				at := filepath.Join(evidence, fmt.Sprintf("dump%d.txt", i))
+				if err := errors.Join(os.WriteFile(at, nil, 0o644), os.Truncate(at, 250<<20)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := process(t, args(dir)...)
+			var said bytes.Buffer
+			c.Stdout, c.Stderr = &said, &said
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- c.Wait() }()
+			for began := time.Now(); !reads(t, c.Process.Pid, filepath.Join(dir, layout.EvidenceDir)); time.Sleep(5 * time.Millisecond) {
+				if time.Since(began) > 20*time.Second {
+					_ = c.Process.Kill()
+					t.Fatal("it did not come to read the evidence")
+				}
+			}
+			if err := c.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-ended:
+			case <-time.After(2 * time.Second):
+				_ = c.Process.Kill()
+				t.Fatal("2 s after ctrl-C it still runs")
+			}
+			if got := c.ProcessState.ExitCode(); got != exitUnknown {
+				t.Errorf("got exit code %d, want %d", got, exitUnknown)
+			}
+			if want := name + " was interrupted"; !strings.Contains(said.String(), want) {
+				t.Errorf("got %q, want %q", said.String(), want)
+			}
+		})
+	}
+}
