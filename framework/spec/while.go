@@ -37,8 +37,24 @@ type Row interface {
 
 // EventResult is what calls saw while something happened.
 type EventResult struct {
-	Says      string
-	Timelines []traffic.Timeline
+	Says string
+	// Begin is when it began to happen; Heal is when its undoing began, zero where it ends by itself;
+	// End is when it was over, and undone.
+	Begin, Heal, End time.Time
+	Timelines        Timelines
+}
+
+// Since is when the first call began.
+func (e EventResult) Since() time.Time {
+	since := e.Begin
+	for _, l := range e.Timelines {
+		for _, c := range l.Calls {
+			if c.At.Before(since) {
+				since = c.At
+			}
+		}
+	}
+	return since
 }
 
 // Timelines are what the rows of [T.While] saw.
@@ -99,7 +115,7 @@ func (t *T) While(e Event, rows ...Row) Timelines {
 		t.settle(streams, h.end)
 	}
 
-	result := EventResult{Says: e.Says, Timelines: make([]traffic.Timeline, len(rows))}
+	result := EventResult{Says: e.Says, Begin: h.begin, Heal: h.heal, End: h.end, Timelines: make(Timelines, len(rows))}
 	for i, s := range streams {
 		result.Timelines[i] = traffic.Timeline{Who: rows[i].String(), Calls: s.Close(), Begin: h.begin, Heal: h.heal, End: h.end}
 	}

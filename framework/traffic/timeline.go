@@ -205,10 +205,10 @@ func (l Timeline) Recovery() (time.Duration, bool) {
 // Second is one second of a timeline.
 type Second struct{ Made, Lost int }
 
-// Seconds count calls by the second in which they began, from the first call on.
-func (l Timeline) Seconds() (all []Second) {
+// Seconds count calls by the second in which they began, from a moment on.
+func (l Timeline) Seconds(since time.Time) (all []Second) {
 	for _, c := range l.Calls {
-		i := int(c.At.Sub(l.Calls[0].At) / time.Second)
+		i := max(0, int(c.At.Sub(since)/time.Second))
 		for len(all) <= i {
 			all = append(all, Second{})
 		}

@@ -170,7 +170,8 @@ func TestTimesCountFromHealing(t *testing.T) {
 }
 
 func TestSeconds(t *testing.T) {
-	if diff := cmp.Diff([]Second{{1, 0}, {1, 0}, {1, 1}, {1, 0}}, timeline("rrx?").Seconds()); diff != "" {
+	l := timeline("rrx?")
+	if diff := cmp.Diff([]Second{{1, 0}, {1, 0}, {1, 1}, {1, 0}}, l.Seconds(l.Calls[0].At)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
