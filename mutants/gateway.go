@@ -53,7 +53,7 @@ var impostorConfig string
 func impostor(istiodPort int) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		c := f.Clusters[1]
-		real, err := eastWest(ctx, c)
+		real, err := eastwest.Deployment(ctx, c)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +122,7 @@ var leakerConfig string
 // leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in plaintext.
 func leaker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
-	real, err := eastWest(ctx, c)
+	real, err := eastwest.Deployment(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ var cutterConfig string
 // after two seconds, and leads the services of TRF specs to it.
 func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
-	real, err := eastWest(ctx, c)
+	real, err := eastwest.Deployment(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -11,10 +11,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/wait"
@@ -50,21 +50,9 @@ func scaled(ctx context.Context, c *mesh.Cluster, namespace, name string) (Undo,
 	return undo, nil
 }
 
-// eastWest finds the Deployment of a cluster's only east-west gateway.
-func eastWest(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
-	var all appsv1.DeploymentList
-	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	if len(all.Items) != 1 {
-		return nil, fmt.Errorf("%s: it has %d east-west gateways, expected one", c.Name, len(all.Items))
-	}
-	return &all.Items[0], nil
-}
-
 func noGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
-	d, err := eastWest(ctx, c)
+	d, err := eastwest.Deployment(ctx, c)
 	if err != nil {
 		return nil, err
 	}

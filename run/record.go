@@ -27,7 +27,7 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 		dir, derr := r.bundle.EvidenceDir(x.Behavior.ID)
 		if derr == nil {
 			derr = evidence.Save(ctx, dir, r.fleet, evidence.Case{
-				Since: x.Started, Namespaces: fixture.Namespaces, Calls: x.Calls,
+				Since: x.Started, Namespaces: fixture.Namespaces, Calls: x.Calls, Events: timelines(x.Events),
 				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message,
 					strings.Join(x.Observations, "\n")),
 			})
@@ -39,7 +39,7 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 	}
 	_ = r.bundle.Update(func(report *v1alpha2.ConformanceReport) { // it holds the bundle's lock: one after the other
 		r.table = spec.AddAnswers(r.table, x.Answers...)
-		report.Traffic = traffic(r.table)
+		report.Traffic = trafficTable(r.table)
 		if x.Retry {
 			r.drops = append(r.drops, drops{x.Behavior.ID, x.Lost, x.Made})
 			report.Observations = []string{neighborDrops(r.drops)}
@@ -75,11 +75,61 @@ func resultOf(r spec.Result) v1alpha2.BehaviorResult {
 	for _, d := range r.Convergence {
 		x.ConvergeSeconds = append(x.ConvergeSeconds, d.Seconds())
 	}
+	for _, e := range r.Events {
+		x.Events = append(x.Events, eventOf(e))
+	}
 	return x
 }
 
-// traffic is the report's table of who answered whom.
-func traffic(table []spec.Answers) (all []v1alpha2.Traffic) {
+// eventOf is an event in the words of the report.
+func eventOf(e spec.EventResult) v1alpha2.Event {
+	since := e.Since()
+	seconds := func(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+	x := v1alpha2.Event{What: e.Says, At: since.UTC().Truncate(time.Millisecond), Rows: []v1alpha2.EventRow{},
+		BeginSeconds: seconds(e.Begin.Sub(since)), EndSeconds: seconds(e.End.Sub(since))}
+	if !e.Heal.IsZero() {
+		x.UndoSeconds = seconds(e.Heal.Sub(since))
+	}
+	for _, l := range e.Timelines {
+		row := v1alpha2.EventRow{Calls: l.Who, Made: []int{}, Lost: []int{}, Answered: []v1alpha2.Answered{}}
+		for _, second := range l.Seconds(since) {
+			row.Made, row.Lost = append(row.Made, second.Made), append(row.Lost, second.Lost)
+		}
+		answered := l.Outcomes().Clusters()
+		for _, cluster := range slices.Sorted(maps.Keys(answered)) {
+			row.Answered = append(row.Answered, v1alpha2.Answered{Cluster: cluster, Calls: answered[cluster]})
+		}
+		if took, ok := l.Recovery(); ok {
+			recovered := seconds(took)
+			row.RecoverSeconds = &recovered
+		}
+		x.Rows = append(x.Rows, row)
+	}
+	return x
+}
+
+// timelines are the calls of all events, one line each, for the evidence.
+func timelines(events []spec.EventResult) (lines []string) {
+	for _, e := range events {
+		lines = append(lines, fmt.Sprintf("%s: %s; begins %s, over %s", e.Since().UTC().Format(clock), e.Says,
+			e.Begin.UTC().Format(clock), e.End.UTC().Format(clock)))
+		for _, l := range e.Timelines {
+			for _, c := range l.Calls {
+				what := c.Outcome.String()
+				if c.Err != nil {
+					what = "not known: " + c.Err.Error()
+				}
+				lines = append(lines, fmt.Sprintf("%s  %s (%s): %s", c.At.UTC().Format(clock), l.Who, c.Took.Round(time.Millisecond), what))
+			}
+		}
+	}
+	return lines
+}
+
+const clock = "15:04:05.000"
+
+// trafficTable is the report's table of who answered whom.
+func trafficTable(table []spec.Answers) (all []v1alpha2.Traffic) {
 	for _, x := range table {
 		t := v1alpha2.Traffic{From: x.From, Scope: x.Scope, Service: x.Service, Answered: []v1alpha2.Answered{}, Failed: x.Failed}
 		for _, cluster := range slices.Sorted(maps.Keys(x.ByCluster)) {

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -19,6 +21,7 @@ import (
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
@@ -83,6 +86,63 @@ func TestFinish(t *testing.T) {
 				t.Errorf("the bundle is not closed: %v", err)
 			}
 		})
+	}
+}
+
+// What calls saw while something happened is in the report by the second, and one by one in the evidence.
+func TestEventsAreReported(t *testing.T) {
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	begin := at.Add(2 * time.Second)
+	call := func(s float64, kind traffic.Kind, err error) traffic.Timed {
+		return traffic.Timed{At: at.Add(time.Duration(s * float64(time.Second))), Took: 5 * time.Millisecond, Err: err,
+			Outcome: traffic.Outcome{Kind: kind, Cluster: map[bool]string{true: "b"}[kind == traffic.Reached]}}
+	}
+	of := func(who string, calls ...traffic.Timed) traffic.Timeline {
+		return traffic.Timeline{Who: who, Calls: calls, Begin: begin, End: begin.Add(time.Second)}
+	}
+	e := spec.EventResult{Says: "the gateway restarts", Begin: begin, Heal: begin.Add(time.Second), End: begin.Add(3 * time.Second),
+		Timelines: spec.Timelines{
+			of("a -> far", call(0, traffic.Reached, nil), call(2.5, traffic.Reset, nil), call(2.75, traffic.Reached, nil),
+				call(4, traffic.Reached, nil)),
+			of("a -> near", call(0.5, traffic.Reached, nil), call(1, traffic.Reached, errors.New("the pod is gone"))),
+			of("a -> dead", call(2, traffic.Reset, nil)),
+		}}
+	seconds := func(s float64) *float64 { return &s }
+	want := []v1alpha2.Event{{What: "the gateway restarts", At: at, BeginSeconds: 2, UndoSeconds: 3, EndSeconds: 5, Rows: []v1alpha2.EventRow{
+		{Calls: "a -> far", Made: []int{1, 0, 2, 0, 1}, Lost: []int{0, 0, 1, 0, 0}, Answered: []v1alpha2.Answered{{Cluster: "b", Calls: 3}},
+			RecoverSeconds: seconds(0.75)},
+		{Calls: "a -> near", Made: []int{1, 1}, Lost: []int{0, 0}, Answered: []v1alpha2.Answered{{Cluster: "b", Calls: 1}},
+			RecoverSeconds: seconds(0)},
+		{Calls: "a -> dead", Made: []int{0, 0, 1}, Lost: []int{0, 0, 1}, Answered: []v1alpha2.Answered{}},
+	}}}
+	r := twoPlanned(t)
+	if err := r.bundle.Record(resultOf(spec.Result{Behavior: behaviors.ByID("SCOPE-01"), Verdict: v1alpha2.Conformant,
+		Expectations: 1, Controls: 1, Events: []spec.EventResult{e}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.finish(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	written, err := bundle.Read(filepath.Join(r.bundle.Dir(), layout.ReportFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(written.Behaviors, func(b v1alpha2.BehaviorResult) bool { return b.ID == "SCOPE-01" })
+	if diff := cmp.Diff(want, written.Behaviors[i].Events); diff != "" {
+		t.Errorf("in the report (-want +got):\n%s", diff)
+	}
+	lines := []string{
+		"12:00:00.000: the gateway restarts; begins 12:00:02.000, over 12:00:05.000",
+		"12:00:00.000  a -> far (5ms): b",
+		"12:00:02.500  a -> far (5ms): reset",
+		"12:00:02.750  a -> far (5ms): b",
+		"12:00:04.000  a -> far (5ms): b",
+		"12:00:00.500  a -> near (5ms): b",
+		"12:00:01.000  a -> near (5ms): not known: the pod is gone",
+		"12:00:02.000  a -> dead (5ms): reset",
+	}
+	if diff := cmp.Diff(lines, timelines([]spec.EventResult{e})); diff != "" {
+		t.Errorf("in the evidence (-want +got):\n%s", diff)
 	}
 }
 

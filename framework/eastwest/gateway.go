@@ -8,9 +8,11 @@ import (
 	"strconv"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
@@ -66,6 +68,19 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 		found = append(found, x)
 	}
 	return found, nil
+}
+
+// Deployment is that of a cluster's only east-west gateway.
+func Deployment(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
+	var all appsv1.DeploymentList
+	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if len(all.Items) != 1 {
+		return nil, fmt.Errorf("%s: it has %d Deployments of east-west gateways, expected one: run `%s get deployments -A -l %s=%s`",
+			c.Name, len(all.Items), c.Kubectl(), gateway.GatewayClassNameLabelKey, c.EastWestClass())
+	}
+	return &all.Items[0], nil
 }
 
 // endpoints are the ready pods behind the Services that have one of the addresses.

@@ -44,11 +44,13 @@ type Case struct {
 	Namespaces []string  // that specs work in
 	Summary    string    // verdict, message and observations, for the reader
 	Calls      []string  // what was called and what became of it
+	Events     []string  // the calls that ran while something happened, one by one
 }
 
-// Save writes the evidence into dir, which must exist: finding.txt, calls.txt, a folder for each
-// cluster, and missing.txt when something could not be read. It returns after [Patience] at the
-// latest. Only a failed write is an error; a cluster that does not answer is not.
+// Save writes the evidence into dir, which must exist: finding.txt, calls.txt, events.txt where
+// something happened while calls ran, a folder for each cluster, and missing.txt when something could
+// not be read. It returns after [Patience] at the latest. Only a failed write is an error; a cluster that
+// does not answer is not.
 func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -64,6 +66,9 @@ func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	s := sink{root: root}
 	s.put("finding.txt", []byte(c.Summary+"\n"))
 	s.put("calls.txt", []byte(strings.Join(c.Calls, "\n")+"\n"))
+	if len(c.Events) > 0 {
+		s.put("events.txt", []byte(strings.Join(c.Events, "\n")+"\n"))
+	}
 	missing := gather(ctx, readers, s.put)
 	if len(missing) > 0 {
 		s.put(MissingFile, []byte(strings.Join(missing, "\n")+"\n"))

@@ -2,54 +2,101 @@ package expect
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onsi/gomega/types"
+
+	"ambient.test/conformance/framework/traffic"
 )
 
-// Budget is how many calls may fail between a change and its stable effect. Beside a matcher it limits
-// what Expect forgives while the mesh converges.
+// Budget is how many calls may fail because of a change. It judges a [traffic.Timeline], which calls
+// under an event leave. Beside a matcher of calls it limits what Expect forgives while the mesh
+// converges.
 type Budget struct {
-	grace time.Duration
+	says  string // completes "expected ..."
+	wrong func(traffic.Losses) string
 }
 
-// NoneLost expects that no call fails on the way.
-func NoneLost() Budget { return Budget{} }
+// NoneLost expects that no call fails.
+func NoneLost() Budget {
+	return Budget{"no call to fail", func(l traffic.Losses) string {
+		if len(l.Lost) == 0 {
+			return ""
+		}
+		return failed(len(l.Lost), l)
+	}}
+}
 
-// NoneLostAfter expects that no call fails later than this after the change.
-func NoneLostAfter(grace time.Duration) Budget { return Budget{grace} }
+// NoneAfter expects that no call fails that begins later than this after the change, or after the
+// event's undoing has begun.
+func NoneAfter(grace time.Duration) Budget {
+	return Budget{fmt.Sprintf("no call to fail that begins later than %s after the change", grace), func(l traffic.Losses) string {
+		n := 0
+		for _, at := range l.Lost {
+			if at > grace {
+				n++
+			}
+		}
+		if n == 0 {
+			return ""
+		}
+		return failed(n, l)
+	}}
+}
 
-// Match implements gomega's matcher: a budget alone holds of everything.
-func (Budget) Match(any) (bool, error) { return true, nil }
+// AtMost expects that no more than this share of the calls fails, in percent.
+func AtMost(percent float64) Budget {
+	return Budget{fmt.Sprintf("at most %g %% of the calls to fail", percent), func(l traffic.Losses) string {
+		if float64(len(l.Lost)) <= percent/100*float64(l.Made) {
+			return ""
+		}
+		return failed(len(l.Lost), l)
+	}}
+}
+
+func failed(n int, l traffic.Losses) string {
+	return fmt.Sprintf("%d of %d calls failed, the last %s after the change", n, l.Made, slices.Max(l.Lost).Round(10*time.Millisecond))
+}
+
+// Match implements gomega's matcher. A timeline without calls never matches.
+func (b Budget) Match(actual any) (bool, error) {
+	l, ok := actual.(traffic.Timeline)
+	if !ok {
+		return false, fmt.Errorf("expected %s: want traffic.Timeline, got %T", b.says, actual)
+	}
+	losses := l.Losses()
+	return losses.Made > 0 && b.wrong(losses) == "", nil
+}
 
 // FailureMessage implements gomega's matcher.
-func (b Budget) FailureMessage(any) string { return "expected " + b.String() }
+func (b Budget) FailureMessage(actual any) string {
+	s := fmt.Sprintf("expected %s\nseen     %v", b.says, actual)
+	l, ok := actual.(traffic.Timeline)
+	if !ok {
+		return s
+	}
+	losses := l.Losses()
+	if losses.Made == 0 {
+		return s + "\nwrong    no call was made"
+	}
+	s += "\nwrong    " + b.wrong(losses)
+	if losses.Detail != "" {
+		s += "\nfor one  " + losses.Detail
+	}
+	return s
+}
 
 // NegatedFailureMessage implements gomega's matcher.
-func (b Budget) NegatedFailureMessage(any) string { return "expected not " + b.String() }
+func (b Budget) NegatedFailureMessage(actual any) string {
+	return fmt.Sprintf("expected not %s\nseen     %v", b.says, actual)
+}
 
 // String is for messages.
-func (b Budget) String() string {
-	if b.grace == 0 {
-		return "no call to fail"
-	}
-	return fmt.Sprintf("no call to fail later than %s after the change", b.grace)
-}
+func (b Budget) String() string { return b.says }
 
-// Exceeded says what is wrong with the calls that failed, given by their time since the change.
-func (b Budget) Exceeded(lost []time.Duration) string {
-	n := 0
-	var last time.Duration
-	for _, at := range lost {
-		if at > b.grace {
-			n, last = n+1, max(last, at)
-		}
-	}
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d calls failed, the last %s after the change", n, last.Round(10*time.Millisecond))
-}
+// Exceeded says what is wrong with the calls that failed; empty if nothing is.
+func (b Budget) Exceeded(l traffic.Losses) string { return b.wrong(l) }
 
 // SplitBudgets parts budgets from the matchers of what is seen.
 func SplitBudgets(all []types.GomegaMatcher) (budgets []Budget, rest []types.GomegaMatcher) {

@@ -35,15 +35,16 @@ type Sampler interface {
 }
 
 // Seen is a subject that is over: what was counted, what was lost. It is looked at once.
-func Seen(says string, value any) Subject { return seen{says, value} }
+func Seen(says string, value any) Subject { return seen{says, value, nil} }
 
 type seen struct {
 	says  string
 	value any
+	err   error // nothing was learned
 }
 
 func (s seen) String() string                         { return s.says }
-func (s seen) Look(context.Context, int) (any, error) { return s.value, nil }
+func (s seen) Look(context.Context, int) (any, error) { return s.value, s.err }
 
 // Probe is a subject made of a function.
 func Probe(says string, look func(ctx context.Context) (any, error)) Subject {
@@ -107,23 +108,26 @@ const firstLook = 8
 // spread over the hold time. One wrong outcome in the sample is a fault, not a second chance: a mesh
 // that is right for ten of every thirty seconds must not pass because one look was lucky.
 func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
-	budgets, matchers := expect.SplitBudgets(matchers)
-	j := judgment{T: t, role: r, subject: s, always: always, want: gomega.SatisfyAll(matchers...), samples: expect.Samples(matchers...)}
+	j := judgment{T: t, role: r, subject: s, always: always}
 	t.mu.Lock()
 	*r.counter(&t.result)++
 	j.since = t.changed
 	t.mu.Unlock()
 
 	if over, ok := s.(seen); ok {
+		t.NoError(over.err)
+		j.want = gomega.SatisfyAll(matchers...)
 		j.match(over.value, false)
 		t.Observe("%s%s: %v", r.prefix, s, over.value)
 		return
 	}
+	budgets, matchers := expect.SplitBudgets(matchers)
+	j.want, j.samples = gomega.SatisfyAll(matchers...), expect.Samples(matchers...)
 	j.converge()
 	j.hold()
 	t.stands(j)
 	for _, b := range budgets {
-		if wrong := b.Exceeded(j.lost); wrong != "" {
+		if wrong := b.Exceeded(traffic.Losses{Made: j.made, Lost: j.lost}); wrong != "" {
 			j.end(false, fmt.Sprintf("expected %s\nseen     %s", b, wrong))
 		}
 	}

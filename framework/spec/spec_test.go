@@ -247,8 +247,8 @@ func TestBudgets(t *testing.T) {
 		want   v1alpha2.Verdict
 	}{
 		"none":           {expect.NoneLost(), v1alpha2.NonConformant},
-		"none after 2 s": {expect.NoneLostAfter(2 * time.Second), v1alpha2.NonConformant},
-		"none after 5 s": {expect.NoneLostAfter(5 * time.Second), v1alpha2.Conformant},
+		"none after 2 s": {expect.NoneAfter(2 * time.Second), v1alpha2.NonConformant},
+		"none after 5 s": {expect.NoneAfter(5 * time.Second), v1alpha2.Conformant},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

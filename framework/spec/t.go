@@ -52,7 +52,9 @@ type Result struct {
 	// Calls are what was called and the outcomes, one line each; the middle is left out of many.
 	Calls []string
 	// Answers count who answered calls to services of a scope.
-	Answers      []Answers
+	Answers []Answers
+	// Events are what calls saw while something happened to the mesh.
+	Events       []EventResult
 	Started      time.Time
 	Took         time.Duration
 	Expectations int

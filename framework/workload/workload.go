@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"istio.io/api/label"
 	"istio.io/istio/pkg/config/constants"
@@ -30,6 +31,8 @@ const (
 	LabelApp   = "app"
 	// LabelGlobal is the label that the ambient profile's serviceScopeConfigs selects.
 	LabelGlobal = "istio.io/global"
+	// RestartedAt is the annotation of kubectl that makes a template a new one.
+	RestartedAt = "kubectl.kubernetes.io/restartedAt"
 )
 
 // Namespace builds a namespace, in the mesh or outside it.
@@ -146,6 +149,47 @@ func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replica
 		return wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabels(d.Spec.Selector.MatchLabels))
 	}
 	return wait.Deployment(ctx, c, namespace, name, d.Generation)
+}
+
+// Restart replaces the pods of a Deployment or a DaemonSet, as `kubectl rollout restart` does, and waits
+// until new ones serve and every old one is gone.
+func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
+	fault := func(err error) error {
+		return fmt.Errorf("%s: restart %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
+	}
+	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+		return fault(err)
+	}
+	var match map[string]string
+	ready := wait.Deployment
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		match = o.Spec.Selector.MatchLabels
+	case *appsv1.DaemonSet:
+		match, ready = o.Spec.Selector.MatchLabels, wait.DaemonSet
+	}
+	pods := []client.ListOption{client.InNamespace(o.GetNamespace()), client.MatchingLabels(match)}
+	var before corev1.PodList
+	if err := c.Client().List(ctx, &before, pods...); err != nil {
+		return fault(err)
+	}
+	if len(before.Items) == 0 {
+		return fault(fmt.Errorf("it has no pods: run `%s -n %s describe pods`", c.Kubectl(), o.GetNamespace()))
+	}
+	old := map[types.UID]bool{}
+	for _, p := range before.Items {
+		old[p.UID] = true
+	}
+	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(
+		`{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, RestartedAt, time.Now().Format(time.RFC3339Nano))))
+	if err := c.Client().Patch(ctx, o, patch); err != nil {
+		return fault(err)
+	}
+	if err := ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration()); err != nil {
+		return err
+	}
+	return wait.None(ctx, c, "new pods instead of the old ones", &corev1.PodList{},
+		func(p client.Object) bool { return old[p.GetUID()] }, pods...)
 }
 
 // Pod waits for a ready pod of a deployment of the suite and returns it.

@@ -12,19 +12,26 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	psa "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 )
 
 func cluster(objects ...client.Object) *mesh.Cluster {
+	return clusterThat(interceptor.Funcs{}, objects...)
+}
+
+// clusterThat reacts to requests.
+func clusterThat(reacts interceptor.Funcs, objects ...client.Object) *mesh.Cluster {
 	c := &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}
-	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(objects...).
+	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithInterceptorFuncs(reacts).WithScheme(mesh.Scheme).WithObjects(objects...).
 		WithStatusSubresource(&appsv1.Deployment{}).
 		// Waits select by these fields, which a real API server knows by itself.
 		WithIndex(&appsv1.Deployment{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
@@ -222,6 +229,58 @@ func TestScale(t *testing.T) {
 			}
 			if *d.Spec.Replicas != c.replicas {
 				t.Errorf("got %d replicas asked for, want %d", *d.Spec.Replicas, c.replicas)
+			}
+		})
+	}
+}
+
+// A restart is over when new pods serve and every old one is gone: an event that did not take place
+// would cost nothing, too.
+func TestRestart(t *testing.T) {
+	withUID := func(name string) *corev1.Pod {
+		p := pod(name, corev1.ConditionTrue)
+		p.UID = types.UID(name)
+		return p
+	}
+	replaces := func(ctx context.Context, w client.WithWatch) error {
+		if err := w.Delete(ctx, withUID("old")); err != nil {
+			return err
+		}
+		return w.Create(ctx, withUID("new"))
+	}
+	for title, c := range map[string]struct {
+		objects []client.Object
+		reacts  func(context.Context, client.WithWatch) error // to the patch
+		fails   string
+	}{
+		"the pod is replaced": {[]client.Object{deployed(t, 2), withUID("old")}, replaces, ""},
+		"the old pod stays": {[]client.Object{deployed(t, 2), withUID("old")},
+			func(context.Context, client.WithWatch) error { return nil }, "still there: ns/old"},
+		"new pods do not come": {[]client.Object{deployed(t, 1), withUID("old")}, replaces, "1 of 2 replicas available"},
+		"it has no pods":       {[]client.Object{deployed(t, 2)}, replaces, "restart *v1.Deployment ns/echo: it has no pods"},
+		"it does not exist":    {[]client.Object{withUID("old")}, replaces, "restart *v1.Deployment ns/echo: "},
+	} {
+		t.Run(title, func(t *testing.T) {
+			c1 := clusterThat(interceptor.Funcs{Patch: func(ctx context.Context, w client.WithWatch, o client.Object, p client.Patch,
+				opts ...client.PatchOption) error {
+				if err := w.Patch(ctx, o, p, opts...); err != nil {
+					return err
+				}
+				return c.reacts(ctx, w)
+			}}, c.objects...)
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "echo"}}
+			err := Restart(within(t, c.fails != ""), c1, d)
+			if c.fails != "" {
+				if !strings.Contains(fmt.Sprint(err), c.fails) {
+					t.Errorf("got %v, want an error that says %q", err, c.fails)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Spec.Template.Annotations[RestartedAt] == "" {
+				t.Errorf("got annotations %v, want a new template", d.Spec.Template.Annotations)
 			}
 		})
 	}

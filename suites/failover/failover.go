@@ -32,7 +32,7 @@ var WaypointFailsOverToRemoteCluster = spec.Proves(behaviors.WaypointFailsOverTo
 
 	t.Scale(local, echo, 0)
 
-	t.Expect(local.Client.HTTP(echo), AnsweredBy(remotes...), ViaWaypointOf(local), NoneLostAfter(10*time.Second))
+	t.Expect(local.Client.HTTP(echo), AnsweredBy(remotes...), ViaWaypointOf(local), NoneAfter(10*time.Second))
 	t.Each(remotes, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaOneWaypoint()) })
 })
 

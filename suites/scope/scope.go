@@ -35,14 +35,14 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 	echo := t.Service("echo", spec.Global)
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 
-	lost := t.While(func() {
+	seen := t.While(spec.Change("the label is removed", func() {
 		echo.SetLocal(t.Clusters...)
 		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
-	}, t.CallsFromEach(echo)...)
+	}), t.HTTPFromEach(echo)...)
 
 	// Two control planes withdraw the service in no promised order: a call that one of them still sends
 	// may find the other's gateway closed. So losses are recorded and not judged.
-	t.Observe("while the label was removed: %s", lost)
+	t.Observe("while the label was removed: %s", seen)
 })
 
 // labels says which clusters keep a service's label, and which lose it.

@@ -326,11 +326,44 @@ type BehaviorResult struct {
 	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string `json:"observations,omitempty"`
+	// Events are what happened to the mesh while calls ran, in order.
+	Events []Event `json:"events,omitempty" jsonschema:"maxItems=16"`
 	// Message says who called whom, what was expected and what was seen; empty when the behavior is
 	// conformant.
 	Message string `json:"message,omitempty"`
 	// Evidence are the paths of files in the bundle, sorted.
 	Evidence []string `json:"evidence,omitempty"`
+}
+
+// Event is something that happened to the mesh while calls ran at a fixed rate.
+type Event struct {
+	// What completes "while ...".
+	What string `json:"what"`
+	// At is when the first call began, in UTC. All times below count from here.
+	At time.Time `json:"at"`
+	// BeginSeconds is when the event began.
+	BeginSeconds float64 `json:"beginSeconds"`
+	// UndoSeconds is when its undoing began; absent where it ends by itself.
+	UndoSeconds float64 `json:"undoSeconds,omitempty"`
+	// EndSeconds is when it was over, and undone.
+	EndSeconds float64 `json:"endSeconds"`
+	// Rows are the kinds of calls that ran.
+	Rows []EventRow `json:"rows" jsonschema:"maxItems=32"`
+}
+
+// EventRow is one kind of calls that ran during an event.
+type EventRow struct {
+	// Calls names client and target.
+	Calls string `json:"calls"`
+	// Made counts calls by the second in which they began.
+	Made []int `json:"made" jsonschema:"maxItems=3600"`
+	// Lost counts those of them that failed.
+	Lost []int `json:"lost" jsonschema:"maxItems=3600"`
+	// Answered counts the calls that an application answered, by its cluster, sorted by name.
+	Answered []Answered `json:"answered" jsonschema:"maxItems=64"`
+	// RecoverSeconds is the time from the begin of the event until no call failed any more; 0 when none
+	// failed, absent when calls failed to the end.
+	RecoverSeconds *float64 `json:"recoverSeconds,omitempty"`
 }
 
 // Skip says why a behavior did not run.
