@@ -300,7 +300,7 @@ func inShort(v any) string {
 // RecordOutcome records which of a limitation's named outcomes stays over the hold time. name returns
 // empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog does not name,
 // is non-conformant whenever it is seen; one that does not stay is not known. A budget, such as
-// NoneLostAfter, gives the last change time to arrive before unsafe outcomes count.
+// NoneAfter, gives the last change time to arrive before unsafe outcomes count.
 func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string, budget ...expect.Budget) {
 	n := expect.SpreadOver(len(t.Clusters))
 	t.mu.Lock()
@@ -308,7 +308,7 @@ func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Out
 	t.mu.Unlock()
 	settled := func(os traffic.Outcomes) string {
 		for _, b := range budget {
-			if os.Count(traffic.Lost) > 0 && b.Exceeded([]time.Duration{time.Since(since)}) == "" {
+			if os.Count(traffic.Lost) > 0 && b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
 				return ""
 			}
 		}

@@ -47,6 +47,16 @@ func TestEnvironment(t *testing.T) {
 			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) { e.Clusters[1].ServiceCIDR = "10.97.0.0/16" },
 			func(e *plan.Environment) { e.Has[behaviors.SameAddresses] = false },
 		},
+		"of both families": {
+			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) {
+				e.Clusters[0].ServiceCIDR, e.Clusters[1].ServiceCIDR = "10.96.0.0/16,fd00::/112", "10.96.0.0/16,fd00::/112"
+			},
+			func(e *plan.Environment) { e.Has[behaviors.IPv6] = true },
+		},
+		"of both families in one cluster": {
+			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) { e.Clusters[0].ServiceCIDR = "10.96.0.0/16,fd00::/112" },
+			func(e *plan.Environment) { e.Has[behaviors.SameAddresses] = false },
+		},
 		"unknown addresses": {
 			v1alpha2.ProviderExisting, func(e *v1alpha2.Environment) { e.Clusters[0].ServiceCIDR, e.Clusters[1].ServiceCIDR = "", "" },
 			func(e *plan.Environment) { e.Has[behaviors.SameAddresses] = false },
@@ -59,7 +69,7 @@ func TestEnvironment(t *testing.T) {
 				Provider: c.provider, Istio: "1.31.2", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel"},
 				Has: map[behaviors.Need]bool{
 					behaviors.Disruptive: false, behaviors.NodeAccess: false, behaviors.MeshAdmin: false,
-					behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true,
+					behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true, behaviors.IPv6: false,
 				},
 			}
 			c.want(&want)

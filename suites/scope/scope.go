@@ -89,7 +89,7 @@ var OneSidedLabelBehindWaypoint = spec.Proves(behaviors.OneSidedLabelBehindWaypo
 		t.Each(row.labeled, func(c *spec.Cluster) {
 			t.RecordOutcome(c.Name+" keeps the label", c.Client.HTTP(echo), func(os traffic.Outcomes) string {
 				return scope(os, row.labeled, t.Clusters)
-			}, NoneLostAfter(10*time.Second))
+			}, NoneAfter(10*time.Second))
 		})
 	})
 })
