@@ -162,8 +162,8 @@ var RestartKeepsRemoteEndpoints = declare(Behavior{
 	Promise: "A restarting istiod never publishes a view without the remote clusters.",
 	Sources: []Source{note("ambient-multicluster-sync-gating", "")},
 	Proof:   "A service that only the other cluster serves loses no call while istiod restarts; in 1.30 it does.",
-	Provoke: "Restart istiod while calling a remote-only service.",
-	State:   notAutomated("planned: it restarts istiod under load"),
+	Provoke: "Restart istiod while calling a remote-only service, five times a second.",
+	Mutants: []string{"M36"}, State: Proven,
 })
 
 var RemoteClusterMetrics = declare(Behavior{

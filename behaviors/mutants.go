@@ -44,6 +44,8 @@ var Mutants = []Mutant{
 	{"M32", "replace the east-west gateway by an Envoy that hands istiod's port 15014 on"},
 	{"M33", "take the servers of cluster2 out of the mesh, so that the last hop to them is plaintext"},
 	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
+	{"M35", "let a restart of the east-west gateway of cluster2 take all pods away before it makes new ones"},
+	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

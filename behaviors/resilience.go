@@ -7,11 +7,11 @@ var GatewayRollingRestart = declare(Behavior{
 		note("60731", ""),
 		note("59709", ""),
 	},
-	Proof:   "At most 1 % of new connections fail with two replicas; with the gateway gone the whole remote share does.",
-	Provoke: "Restart the gateway's Deployment while calls run.",
-	Hazards: "With one replica a gap is expected: its length is recorded.",
-	Mutants: []string{"M03"},
-	State:   notAutomated("planned: it restarts gateways of the fleet"),
+	Proof: "With two replicas at most 1 % of calls to a service of the other cluster fail, and none that need no gateway; with the gateway " +
+		"gone all do.",
+	Provoke: "Restart the gateway's Deployment while calls run, five a second.",
+	Hazards: "A call that takes longer than the drain of the old pods is cut: only short ones are promised.",
+	Mutants: []string{"M35"}, State: Proven,
 })
 
 var DeadGatewayDrawsTraffic = declare(Behavior{

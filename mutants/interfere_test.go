@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
@@ -175,4 +177,37 @@ func TestInterfereFails(t *testing.T) {
 			}
 		})
 	})
+}
+
+// The gateway of cluster2 restarts by Recreate, and afterwards as before.
+func TestRecreateGateway(t *testing.T) {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "istio-system", Name: "eastwest",
+		Labels: map[string]string{gateway.GatewayClassNameLabelKey: "istio-east-west"}}}
+	d.Spec.Strategy.Type = appsv1.RollingUpdateDeploymentStrategyType
+	c := fakeCluster(interceptor.Funcs{}, nil, d)
+	strategy := func() appsv1.DeploymentStrategyType {
+		t.Helper()
+		var now appsv1.Deployment
+		if err := c.Client().Get(t.Context(), client.ObjectKeyFromObject(d), &now); err != nil {
+			t.Fatal(err)
+		}
+		return now.Spec.Strategy.Type
+	}
+	f := &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "c0"}, c}}
+	undo, err := recreateGateway(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strategy(), appsv1.RecreateDeploymentStrategyType; got != want {
+		t.Errorf("got strategy %s, want %s", got, want)
+	}
+	if _, err := recreateGateway(t.Context(), f); !strings.Contains(fmt.Sprint(err), "restore the mesh first") {
+		t.Errorf("a second time: got %v, want a refusal", err)
+	}
+	if err := undo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strategy(), appsv1.RollingUpdateDeploymentStrategyType; got != want {
+		t.Errorf("undone: got strategy %s, want %s", got, want)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"istio.io/api/label"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -57,6 +58,64 @@ func noGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	return scaled(ctx, c, d.Namespace, d.Name)
+}
+
+// recreateGateway lets a restart of the gateway of cluster2 begin with the end of all its pods.
+func recreateGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+		return nil, fmt.Errorf("%s: %s has the strategy %s already: restore the mesh first", c.Name, client.ObjectKeyFromObject(d),
+			d.Spec.Strategy.Type)
+	}
+	set := func(ctx context.Context, s appsv1.DeploymentStrategy) error {
+		b, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/strategy", "value": s}})
+		if err != nil {
+			return err
+		}
+		if err := c.Client().Patch(ctx, d.DeepCopy(), client.RawPatch(types.JSONPatchType, b)); err != nil {
+			return fmt.Errorf("%s: strategy of %s: %w", c.Name, client.ObjectKeyFromObject(d), err)
+		}
+		return nil
+	}
+	return func(ctx context.Context) error { return set(ctx, d.Spec.Strategy) },
+		set(ctx, appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType})
+}
+
+// forgetOnRestart deletes the remote secrets of cluster1 once its istiod is restarted, so that the new
+// one knows no other cluster.
+func forgetOnRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	d := &appsv1.Deployment{}
+	d.Namespace, d.Name = istiod.Namespace, istiod.Deployment(c.Revision)
+	if err := get(ctx, c, d); err != nil {
+		return nil, err
+	}
+	var secrets Undo
+	var failed error
+	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: d.Name},
+		func(o *appsv1.Deployment) verdict {
+			if o.Namespace == d.Namespace && secrets == nil && o.Spec.Template.Annotations[workload.RestartedAt] !=
+				d.Spec.Template.Annotations[workload.RestartedAt] {
+				secrets, failed = noRemoteSecret(context.WithoutCancel(ctx), f)
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := errors.Join(stop(ctx), failed); err != nil {
+			return err
+		}
+		if secrets == nil {
+			return nil
+		}
+		return secrets(ctx)
+	}, nil
 }
 
 func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {

@@ -123,6 +123,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M32"}, Does: "as M15, in cluster2", apply: impostor(15014)},
 		{Mutant: behaviors.Mutant{ID: "M33"}, apply: uncapture},
 		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
+		{Mutant: behaviors.Mutant{ID: "M35"}, apply: recreateGateway},
+		{Mutant: behaviors.Mutant{ID: "M36"}, apply: forgetOnRestart},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

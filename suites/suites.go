@@ -10,6 +10,7 @@ import (
 	_ "ambient.test/conformance/suites/identity"
 	_ "ambient.test/conformance/suites/install"
 	_ "ambient.test/conformance/suites/protocols"
+	_ "ambient.test/conformance/suites/resilience"
 	_ "ambient.test/conformance/suites/scope"
 	_ "ambient.test/conformance/suites/waypoint"
 )

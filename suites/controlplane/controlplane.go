@@ -16,3 +16,19 @@ var RemoteClustersAreSynced = spec.Proves(behaviors.RemoteClustersAreSynced, fun
 		t.Control(c.Client.HTTP(local), AnsweredBy(c))
 	})
 })
+
+// CP-16
+var RestartKeepsRemoteEndpoints = spec.Proves(behaviors.RestartKeepsRemoteEndpoints, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	t.Given(a.Client.HTTP(far), AnsweredBy(b))
+
+	// Pods in the other cluster only: where local ones serve too, a lost cluster costs no call.
+	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
+	seen := t.While(spec.IstiodRestarts(a), across, own, near)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Control(seen.Of(near), NoneLost())
+	t.Expect(seen.Of(across), NoneLost())
+	t.Expect(spec.RemoteClusters(a), AllSynced(a, t.Clusters...))
+})
