@@ -163,7 +163,8 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if len(nodes) < len(pods) {
-		return nil, fmt.Errorf("%s: node %s has the addresses %v, expected one for each of %s: %s", c.Name, c.Kind.Nodes[0], nodes, c.PodCIDR, anew)
+		return nil, fmt.Errorf("%s: node %s has the addresses %v, expected one for each of %s: %s", c.Name,
+			c.Kind.Nodes[0], nodes, c.PodCIDR, anew)
 	}
 	probe, transit := host(pods[0], 255<<8+n), netip.MustParseAddr(c.Kind.TransitIP)
 	for k := range pods {

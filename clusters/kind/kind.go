@@ -195,7 +195,8 @@ func layout(o Options, b block) *mesh.Fleet {
 		if o.DistinctCIDRs || o.Shape.OneNetwork {
 			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
 		}
-		pods, services := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(cidr)}), 16), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + cidr)}), 16)
+		pods := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(cidr)}), 16)
+		services := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + cidr)}), 16)
 		first, last := b.pool(i)
 		podCIDR, serviceCIDR, pool := pods.String(), services.String(), first.String()+"-"+last.String()
 		if o.Shape.DualStack { // lists as Kubernetes and MetalLB have them

@@ -213,7 +213,7 @@ func TestConfirm(t *testing.T) {
 		then  func(*T)
 		want  v1alpha2.Verdict
 	}{
-		"stays right": {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
+		"stays right":            {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
 		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) {}, v1alpha2.NonConformant},
 		"10 s right, 20 s wrong": {func(d time.Duration) bool { return d%(30*second) < 10*second }, func(*T) {}, v1alpha2.NonConformant},
 		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
@@ -476,7 +476,8 @@ func TestRecordOutcome(t *testing.T) {
 						return traffic.Outcomes{{Kind: traffic.Reset}}, nil
 					}
 					s.recordOutcome("the client", func(int) (traffic.Outcomes, error) { return after(10 * time.Millisecond) },
-						func() (traffic.Outcomes, error) { return after(testTimes.Hold) }, firstLook, func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
+						func() (traffic.Outcomes, error) { return after(testTimes.Hold) }, firstLook,
+						func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
 				})
 				if r.Verdict != c.want {
 					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)

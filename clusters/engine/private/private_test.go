@@ -15,7 +15,9 @@ import (
 
 // What dockerd added goes; what was there, and what somebody else has added meanwhile, stays.
 func TestUndo(t *testing.T) {
-	before := hostNetwork{Rules: map[string][]string{"iptables filter": {"-P FORWARD ACCEPT", "-A INPUT -j MINE"}, "iptables nat": {"-P OUTPUT ACCEPT"}}}
+	before := hostNetwork{Rules: map[string][]string{
+		"iptables filter": {"-P FORWARD ACCEPT", "-A INPUT -j MINE"}, "iptables nat": {"-P OUTPUT ACCEPT"},
+	}}
 	now := hostNetwork{Rules: map[string][]string{
 		"iptables filter": {
 			"-P FORWARD DROP",
@@ -28,7 +30,7 @@ func TestUndo(t *testing.T) {
 			"-A FORWARD -o br-bbbbbbbbbbbb -j ACCEPT",
 			`-A INPUT -m comment --comment "DOCKER stays" -j ACCEPT`,
 		},
-		"iptables nat": {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
+		"iptables nat":     {"-P OUTPUT ACCEPT", "-A POSTROUTING -s 10.0.0.0/24 ! -o br-aaaaaaaaaaaa -j MASQUERADE"},
 		"ip6tables filter": {"-P FORWARD ACCEPT", "-A FORWARD -i br-aaaaaaaaaaaa -o br-aaaaaaaaaaaa -j ACCEPT"},
 	}}
 	for name, c := range map[string]struct {
