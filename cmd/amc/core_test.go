@@ -493,6 +493,36 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
+// A certificate is a certified run that succeeded and breaks no rule.
+func TestRelyOn(t *testing.T) {
+	report := func(mode v1alpha2.Mode, result v1alpha2.Result) *v1alpha2.ConformanceReport {
+		return &v1alpha2.ConformanceReport{Mode: mode, Result: result}
+	}
+	broken := verify.Finding{Rule: "C03", Status: verify.Broken}
+	for name, c := range map[string]struct {
+		result    verify.Result
+		certified bool
+		want      string
+	}{
+		"good":            {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Failure)}, false, ""},
+		"certified":       {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Success)}, true, ""},
+		"could have been": {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Success)}, true, "its mode is conformance, not certified"},
+		"no success":      {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Partial)}, true, "its result is partial, not success"},
+		"one rule":        {verify.Result{Findings: []verify.Finding{broken}}, true, "a rule is broken: do not rely on B"},
+		"two rules":       {verify.Result{Findings: []verify.Finding{broken, broken}}, false, "2 rules are broken: do not rely on B"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if err := relyOn("B", &c.result, c.certified); err != nil {
+				got = err.Error()
+			}
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 // Nothing that lies in a bundle holds a verb up or makes it read without end.
 func TestVerbsEndOnPipesAndSparseFiles(t *testing.T) {
 	private, _ := keys(t)
