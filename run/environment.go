@@ -35,7 +35,7 @@ import (
 func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
-		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()),
+		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: Suite(),
 		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
@@ -51,7 +51,10 @@ func limits(t spec.Times) []v1alpha2.Timeout {
 	}
 }
 
-// suite is the version of this program as the Go toolchain knows it.
+// Suite is the version of this program, as reports of its runs have it.
+func Suite() v1alpha2.Suite { return suite(debug.ReadBuildInfo()) }
+
+// suite is the version of a program as the Go toolchain knows it.
 func suite(i *debug.BuildInfo, ok bool) v1alpha2.Suite {
 	s := v1alpha2.Suite{Version: "devel"}
 	if !ok {

@@ -29,9 +29,8 @@ import (
 // amc runs the command in this process and returns what it printed and its exit code.
 func amc(t testing.TB, args ...string) (out string, code int, err error) {
 	t.Helper()
-	c := root()
 	var b bytes.Buffer
-	c.SetOut(&b)
+	c := command(&b)
 	c.SetErr(&b)
 	c.SetArgs(args)
 	err = c.ExecuteContext(t.Context())
