@@ -220,7 +220,9 @@ func withApp(images []v1alpha2.Image, clusters []*mesh.Cluster, ran []mesh.Image
 	images[i].Digest = ran[0].Digest
 	for n, c := range clusters[1:] {
 		if other := ran[n+1]; other.Digest != images[i].Digest {
-			images = append(images, v1alpha2.Image{Name: appImage + "@" + c.Name, Ref: images[i].Ref, Digest: other.Digest, Source: images[i].Source})
+			x := images[i]
+			x.Name, x.Digest = appImage+"@"+c.Name, other.Digest
+			images = append(images, x)
 		}
 	}
 	slices.SortStableFunc(images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })

@@ -147,7 +147,8 @@ func TestVendorsPath(t *testing.T) {
 				t.Errorf("as a certificate: broken (-want +got):\n%s", diff)
 			}
 
-			before := Options{Implementation: whole, Artifacts: filepath.Join(t.TempDir(), "bundle"), Fleet: filepath.Join(t.TempDir(), "fleet.yaml")}
+			there := t.TempDir()
+			before := Options{Implementation: whole, Artifacts: filepath.Join(there, "bundle"), Fleet: filepath.Join(there, "fleet.yaml")}
 			if err := f.Save(before.Fleet); err != nil {
 				t.Fatal(err)
 			}

@@ -503,12 +503,16 @@ func TestRelyOn(t *testing.T) {
 		certified bool
 		want      string
 	}{
-		"good":            {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Failure)}, false, ""},
-		"certified":       {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Success)}, true, ""},
-		"could have been": {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Success)}, true, "its mode is conformance, not certified"},
-		"no success":      {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Partial)}, true, "its result is partial, not success"},
-		"one rule":        {verify.Result{Findings: []verify.Finding{broken}}, true, "a rule is broken: do not rely on B"},
-		"two rules":       {verify.Result{Findings: []verify.Finding{broken, broken}}, false, "2 rules are broken: do not rely on B"},
+		"good":      {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Failure)}, false, ""},
+		"certified": {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Success)}, true, ""},
+		"could have been": {
+			verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Success)},
+			true,
+			"its mode is conformance, not certified",
+		},
+		"no success": {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Partial)}, true, "its result is partial, not success"},
+		"one rule":   {verify.Result{Findings: []verify.Finding{broken}}, true, "a rule is broken: do not rely on B"},
+		"two rules":  {verify.Result{Findings: []verify.Finding{broken, broken}}, false, "2 rules are broken: do not rely on B"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""

@@ -87,7 +87,9 @@ func root() *cobra.Command {
 		}},
 		{"catalog", "Catalog: what is promised, and what a run would prove", []*cobra.Command{listCommand(), explainCommand(), planCommand()}},
 		{"run", "Run: the specs", []*cobra.Command{runCommand(), mutateCommand()}},
-		{"report", "Report: the bundle of a run", []*cobra.Command{renderCommand(), verifyCommand(), signCommand(), diffCommand(), versionCommand()}},
+		{"report", "Report: the bundle of a run", []*cobra.Command{
+			renderCommand(), verifyCommand(), signCommand(), diffCommand(), versionCommand(),
+		}},
 	} {
 		c.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, v := range g.verbs {

@@ -44,12 +44,12 @@ func refuseUnknown(root *cobra.Command) {
 		}
 		switch {
 		case c.Name() == "help":
-			print := c.Run
+			printHelp := c.Run
 			c.Run, c.RunE = nil, func(c *cobra.Command, args []string) error {
 				if found, rest, err := root.Find(args); err != nil || found == nil || len(rest) > 0 {
 					return usage("there is no help for %q: `amc --help` names the verbs", strings.Join(args, " "))
 				}
-				print(c, args)
+				printHelp(c, args)
 				return nil
 			}
 		case c != root && len(names) > 0:

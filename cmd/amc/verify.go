@@ -75,7 +75,8 @@ shows that the run happened: only a second run does.`,
 	}
 	c.Flags().StringVar(&key, "key", "", "PEM file with a public key (ed25519 or ECDSA P-256); the bundle must be signed with it")
 	c.Flags().IntVar(&days, "max-age", int(verify.DefaultMaxAge.Hours()/24), "maximum age of the report in days; -1 for any age")
-	c.Flags().BoolVar(&certified, "certified", false, "hold the bundle to the rules of certified bundles, and require that the run was certified and successful")
+	c.Flags().BoolVar(&certified, "certified", false,
+		"hold the bundle to the rules of certified bundles, and require that the run was certified and successful")
 	c.Flags().BoolVar(&rules, "rules", false, "print the rules and check no bundle")
 	outputFlag(c, &format, formatTable, formatJSON)
 	return c
