@@ -35,7 +35,7 @@ import (
 func (r *run) head() v1alpha2.ConformanceReport {
 	f, o := r.fleet, r.Options
 	x := v1alpha2.ConformanceReport{
-		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: suite(debug.ReadBuildInfo()),
+		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: Suite(),
 		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
@@ -51,7 +51,10 @@ func limits(t spec.Times) []v1alpha2.Timeout {
 	}
 }
 
-// suite is the version of this program as the Go toolchain knows it.
+// Suite is the version of this program, as reports of its runs have it.
+func Suite() v1alpha2.Suite { return suite(debug.ReadBuildInfo()) }
+
+// suite is the version of a program as the Go toolchain knows it.
 func suite(i *debug.BuildInfo, ok bool) v1alpha2.Suite {
 	s := v1alpha2.Suite{Version: "devel"}
 	if !ok {
@@ -217,9 +220,9 @@ func withApp(images []v1alpha2.Image, clusters []*mesh.Cluster, ran []mesh.Image
 	images[i].Digest = ran[0].Digest
 	for n, c := range clusters[1:] {
 		if other := ran[n+1]; other.Digest != images[i].Digest {
-			images = append(images, v1alpha2.Image{
-				Name: appImage + "@" + c.Name, Ref: images[i].Ref, Digest: other.Digest, Source: images[i].Source,
-			})
+			x := images[i]
+			x.Name, x.Digest = appImage+"@"+c.Name, other.Digest
+			images = append(images, x)
 		}
 	}
 	slices.SortStableFunc(images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })

@@ -68,11 +68,15 @@ func TestCertifiable(t *testing.T) {
 			[]string{"the implementation's organization is missing", "(rule C05)"}},
 		"a branch": {func(_ *mesh.Fleet, o *Options) { o.Implementation.Version = "main" }, []string{`"main" is not a release`}},
 		"a filter": {func(_ *mesh.Fleet, o *Options) { o.Filters.Exclude = []string{"SCOPE-07"} }, []string{"(rule C01)"}},
-		"a stand-in": {func(f *mesh.Fleet, _ *Options) { f.Images["proxyv2"] = standIn },
-			[]string{"something stands in for proxyv2 (rule C03)"}},
+		"a stand-in": {
+			func(f *mesh.Fleet, _ *Options) { f.Images["proxyv2"] = standIn },
+			[]string{"something stands in for proxyv2 (rule C03)"},
+		},
 		"mesh changes": {func(f *mesh.Fleet, _ *Options) { f.MeshAdmin = false }, []string{"INST-02 is skipped (topology)", "(rule C09)"}},
-		"a mesh part is gone": {func(f *mesh.Fleet, _ *Options) { delete(f.Images, "ztunnel") },
-			[]string{`no image is named "ztunnel" (rule C08)`}},
+		"a mesh part is gone": {
+			func(f *mesh.Fleet, _ *Options) { delete(f.Images, "ztunnel") },
+			[]string{`no image is named "ztunnel" (rule C08)`},
+		},
 		"loose limits": {func(_ *mesh.Fleet, o *Options) { o.Times = spec.Times{Convergence: time.Hour, Spec: time.Hour} },
 			[]string{"(settle) is 3600 s", "(hold) is 0 s", "(spec) is 3600 s", "(rule C10)"}},
 	} {
@@ -113,8 +117,9 @@ func vendorFleet() *mesh.Fleet {
 		"app": {Ref: "docker.io/istio/app:1.31.0", Source: "pulled"},
 	}}
 	for _, n := range []string{"1", "2"} {
-		f.Clusters = append(f.Clusters,
-			&mesh.Cluster{Name: "cluster" + n, Network: "network" + n, Kubeconfig: "none", ServiceCIDR: "10.96.0.0/16"})
+		f.Clusters = append(f.Clusters, &mesh.Cluster{
+			Name: "cluster" + n, Network: "network" + n, Kubeconfig: "none", ServiceCIDR: "10.96.0.0/16",
+		})
 	}
 	for i, part := range []string{"pilot", "install-cni", "ztunnel", "proxyv2"} {
 		f.Images[part] = mesh.ImageRef{Ref: "docker.io/istio/" + part + ":1.31.0", Digest: fmt.Sprintf("sha256:%064x", i), Source: "found"}

@@ -312,8 +312,10 @@ func TestDescribe(t *testing.T) {
 func TestRedactJSON(t *testing.T) {
 	key := `-----BEGIN PRIVATE KEY-----\nMHcC\n-----END PRIVATE KEY-----\n`
 	for name, c := range map[string]struct{ doc, want string }{
-		"a key": {`[{"Out": "seen: ` + key + `", "RunTime": 104744971682}]`,
-			`[{"Out": "seen:  [redacted: a private key]\n", "RunTime": 104744971682}]`},
+		"a key": {
+			`[{"Out": "seen: ` + key + `", "RunTime": 104744971682}]`,
+			`[{"Out": "seen:  [redacted: a private key]\n", "RunTime": 104744971682}]`,
+		},
 		"a password before a quote": {`{"Out": "password: secret\""}`, `{"Out": " [redacted: a kubeconfig credential]\""}`},
 		"nothing":                   {`{"a": ["b", null, true, 1.50]}`, `{"a": ["b", null, true, 1.50]}`},
 	} {

@@ -29,9 +29,8 @@ import (
 // amc runs the command in this process and returns what it printed and its exit code.
 func amc(t testing.TB, args ...string) (out string, code int, err error) {
 	t.Helper()
-	c := root()
 	var b bytes.Buffer
-	c.SetOut(&b)
+	c := command(&b)
 	c.SetErr(&b)
 	c.SetArgs(args)
 	err = c.ExecuteContext(t.Context())
@@ -490,6 +489,40 @@ func TestCompletion(t *testing.T) {
 	}
 	if got := ok(t, "completion", "bash"); !strings.Contains(got, "__start_amc") {
 		t.Error("there is no completion for bash")
+	}
+}
+
+// A certificate is a certified run that succeeded and breaks no rule.
+func TestRelyOn(t *testing.T) {
+	report := func(mode v1alpha2.Mode, result v1alpha2.Result) *v1alpha2.ConformanceReport {
+		return &v1alpha2.ConformanceReport{Mode: mode, Result: result}
+	}
+	broken := verify.Finding{Rule: "C03", Status: verify.Broken}
+	for name, c := range map[string]struct {
+		result    verify.Result
+		certified bool
+		want      string
+	}{
+		"good":      {verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Failure)}, false, ""},
+		"certified": {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Success)}, true, ""},
+		"could have been": {
+			verify.Result{Report: report(v1alpha2.ModeConformance, v1alpha2.Success)},
+			true,
+			"its mode is conformance, not certified",
+		},
+		"no success": {verify.Result{Report: report(v1alpha2.ModeCertified, v1alpha2.Partial)}, true, "its result is partial, not success"},
+		"one rule":   {verify.Result{Findings: []verify.Finding{broken}}, true, "a rule is broken: do not rely on B"},
+		"two rules":  {verify.Result{Findings: []verify.Finding{broken, broken}}, false, "2 rules are broken: do not rely on B"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if err := relyOn("B", &c.result, c.certified); err != nil {
+				got = err.Error()
+			}
+			if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

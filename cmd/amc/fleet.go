@@ -21,10 +21,6 @@ func fleetCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fleet",
 		Short: "describe clusters that amc did not create",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return usage("a subcommand is missing: `amc fleet init --contexts a,b` describes clusters that amc did not create")
-		},
 	}
 	c.AddCommand(fleetInitCommand())
 	return c

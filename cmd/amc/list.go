@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -51,7 +50,8 @@ func listCommand() *cobra.Command {
   amc list --features                      # what an implementation can claim`,
 		ValidArgsFunction: completeIDs,
 		RunE: func(c *cobra.Command, args []string) error {
-			s.patterns = args
+			s.patterns = patterns(args)
+			s.chapters, s.levels = folded(s.chapters, chapterWords()), folded(s.levels, strs(behaviors.Levels))
 			out := c.OutOrStdout()
 			if features {
 				return listFeatures(out, format)
@@ -81,6 +81,25 @@ func listCommand() *cobra.Command {
 	complete(c, "state", states)
 	complete(c, "feature", featureWords())
 	return c
+}
+
+// patterns are ids, globs and chapters as the catalog writes them.
+func patterns(given []string) (all []string) {
+	for _, p := range given {
+		all = append(all, strings.ToUpper(p))
+	}
+	return all
+}
+
+// folded are words as they are known, in whatever case they were given.
+func folded(given, known []string) (all []string) {
+	for _, g := range given {
+		if i := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, g) }); i >= 0 {
+			g = known[i]
+		}
+		all = append(all, g)
+	}
+	return all
 }
 
 func (s selection) find() ([]*behaviors.Behavior, error) {
@@ -291,11 +310,11 @@ func listFeatures(out io.Writer, format string) error {
 	return table(out, rows)
 }
 
-// table aligns rows. On a terminal it cuts the last column to the width, so that each row is one
-// line.
+// table aligns rows. On a terminal it wraps the last column at the width: the end of a reason is what
+// to do.
 func table(out io.Writer, rows [][]string) error {
 	width := 0
-	if f, ok := out.(*os.File); ok {
+	if f, ok := out.(interface{ Fd() uintptr }); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
 			width = w
 		}
@@ -309,18 +328,29 @@ func table(out io.Writer, rows [][]string) error {
 			}
 			before += widest + 2
 		}
-		for i, r := range rows {
-			last := []rune(r[len(r)-1])
-			if room := max(width-before, 20); len(last) > room {
-				rows[i][len(r)-1] = string(last[:room-1]) + "…"
-			}
-		}
+		rows = wrapLast(rows, max(width-before, 20))
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
 	return w.Flush()
+}
+
+// wrapLast wraps the last column of rows. What goes on stands in rows that are empty before it.
+func wrapLast(rows [][]string, width int) (wrapped [][]string) {
+	for _, r := range rows {
+		last := len(r) - 1
+		for i, line := range strings.Split(wrap(r[last], "", width), "\n") {
+			row := make([]string, len(r))
+			if i == 0 {
+				copy(row, r)
+			}
+			row[last] = line
+			wrapped = append(wrapped, row)
+		}
+	}
+	return wrapped
 }
 
 func cell(s string) string {

@@ -47,7 +47,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second ctrl-C ends the process at once
-	err := root().ExecuteContext(ctx)
+	out := &output{File: os.Stdout}
+	err := command(out).ExecuteContext(ctx)
+	if out.failed != nil {
+		err = unknown(fmt.Errorf("the output is not whole: %w", out.failed))
+	}
 	if err == nil {
 		return
 	}
@@ -83,7 +87,9 @@ func root() *cobra.Command {
 		}},
 		{"catalog", "Catalog: what is promised, and what a run would prove", []*cobra.Command{listCommand(), explainCommand(), planCommand()}},
 		{"run", "Run: the specs", []*cobra.Command{runCommand(), mutateCommand()}},
-		{"report", "Report: the bundle of a run", []*cobra.Command{renderCommand(), verifyCommand(), signCommand(), diffCommand()}},
+		{"report", "Report: the bundle of a run", []*cobra.Command{
+			renderCommand(), verifyCommand(), signCommand(), diffCommand(), versionCommand(),
+		}},
 	} {
 		c.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, v := range g.verbs {

@@ -22,7 +22,7 @@ func TestHelpHasFourGroups(t *testing.T) {
 		"fleet":   "clean down fleet images preflight rbac up",
 		"catalog": "explain list plan",
 		"run":     "mutate run",
-		"report":  "diff render sign verify",
+		"report":  "diff render sign verify version",
 		"hidden":  "bench matrix",
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -41,7 +41,8 @@ func (p *planFlags) flags(c *cobra.Command) {
 }
 
 func (p *planFlags) selection() run.Selection {
-	s := run.Selection{Profile: behaviors.Profile(p.profile), Filters: p.filters, AllowMeshChanges: p.meshChanges}
+	filters := plan.Filters{Include: patterns(p.filters.Include), Exclude: patterns(p.filters.Exclude)}
+	s := run.Selection{Profile: behaviors.Profile(p.profile), Filters: filters, AllowMeshChanges: p.meshChanges}
 	for _, f := range p.claims {
 		s.Claims = append(s.Claims, behaviors.Feature(f))
 	}

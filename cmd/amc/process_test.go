@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/reports/layout"
 )
 
@@ -110,5 +113,65 @@ func TestFirstInterruptEndsAVerb(t *testing.T) {
 				t.Errorf("got %q, want %q", said.String(), want)
 			}
 		})
+	}
+}
+
+// What a shell sees: usage errors are 3, with what was meant; a disk that is full is no success.
+func TestWordsAndExitCodes(t *testing.T) {
+	report := filepath.Join(madeBundle(t, nil), layout.ReportFile)
+	for name, c := range map[string]struct {
+		args string
+		full bool // standard output cannot be written
+		code int
+		want string
+	}{
+		"version":              {"version", false, exitConformant, "catalog " + behaviors.Digest()},
+		"version as JSON":      {"version -o json", false, exitConformant, `"digest": "` + behaviors.Digest()},
+		"no verb of a group":   {"images", false, exitUsage, "amc: a verb is missing: try `amc images build` or `amc images list`"},
+		"a wrong verb":         {"images lst", false, exitUsage, `amc images has no verb "lst": did you mean list?`},
+		"a wrong verb of one":  {"fleet int", false, exitUsage, "did you mean init?"},
+		"a strange verb":       {"completion nosuch", false, exitUsage, "one of bash, fish, powershell, zsh"},
+		"help of nothing":      {"help nosuch", false, exitUsage, `there is no help for "nosuch"`},
+		"help of a verb":       {"help fleet init", false, exitConformant, "--contexts"},
+		"help":                 {"help", false, exitConformant, "amc [command]"},
+		"a wrong flag":         {"run --proflie core", false, exitUsage, "unknown flag --proflie of amc run: did you mean --profile?"},
+		"another":              {"verify --certifed x", false, exitUsage, "did you mean --certified?"},
+		"a report alone":       {"render " + report, false, exitUsage, "name a directory for the rendered files with --to"},
+		"ids in any case":      {"plan --include scope-01", false, exitConformant, ": 1 run,"},
+		"a chapter in any":     {"list --chapter gw --level Core", false, exitConformant, "GW-01"},
+		"a pattern in any":     {"list scope", false, exitConformant, "SCOPE-01"},
+		"a full disk":          {"list", true, exitUnknown, "no space left on device"},
+		"a full disk, markup":  {"list -o markdown", true, exitUnknown, "no space left on device"},
+		"a full disk, plan":    {"plan -o markdown", true, exitUnknown, "no space left on device"},
+		"a full disk, version": {"version", true, exitUnknown, "no space left on device"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := process(t, strings.Fields(c.args)...)
+			var said bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &said, &said
+			if c.full {
+				full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+				if err != nil {
+					t.Skip("this system has no disk that is always full")
+				}
+				defer full.Close()
+				cmd.Stdout = full
+			}
+			_ = cmd.Run() // the exit code is what is looked at
+			if got := cmd.ProcessState.ExitCode(); got != c.code {
+				t.Errorf("got exit code %d, want %d", got, c.code)
+			}
+			if !strings.Contains(said.String(), c.want) {
+				t.Errorf("got %q, want %q", said.String(), c.want)
+			}
+		})
+	}
+}
+
+func TestWrapLast(t *testing.T) {
+	got := wrapLast([][]string{{"R04", "broken", "verify it with the release that wrote it"}, {"R05", "holds", ""}}, 20)
+	want := [][]string{{"R04", "broken", "verify it with the"}, {"", "", "release that wrote"}, {"", "", "it"}, {"R05", "holds", ""}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +43,9 @@ func render(ctx context.Context, name, to string) (string, error) {
 	r, err := bundle.Read(name)
 	if err != nil {
 		return "", usage("%w", err)
+	}
+	if st, err := os.Stat(name); to == "" && (err != nil || !st.IsDir()) {
+		return "", usage("%s is a report without its bundle: name a directory for the rendered files with --to, or name the bundle", name)
 	}
 	if to != "" {
 		if err := bundle.Render(to, r); err != nil {

@@ -118,8 +118,9 @@ func TestPlanOfACertifiedRun(t *testing.T) {
 	if code != exitUsage || err == nil {
 		t.Fatalf("got exit code %d, %v, want %d", code, err, exitUsage)
 	}
-	for _, want := range []string{"SCOPE-07 was taken out by the user (rule C01)",
-		"INST-02 is skipped (topology)", `no image is named "pilot"`} {
+	for _, want := range []string{
+		"SCOPE-07 was taken out by the user (rule C01)", "INST-02 is skipped (topology)", `no image is named "pilot"`,
+	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}

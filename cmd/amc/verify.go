@@ -12,6 +12,7 @@ import (
 	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/text"
 	"ambient.test/conformance/reports/verify"
+	"ambient.test/conformance/run"
 )
 
 func verifyCommand() *cobra.Command {
@@ -119,9 +120,10 @@ func writeRules(out io.Writer, format string) error {
 func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	if format == formatJSON {
 		return writeJSON(out, struct {
-			OK bool `json:"ok"`
+			OK          bool    `json:"ok"`
+			CheckedWith release `json:"checkedWith"`
 			*verify.Result
-		}{v.OK(), v})
+		}{v.OK(), thisRelease(), v})
 	}
 	rows := [][]string{{"RULE", "FOUND", "WHAT MUST HOLD, OR WHY NOT"}}
 	for _, f := range v.Findings {
@@ -144,6 +146,10 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 			fmt.Fprintf(out, " %d %s", c.Of(r.Summary), c.Name)
 		}
 	}
-	_, err := fmt.Fprintln(out)
+	ran := ""
+	if r := v.Report; r != nil {
+		ran = fmt.Sprintf(", run with %s", text.Line(nameOf(r.Suite), 100))
+	}
+	_, err := fmt.Fprintf(out, "\nchecked with amc %s%s\n", nameOf(run.Suite()), ran)
 	return err
 }

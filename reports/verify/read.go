@@ -1,8 +1,6 @@
 package verify
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +10,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"sync"
 
 	"ambient.test/conformance/internal/redact"
@@ -63,53 +60,13 @@ type inspection struct {
 }
 
 func (in *inspection) readSums() {
-	in.sums = map[string]string{}
 	raw, err := bundle.ReadFile(in.root, layout.SumsFile, maxSumsBytes)
 	if err != nil {
 		in.sumsWrong = []string{err.Error() + ": the run was not finished, or the bundle was changed"}
 		return
 	}
 	in.sumsRaw = raw
-	wrong := func(line int, what string) {
-		if len(in.sumsWrong) < 4 {
-			in.sumsWrong = append(in.sumsWrong, fmt.Sprintf("%s line %d: %s", layout.SumsFile, line, what))
-		}
-	}
-	s := bufio.NewScanner(bytes.NewReader(raw))
-	last, n := "", 0
-	for s.Scan() {
-		n++
-		sum, name, ok := strings.Cut(s.Text(), "  ")
-		switch _, err := hex.DecodeString(sum); {
-		case !ok || len(sum) != 64 || err != nil || sum != strings.ToLower(sum):
-			wrong(n, "it is not a sha256 sum, two spaces and a name")
-			continue
-		case !layout.PlainName(name):
-			wrong(n, fmt.Sprintf("%.80q is not a plain relative name", name))
-			continue
-		case in.sums[name] != "":
-			wrong(n, fmt.Sprintf("%.80q appears twice", name))
-			continue
-		case name < last:
-			wrong(n, fmt.Sprintf("%.80q is out of order", name))
-		case !layout.Listed(name):
-			wrong(n, fmt.Sprintf("%.80q is not a file of a bundle", name))
-			continue
-		}
-		last = name
-		in.sums[name] = sum
-		in.sumsOrder = append(in.sumsOrder, name)
-		if n > maxFiles {
-			wrong(n, fmt.Sprintf("more than %d files", maxFiles))
-			return
-		}
-	}
-	if s.Err() != nil {
-		wrong(n+1, "it is too long")
-	}
-	if n == 0 {
-		wrong(1, "it is empty")
-	}
+	in.sums, in.sumsOrder, in.sumsWrong = parseSums(raw)
 }
 
 // walk lists the files of the bundle. It follows no links, opens no devices and lists no more than

@@ -720,11 +720,17 @@ func TestStatements(t *testing.T) {
 	}{
 		"good":        {func(s string) string { return s }, func(*dsse.Envelope) {}, nil},
 		"a key twice": {twice, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
-		"a predicate twice": {func(s string) string { return strings.Replace(s, `"result"`, `"result":"FAILED","result"`, 1) },
-			func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"a predicate twice": {
+			func(s string) string { return strings.Replace(s, `"result"`, `"result":"FAILED","result"`, 1) },
+			func(*dsse.Envelope) {},
+			[]string{"S01", "S02"},
+		},
 		"text behind it": {func(s string) string { return s + "{}" }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
-		"an unknown key": {func(s string) string { return strings.Replace(s, "{", `{"note":"x",`, 1) },
-			func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"an unknown key": {
+			func(s string) string { return strings.Replace(s, "{", `{"note":"x",`, 1) },
+			func(*dsse.Envelope) {},
+			[]string{"S01", "S02"},
+		},
 		"a broken signature": {func(s string) string { return s }, func(e *dsse.Envelope) {
 			e.Signatures[0].Sig = e.Signatures[0].Sig[:40] + "\n" + e.Signatures[0].Sig[40:]
 		}, []string{"S01"}},
@@ -967,33 +973,45 @@ func TestFilesBesideTheReport(t *testing.T) {
 		"not Ginkgo":        {put(layout.GinkgoFile, `{"not": "ginkgo"}`), "is not a report of one Ginkgo suite"},
 		"no suite":          {put(layout.GinkgoFile, `[]`), "is not a report of one Ginkgo suite"},
 		"two suites":        {put(layout.GinkgoFile, `[{}, {}]`), "is not a report of one Ginkgo suite"},
-		"too many specs": {put(layout.GinkgoFile, `[{"SpecReports": [`+strings.Repeat("{},", 4<<20)+`{}]}]`),
-			"is not a report of one"},
+		"too many specs": {
+			put(layout.GinkgoFile, `[{"SpecReports": [`+strings.Repeat("{},", 4<<20)+`{}]}]`),
+			"is not a report of one",
+		},
 		"too many suites": {put(layout.GinkgoFile, `[`+strings.Repeat("{},", 4<<20)+`{}]`), "is not a report of one"},
 		"too large":       {put(layout.GinkgoFile, strings.Repeat(" ", 17<<20)), "ginkgo.json is larger than 16 MiB"},
 		"a spec less":     {ginkgo(func(r *v1alpha2.ConformanceReport) { r.Behaviors = r.Behaviors[1:] }), "is missing"},
-		"a spec twice": {ginkgo(func(r *v1alpha2.ConformanceReport) { r.Behaviors = append(r.Behaviors, r.Behaviors[0]) }),
-			"appears twice"},
+		"a spec twice": {
+			ginkgo(func(r *v1alpha2.ConformanceReport) { r.Behaviors = append(r.Behaviors, r.Behaviors[0]) }),
+			"appears twice",
+		},
 		"a failure": {ginkgo(verdict(v1alpha2.NonConformant)), "LB-01 is failed there, and conformant in the report"},
 		"a skip":    {ginkgo(verdict(v1alpha2.Skipped)), "LB-01 is skipped there, and conformant in the report"},
-		"a failure that the suite forgets": {said(v1alpha2.NonConformant, "", `"SuiteSucceeded": false`, `"SuiteSucceeded": true`),
-			"the suite succeeded and a spec of it failed"},
+		"a failure that the suite forgets": {
+			said(v1alpha2.NonConformant, "", `"SuiteSucceeded": false`, `"SuiteSucceeded": true`),
+			"the suite succeeded and a spec of it failed",
+		},
 		"a violation":               {said(v1alpha2.NonConformant, "", "", ""), ""},
 		"a violation that is known": {said(v1alpha2.NonConformant, "F-90", "", ""), ""},
-		"a violation that passed": {said(v1alpha2.NonConformant, "", `"failed"`, `"passed"`),
-			"LB-01 is passed there, and non-conformant in the report"},
+		"a violation that passed": {
+			said(v1alpha2.NonConformant, "", `"failed"`, `"passed"`),
+			"LB-01 is passed there, and non-conformant in the report",
+		},
 		"an unknown":                     {said(v1alpha2.Unknown, "", "", ""), ""},
 		"an unknown that Ginkgo cut off": {said(v1alpha2.Unknown, "", `"failed"`, `"interrupted"`), ""},
-		"an unknown that passed": {said(v1alpha2.Unknown, "", `"failed"`, `"passed"`),
-			"LB-01 is passed there, and unknown in the report"},
+		"an unknown that passed": {
+			said(v1alpha2.Unknown, "", `"failed"`, `"passed"`),
+			"LB-01 is passed there, and unknown in the report",
+		},
 		"a run that Ginkgo cut off": {func(t testing.TB, dir string) {
 			ginkgo(verdict(v1alpha2.Skipped))(t, dir)
 			replaceIn(t, dir, layout.GinkgoFile, `"SuiteSucceeded": true`,
 				`"SpecialSuiteFailureReasons": ["Interrupted by User"], "SuiteSucceeded": false`)
 			reseal(t, dir)
 		}, ""},
-		"another verdict beside the states": {said(v1alpha2.Conformant, "", `\"conformant\"`, `\"unknown\"`),
-			"is passed there, and conformant in the report"},
+		"another verdict beside the states": {
+			said(v1alpha2.Conformant, "", `\"conformant\"`, `\"unknown\"`),
+			"is passed there, and conformant in the report",
+		},
 		"no verdict beside the states": {said(v1alpha2.Conformant, "", noEntries, noEntries+"null, "), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -1443,8 +1461,10 @@ func TestCertifiable(t *testing.T) {
 		}, nil},
 		"clusters of others":        {existing, []string{"C09"}},
 		"clusters not proven apart": {func(r *v1alpha2.ConformanceReport) { r.Isolation = nil }, []string{"C07"}},
-		"one network": {func(r *v1alpha2.ConformanceReport) { r.Environment.Clusters[1].Network = "network1" },
-			[]string{"C07", "C09"}},
+		"one network": {
+			func(r *v1alpha2.ConformanceReport) { r.Environment.Clusters[1].Network = "network1" },
+			[]string{"C07", "C09"},
+		},
 		"a version outside the window": {func(r *v1alpha2.ConformanceReport) { r.Environment.Istio = "1.99.0" }, []string{"R11"}},
 		"a smaller profile":            {func(r *v1alpha2.ConformanceReport) { r.Profile = string(behaviors.ProfileSmoke) }, []string{"C09"}},
 		"a filter":                     {func(r *v1alpha2.ConformanceReport) { r.Filters.Include = []string{"LB"} }, []string{"C01", "C09"}},

@@ -91,8 +91,9 @@ func Ginkgo(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
 		case b.Verdict != v1alpha2.Conformant:
 			state, succeeded = "failed", false
 		}
-		spec := map[string]any{"LeafNodeType": "It", "LeafNodeLabels": []string{b.ID, b.Level},
-			"LeafNodeText": b.ID + " " + b.Promise, "State": state}
+		spec := map[string]any{
+			"LeafNodeType": "It", "LeafNodeLabels": []string{b.ID, b.Level}, "LeafNodeText": b.ID + " " + b.Promise, "State": state,
+		}
 		if b.Verdict != v1alpha2.Skipped {
 			spec["ReportEntries"] = []any{map[string]any{"Name": b.ID, "Value": map[string]any{"AsJSON": fmt.Sprintf(`{"verdict":%q}`, b.Verdict)}}}
 		}
