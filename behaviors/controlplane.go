@@ -158,7 +158,7 @@ var IstiodOutage = declare(Behavior{
 })
 
 var RestartKeepsRemoteEndpoints = declare(Behavior{
-	ID: "CP-16", Level: Core, Istio: ">=1.31", Needs: []Need{Disruptive},
+	ID: "CP-16", Level: Core, Istio: ">=1.31", Needs: []Need{MeshAdmin},
 	Promise: "A restarting istiod never publishes a view without the remote clusters.",
 	Sources: []Source{note("ambient-multicluster-sync-gating", "")},
 	Proof:   "A service that only the other cluster serves loses no call while istiod restarts; in 1.30 it does.",

@@ -1,7 +1,7 @@
 package behaviors
 
 var GatewayRollingRestart = declare(Behavior{
-	ID: "RES-01", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "RES-01", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A rolling restart of the east-west gateway costs new connections no more than a hundredth.",
 	Sources: []Source{
 		note("60731", ""),

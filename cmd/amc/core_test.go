@@ -249,7 +249,7 @@ images:
 	if forGood := read("--fleet", fleet); len(allowed.Run) <= len(d.Run) || len(forGood.Run) != len(allowed.Run) {
 		t.Errorf("%d run, %d with --allow-mesh-changes, %d when the fleet file allows it", len(d.Run), len(allowed.Run), len(forGood.Run))
 	}
-	described := read("--lack", "mesh-admin,disruptive,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	described := read("--lack", "mesh-admin,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) || len(described.Skip) != len(d.Skip) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
 	}
