@@ -116,13 +116,13 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 
 	if over, ok := s.(seen); ok {
 		t.NoError(over.err)
-		j.want = gomega.SatisfyAll(matchers...)
+		j.want = all(s, matchers)
 		j.match(over.value, false)
 		t.Observe("%s%s: %v", r.prefix, s, over.value)
 		return
 	}
 	budgets, matchers := expect.SplitBudgets(matchers)
-	j.want, j.samples = gomega.SatisfyAll(matchers...), expect.Samples(matchers...)
+	j.want, j.samples = all(s, matchers), expect.Samples(matchers...)
 	j.converge()
 	j.hold()
 	t.stands(j)
@@ -132,6 +132,14 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 		}
 	}
 	t.Observe("%s%s: %s (%s, held %s%s)", r.prefix, s, inShort(j.value), j.when, t.times.Hold, j.losses())
+}
+
+// all wants everything of a subject. Wanting nothing would hold of whatever is seen.
+func all(s Subject, want []types.GomegaMatcher) types.GomegaMatcher {
+	if len(want) == 0 {
+		panic(fmt.Sprintf("authoring mistake: nothing is wanted of %s", s))
+	}
+	return gomega.SatisfyAll(want...)
 }
 
 // judgment is one judgment under way.

@@ -53,6 +53,11 @@ func TestVerdicts(t *testing.T) {
 		"precondition failed": {func(t *T) { t.Given(no, expect.IsTrue) }, v1alpha2.Unknown, "given: the promise"},
 		"the world broke":     {func(t *T) { t.NoError(errors.New("the pod is gone")) }, v1alpha2.Unknown, "the pod is gone"},
 		"a bug of the suite":  {func(*T) { panic("a bug") }, v1alpha2.Unknown, "the suite itself failed: a bug"},
+		"nothing is wanted":   {func(t *T) { fine(t); t.Expect(no) }, v1alpha2.Unknown, "authoring mistake: nothing is wanted of the promise"},
+		"only a budget is wanted": {func(t *T) {
+			fine(t)
+			t.Expect(world{time.Now(), func(time.Duration) (bool, error) { return false, nil }}, expect.NoneLost())
+		}, v1alpha2.Unknown, "authoring mistake: nothing is wanted of the mesh"},
 		"a matcher of another type": {func(t *T) { t.Expect(Seen("a number", 1), expect.IsTrue) },
 			v1alpha2.Unknown, "want bool, got int"},
 	} {
