@@ -25,6 +25,7 @@ type (
 		K            *behaviors.Behavior // nil when the catalog does not have it, or has another promise
 		OutcomeMeans string
 		Times        string
+		Strips       []strip
 		Evidence     []evidence
 		Mutants      []behaviors.Mutant
 		Open         bool
@@ -42,9 +43,10 @@ const maxAttention = 40
 // attentionOf lists violations first, then what is unknown, and counts those that are too many to
 // list.
 func attentionOf(r *v1alpha2.ConformanceReport) (cards []card, more int) {
+	const draw = false // its section does
 	for i := range r.Behaviors {
 		if b := &r.Behaviors[i]; b.Verdict == v1alpha2.NonConformant || b.Verdict == v1alpha2.Unknown {
-			cards = append(cards, cardOf(b))
+			cards = append(cards, cardOf(b, draw))
 		}
 	}
 	rank := func(c card) int { return slices.Index(v1alpha2.Standings, c.R.Standing()) }
@@ -56,6 +58,7 @@ func attentionOf(r *v1alpha2.ConformanceReport) (cards []card, more int) {
 }
 
 func chaptersOf(r *v1alpha2.ConformanceReport) (all []chapter) {
+	draw := drawsStrips(r)
 	at := map[string]int{}
 	for i := range r.Behaviors {
 		b := &r.Behaviors[i]
@@ -65,7 +68,7 @@ func chaptersOf(r *v1alpha2.ConformanceReport) (all []chapter) {
 			at[b.Chapter] = n
 			all = append(all, chapter{Prefix: b.Chapter, Name: capital(summary.Chapter(b.Chapter))})
 		}
-		all[n].Cards = append(all[n].Cards, cardOf(b))
+		all[n].Cards = append(all[n].Cards, cardOf(b, draw))
 	}
 	for i := range all {
 		all[i].count()
@@ -90,7 +93,8 @@ func (c *chapter) count() {
 	c.Said, c.Bar = strings.Join(said, ", "), verdictBar(counts)
 }
 
-func cardOf(b *v1alpha2.BehaviorResult) card {
+// cardOf tells a behavior, and if draw is set draws its events.
+func cardOf(b *v1alpha2.BehaviorResult, draw bool) card {
 	c := card{R: b, Open: b.Verdict == v1alpha2.NonConformant, Times: timesOf(b)}
 	if k := behaviors.ByID(b.ID); k != nil && k.Promise == b.Promise {
 		c.K = k
@@ -100,6 +104,9 @@ func cardOf(b *v1alpha2.BehaviorResult) card {
 		for _, m := range k.Mutants {
 			c.Mutants = append(c.Mutants, *behaviors.MutantByID(m))
 		}
+	}
+	if draw {
+		c.Strips = stripsOf(b)
 	}
 	folder := layout.EvidenceOf(b.ID) + "/"
 	for _, e := range b.Evidence {

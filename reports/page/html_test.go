@@ -439,3 +439,19 @@ func BenchmarkPage(b *testing.B) {
 	b.ReportMetric(filtered, "ms/filter")
 	b.ReportMetric(0, "ns/op")
 }
+
+func TestPageDrawsEvents(t *testing.T) {
+	r := example.Rich(t)
+	r.Behaviors[0].Events = []v1alpha2.Event{{
+		What: "the gateway of cluster2 restarts", BeginSeconds: 1, EndSeconds: 2,
+		Rows: []v1alpha2.EventRow{{Calls: "client in <cluster1>", Made: []int{5, 5}, Lost: []int{0, 2}}},
+	}}
+	html := string(render(t, r))
+	for _, want := range []string{
+		"The gateway of cluster2 restarts", "client in &lt;cluster1&gt;", "2 of 10 calls failed, to the end", "1 s: 2 of 5 calls failed",
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}

@@ -113,12 +113,12 @@ func TestDumpAsIstioctlReadsIt(t *testing.T) {
 		t.Fatal("a key is in the dump")
 	}
 	x := d.Workloads[0]
-	got := []any{x.UID, uint32(x.Capacity), x.Status, x.Protocol, x.NetworkGateway.Destination}
+	got := []any{x.UID, x.Capacity, x.Status, x.Protocol, x.NetworkGateway.Destination}
 	if diff := cmp.Diff([]any{w.Uid, uint32(3), "Healthy", "HBONE", "n2/10.89.0.1"}, got); diff != "" {
 		t.Errorf("workload (-want +got):\n%s", diff)
 	}
 	service := d.Services[0]
-	got = []any{service.Hostname, service.Addresses[0], int(service.Ports["80"]), service.LoadBalancer.Mode,
+	got = []any{service.Hostname, service.Addresses[0], service.Ports["80"], service.LoadBalancer.Mode,
 		service.LoadBalancer.RoutingPreferences[0], int(service.Endpoints[w.Uid].Port[80]), service.SubjectAltNames[0]}
 	if diff := cmp.Diff([]any{"svc.example", "n1/10.0.0.1", 8080, "Failover", "Network", 8080, v.SubjectAltNames[0]}, got); diff != "" {
 		t.Errorf("service (-want +got):\n%s", diff)
