@@ -30,6 +30,7 @@ type (
 
 const (
 	maxColumns = 120 // of a row; a longer event has several seconds in one
+	highest    = 80  // percent; above the columns the event shows
 	maxStrips  = 400 // rows of the whole page; in a report with more, none is drawn
 )
 
@@ -83,7 +84,7 @@ func stripRowOf(r v1alpha2.EventRow, seconds int) stripRow {
 		}
 		total, failed = total+n, failed+bad
 		w := 100 * float64(each) / float64(seconds)
-		high, low := round(100*float64(n)/float64(most)), round(100*float64(bad)/float64(most))
+		high, low := round(highest*float64(n)/float64(most)), round(highest*float64(bad)/float64(most))
 		s.Columns = append(s.Columns, column{
 			X: round(w * float64(i)), W: round(w * 0.8), Made: high, MadeY: round(100 - high), Lost: low, LostY: round(100 - low),
 			Title: fmt.Sprintf("%d s: %d of %d calls failed", i*each, bad, n),

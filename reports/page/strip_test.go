@@ -24,10 +24,10 @@ func TestStrip(t *testing.T) {
 		Rows: []stripRow{{
 			Calls: "client in cluster1", Said: "6 of 19 calls failed, none later than 2 s after the event began",
 			Columns: []column{
-				{X: 0, W: 20, Made: 100, LostY: 100, Title: "0 s: 0 of 5 calls failed"},
-				{X: 25, W: 20, Made: 100, Lost: 100, Title: "1 s: 5 of 5 calls failed"},
-				{X: 50, W: 20, Made: 80, MadeY: 20, Lost: 20, LostY: 80, Title: "2 s: 1 of 4 calls failed"},
-				{X: 75, W: 20, Made: 100, LostY: 100, Title: "3 s: 0 of 5 calls failed"},
+				{X: 0, W: 20, Made: 80, MadeY: 20, LostY: 100, Title: "0 s: 0 of 5 calls failed"},
+				{X: 25, W: 20, Made: 80, MadeY: 20, Lost: 80, LostY: 20, Title: "1 s: 5 of 5 calls failed"},
+				{X: 50, W: 20, Made: 64, MadeY: 36, Lost: 16, LostY: 84, Title: "2 s: 1 of 4 calls failed"},
+				{X: 75, W: 20, Made: 80, MadeY: 20, LostY: 100, Title: "3 s: 0 of 5 calls failed"},
 			},
 		}},
 	}}
