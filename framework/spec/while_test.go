@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,8 +32,8 @@ func (r row) String() string { return r.name }
 
 func (r row) Once(context.Context) (traffic.Outcome, error) {
 	since := -time.Second
-	if !r.of.began.IsZero() {
-		since = time.Since(r.of.began)
+	if r.of.began != nil && r.of.began.Load() != nil {
+		since = time.Since(*r.of.began.Load())
 	}
 	time.Sleep(5 * time.Millisecond)
 	ok, err := r.fate(since)
@@ -41,15 +42,17 @@ func (r row) Once(context.Context) (traffic.Outcome, error) {
 
 // play is an event that lasts two seconds, and what becomes of it.
 type play struct {
-	began          time.Time
+	began          *atomic.Pointer[time.Time] // nil where another event happens
 	doing, undoing error
 	lasting        bool // it has to be undone
 	undone         int  // how often that was tried
 }
 
 func (p *play) event() Event {
+	p.began = new(atomic.Pointer[time.Time])
 	e := Event{Says: "the gateway rolls", Do: func(context.Context) error {
-		p.began = time.Now()
+		now := time.Now()
+		p.began.Store(&now)
 		time.Sleep(2 * time.Second)
 		return p.doing
 	}}
