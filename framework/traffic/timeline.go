@@ -114,8 +114,8 @@ type Losses struct {
 	Detail string
 }
 
-// Losses are those since the event began, calls under way then included. Their times count from the begin of its undoing where it is
-// undone: what is lost before has a negative time.
+// Losses are those since the event began, calls under way then included. Their times count from the
+// begin of its undoing where it is undone: what is lost before has a negative time.
 func (l Timeline) Losses() (all Losses) {
 	from := l.Begin
 	if !l.Heal.IsZero() {
