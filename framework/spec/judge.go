@@ -219,8 +219,12 @@ func (j *judgment) hold() {
 	}
 }
 
-// stands remembers what the spec has seen hold since the last change, for [T.confirm].
+// stands remembers what the spec has seen hold of calls since the last change, for [T.confirm]. What
+// is no traffic may be a counter of earlier calls, which goes on with later ones.
 func (t *T) stands(j judgment) {
+	if _, calls := j.subject.(Sampler); !calls {
+		return
+	}
 	j.where = where()
 	t.confirmLater(j.since, func() {
 		// A whole sample: none of the clusters may be missing by chance.
@@ -242,7 +246,7 @@ func (t *T) confirmLater(since time.Time, look func()) {
 // rests is how many hold times a spec waits, at its end, before it looks again.
 const rests = 3
 
-// confirm waits and looks once more at everything that has held since the last change, expectations and
+// confirm waits and calls once more everything that has held since the last change, expectations and
 // controls: all of it must still be so. A mesh that comes and goes may be right in each hold time, one after the other. One
 // that is right for 10 s of every 30 s is not, three hold times later. Others use the wait.
 func (t *T) confirm() {

@@ -224,6 +224,10 @@ func TestConfirm(t *testing.T) {
 		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
 			v1alpha2.Conformant},
 		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
+		"a counter that has gone on": {func(time.Duration) bool { return true }, func(s *T) {
+			last := time.Now().Add(8 * second)
+			s.Expect(Probe("a counter", func(context.Context) (any, error) { return time.Now().Before(last), nil }), expect.IsTrue)
+		}, v1alpha2.Conformant},
 		"a control that is wrong later": {func(time.Duration) bool { return true }, func(s *T) {
 			s.Changed()
 			s.Control(begun(func(d time.Duration) bool { return d < 10*second }), expect.AnsweredBy(cluster("a")))
