@@ -247,8 +247,9 @@ func (t *T) confirmLater(since time.Time, look func()) {
 const rests = 3
 
 // confirm waits and calls once more everything that has held since the last change, expectations and
-// controls: all of it must still be so. A mesh that comes and goes may be right in each hold time, one after the other. One
-// that is right for 10 s of every 30 s is not, three hold times later. Others use the wait.
+// controls: all of it must still be so. A mesh that comes and goes may be right in each hold time, one
+// after the other. One that is right for 10 s of every 30 s is not, three hold times later. Others use
+// the wait.
 func (t *T) confirm() {
 	t.mu.Lock()
 	standing := t.standing
@@ -314,53 +315,40 @@ func inShort(v any) string {
 // is non-conformant whenever it is seen; one that does not stay is not known. A budget, such as
 // NoneAfter, gives the last change time to arrive before unsafe outcomes count.
 func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string, budget ...expect.Budget) {
-	n := expect.SpreadOver(len(t.Clusters))
-	t.mu.Lock()
-	since := t.changed
-	t.mu.Unlock()
-	settled := func(os traffic.Outcomes) string {
-		for _, b := range budget {
-			if os.Count(traffic.Lost) > 0 && b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
-				return ""
-			}
-		}
-		return name(os)
-	}
-	t.recordOutcome(who, func(n int) (traffic.Outcomes, error) {
-		return calls.From.Do(t.ctx, calls.Times(n).Call)
-	}, func() (traffic.Outcomes, error) {
-		return calls.Spread(t.ctx, n, t.times.Hold)
-	}, n, settled)
+	t.recordOutcome(who, calls, name, budget...)
 }
 
-func (t *T) recordOutcome(
-	who string, look func(n int) (traffic.Outcomes, error), sample func() (traffic.Outcomes, error), n int, name func(traffic.Outcomes) string,
-) {
+func (t *T) recordOutcome(who string, s Sampler, name func(traffic.Outcomes) string, budget ...expect.Budget) {
 	t.mu.Lock()
 	t.result.Expectations++
 	since := t.changed
 	t.mu.Unlock()
-	line := where()
-	named := func(call func() (traffic.Outcomes, error)) (string, traffic.Outcomes) {
-		os, err := call()
+	n, line := expect.SpreadOver(len(t.Clusters)), where()
+	named := func(v any, err error) (string, any) {
 		t.NoError(err)
+		os, _ := v.(traffic.Outcomes)
+		for _, b := range budget {
+			if os.Count(traffic.Lost) > 0 && b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
+				return "", v
+			}
+		}
 		outcome := name(os)
 		if outcome != "" {
-			t.refuseUnsafe(who, outcome, os)
+			t.refuseUnsafe(line, who, outcome, os)
 		}
-		return outcome, os
+		return outcome, v
 	}
 	start := time.Now()
 	for pause := newPause(); ; pause.wait(t.ctx) {
-		first, os := named(func() (traffic.Outcomes, error) { return look(firstLook) })
+		first, os := named(s.Look(t.ctx, firstLook))
 		if first != "" {
 			var held string
-			if held, os = named(sample); held == first {
+			if held, os = named(s.Spread(t.ctx, n, t.times.Hold)); held == first {
 				o, _, _ := t.Behavior.Outcome(held)
-				t.keepOutcome(who, held)
+				t.keepOutcome(line, who, held)
 				t.Observe("%s: outcome %s, held %s: %s (%s)", who, held, t.times.Hold, o.Meaning, os)
 				t.confirmLater(since, func() {
-					if again, os := named(func() (traffic.Outcomes, error) { return look(n) }); again != held {
+					if again, os := named(s.Look(t.ctx, n)); again != held {
 						panic(ending{verdict: v1alpha2.Unknown, where: line, flaky: true, message: fmt.Sprintf(
 							"%s: outcome %s held for %s, and later did not\nseen     %s", who, held, t.times.Hold, os)})
 					}
@@ -370,7 +358,7 @@ func (t *T) recordOutcome(
 		}
 		t.NoError(t.ctx.Err())
 		if time.Since(start) > t.times.Convergence {
-			panic(ending{verdict: v1alpha2.Unknown, where: where(), message: fmt.Sprintf(
+			panic(ending{verdict: v1alpha2.Unknown, where: line, message: fmt.Sprintf(
 				"%s: no outcome that the catalog names stayed for %s\nseen     %s", who, t.times.Hold, os)})
 		}
 	}
@@ -378,18 +366,18 @@ func (t *T) recordOutcome(
 
 // keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for
 // all of them, or none is known.
-func (t *T) keepOutcome(who, outcome string) {
+func (t *T) keepOutcome(line, who, outcome string) {
 	t.mu.Lock()
 	before := t.result.Outcome
 	t.result.Outcome = outcome
 	t.mu.Unlock()
 	if before != "" && before != outcome {
-		panic(ending{verdict: v1alpha2.Unknown, where: where(), message: fmt.Sprintf("%s: outcome %s, and before it %s", who, outcome, before)})
+		panic(ending{verdict: v1alpha2.Unknown, where: line, message: fmt.Sprintf("%s: outcome %s, and before it %s", who, outcome, before)})
 	}
 }
 
 // refuseUnsafe ends the spec for an outcome that is unsafe, or that the catalog does not name.
-func (t *T) refuseUnsafe(who, outcome string, os traffic.Outcomes) {
+func (t *T) refuseUnsafe(line, who, outcome string, os traffic.Outcomes) {
 	o, acceptable, known := t.Behavior.Outcome(outcome)
 	if known && acceptable {
 		return
@@ -398,7 +386,7 @@ func (t *T) refuseUnsafe(who, outcome string, os traffic.Outcomes) {
 	if known {
 		why = "unsafe outcome " + outcome + ": " + o.Meaning
 	}
-	panic(ending{verdict: v1alpha2.NonConformant, role: Expectation, where: where(),
+	panic(ending{verdict: v1alpha2.NonConformant, role: Expectation, where: line,
 		message: fmt.Sprintf("%s: %s\nseen     %s", who, why, os)})
 }
 

@@ -480,16 +480,14 @@ func TestRecordOutcome(t *testing.T) {
 				r := run(t, "WP-07", func(s *T) {
 					fine(s)
 					begun := time.Now()
-					after := func(d time.Duration) (traffic.Outcomes, error) {
-						time.Sleep(d)
-						return traffic.Outcomes{{Kind: traffic.Reset}}, nil
-					}
-					s.recordOutcome("the client", func(int) (traffic.Outcomes, error) { return after(10 * time.Millisecond) },
-						func() (traffic.Outcomes, error) { return after(testTimes.Hold) }, firstLook,
+					s.recordOutcome("the client", world{begun, func(time.Duration) (bool, error) { return false, nil }},
 						func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
 				})
 				if r.Verdict != c.want {
 					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+				if strings.HasPrefix(r.At, "waitgroup.go") {
+					t.Errorf("got the line of a goroutine (%s), want that of the spec", r.At)
 				}
 			})
 		})
