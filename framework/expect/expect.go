@@ -80,14 +80,15 @@ func Samples(ms ...types.GomegaMatcher) int {
 	return n
 }
 
-// Sample sizes. With 40 calls the chance to miss one of two clusters of equal weight is 2^-39.
+// Sample sizes. With 24 calls the chance to miss one of two clusters of equal weight is 2^-23: one
+// run in ten thousand, at some hundred samples each.
 const (
-	spread  = 40 // who answers: each of two clusters, or only one of them
+	spread  = 24 // who answers: each of two clusters, or only one of them
 	refusal = 10 // every call ends in the same way
 )
 
 // SpreadOver is the sample size for k clusters of equal weight: the smallest n with the same chance
-// to miss one of them as 40 calls have with two, k*(1-1/k)^n <= 2^-39.
+// to miss one of them as 24 calls have with two, k*(1-1/k)^n <= 2^-23.
 func SpreadOver(k int) int {
 	if k <= 2 {
 		return spread

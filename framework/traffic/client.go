@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,9 @@ const (
 // CallTimeout is how long one call may take by default.
 const CallTimeout = 5 * time.Second
 
-// Parallel is how many calls of one Do run at the same time.
+// Parallel is how many calls of one client run at the same time, whoever asks for them. Specs that
+// run side by side would otherwise make so many at once, each with two TLS handshakes for each tunnel,
+// that a small machine answers some of them later than [CallTimeout].
 const Parallel = 8
 
 // Call describes calls to make; each is on a connection of its own.
@@ -76,6 +79,7 @@ type Client struct {
 	Name    string // for messages: workload and cluster, such as "client in cluster1"
 	Pod     *portforward.Pod
 	grpc    *grpc.ClientConn
+	slots   chan struct{} // one for each call that runs
 }
 
 // Dial opens the stream to the pod.
@@ -86,7 +90,11 @@ func Dial(pod *portforward.Pod, name string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", pod, err)
 	}
-	return &Client{Cluster: pod.Cluster, Name: name + " in " + pod.Cluster.Name, Pod: pod, grpc: cc}, nil
+	return newClient(pod, name, cc), nil
+}
+
+func newClient(pod *portforward.Pod, name string, cc *grpc.ClientConn) *Client {
+	return &Client{Cluster: pod.Cluster, Name: name + " in " + pod.Cluster.Name, Pod: pod, grpc: cc, slots: make(chan struct{}, Parallel)}
 }
 
 // Close ends the stream.
@@ -122,24 +130,23 @@ func (c *Client) Do(ctx context.Context, call Call) (Outcomes, error) {
 }
 
 func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
-	times := max(call.Times, 1)
+	times, requests := max(call.Times, 1), 1
 	if call.Reuse > 1 {
-		out, err := c.forward(ctx, call, call.Reuse)
-		return out, err
+		times, requests = 1, call.Reuse
 	}
-	outs, errs := make(Outcomes, times), make([]error, times)
-	slots := make(chan struct{}, min(times, Parallel))
+	outs, errs := make([]Outcomes, times), make([]error, times)
 	var wg sync.WaitGroup
 	for i := range times {
-		wg.Add(1)
-		slots <- struct{}{}
-		go func() {
-			defer func() { <-slots; wg.Done() }()
-			o, err := c.forward(ctx, call, 1)
-			if errs[i] = err; err == nil {
-				outs[i] = o[0]
-			}
-		}()
+		select {
+		case c.slots <- struct{}{}:
+		case <-ctx.Done():
+			errs[i] = ctx.Err()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-c.slots }()
+			outs[i], errs[i] = c.forward(ctx, call, requests)
+		})
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -147,7 +154,7 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 			return nil, err
 		}
 	}
-	return outs, nil
+	return slices.Concat(outs...), nil
 }
 
 func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, error) {

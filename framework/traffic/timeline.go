@@ -237,11 +237,12 @@ func (l Timeline) String() string {
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }
 
-// Once makes one call, on a connection of its own. See [Client.Do] for the error.
+// Once makes one call, on a connection of its own, at once: a row of calls at a fixed rate must not
+// wait for others. See [Client.Do] for the error.
 func (c Calls) Once(ctx context.Context) (Outcome, error) {
 	one := c.Call
 	one.Times, one.Reuse = 1, 0
-	os, err := c.From.Do(ctx, one)
+	os, err := c.From.forward(ctx, one, 1)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -41,7 +41,7 @@ var HTTP1CrossesClusters = spec.Proves(behaviors.HTTP1CrossesClusters, func(t *s
 		}
 		judge(c.Client.HTTP(s).Header("X-Big", big), by, EachAnswer("to have carried 60 KiB of header",
 			func(o traffic.Outcome) bool { return o.Request.Get("X-Big") == big }))
-		judge(c.Client.HTTP(s).Query("delay=3s").Within(15*time.Second), by)
+		judge(c.Client.HTTP(s).Query("delay=3s").Within(15*time.Second), HaveStatus(200))
 		judge(c.Client.HTTP(s).Query("codes=418"), HaveStatus(418)) // an error of the application comes through
 	})
 })
@@ -52,7 +52,7 @@ var HTTP2AndGRPCCrossClusters = spec.Proves(behaviors.HTTP2AndGRPCCrossClusters,
 		judge(c.Client.HTTP(s).HTTP2(), by, EachAnswer("to have arrived as HTTP/2.0",
 			func(o traffic.Outcome) bool { return o.Protocol == "HTTP/2.0" }))
 		judge(c.Client.GRPC(s), by)
-		judge(c.Client.HTTP(s).HTTP2().Query("delay=3s").Within(15*time.Second), by)
+		judge(c.Client.HTTP(s).HTTP2().Query("delay=3s").Within(15*time.Second), HaveStatus(200))
 		// ztunnel balances connections, not requests: one channel stays with one pod.
 		judge(c.Client.GRPC(s).OnOneConnection(500), by, FromOnePod())
 		judge(c.Client.HTTP(s).HTTP2().OnOneConnection(200), by, FromOnePod())
