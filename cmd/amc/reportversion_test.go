@@ -37,8 +37,11 @@ func TestBundleOfAnotherVersionIsRefused(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			verb, _, _ := strings.Cut(command, " ")
 			out, code, err := amc(t, append([]string{verb}, args...)...)
-			if code == exitConformant || err == nil {
-				t.Fatalf("exit code %d, %v", code, err)
+			if err == nil {
+				t.Fatalf("got exit code %d and no error", code)
+			}
+			if code == exitConformant {
+				t.Fatalf("got the exit code of success, and %v", err)
 			}
 			for _, want := range []string{
 				"the report is of", old, "reads only " + v1alpha2.APIVersion, "run the suite again", "the release of amc that wrote",

@@ -33,8 +33,14 @@ func TestUpRefusesAtOnce(t *testing.T) {
 			r.SetArgs(append(strings.Fields(c.args), artifactsOf(c.args, t.TempDir())...))
 			err := r.Execute()
 			var e exit
-			if !errors.As(err, &e) || e.code != exitUsage || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("amc %s: got %v, want usage: %q", c.args, err, c.want)
+			if !errors.As(err, &e) {
+				t.Fatalf("amc %s: got %v, want an error with an exit code", c.args, err)
+			}
+			if e.code != exitUsage {
+				t.Errorf("amc %s: got exit code %d, want %d", c.args, e.code, exitUsage)
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("amc %s: got %v, want an error with %q", c.args, err, c.want)
 			}
 		})
 	}
@@ -71,9 +77,7 @@ func TestUpTellsAnotherFleet(t *testing.T) {
 		{upOptions{clusters: 3, imageFlags: imageFlags{istio: "v2", overrides: []string{"app=a/b"}}, asked: asked()}, ""},
 	} {
 		err := c.o.differs(f)
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
-			t.Errorf("got %v, want %q", err, c.want)
-		}
+		wantError(t, err, c.want)
 	}
 }
 
@@ -89,10 +93,7 @@ func TestOneAtATime(t *testing.T) {
 		{"up", "--artifacts", dir}, {"down", "--artifacts", dir}, {"mutate", "M01", "--fleet", fleet, "--allow-mesh-changes"},
 		{"run", "--fleet", fleet, "--artifacts", dir}, {"run", "--fleet", fleet, "--artifacts", t.TempDir()},
 	} {
-		if _, code, err := amc(t, args...); code != exitUnknown || err == nil ||
-			!strings.Contains(err.Error(), "another amc is at work in "+dir) {
-			t.Errorf("%s: exit code %d, %v", args, code, err)
-		}
+		refused(t, exitUnknown, "another amc is at work in "+dir, args...)
 	}
 	release()
 	if release, err = lockDirs(dir); err != nil {

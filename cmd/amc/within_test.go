@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 )
@@ -37,9 +36,7 @@ func TestWithin(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %d, want %d", got, c.want)
 			}
-			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
-				t.Errorf("got %v, want an error with %q", err, c.err)
-			}
+			wantError(t, err, c.err)
 		})
 	}
 }

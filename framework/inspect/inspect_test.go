@@ -167,9 +167,9 @@ func TestImageOf(t *testing.T) {
 		want      mesh.ImageRef
 		err       string
 	}{
-		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, ""},
-		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, ""},
-		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, ""},
+		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, "<nil>"},
+		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, "<nil>"},
+		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, "<nil>"},
 		"no such container":        {p.cni, "echo", mesh.ImageRef{}, `pod istio-system/cni-1 has no container "echo" that runs`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,8 +177,8 @@ func TestImageOf(t *testing.T) {
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if (err != nil) != (c.err != "") || err != nil && err.Error() != c.err {
-				t.Errorf("got error %v, want %q", err, c.err)
+			if diff := cmp.Diff(c.err, fmt.Sprint(err)); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
 			}
 		})
 	}

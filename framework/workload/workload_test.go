@@ -217,7 +217,7 @@ func TestScale(t *testing.T) {
 			if c.fails == "" && err != nil {
 				t.Errorf("got %v, want no error", err)
 			}
-			if c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			if !strings.Contains(fmt.Sprint(err), c.fails) {
 				t.Errorf("got %v, want an error that says %q", err, c.fails)
 			}
 			if len(c.objects) == 0 {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"ambient.test/conformance/reports/api"
 )
@@ -34,7 +36,7 @@ func TestImportsNothingOfTheSuite(t *testing.T) {
 }
 
 func TestGroupIsADomain(t *testing.T) {
-	if !strings.Contains(api.Group, ".") || strings.ContainsAny(api.Group, "/: ") {
-		t.Errorf("got %q, want a DNS name such as amc.example.org", api.Group)
+	if errs := validation.IsFullyQualifiedDomainName(field.NewPath("group"), api.Group); len(errs) > 0 {
+		t.Errorf("got %q, want a DNS name such as amc.example.org: %v", api.Group, errs.ToAggregate())
 	}
 }

@@ -29,8 +29,11 @@ func TestDrawings(t *testing.T) {
 				t.Errorf("%q does not begin with %q", sentence, want)
 			}
 			for _, d := range []drawing{wide, narrow} {
-				if len(d.Clusters)+d.More != n || len(d.Clusters) != len(d.Links) {
-					t.Errorf("%s of %d clusters: %d drawn, %d more, %d links", d.Class, n, len(d.Clusters), d.More, len(d.Links))
+				if got := len(d.Clusters) + d.More; got != n {
+					t.Errorf("%s: %d clusters are drawn or counted, want %d", d.Class, got, n)
+				}
+				if len(d.Links) != len(d.Clusters) {
+					t.Errorf("%s: %d links, want one for each of the %d clusters drawn", d.Class, len(d.Links), len(d.Clusters))
 				}
 				inside := func(b, outer box) bool {
 					return b.X >= outer.X && b.Y >= outer.Y && b.X+b.W <= outer.X+outer.W && b.Y+b.H <= outer.Y+outer.H

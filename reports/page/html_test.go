@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,8 +195,11 @@ func TestPageInChromium(t *testing.T) {
 		})()`, new(int))
 		var left []string
 		b.eval(`[...document.querySelectorAll("details:not([hidden])")].map(d => d.id)`, &left)
-		if len(left) == 0 || len(left) > 6 || left[0] != "GW-01" {
-			t.Errorf("searching for plaintext leaves %v", left)
+		if len(left) > 6 {
+			t.Errorf("searching for plaintext leaves %v, want at most six", left)
+		}
+		if !slices.Contains(left, "GW-01") {
+			t.Errorf("searching for plaintext leaves %v, want GW-01 among them", left)
 		}
 		// A link to a behavior that the filters hide shows it, open.
 		var open bool

@@ -37,9 +37,7 @@ func FuzzSums(f *testing.F) {
 			t.Errorf("got %d names and %d sums", len(order), len(sums))
 		}
 		for _, w := range wrong {
-			if len(w) > 600 || strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) }) {
-				t.Errorf("not one clean sentence: %q", w)
-			}
+			checkSentence(t, w, 600)
 		}
 		if len(wrong) > 0 {
 			return
@@ -49,7 +47,10 @@ func FuzzSums(f *testing.F) {
 		}
 		var again strings.Builder
 		for _, n := range order {
-			if !layout.PlainName(n) || !layout.Listed(n) {
+			if !layout.PlainName(n) {
+				t.Errorf("%q is no plain name", n)
+			}
+			if !layout.Listed(n) {
 				t.Errorf("%q is no file of a bundle", n)
 			}
 			fmt.Fprintf(&again, "%s  %s\n", sums[n], n)
@@ -103,9 +104,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, payload, err := readEnvelope(data)
 		if err != nil {
-			if m := err.Error(); len(m) > 400 || strings.ContainsFunc(m, func(r rune) bool { return !unicode.IsPrint(r) }) {
-				t.Errorf("not one clean sentence: %q", m)
-			}
+			checkSentence(t, err.Error(), 400)
 			return
 		}
 		var loose map[string]any
@@ -123,4 +122,15 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("not one clean sentence: %q", err)
 		}
 	})
+}
+
+// checkSentence wants what a terminal can print on one line, of so many bytes at most.
+func checkSentence(t *testing.T, s string, most int) {
+	t.Helper()
+	if len(s) > most {
+		t.Errorf("%d bytes, want at most %d: %.200q", len(s), most, s)
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("byte %d is not printable: %.200q", i, s)
+	}
 }

@@ -27,7 +27,6 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
-	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -442,9 +441,10 @@ func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
 			}
 			for _, x := range v.Broken() {
 				t.Logf("%s: %s -> %s", x.Rule, f.does, x.Message)
-				if x.Message == "" || strings.ContainsAny(x.Message, "\n\r\t") || len(x.Message) > 900 {
-					t.Errorf("the message is not one sentence: %q", x.Message)
+				if x.Message == "" {
+					t.Errorf("%s has no message", x.Rule)
 				}
+				checkSentence(t, x.Message, 900)
 			}
 		})
 	}
@@ -540,7 +540,7 @@ func TestSignatures(t *testing.T) {
 			if err := os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := PrivateKey(private); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			if _, err := PrivateKey(private); !strings.Contains(fmt.Sprint(err), "chmod 600") {
 				t.Errorf("a key that others can read: %v", err)
 			}
 			if err := os.Chmod(private, 0o600); err != nil {
@@ -581,7 +581,7 @@ func TestSignatures(t *testing.T) {
 		t.Errorf("a bundle with the attestation of another one cannot be signed: %v", err)
 	}
 	unfinished := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
-	if err := Sign(context.Background(), unfinished.Dir(), ed); err == nil || !strings.Contains(err.Error(), "B01") {
+	if err := Sign(context.Background(), unfinished.Dir(), ed); !strings.Contains(fmt.Sprint(err), "B01") {
 		t.Errorf("an open bundle: %v", err)
 	}
 }
@@ -801,7 +801,7 @@ func TestUnfitKeys(t *testing.T) {
 		"nothing that is read": {file(t, &pem.Block{Type: "PRIVATE KEY", Bytes: junk}), "holds no private key that can be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := PrivateKey(c.key); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := PrivateKey(c.key); !strings.Contains(fmt.Sprint(err), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
@@ -839,7 +839,7 @@ func TestKeysOfSmallOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := fit(ed25519.PublicKey(key)); err == nil || !strings.Contains(err.Error(), "small order") {
+			if err := fit(ed25519.PublicKey(key)); !strings.Contains(fmt.Sprint(err), "small order") {
 				t.Errorf("got %v, want that it is of small order", err)
 			}
 		})
@@ -1226,15 +1226,16 @@ func TestHostileBundles(t *testing.T) {
 				t.Errorf("broken %v, want %s", broken(v), h.rule)
 			}
 			for _, f := range v.Findings {
-				if len(f.Message) > 900 || strings.ContainsFunc(f.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
-					t.Errorf("%s: not one clean sentence: %.200q", f.Rule, f.Message)
-				}
+				checkSentence(t, f.Message, 900)
 				if f.Status == Broken {
 					t.Logf("%s %s", f.Rule, f.Message)
 				}
 			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 || took > 20*time.Second {
-				t.Errorf("%d MiB allocated in %s", used>>20, took)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 1<<30 {
+				t.Errorf("%d MiB were allocated, want at most 1 GiB", used>>20)
+			}
+			if took > 20*time.Second {
+				t.Errorf("it took %s, want at most 20 s", took)
 			}
 		})
 	}
