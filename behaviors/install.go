@@ -49,7 +49,7 @@ var NodeProxyNetworkMatchesLabel = declare(Behavior{
 })
 
 var FlagEnablesMultiNetwork = declare(Behavior{
-	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
+	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "Without AMBIENT_ENABLE_MULTI_NETWORK there is no ambient multicluster: the east-west gateway class does not " +
 		"exist and remote endpoints are not used, while local traffic goes on.",
 	Sources: []Source{
@@ -57,12 +57,11 @@ var FlagEnablesMultiNetwork = declare(Behavior{
 		doc(pageIndex, "alpha").during("<1.29"),
 		code("pilot features/ambient.go", "the flag is false by default"),
 	},
-	Proof: "With the flag the class exists and the gateway is programmed. Without it the class is gone, no call is " +
-		"served remotely, and no local call fails.",
-	Provoke: "Unset the flag on one istiod and list GatewayClasses.",
+	Proof: "With the flag istiod creates the class again when it is deleted. Without it the class stays away, calls are " +
+		"served locally only, and no local call fails. With it again all is back.",
+	Provoke: "Unset the flag on one istiod; delete the GatewayClass.",
 	Hazards: "Before 1.28.6 and 1.29.1 istiod crashed without the flag when a WorkloadEntry was on another network.",
-	Mutants: []string{"M05"},
-	State:   notAutomated("it restarts istiod without the flag; planned with the mutants"),
+	State:   Proven,
 })
 
 var SharedTrustIsRequired = declare(Behavior{

@@ -18,7 +18,6 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
 )
@@ -206,70 +205,11 @@ func withoutScopes(config string) (string, error) {
 	return string(b), err
 }
 
-// template changes the pod template of a Deployment or DaemonSet and waits for the rollout. Undo
-// restores the old template.
-func template(ctx context.Context, c *mesh.Cluster, o client.Object, change func(*corev1.PodTemplateSpec) error) (Undo, error) {
-	if err := get(ctx, c, o); err != nil {
-		return nil, err
-	}
-	var t *corev1.PodTemplateSpec
-	ready := wait.Deployment
-	switch o := o.(type) {
-	case *appsv1.Deployment:
-		t = &o.Spec.Template
-	case *appsv1.DaemonSet:
-		t, ready = &o.Spec.Template, wait.DaemonSet
-	}
-	before := t.DeepCopy()
-	if err := change(t); err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
-	}
-	set := func(ctx context.Context, t *corev1.PodTemplateSpec) error {
-		b, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/template", "value": t}})
-		if err != nil {
-			return err
-		}
-		if err := c.Client().Patch(ctx, o, client.RawPatch(types.JSONPatchType, b)); err != nil {
-			return fmt.Errorf("%s: %s: %w", c.Name, client.ObjectKeyFromObject(o), err)
-		}
-		return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
-	}
-	undo := func(ctx context.Context) error { return set(ctx, before) }
-	if err := set(ctx, t.DeepCopy()); err != nil {
-		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
-	}
-	return undo, nil
-}
-
-// env sets an environment variable of a container.
-func env(container, name, value string) func(*corev1.PodTemplateSpec) error {
-	return func(t *corev1.PodTemplateSpec) error {
-		for i := range t.Spec.Containers {
-			c := &t.Spec.Containers[i]
-			if c.Name != container {
-				continue
-			}
-			for j := range c.Env {
-				if c.Env[j].Name == name {
-					if c.Env[j].Value == value && c.Env[j].ValueFrom == nil {
-						return fmt.Errorf("%s is %q already: restore the mesh first", name, value)
-					}
-					c.Env[j] = corev1.EnvVar{Name: name, Value: value}
-					return nil
-				}
-			}
-			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
-			return nil
-		}
-		return fmt.Errorf("there is no container %s", container)
-	}
-}
-
 func istiodEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		d := &appsv1.Deployment{}
 		d.Namespace, d.Name = istiod.Namespace, istiod.Deployment(f.Clusters[0].Revision)
-		return template(ctx, f.Clusters[0], d, env("discovery", name, value))
+		return workload.ChangeTemplate(ctx, f.Clusters[0], d, workload.Env("discovery", name, value))
 	}
 }
 
@@ -277,7 +217,7 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		d := &appsv1.DaemonSet{}
 		d.Namespace, d.Name = ztunnel.Namespace, "ztunnel"
-		return template(ctx, f.Clusters[0], d, env("istio-proxy", name, value))
+		return workload.ChangeTemplate(ctx, f.Clusters[0], d, workload.Env("istio-proxy", name, value))
 	}
 }
 

@@ -53,3 +53,11 @@ var IsTrue = Value("it to be so", func(b bool) string {
 	}
 	return ""
 })
+
+// IsFalse expects false; the subject says what is not so then.
+var IsFalse = Value("it not to be so", func(b bool) string {
+	if b {
+		return "it is"
+	}
+	return ""
+})

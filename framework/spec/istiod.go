@@ -6,11 +6,15 @@ import (
 	"net"
 	"strconv"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/workload"
 )
 
 // RemoteClusters are the clusters that a cluster's control plane knows, as `istioctl
@@ -61,4 +65,41 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
 			c.Name, istiod.Namespace, c.Kubectl(), istiod.Namespace))
 	}
 	return append(all, ControlPlanePort{"kubernetes.default.svc." + t.Domain() + ":443", eastwest.TLS})
+}
+
+// SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and waits.
+// undo restores it; the end of the spec does so at the latest.
+func (t *T) SetIstiodEnv(c *Cluster, name, value string) (undo func()) {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
+	restore, err := workload.ChangeTemplate(t.ctx, c.Cluster, d, workload.Env("discovery", name, value))
+	t.NoError(err)
+	undone := false
+	once := func(ctx context.Context) error {
+		if undone {
+			return nil
+		}
+		err := restore(ctx)
+		undone = err == nil
+		return err
+	}
+	t.Cleanup(once)
+	t.Changed()
+	return func() {
+		t.NoError(once(t.ctx))
+		t.Changed()
+	}
+}
+
+// GatewayClass is one of Istio's classes, which istiod creates.
+func GatewayClass(name string) Object {
+	return func(*Cluster) client.Object { return &gateway.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+}
+
+// Exists is true while the cluster has the object.
+func Exists(c *Cluster, object Object) Subject {
+	o := object(c)
+	return Probe(fmt.Sprintf("%s: %T %s exists", c.Name, o, o.GetName()), func(ctx context.Context) (any, error) {
+		err := c.Cluster.Client().Get(ctx, client.ObjectKeyFromObject(o), o)
+		return err == nil, client.IgnoreNotFound(err)
+	})
 }

@@ -364,6 +364,13 @@ func (t *T) recordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 	}
 }
 
+// ObserveCalls makes calls and puts what became of them into the report. It judges nothing.
+func (t *T) ObserveCalls(when string, calls traffic.Calls) {
+	os, err := calls.Look(t.ctx, expect.SpreadOver(len(t.Clusters)))
+	t.NoError(err)
+	t.Observe("%s, %s: %v", when, calls, os)
+}
+
 // keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for
 // all of them, or none is known.
 func (t *T) keepOutcome(line, who, outcome string) {

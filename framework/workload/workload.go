@@ -3,6 +3,8 @@ package workload
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -190,6 +192,70 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	}
 	return wait.None(ctx, c, "new pods instead of the old ones", &corev1.PodList{},
 		func(p client.Object) bool { return old[p.GetUID()] }, pods...)
+}
+
+// ChangeTemplate changes the pod template of a Deployment or a DaemonSet and waits for the rollout.
+// undo restores the old template and waits, too. What fails half way is undone.
+func ChangeTemplate(ctx context.Context, c *mesh.Cluster, o client.Object,
+	change func(*corev1.PodTemplateSpec) error) (undo func(context.Context) error, err error) {
+	fault := func(err error) error {
+		return fmt.Errorf("%s: pod template of %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
+	}
+	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+		return nil, fault(err)
+	}
+	var t *corev1.PodTemplateSpec
+	ready := wait.Deployment
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		t = &o.Spec.Template
+	case *appsv1.DaemonSet:
+		t, ready = &o.Spec.Template, wait.DaemonSet
+	}
+	before := t.DeepCopy()
+	if err := change(t); err != nil {
+		return nil, fault(err)
+	}
+	set := func(ctx context.Context, t *corev1.PodTemplateSpec) error {
+		b, err := json.Marshal([]map[string]any{{"op": "replace", "path": "/spec/template", "value": t}})
+		if err != nil {
+			return fault(err)
+		}
+		if err := c.Client().Patch(ctx, o, client.RawPatch(types.JSONPatchType, b)); err != nil {
+			return fault(err)
+		}
+		return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
+	}
+	undo = func(ctx context.Context) error { return set(ctx, before) }
+	if err := set(ctx, t.DeepCopy()); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+	}
+	return undo, nil
+}
+
+// Env sets an environment variable of a container, for [ChangeTemplate]. That it has this value already
+// is an error: nothing would change.
+func Env(container, name, value string) func(*corev1.PodTemplateSpec) error {
+	return func(t *corev1.PodTemplateSpec) error {
+		for i := range t.Spec.Containers {
+			c := &t.Spec.Containers[i]
+			if c.Name != container {
+				continue
+			}
+			for j := range c.Env {
+				if c.Env[j].Name == name {
+					if c.Env[j].Value == value && c.Env[j].ValueFrom == nil {
+						return fmt.Errorf("%s is %q already: restore the mesh first", name, value)
+					}
+					c.Env[j] = corev1.EnvVar{Name: name, Value: value}
+					return nil
+				}
+			}
+			c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: value})
+			return nil
+		}
+		return fmt.Errorf("there is no container %s", container)
+	}
 }
 
 // Pod waits for a ready pod of a deployment of the suite and returns it.

@@ -332,3 +332,34 @@ func TestDeploy(t *testing.T) {
 		t.Errorf("got %v, want to wait for the second replica", err)
 	}
 }
+
+func TestEnv(t *testing.T) {
+	template := func() *corev1.PodTemplateSpec {
+		return &corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "discovery",
+			Env: []corev1.EnvVar{{Name: "A", Value: "true"}}}}}}
+	}
+	for _, c := range []struct{ container, name, value, fails string }{
+		{"discovery", "A", "false", ""},
+		{"discovery", "B", "x", ""},
+		{"discovery", "A", "true", "already"},
+		{"other", "A", "x", "no container other"},
+	} {
+		t.Run(c.container+" "+c.name+"="+c.value, func(t *testing.T) {
+			spec := template()
+			err := Env(c.container, c.name, c.value)(spec)
+			if c.fails != "" {
+				if !strings.Contains(fmt.Sprint(err), c.fails) {
+					t.Errorf("got %v, want %q", err, c.fails)
+				}
+				return
+			}
+			got := spec.Spec.Containers[0].Env
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := (corev1.EnvVar{Name: c.name, Value: c.value}); !slices.Contains(got, want) {
+				t.Errorf("got %v, want %v in it", got, want)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ package install
 import (
 	"github.com/onsi/gomega"
 	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -44,6 +45,31 @@ var NetworkComesFromNamespaceLabel = spec.Proves(behaviors.NetworkComesFromNames
 
 	t.SetLabel(spec.Clusters{a}, istioSystem, label.TopologyNetwork.Name, a.Network)
 	t.EachCluster(joined)
+})
+
+// INST-04: the other clusters' clients lose the share of the cluster without the flag. No document says
+// so, and it is recorded.
+var FlagEnablesMultiNetwork = spec.Proves(behaviors.FlagEnablesMultiNetwork, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	echo, local := t.Service("echo", spec.Global), t.Service("local")
+	class := spec.GatewayClass(constants.EastWestGatewayClassName)
+	t.Delete(spec.Clusters{a}, class)
+	t.Control(spec.Exists(a, class), IsTrue) // istiod makes it again
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+
+	near, restore := a.Client.HTTP(local), func() {}
+	seen := t.While(spec.Change("multi-network is off in "+a.Name, func() {
+		restore = t.SetIstiodEnv(a, "AMBIENT_ENABLE_MULTI_NETWORK", "false")
+		t.Expect(a.Client.HTTP(echo), AnsweredBy(a))
+	}), near)
+	t.Expect(seen.Of(near), NoneLost())
+	t.Each(others, func(c *spec.Cluster) { t.ObserveCalls("meanwhile", c.Client.HTTP(echo)) })
+	t.Delete(spec.Clusters{a}, class)
+	t.Expect(spec.Exists(a, class), IsFalse)
+
+	restore()
+	t.Expect(spec.Exists(a, class), IsTrue)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 })
 
 // INST-12: two services swap their virtual addresses in the other cluster, in front of ztunnel and of a
