@@ -16,6 +16,22 @@ type Statement struct {
 // same stands for a sentence that did not change.
 const same = "unchanged"
 
+// Changed is what the page says since 1.29, empty where that is the same.
+func (s Statement) Changed() string {
+	if s.Since1_29 == same {
+		return ""
+	}
+	return s.Since1_29
+}
+
+// Status is what the page says of ambient multicluster in a version: alpha, and beta since 1.29.
+func Status(v Version) string {
+	if v.compare(Version{1, 29, 0}) < 0 {
+		return "alpha"
+	}
+	return "beta"
+}
+
 // Statements are the page's twelve statements in its order.
 var Statements = []Statement{
 	{

@@ -73,6 +73,7 @@ type page struct {
 	Counts           []count
 	Notices          []notice
 	Parts            []part
+	Statements       []summary.Statement
 	Attention        []card
 	More             int // behaviors that need attention and are not in Attention
 	TopologySentence string
@@ -104,7 +105,7 @@ func pageOf(r *v1alpha2.ConformanceReport) *page {
 		Sentence: capital(summary.Headline(r)), Tone: toneOf(r), Facts: factsOf(r),
 		Known: r.Catalog.Digest == behaviors.Digest(),
 		Bar:   verdictBar(r.Summary), Notices: noticesOf(r), Chapters: chaptersOf(r),
-		Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
+		Statements: summary.Statements(r), Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
 	}
 	p.Title = p.Sentence + " – " + summary.Implementation(r)
 	for _, c := range summary.Columns {
@@ -133,6 +134,7 @@ func factsOf(r *v1alpha2.ConformanceReport) []string {
 	return []string{
 		summary.Implementation(r),
 		fmt.Sprintf("Istio %s on Kubernetes %s", istioName(r.Environment.Istio), summary.OrUnknown(r.Environment.Kubernetes)),
+		"the documents call ambient multicluster " + summary.OrUnknown(summary.Status(r)),
 		number(len(r.Environment.Clusters), "cluster", "clusters"),
 		fmt.Sprintf("profile %s, mode %s", r.Profile, r.Mode),
 		r.Date.UTC().Format("2 January 2006, 15:04 MST"),
@@ -144,7 +146,7 @@ func factsOf(r *v1alpha2.ConformanceReport) []string {
 // parts are the sections that the navigation links to. Sections without content are left out.
 func (p *page) parts() []part {
 	all := []part{
-		{"attention", "Attention"}, {"topology", "What was tested"}, {"traffic", "Traffic"}, {"convergence", "Convergence"},
+		{"page", "The page"}, {"attention", "Attention"}, {"topology", "What was tested"}, {"traffic", "Traffic"}, {"convergence", "Convergence"},
 		{"chapters", "Chapters"}, {"behaviors", "Behaviors"}, {"skips", "Skips"}, {"environment", "Environment"},
 	}
 	return slices.DeleteFunc(all, func(x part) bool {

@@ -24,6 +24,18 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		fmt.Fprintf(&b, "> Incomplete: %s.\n>\n", text.Markdown(s))
 	}
 	fmt.Fprintf(&b, "> %s.\n", Coverage(r))
+	b.WriteString("\n| the page | says | seen |\n| ---: | --- | --- |\n")
+	for _, s := range Statements(r) {
+		says := text.Markdown(s.Says)
+		if s.Since != "" {
+			says += "<br>since 1.29: " + text.Markdown(s.Since)
+		}
+		var seen []string
+		for _, x := range s.Seen {
+			seen = append(seen, fmt.Sprintf("**%s** %s", x.ID, text.Markdown(x.Says)))
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s |\n", s.N, says, strings.Join(seen, "<br>"))
+	}
 	row := func(name string, cell func(Column) string) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, c := range Columns {
