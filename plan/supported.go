@@ -1,6 +1,12 @@
 package plan
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ambient.test/conformance/behaviors"
+)
 
 // Combination is one Istio minor with the Kubernetes minors the suite is run on with it, the newest
 // first.
@@ -22,6 +28,22 @@ var Supported = []Combination{
 	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}, []string{"1.36"}},
 	{"1.30", []string{"1.36", "1.35", "1.34"}, nil, nil},
 	{"1.29", []string{"1.35", "1.34"}, nil, nil},
+}
+
+// Beyond says that an Istio version is outside of [Supported]; empty if it is within, or if it is none.
+func Beyond(istio string) string {
+	v, err := behaviors.ParseVersion(istio)
+	if err != nil {
+		return ""
+	}
+	var window []string
+	for _, c := range Supported {
+		window = append(window, c.Istio)
+	}
+	if minor := fmt.Sprintf("%d.%d", v.Major, v.Minor); !slices.Contains(window, minor) {
+		return fmt.Sprintf("Istio %s is outside of the support window (%s): no certificate is given for it", minor, strings.Join(window, ", "))
+	}
+	return ""
 }
 
 // nodes are kind's node images by Kubernetes minor: each the default of the release of kind that

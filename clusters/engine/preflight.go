@@ -165,11 +165,11 @@ func memory(h host, want uint64) v1alpha2.Check {
 		return warning(name, "/proc/meminfo has no MemAvailable", "")
 	case have < want:
 		return failed(
-			name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)),
+			name, fmt.Sprintf("%s of memory are available%s", size(have), required(want)),
 			"end other programs, or ask for fewer clusters (--clusters)",
 		)
 	}
-	return passed(name, fmt.Sprintf("%s of memory are available, %s are needed", size(have), size(want)))
+	return passed(name, fmt.Sprintf("%s of memory are available%s", size(have), required(want)))
 }
 
 // available reads MemAvailable, in bytes.
@@ -198,12 +198,12 @@ func disk(h host, r Requirements) []v1alpha2.Check {
 			checks,
 			failed(
 				"disk",
-				fmt.Sprintf("%s are free where the engine keeps its data (%s), %s are needed", size(free), root, size(r.Disk)),
+				fmt.Sprintf("%s are free where the engine keeps its data (%s)%s", size(free), root, required(r.Disk)),
 				"make room there (`docker system prune` removes what no container uses)",
 			),
 		)
 	default:
-		checks = append(checks, passed("disk", fmt.Sprintf("%s are free in %s, %s are needed", size(free), root, size(r.Disk))))
+		checks = append(checks, passed("disk", fmt.Sprintf("%s are free in %s%s", size(free), root, required(r.Disk))))
 	}
 	if ours && (fsType == "overlay" || fsType == "nfs") {
 		checks = append(
@@ -215,6 +215,14 @@ func disk(h host, r Requirements) []v1alpha2.Check {
 		)
 	}
 	return checks
+}
+
+// required completes a sentence; a fleet that is up needs no more than it has.
+func required(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s are needed", size(n))
 }
 
 func size(n uint64) string {

@@ -83,6 +83,9 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	if err != nil {
 		return nil, misuse("kubeconfig cannot be read: %w: name one with --kubeconfig", err)
 	}
+	if len(config.Contexts) == 0 {
+		return nil, misuse("there is no kubeconfig with a context in %s: name one with --kubeconfig", strings.Join(rules.GetLoadingPrecedence(), ", "))
+	}
 	copies, err := minimal(config, o.Contexts)
 	if err != nil {
 		return nil, err

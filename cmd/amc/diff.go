@@ -17,7 +17,7 @@ func diffCommand() *cobra.Command {
 		Short: "show what changed between two reports; exit with 1 when something got worse",
 		Example: `  amc diff yesterday/ today/
   amc diff main.yaml branch.yaml -o markdown`,
-		Args: cobra.ExactArgs(2),
+		Args: operands,
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := within(c.Context(), patience, "diff", func(context.Context) (*diff.Diff, error) {
 				a, err := bundle.Read(args[0])

@@ -16,7 +16,7 @@ func explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:               "explain ID...",
 		Short:             "say all that is known of a behavior: promise, quote, proof, hazards, how to see it by hand",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              operands,
 		ValidArgsFunction: completeIDs,
 		RunE: func(c *cobra.Command, args []string) error {
 			var found []*behaviors.Behavior

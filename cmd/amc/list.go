@@ -60,6 +60,7 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			warnBeyond(c, s.istio)
 			return writeList(out, found, format)
 		},
 	}
@@ -81,6 +82,13 @@ func listCommand() *cobra.Command {
 	complete(c, "state", states)
 	complete(c, "feature", featureWords())
 	return c
+}
+
+// warnBeyond says on the error stream that a version is outside of the support window.
+func warnBeyond(c *cobra.Command, istio string) {
+	if says := plan.Beyond(istio); says != "" {
+		fmt.Fprintln(c.ErrOrStderr(), says)
+	}
 }
 
 // patterns are ids, globs and chapters as the catalog writes them.

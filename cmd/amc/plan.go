@@ -159,6 +159,7 @@ With --certified it also says what would keep the run from a certificate, whatev
 			if err != nil {
 				return err
 			}
+			warnBeyond(c, env.Istio)
 			if err := writePlan(c.OutOrStdout(), p, format); err != nil || !certified {
 				return err
 			}

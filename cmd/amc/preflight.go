@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -24,59 +26,73 @@ const (
 )
 
 func preflightCommand() *cobra.Command {
-	var fleet string
+	var fleet, format string
 	c := &cobra.Command{
 		Use:   "preflight",
 		Short: "check this machine, or with --fleet the clusters and the mesh of a fleet, and say how to fix what is wrong",
 		Long: `Preflight checks whether this machine can run a fleet. With --fleet it checks clusters and mesh instead: API servers,
 versions, names and networks, a common root certificate, remote secrets in both directions, east-west gateways, a ztunnel
 on every node, mesh-wide policies that would affect the suite's calls, PodSecurity, and stand-ins that the fleet file does
-not name. It changes nothing in clusters. It fails if specs cannot run.`,
+not name. It changes nothing in clusters, and, as root, kernel settings of this machine that a fleet needs. It fails if
+specs cannot run.`,
 		Example: `  amc preflight
-  amc preflight --fleet _artifacts/fleet.yaml`,
+  amc preflight --fleet _artifacts/fleet.yaml
+  amc preflight -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if !c.Flags().Changed("fleet") {
-				cache, err := engine.CacheDir()
-				if err != nil {
-					return unknown(err)
+			var rows []v1alpha2.Check
+			var err error
+			if c.Flags().Changed("fleet") {
+				f, notLoaded := mesh.Load(fleet)
+				if notLoaded != nil {
+					return usage("%w", notLoaded)
 				}
-				return checkMachine(c.Context(), c.OutOrStdout(), engine.Requirements{CacheDir: cache, Memory: needMemory, Disk: needDisk})
+				rows, err = fleetChecks(c.Context(), f)
+			} else {
+				cache, noCache := engine.CacheDir()
+				if noCache != nil {
+					return unknown(noCache)
+				}
+				rows, err = machineChecks(c.Context(), engine.Requirements{CacheDir: cache, Memory: needMemory, Disk: needDisk})
 			}
-			f, err := mesh.Load(fleet)
-			if err != nil {
-				return usage("%w", err)
+			out := c.OutOrStdout()
+			if format == formatJSON {
+				return errors.Join(json.NewEncoder(out).Encode(rows), err)
 			}
-			return checkFleet(c.Context(), c.OutOrStdout(), f)
+			writeChecks(out, rows)
+			if err == nil && fleet == "" {
+				fmt.Fprintln(out, "this machine can carry a fleet of two clusters: `amc up` makes it")
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&fleet, "fleet", "", "check the clusters and the mesh of this fleet file")
+	outputFlag(c, &format, formatTable, formatJSON)
 	return c
 }
 
-// checkMachine prints what this machine has and lacks. It fails when something is missing that
+// machineChecks are what this machine has and lacks. The error says that something is missing that
 // cannot be fixed from here.
-func checkMachine(ctx context.Context, out io.Writer, r engine.Requirements) error {
-	if writeChecks(out, engine.Preflight(ctx, r)) {
-		return unknown(errors.New("this machine cannot run a fleet yet: see the fixes above"))
+func machineChecks(ctx context.Context, r engine.Requirements) ([]v1alpha2.Check, error) {
+	rows := engine.Preflight(ctx, r)
+	if slices.ContainsFunc(rows, func(c v1alpha2.Check) bool { return c.Status == v1alpha2.CheckFail }) {
+		return rows, unknown(errors.New("this machine cannot run a fleet yet: see the fixes above"))
 	}
-	return nil
+	return rows, nil
 }
 
-// checkFleet prints the checks of a fleet. It fails when specs cannot run on it.
-func checkFleet(ctx context.Context, out io.Writer, f *mesh.Fleet) error {
+// fleetChecks are what is right and wrong with a fleet. The error says that specs cannot run on it.
+func fleetChecks(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 	rows, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: fixture.Namespaces})
-	writeChecks(out, rows)
 	if err != nil {
-		return unknown(fmt.Errorf("the fleet of %s cannot be used yet: see the fixes above, then run `amc preflight --fleet %s` again",
+		err = unknown(fmt.Errorf("the fleet of %s cannot be used yet: see the fixes above, then run `amc preflight --fleet %s` again",
 			f.Path(), shown(f.Path())))
 	}
-	return nil
+	return rows, err
 }
 
-// writeChecks prints a table, with the fix below each row that needs one. It tells whether a check
-// failed.
-func writeChecks(out io.Writer, rows []v1alpha2.Check) (failed bool) {
+// writeChecks prints a table, with the fix below each row that needs one.
+func writeChecks(out io.Writer, rows []v1alpha2.Check) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer func() { _ = w.Flush() }()
 	for _, r := range rows {
@@ -84,7 +100,5 @@ func writeChecks(out io.Writer, rows []v1alpha2.Check) (failed bool) {
 		if r.Fix != "" && r.Status != v1alpha2.CheckOK && r.Status != v1alpha2.CheckFixed {
 			fmt.Fprintf(w, "\t\tfix: %s\n", r.Fix)
 		}
-		failed = failed || r.Status == v1alpha2.CheckFail
 	}
-	return failed
 }

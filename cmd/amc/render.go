@@ -24,7 +24,7 @@ removed from the evidence. It refuses a closed bundle whose files were changed. 
 the sums come out the same.`,
 		Example: `  amc render _artifacts/run
   amc render report.yaml --to public/`,
-		Args: cobra.ExactArgs(1),
+		Args: operands,
 		RunE: func(c *cobra.Command, args []string) error {
 			says, err := within(c.Context(), patience, "render", func(ctx context.Context) (string, error) { return render(ctx, args[0], to) })
 			if err != nil {

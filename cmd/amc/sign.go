@@ -24,7 +24,7 @@ The signature shows who vouches for the bundle. It does not show that the run ha
   openssl pkey -in vendor.key -pubout -out vendor.pub
   amc sign bundle --key vendor.key
   amc verify bundle --key vendor.pub`,
-		Args: cobra.ExactArgs(1),
+		Args: operands,
 		RunE: func(c *cobra.Command, args []string) error {
 			if key == "" {
 				return usage("--key must name the PEM file of a private key: create one with `openssl genpkey -algorithm ed25519 -out KEY`")

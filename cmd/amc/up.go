@@ -199,7 +199,9 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	case err != nil:
 		return usage("%w", err)
 	case fleet.Provider == mesh.ProviderExisting:
-		if err := checkFleet(ctx, out, fleet); err != nil {
+		rows, err := fleetChecks(ctx, fleet)
+		writeChecks(out, rows)
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "the fleet of %s can be used; its mesh is not ours to install\n", fleet.Path())
@@ -239,7 +241,9 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	}
 	needs := engine.Requirements{Engine: e, CacheDir: cache, Memory: uint64(o.clusters+shape.Unlisted) * needMemory / 2, Disk: needDisk,
 		IPv6: shape.DualStack}
-	if err := checkMachine(ctx, out, needs); err != nil {
+	rows, err := machineChecks(ctx, needs)
+	writeChecks(out, rows)
+	if err != nil {
 		return err
 	}
 	if err := kind.CheckFree(ctx, e, o.subnet); err != nil { // before minutes are spent on building images

@@ -33,7 +33,7 @@ shows that the run happened: only a second run does.`,
 			if rules {
 				return cobra.NoArgs(c, args)
 			}
-			return cobra.ExactArgs(1)(c, args)
+			return operands(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			out := c.OutOrStdout()
