@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/remotesecret"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
@@ -126,12 +127,11 @@ func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 // istiod has synced with the clusters.
 func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
-	var secrets corev1.SecretList
-	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace),
-		client.MatchingLabels{remoteSecretLabel: "true"}); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	secrets, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	if len(secrets.Items) == 0 {
+	if len(secrets) == 0 {
 		return nil, fmt.Errorf("%s: it has no remote secret already: restore the mesh first", c.Name)
 	}
 	var names []string
@@ -140,7 +140,7 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}
 	undo := func(ctx context.Context) error {
 		var failed []error
-		for _, s := range secrets.Items {
+		for _, s := range secrets {
 			s.ResourceVersion, s.UID = "", ""
 			failed = append(failed, client.IgnoreAlreadyExists(c.Client().Create(ctx, &s)))
 		}
@@ -149,7 +149,7 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		}
 		return istiod.WaitSynced(ctx, c, names)
 	}
-	for _, s := range secrets.Items {
+	for _, s := range secrets {
 		if err := c.Client().Delete(ctx, &s); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", c.Name, err), undo(context.WithoutCancel(ctx)))
 		}
@@ -293,7 +293,3 @@ func noOp(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}
 	return func(ctx context.Context) error { return errors.Join(undoZtunnel(ctx), undoIstiod(ctx)) }, nil
 }
-
-// remoteSecretLabel selects remote secrets. Istio's own constant would bring its whole Kubernetes
-// client with it.
-const remoteSecretLabel = "istio/multiCluster"
