@@ -134,27 +134,29 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if len(secrets) == 0 {
 		return nil, fmt.Errorf("%s: it has no remote secret already: restore the mesh first", c.Name)
 	}
+	undo := func(ctx context.Context) error { return restoreRemoteSecrets(ctx, f, secrets) }
+	for _, s := range secrets {
+		if err := remotesecret.Delete(ctx, c, &s); err != nil {
+			return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+		}
+	}
+	return undo, nil
+}
+
+// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until its istiod has
+// synced with the clusters.
+func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.Secret) error {
+	c := f.Clusters[0]
+	for i := range secrets {
+		if err := remotesecret.Put(ctx, c, &secrets[i]); err != nil {
+			return err
+		}
+	}
 	var names []string
 	for _, x := range f.Clusters {
 		names = append(names, x.Name)
 	}
-	undo := func(ctx context.Context) error {
-		var failed []error
-		for _, s := range secrets {
-			s.ResourceVersion, s.UID = "", ""
-			failed = append(failed, client.IgnoreAlreadyExists(c.Client().Create(ctx, &s)))
-		}
-		if err := errors.Join(failed...); err != nil {
-			return fmt.Errorf("%s: remote secrets: %w", c.Name, err)
-		}
-		return istiod.WaitSynced(ctx, c, names)
-	}
-	for _, s := range secrets {
-		if err := c.Client().Delete(ctx, &s); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", c.Name, err), undo(context.WithoutCancel(ctx)))
-		}
-	}
-	return undo, nil
+	return istiod.WaitSynced(ctx, c, names)
 }
 
 func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,19 +75,28 @@ func changed(known map[types.UID]corev1.Secret, s *corev1.Secret) bool {
 var ofIstiod = &client.ListOptions{Namespace: istiod.Namespace,
 	LabelSelector: labels.SelectorFromSet(labels.Set{remotesecret.Label: "true"})}
 
-// dropNewRemoteSecrets deletes a remote secret of cluster1 as soon as it is another one.
-func dropNewRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+// dropNewRemoteSecret deletes the first remote secret of cluster1 that is another one. The next one stays:
+// what a spec restores must remain.
+func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	known, err := remoteSecrets(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(s *corev1.Secret) verdict {
-		if changed(known, s) {
-			return remove
+	dropped := false
+	stop, err := interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(s *corev1.Secret) verdict {
+		if dropped || !changed(known, s) {
+			return leave
 		}
-		return leave
+		dropped = true
+		return remove
 	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(stop(ctx), restoreRemoteSecrets(ctx, f, slices.Collect(maps.Values(known))))
+	}, nil
 }
 
 // noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no pods.

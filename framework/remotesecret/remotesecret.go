@@ -77,8 +77,8 @@ func Find(ctx context.Context, in *mesh.Cluster, of string) (*corev1.Secret, err
 		}
 	}
 	if len(found) != 1 || len(found[0].Data) != 1 {
-		return nil, fmt.Errorf("%s: want one remote secret with the kubeconfig of %s alone, found %d with it: run `%s -n %s get secrets -l %s=true`",
-			in.Name, of, len(found), in.Kubectl(), istiod.Namespace, Label)
+		return nil, fmt.Errorf("%s: want one remote secret with the kubeconfig of %s alone, found %d with it: "+
+			"run `%s -n %s get secrets -l %s=true`", in.Name, of, len(found), in.Kubectl(), istiod.Namespace, Label)
 	}
 	return found[0], nil
 }
@@ -111,7 +111,7 @@ func Delete(ctx context.Context, in *mesh.Cluster, s *corev1.Secret) error {
 
 // Edit returns a copy of a Secret in which the kubeconfig of a cluster is another one. The change gets
 // the API server that it leads to, and whom it speaks as there.
-func Edit(s *corev1.Secret, of string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) (*corev1.Secret, error) {
+func Edit(s *corev1.Secret, of string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) error) (*corev1.Secret, error) {
 	fault := func(err error) error {
 		return fmt.Errorf("kubeconfig of %s in Secret %s: %w", of, client.ObjectKeyFromObject(s), err)
 	}
@@ -127,7 +127,9 @@ func Edit(s *corev1.Secret, of string, change func(*clientcmdapi.Cluster, *clien
 	if server == nil || user == nil {
 		return nil, fault(errors.New("its current context does not say which server and user it means"))
 	}
-	change(server, user)
+	if err := change(server, user); err != nil {
+		return nil, fault(err)
+	}
 	b, err := clientcmd.Write(*config)
 	if err != nil {
 		return nil, fault(err)
@@ -143,14 +145,10 @@ const lifetime = int64(3600)
 // Renew returns a copy of a Secret with a new token of the same account, which the cluster that it
 // reads has issued.
 func Renew(ctx context.Context, s *corev1.Secret, of *mesh.Cluster) (*corev1.Secret, error) {
-	var failed error
-	renewed, err := Edit(s, of.Name, func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
-		user.Token, failed = issue(ctx, of, user.Token)
+	return Edit(s, of.Name, func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) (err error) {
+		user.Token, err = issue(ctx, of, user.Token)
+		return err
 	})
-	if err := errors.Join(err, failed); err != nil {
-		return nil, fmt.Errorf("renew Secret %s: %w", client.ObjectKeyFromObject(s), err)
-	}
-	return renewed, nil
 }
 
 // issue asks a cluster for another token of the account that a token names.

@@ -122,8 +122,9 @@ func TestDelete(t *testing.T) {
 
 func TestEdit(t *testing.T) {
 	s := secret(t, "t")
-	got, err := Edit(s, "c2", func(server *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
+	got, err := Edit(s, "c2", func(server *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) error {
 		server.Server, user.Token = "https://x", "new"
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +140,7 @@ func TestEdit(t *testing.T) {
 		t.Errorf("the secret itself has changed (-want +got):\n%s", d)
 	}
 	s.Data["c2"] = []byte("kind: Config\napiVersion: v1\n")
-	if _, err := Edit(s, "c2", func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) {}); err == nil {
+	if _, err := Edit(s, "c2", func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) error { return nil }); err == nil {
 		t.Error("a kubeconfig that leads nowhere was taken")
 	}
 }

@@ -90,6 +90,7 @@ func (s *RemoteSecret) Add() {
 func (s *RemoteSecret) Put(change SecretChange) {
 	changed := s.before.DeepCopy()
 	s.t.NoError(change.do(changed, s.Of.Name))
+	s.t.Observe("%s is now one %s", s, change.Says)
 	put := func() error { return remotesecret.Put(s.t.ctx, s.In.Cluster, changed) }
 	if client.ObjectKeyFromObject(changed) != client.ObjectKeyFromObject(s.before) {
 		s.other = changed
@@ -133,26 +134,32 @@ var (
 		s.Data[of] = []byte("apiVersion: v1\nkind: Config\nclusters: none\n")
 		return nil
 	}}
-	RunsCommand = edited("that runs a command for its token", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
+	RunsCommand = edited("that runs a command for its token", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) error {
 		user.Token = ""
 		user.Exec = &clientcmdapi.ExecConfig{Command: "true", APIVersion: "client.authentication.k8s.io/v1",
 			InteractiveMode: clientcmdapi.NeverExecInteractiveMode}
+		return nil
 	})
-	ReadsFile = edited("that takes its token from a file of istiod", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
+	ReadsFile = edited("that takes its token from a file of istiod", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) error {
 		user.Token, user.TokenFile = "", "/var/run/secrets/kubernetes.io/serviceaccount/token"
+		return nil
 	})
-	WrongToken = edited("whose token nobody has issued", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) {
+	WrongToken = edited("whose token nobody has issued", func(_ *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) error {
 		user.Token = "wrong"
+		return nil
 	})
-	DeadServer = edited("whose server does not answer", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) {
-		if u, err := url.Parse(c.Server); err == nil {
-			u.Host = net.JoinHostPort(u.Hostname(), "1")
-			c.Server = u.String()
+	DeadServer = edited("whose server does not answer", func(c *clientcmdapi.Cluster, _ *clientcmdapi.AuthInfo) error {
+		u, err := url.Parse(c.Server)
+		if err != nil {
+			return err
 		}
+		u.Host = net.JoinHostPort(u.Hostname(), "1")
+		c.Server = u.String()
+		return nil
 	})
 )
 
-func edited(says string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo)) SecretChange {
+func edited(says string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) error) SecretChange {
 	return SecretChange{says, func(s *corev1.Secret, of string) error {
 		changed, err := remotesecret.Edit(s, of, change)
 		if err == nil {
