@@ -16,20 +16,20 @@ var AddingAClusterNeedsNoRestart = declare(Behavior{
 	ID: "CP-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A cluster whose remote secret is added is used without restarting anything.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "Calls stay local without the secret; within half a minute of adding it both clusters serve.",
+	Proof: "Without the secret calls stay in the own cluster. Within half a minute of adding it both clusters serve, " +
+		"the other one is listed as synced, and no call of either cluster has failed meanwhile.",
 	Provoke: "Apply the remote secret while calls run.",
-	Mutants: []string{"M18"},
-	State:   notAutomated("planned: it removes and adds a remote secret"),
+	Mutants: []string{"M51"}, State: Proven,
 })
 
 var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
 	ID: "CP-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A cluster whose remote secret is deleted is no longer used, and nothing else changes.",
 	Sources: []Source{issue("istio/istio#27187", "")},
-	Proof:   "Calls become local, the other direction is not disturbed; with the secret again both serve.",
+	Proof: "The own cluster answers and the other one is listed no more. No call to a local service fails, and none of the " +
+		"other direction. Control: both serve before, and with the secret again.",
 	Provoke: "Delete the remote secret in one cluster while calls run.",
-	Mutants: []string{"M18"},
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var RotatingCredentialsLosesNothing = declare(Behavior{
@@ -41,10 +41,12 @@ var RotatingCredentialsLosesNothing = declare(Behavior{
 		note("60920", ""),
 		note("61043", ""),
 	},
-	Proof:   "Two rotations under load: no call fails, remote endpoints remain, and both ztunnel and a waypoint follow a later scaling.",
-	Provoke: "Replace the secret twice with new tokens and then scale the other cluster.",
-	Hazards: "On the pinned commit the second rotation loses the remote network: rotate at least twice, and look at both data paths.",
-	State:   notAutomated("planned: seen by hand to fail on the pinned commit, so it first needs an upstream report"),
+	Proof: "Three rotations while a service is called whose pods are in the other cluster only: no call fails, without a " +
+		"waypoint and through one, and both paths follow when its pods go and come back. Control: the other cluster's clients.",
+	Provoke: "Replace the secret with new tokens, several times, and then scale the other cluster.",
+	Hazards: "On the pinned commit each replacement may lose the remote network, about three of four do: rotate more than " +
+		"once. A waypoint hides it, and the status says synced.",
+	Mutants: []string{"M51"}, State: Proven,
 })
 
 var RapidRotations = declare(Behavior{
@@ -62,9 +64,11 @@ var BadCredentialsAreReported = declare(Behavior{
 	Sources: []Source{
 		doc(pageVerify, "timeout ... means that Istiod in the primary cluster is unable to communicate with the remote cluster"),
 	},
-	Proof:   "The row becomes timeout after its limit, local calls go on; corrected, it becomes synced and both serve.",
-	Provoke: "Apply a secret with a bad token.",
-	State:   notAutomated("planned: it waits for a limit of 30 s"),
+	Proof: "With a wrong token, and with a server that does not answer, the row becomes timeout after istiod's limit, and no " +
+		"call fails meanwhile. Corrected, it becomes synced and both serve.",
+	Provoke: "Apply a secret with a bad token in place of none.",
+	Hazards: "The limit is 30 s by default. In place of a secret that worked, a bad one leaves what was known before: CP-07.",
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var RotationToBadCredentials = declare(Behavior{
@@ -101,33 +105,35 @@ var StartWithoutRemoteAPIServer = declare(Behavior{
 
 var MalformedSecretsAreRefused = declare(Behavior{
 	ID: "CP-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "A remote secret that is malformed or runs commands is refused, logged and harmless.",
+	Promise: "A remote secret that is malformed, runs a command or reads a file of istiod is refused and harmless.",
 	Sources: []Source{
 		implied(pageInstall),
 		code("pilot", "only plain kubeconfigs are accepted unless PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS says otherwise"),
 	},
-	Proof:   "No cluster is registered by it and the others go on; a good secret registers.",
+	Proof: "In place of no secret, none of them registers a cluster, and the known clusters serve. Control: a good secret " +
+		"registers it.",
 	Provoke: "Apply a secret whose kubeconfig uses exec.",
-	State:   notAutomated("planned"),
+	Hazards: "In place of a secret that worked, a bad one changes nothing: delete that one first.",
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var OnlyMarkedSecretsCount = declare(Behavior{
 	ID: "CP-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A remote secret counts only with its label and in istio-system.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "Without the label or in another namespace no cluster is registered; with both it is.",
+	Proof:   "Without the label, and in another namespace, it registers no cluster. Control: with both it does.",
 	Provoke: "Apply the secret without istio/multiCluster=true.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var OneWaySecrets = declare(Behavior{
 	ID: "CP-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "A secret in one cluster only joins one direction only.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "Clients where the secret is see both clusters, clients of the other see their own; policies hold in both.",
+	Proof: "Clients where the secret is are served by both clusters, clients of the other by their own. A policy that is " +
+		"applied then admits the same client everywhere and refuses another. Control: before, each is served by both.",
 	Provoke: "Delete the remote secret in one cluster.",
-	Mutants: []string{"M04"},
-	State:   notAutomated("planned"),
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var ReaderRights = declare(Behavior{
@@ -152,9 +158,10 @@ var IstiodOutage = declare(Behavior{
 	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "Without istiod existing pods keep talking across clusters, new connections included; new pods fail closed.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "No call of existing pods fails while istiod is at 0, a new pod's calls fail; with istiod back it is served.",
+	Proof: "No call of existing pods fails from the moment that istiod goes until it is back, to the own cluster and to the " +
+		"other. A new pod's calls fail, and are answered with istiod back. Control: the other cluster's clients.",
 	Provoke: "Scale istiod of one cluster to 0.",
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Mutants: []string{"M52", "M53"}, State: Proven,
 })
 
 var RestartKeepsRemoteEndpoints = declare(Behavior{
@@ -216,4 +223,21 @@ var VanishedCluster = declare(Behavior{
 	Provoke: "Stop a cluster's nodes and leave its secret.",
 	Hazards: "The incident users meet most: traffic is sent to a dead gateway until the secret is removed.",
 	State:   notAutomated("planned: it destroys a cluster of the fleet"),
+})
+
+var LocalPolicyFollowsRemoteSecrets = declare(Behavior{
+	ID: "CP-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "After a remote secret was rotated or deleted, policies of the own cluster still take effect.",
+	Sources: []Source{
+		implied("reference/config/security/peer_authentication"),
+		code("pkg/kube/kclient/delayed.go", "a remote cluster that goes ends the handlers of all, not its own alone"),
+	},
+	Proof: "A PeerAuthentication that is applied afterwards is enforced, and lifted again: a client outside the mesh is " +
+		"refused and then served, after a rotation and after a deletion. Control: the same before, and a client of " +
+		"the mesh, which is always served.",
+	Provoke: "Rotate a remote secret, apply a PeerAuthentication with mode STRICT, and call from outside the mesh.",
+	Hazards: "What stood before the rotation stays in force, AuthorizationPolicies still follow, and remote-clusters says " +
+		"synced: only a PeerAuthentication, a ServiceEntry or a WorkloadEntry that changes afterwards shows it. " +
+		"Creating the secret again does not heal it, a restart of istiod does.",
+	Mutants: []string{"M54"}, State: Proven,
 })

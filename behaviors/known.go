@@ -21,6 +21,8 @@ type Known struct {
 // when the last supported version that has it goes; --fail-on-fixed tells when a version has it no
 // longer.
 var KnownFaults = map[string][]Known{
+	"CP-04":    {{Finding: "F-01", Istio: ">=1.31"}},
+	"CP-22":    {{Finding: "F-02", Istio: ">=1.31"}},
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
 }
 

@@ -46,6 +46,11 @@ var Mutants = []Mutant{
 	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
 	{"M35", "let a restart of the east-west gateway of cluster2 take all pods away before it makes new ones"},
 	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
+	{"M50", "put the remote secrets of cluster1 back as they were, whenever they change"},
+	{"M51", "delete the first remote secret of cluster1 that is added or changed"},
+	{"M52", "scale the east-west gateway of cluster2 to 0 as soon as istiod of cluster1 is"},
+	{"M53", "take every new pod of cluster1 out of the mesh"},
+	{"M54", "delete PeerAuthentications of cluster1 once one of its remote secrets has changed"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

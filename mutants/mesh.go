@@ -18,6 +18,7 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/remotesecret"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
 )
@@ -125,35 +126,36 @@ func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 // istiod has synced with the clusters.
 func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
-	var secrets corev1.SecretList
-	if err := c.Client().List(ctx, &secrets, client.InNamespace(istiod.Namespace),
-		client.MatchingLabels{remoteSecretLabel: "true"}); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	secrets, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	if len(secrets.Items) == 0 {
+	if len(secrets) == 0 {
 		return nil, fmt.Errorf("%s: it has no remote secret already: restore the mesh first", c.Name)
+	}
+	undo := func(ctx context.Context) error { return restoreRemoteSecrets(ctx, f, secrets) }
+	for _, s := range secrets {
+		if err := remotesecret.Delete(ctx, c, &s); err != nil {
+			return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+		}
+	}
+	return undo, nil
+}
+
+// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until its istiod has
+// synced with the clusters.
+func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.Secret) error {
+	c := f.Clusters[0]
+	for i := range secrets {
+		if err := remotesecret.Put(ctx, c, &secrets[i]); err != nil {
+			return err
+		}
 	}
 	var names []string
 	for _, x := range f.Clusters {
 		names = append(names, x.Name)
 	}
-	undo := func(ctx context.Context) error {
-		var failed []error
-		for _, s := range secrets.Items {
-			s.ResourceVersion, s.UID = "", ""
-			failed = append(failed, client.IgnoreAlreadyExists(c.Client().Create(ctx, &s)))
-		}
-		if err := errors.Join(failed...); err != nil {
-			return fmt.Errorf("%s: remote secrets: %w", c.Name, err)
-		}
-		return istiod.WaitSynced(ctx, c, names)
-	}
-	for _, s := range secrets.Items {
-		if err := c.Client().Delete(ctx, &s); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", c.Name, err), undo(context.WithoutCancel(ctx)))
-		}
-	}
-	return undo, nil
+	return istiod.WaitSynced(ctx, c, names)
 }
 
 func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
@@ -233,7 +235,3 @@ func noOp(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}
 	return func(ctx context.Context) error { return errors.Join(undoZtunnel(ctx), undoIstiod(ctx)) }, nil
 }
-
-// remoteSecretLabel selects remote secrets. Istio's own constant would bring its whole Kubernetes
-// client with it.
-const remoteSecretLabel = "istio/multiCluster"

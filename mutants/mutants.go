@@ -125,6 +125,11 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
 		{Mutant: behaviors.Mutant{ID: "M35"}, apply: recreateGateway},
 		{Mutant: behaviors.Mutant{ID: "M36"}, apply: forgetOnRestart},
+		{Mutant: behaviors.Mutant{ID: "M50"}, apply: keepRemoteSecrets},
+		{Mutant: behaviors.Mutant{ID: "M51"}, apply: dropNewRemoteSecret},
+		{Mutant: behaviors.Mutant{ID: "M52"}, apply: noGatewayWithoutIstiod},
+		{Mutant: behaviors.Mutant{ID: "M53"}, apply: uncaptureNew},
+		{Mutant: behaviors.Mutant{ID: "M54"}, apply: noMutualTLSAfterRotation},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -129,6 +129,14 @@ func TestValues(t *testing.T) {
 			rows(own, with(remote, func(r *istiod.RemoteCluster) { r.Secret = "" })),
 			rows(with(own, func(r *istiod.RemoteCluster) { r.Secret = "ns/a" }), remote),
 		}},
+		"lists": {Lists(b, "syncing"), values{rows(own, late), rows(own, late, of("j", own), of("j", late))}, values{
+			rows(),
+			rows(own),
+			rows(own, remote),
+			rows(own, late, late),
+			rows(own, late, of("j", own), of("j", remote)),
+		}},
+		"lists no": {ListsNo(b), values{rows(own)}, values{rows(), rows(own, late), rows(own, of("j", own), of("j", remote))}},
 		"no path": {NoPath(), values{[]traffic.Path{path(traffic.TimedOut, "", true), path(traffic.Refused, "", true),
 			path(traffic.Reset, "", false), path(traffic.Reached, "a", false)}}, values{
 			[]traffic.Path{},

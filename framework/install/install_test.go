@@ -28,6 +28,7 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/remotesecret"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -281,7 +282,7 @@ func TestEagerProbesRefusesOtherShape(t *testing.T) {
 
 func TestRemoteSecret(t *testing.T) {
 	f, _ := testFleet()
-	s, err := remoteSecret(f.Clusters[0], []byte("token-for-tests"), []byte("ca-for-tests"))
+	s, err := remotesecret.New(f.Clusters[0], []byte("token-for-tests"), []byte("ca-for-tests"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +301,7 @@ func TestRemoteSecret(t *testing.T) {
 		t.Errorf("the kubeconfig's server and authority (-want +got):\n%s", diff)
 	}
 	f.Clusters[0].APIServer = ""
-	if _, err := remoteSecret(f.Clusters[0], []byte("t"), []byte("ca")); err == nil {
+	if _, err := remotesecret.New(f.Clusters[0], []byte("t"), []byte("ca")); err == nil {
 		t.Error("a secret without a server was made")
 	}
 }

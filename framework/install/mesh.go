@@ -30,6 +30,7 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/remotesecret"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/internal/progress"
 )
@@ -340,7 +341,7 @@ func (s *target) createRemoteSecrets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	secret, err := remoteSecret(s.cluster, token, ca)
+	secret, err := remotesecret.New(s.cluster, token, ca)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,6 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -22,11 +20,8 @@ import (
 
 // Names that `istioctl create-remote-secret` uses.
 const (
-	readerAccount      = "istio-reader-service-account"
-	readerToken        = readerAccount + "-istio-remote-secret-token"
-	remoteSecretPrefix = "istio-remote-secret-"
-	remoteSecretLabel  = "istio/multiCluster"
-	clusterAnnotation  = "networking.istio.io/cluster"
+	readerAccount = "istio-reader-service-account"
+	readerToken   = readerAccount + "-istio-remote-secret-token"
 )
 
 // EastWestGateway is the name of the Gateway, Deployment and Service through which a network is
@@ -100,29 +95,6 @@ func readerCredentials(ctx context.Context, c *mesh.Cluster) (token, ca []byte, 
 		return len(token) > 0 && len(ca) > 0, "Kubernetes has not put a token into it yet"
 	})
 	return token, ca, err
-}
-
-// remoteSecret lets the istiod of another cluster read cluster c. It is what
-// `istioctl create-remote-secret --name C --server URL` prints.
-func remoteSecret(c *mesh.Cluster, token, ca []byte) (*corev1.Secret, error) {
-	config := clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{c.Name: {Server: c.APIServer, CertificateAuthorityData: ca}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{c.Name: {Token: string(token)}},
-		Contexts:       map[string]*clientcmdapi.Context{c.Name: {Cluster: c.Name, AuthInfo: c.Name}},
-		CurrentContext: c.Name,
-	}
-	if err := clientcmd.Validate(config); err != nil {
-		return nil, fmt.Errorf("%s: remote secret: %w", c.Name, err)
-	}
-	b, err := clientcmd.Write(config)
-	if err != nil {
-		return nil, fmt.Errorf("%s: remote secret: %w", c.Name, err)
-	}
-	return &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: remoteSecretPrefix + c.Name,
-			Labels: map[string]string{remoteSecretLabel: "true"}, Annotations: map[string]string{clusterAnnotation: c.Name}},
-		Data: map[string][]byte{c.Name: b},
-	}, nil
 }
 
 // addresses are the Gateway's addresses as Istio uses them.

@@ -7,16 +7,21 @@
 package istiod
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/e2e-framework/klient/wait"
 
@@ -60,8 +65,12 @@ type RemoteCluster struct {
 	Istiod string `json:"-"`          // the pod that says so
 }
 
-// Synced is the status of a cluster that istiod has read completely.
-const Synced = "synced"
+// Synced is the status of a cluster that istiod has read completely, TimedOut that of one that it has
+// given up to wait for.
+const (
+	Synced   = "synced"
+	TimedOut = "timeout"
+)
 
 // Pods returns the names of the running istiod pods of a cluster, sorted. It is an error if there
 // is none.
@@ -168,27 +177,129 @@ func Unsynced(rows []RemoteCluster, want []string) []string {
 	return bad
 }
 
-// WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced. The
-// debug endpoint cannot be watched, so WaitSynced polls it every 250 ms until ctx ends.
+// WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced.
 func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
+	return poll(ctx, c, "istiod has not synced with the other clusters", func(ctx context.Context) []string {
+		rows, err := RemoteClusters(ctx, c)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return Unsynced(rows, want)
+	})
+}
+
+// remoteTimeout is the variable by which an istiod is given its limit, and the limit without it.
+const (
+	remoteTimeoutVariable = "PILOT_REMOTE_CLUSTER_TIMEOUT"
+	defaultRemoteTimeout  = 30 * time.Second
+)
+
+// RemoteTimeout is how long the istiod of a cluster gives another one to synchronize, until it calls it
+// timed out. It is an error if there is no limit.
+func RemoteTimeout(ctx context.Context, c *mesh.Cluster) (time.Duration, error) {
+	name := Deployment(c.Revision)
+	d, err := c.Kube().AppsV1().Deployments(Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("%s: Deployment %s: %w", c.Name, name, err)
+	}
+	limit, err := remoteTimeout(d.Spec.Template.Spec.Containers)
+	if err != nil {
+		return 0, fmt.Errorf("%s: Deployment %s: %s: %w", c.Name, name, remoteTimeoutVariable, err)
+	}
+	return limit, nil
+}
+
+func remoteTimeout(containers []corev1.Container) (time.Duration, error) {
+	limit := defaultRemoteTimeout
+	for _, c := range containers {
+		for _, e := range c.Env {
+			if e.Name != remoteTimeoutVariable {
+				continue
+			}
+			var err error
+			if limit, err = time.ParseDuration(e.Value); err != nil {
+				return 0, err
+			}
+		}
+	}
+	if limit <= 0 {
+		return 0, fmt.Errorf("%s: no cluster is ever called timed out", limit)
+	}
+	return limit, nil
+}
+
+// poll looks until nothing is amiss. What istiod serves cannot be watched, so it is asked every 250 ms
+// until ctx ends.
+func poll(ctx context.Context, c *mesh.Cluster, says string, amiss func(context.Context) []string) error {
 	var last string
 	err := wait.For(func(ctx context.Context) (bool, error) {
-		rows, err := RemoteClusters(ctx, c)
-		bad := Unsynced(rows, want)
-		if err != nil {
-			bad = []string{err.Error()}
-		}
+		bad := amiss(ctx)
 		if ctx.Err() == nil || last == "" { // at the end, what was seen before says more
 			last = strings.Join(bad, "; ")
 		}
 		return len(bad) == 0, nil
 	}, wait.WithContext(ctx), wait.WithTimeout(0), wait.WithInterval(250*time.Millisecond), wait.WithImmediate())
 	if err != nil {
-		return fmt.Errorf("%s: istiod has not synced with the other clusters: %s: "+
-			"run `%s -n %s logs -l app=istiod | grep -i remote`: %w",
-			c.Name, last, c.Kubectl(), Namespace, context.Cause(ctx))
+		return fmt.Errorf("%s: %s: %s: run `%s -n %s logs -l app=istiod | grep -i remote`: %w", c.Name, says, last, c.Kubectl(), Namespace,
+			context.Cause(ctx))
 	}
 	return nil
+}
+
+// SecretEvents is how often the istiods of a cluster have noticed that a remote secret appeared, changed
+// or went, by pod. Clusters are listed with the same status before a change and after it; this counter
+// tells that a change has arrived.
+func SecretEvents(ctx context.Context, c *mesh.Cluster) (map[string]float64, error) {
+	pods, err := Pods(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	events := map[string]float64{}
+	for _, pod := range pods {
+		b, err := get(ctx, c, pod, monitoringPort, "/metrics")
+		if err != nil {
+			return nil, err
+		}
+		if events[pod], err = parseSecretEvents(b); err != nil {
+			return nil, fmt.Errorf("%s: metrics of istiod %s: %w", c.Name, pod, err)
+		}
+	}
+	return events, nil
+}
+
+func parseSecretEvents(metrics []byte) (sum float64, err error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(metrics))
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range families["remote_cluster_secret_events_total"].GetMetric() {
+		sum += m.GetCounter().GetValue()
+	}
+	return sum, nil
+}
+
+// WaitNoticed waits until every istiod of the cluster has noticed a change of its remote secrets since
+// the events were counted.
+func WaitNoticed(ctx context.Context, c *mesh.Cluster, since map[string]float64) error {
+	return poll(ctx, c, "istiod has not noticed that its remote secrets changed", func(ctx context.Context) []string {
+		now, err := SecretEvents(ctx, c)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		return unnoticed(since, now)
+	})
+}
+
+// unnoticed lists, as sentences, the istiods that have counted no event more. One that has started in
+// between has read the secrets as they are.
+func unnoticed(since, now map[string]float64) (bad []string) {
+	for _, pod := range slices.Sorted(maps.Keys(now)) {
+		if before, was := since[pod]; was && now[pod] <= before {
+			bad = append(bad, fmt.Sprintf("istiod %s has counted %v events, before and after", pod, before))
+		}
+	}
+	return bad
 }
 
 // get makes one request to a port on the pod's loopback.

@@ -60,6 +60,19 @@ func (s *Service) PodPolicy(action security.AuthorizationPolicy_Action, principa
 	}
 }
 
+// PodMutualTLS is a PeerAuthentication of the Service's pods.
+func (s *Service) PodMutualTLS(mode security.PeerAuthentication_MutualTLS_Mode) Object {
+	return func(*Cluster) client.Object {
+		return &securityv1.PeerAuthentication{
+			ObjectMeta: s.meta("mtls"),
+			Spec: security.PeerAuthentication{
+				Selector: &typev1.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: s.App}},
+				Mtls:     &security.PeerAuthentication_MutualTLS{Mode: mode},
+			},
+		}
+	}
+}
+
 // Deny is an AuthorizationPolicy on the Service, which its waypoint enforces, against the principals.
 func (s *Service) Deny(principals ...string) Object {
 	return func(*Cluster) client.Object {

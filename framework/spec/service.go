@@ -12,6 +12,8 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/portforward"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -153,6 +155,23 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	}
 	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
 	return t.service(word, e.Name, o)
+}
+
+// DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the stream
+// to it.
+func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
+	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Replicas: 1}
+	for _, object := range e.Objects(c.Cluster) {
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
+	}
+	t.NoError(e.Deploy(t.ctx, c.Cluster))
+	pod, err := workload.Pod(t.ctx, c.Cluster, e.Namespace, e.Name)
+	t.NoError(err)
+	made, err := traffic.Dial(portforward.Open(c.Cluster, e.Namespace, pod.Name), e.Name)
+	t.NoError(err)
+	t.Cleanup(func(context.Context) error { made.Close(); return nil })
+	t.Changed()
+	return made
 }
 
 // Object is the Service as it is made, for one cluster.

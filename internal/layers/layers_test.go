@@ -52,6 +52,7 @@ var rooms = []room{
 	}, "servers and clients as pods"},
 	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count"},
 	{"framework/istiod", []string{"framework/mesh", "framework/portforward", "internal"}, "what istiod says about itself"},
+	{"framework/remotesecret", []string{"framework/mesh", "framework/istiod"}, "secrets by which an istiod reads another cluster"},
 	{"framework/inspect", []string{
 		"framework/mesh", "framework/portforward", "framework/istiod", "framework/ztunnel", "internal",
 	}, "the one reader of a cluster's facts"},
@@ -66,7 +67,7 @@ var rooms = []room{
 		"internal",
 	}, "what a failed spec leaves for the reader"},
 	{"framework/install", []string{
-		"framework/mesh", "framework/wait", "framework/apply", "framework/istiod", "manifests", "internal",
+		"framework/mesh", "framework/wait", "framework/apply", "framework/istiod", "framework/remotesecret", "manifests", "internal",
 	}, "installs a mesh and removes it"},
 	{"framework/preflight", []string{
 		"behaviors", "plan", "reports/api", "framework/mesh", "framework/istiod", "framework/inspect",

@@ -1,0 +1,172 @@
+package mutants
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"istio.io/api/label"
+	security "istio.io/client-go/pkg/apis/security/v1"
+	"istio.io/istio/pkg/config/constants"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/remotesecret"
+	"ambient.test/conformance/internal/sleep"
+)
+
+// keepRemoteSecrets writes the remote secrets of cluster1 again and again as they were.
+func keepRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	secrets, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var failed error
+	var done sync.WaitGroup
+	done.Go(func() {
+		for sleep.For(background, 100*time.Millisecond) {
+			for i := range secrets {
+				if err := remotesecret.Put(background, c, &secrets[i]); err != nil && background.Err() == nil {
+					failed = err
+				}
+			}
+		}
+	})
+	return func(context.Context) error {
+		stop()
+		done.Wait()
+		return failed
+	}, nil
+}
+
+// remoteSecrets are the remote secrets of a cluster as they were, to tell new ones from.
+func remoteSecrets(ctx context.Context, c *mesh.Cluster) (map[types.UID]corev1.Secret, error) {
+	all, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	known := map[types.UID]corev1.Secret{}
+	for _, s := range all {
+		known[s.UID] = s
+	}
+	return known, nil
+}
+
+// changed says that a remote secret is new, or has another content.
+func changed(known map[types.UID]corev1.Secret, s *corev1.Secret) bool {
+	before, ok := known[s.UID]
+	return !ok || !maps.EqualFunc(before.Data, s.Data, bytes.Equal)
+}
+
+// ofIstiod selects the namespace of remote secrets and these alone.
+var ofIstiod = &client.ListOptions{Namespace: istiod.Namespace,
+	LabelSelector: labels.SelectorFromSet(labels.Set{remotesecret.Label: "true"})}
+
+// dropNewRemoteSecret deletes the first remote secret of cluster1 that is another one. The next one stays:
+// what a spec restores must remain.
+func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	known, err := remoteSecrets(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	dropped := false
+	stop, err := interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(s *corev1.Secret) verdict {
+		if dropped || !changed(known, s) {
+			return leave
+		}
+		dropped = true
+		return remove
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(stop(ctx), restoreRemoteSecrets(ctx, f, slices.Collect(maps.Values(known))))
+	}, nil
+}
+
+// noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no pods.
+func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	b := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	var gateway Undo
+	var failed error
+	stop, err := interfere(ctx, f.Clusters[0], &appsv1.DeploymentList{},
+		client.MatchingFields{metav1.ObjectNameField: istiod.Deployment(f.Clusters[0].Revision)}, func(o *appsv1.Deployment) verdict {
+			if o.Namespace == istiod.Namespace && gateway == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
+				gateway, failed = scaled(context.WithoutCancel(ctx), b, d.Namespace, d.Name)
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := errors.Join(stop(ctx), failed); err != nil || gateway == nil {
+			return err
+		}
+		return gateway(ctx)
+	}, nil
+}
+
+// uncaptureNew takes pods that cluster1 gets from now on out of the mesh.
+func uncaptureNew(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	mode, since := label.IoIstioDataplaneMode.Name, time.Now()
+	return interfere(ctx, f.Clusters[0], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		if p.CreationTimestamp.Time.Before(since) || p.Labels[mode] != "" {
+			return leave
+		}
+		p.Labels[mode] = constants.DataplaneModeNone
+		return update
+	})
+}
+
+// noMutualTLSAfterRotation deletes PeerAuthentications of specs in cluster1 once one of its remote
+// secrets is another one.
+func noMutualTLSAfterRotation(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	known, err := remoteSecrets(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	rotated := make(chan struct{})
+	var once sync.Once
+	stopWatch, err := interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(s *corev1.Secret) verdict {
+		if changed(known, s) {
+			once.Do(func() { close(rotated) })
+		}
+		return leave
+	})
+	if err != nil {
+		return nil, err
+	}
+	stop, err := interfere(ctx, c, &security.PeerAuthenticationList{}, ofSpecs, func(*security.PeerAuthentication) verdict {
+		select {
+		case <-rotated:
+			return remove
+		default:
+			return leave
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, stopWatch(ctx))
+	}
+	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
+}
