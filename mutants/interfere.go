@@ -135,18 +135,59 @@ func removeGlobal(s *corev1.Service) verdict {
 	return update
 }
 
-// allGlobal makes the services of specs global in every cluster. When a spec removes the label, it
-// comes back.
-func allGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	var undo []Undo
-	for i := range f.Clusters {
-		u, err := interfereWithServices(i, addGlobal)(ctx, f)
-		if err != nil {
-			return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
+// everywhere interferes with the services of specs in every cluster.
+func everywhere(judge func(*corev1.Service) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		var undo []Undo
+		for i := range f.Clusters {
+			u, err := interfereWithServices(i, judge)(ctx, f)
+			if err != nil {
+				return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
+			}
+			undo = append(undo, u)
 		}
-		undo = append(undo, u)
+		return all(undo), nil
 	}
-	return all(undo), nil
+}
+
+// anyScopeIsTrue makes a service with any value of the global label one with "true".
+func anyScopeIsTrue(s *corev1.Service) verdict {
+	if value, labeled := s.Labels[workload.LabelGlobal]; !labeled || value == "true" || ofWaypoint(s) {
+		return leave
+	}
+	s.Labels[workload.LabelGlobal] = "true"
+	return update
+}
+
+// copyServices gives cluster2 each global service of cluster1 that it does not have.
+func copyServices(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	to := f.Clusters[1]
+	var copies []client.Object
+	var failed []error
+	stop, err := interfereWithServices(0, func(s *corev1.Service) verdict {
+		if s.Labels[workload.LabelGlobal] != "true" || ofWaypoint(s) {
+			return leave
+		}
+		c := workload.Service(s.Namespace, s.Name, s.Spec.Selector[workload.LabelApp], s.Labels[workload.LabelOwner])
+		c.Labels[workload.LabelGlobal] = "true"
+		switch err := to.Client().Create(ctx, c); {
+		case err == nil:
+			copies = append(copies, c)
+		case !apierrors.IsAlreadyExists(err):
+			failed = append(failed, fmt.Errorf("%s: copy service %s: %w", to.Name, s.Name, err))
+		}
+		return leave
+	})(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		failed = append(failed, stop(ctx))
+		for _, c := range copies {
+			failed = append(failed, client.IgnoreNotFound(to.Client().Delete(ctx, c)))
+		}
+		return errors.Join(failed...)
+	}, nil
 }
 
 func addGlobal(s *corev1.Service) verdict {

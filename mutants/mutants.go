@@ -111,7 +111,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M19"}, Does: "in cluster1", apply: istiodEnv("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false")},
 		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, a server in the mesh answers in the name of cluster2",
 			Only: []string{"ID-09"}, apply: falseServer},
-		{Mutant: behaviors.Mutant{ID: "M23"}, apply: allGlobal},
+		{Mutant: behaviors.Mutant{ID: "M23"}, apply: everywhere(addGlobal)},
 		{Mutant: behaviors.Mutant{ID: "M24"}, apply: keepNetworkLabel},
 		{Mutant: behaviors.Mutant{ID: "M25"}, apply: interfereWithServices(1, swapSelectors)},
 		{Mutant: behaviors.Mutant{ID: "M26"}, apply: localOnceRemoteIsNeeded},
@@ -125,6 +125,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
 		{Mutant: behaviors.Mutant{ID: "M35"}, apply: recreateGateway},
 		{Mutant: behaviors.Mutant{ID: "M36"}, apply: forgetOnRestart},
+		{Mutant: behaviors.Mutant{ID: "M37"}, apply: everywhere(anyScopeIsTrue)},
+		{Mutant: behaviors.Mutant{ID: "M38"}, apply: copyServices},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -24,12 +24,21 @@ func (t *T) SharedWaypoint() string {
 
 // DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service
 // global.
-func (t *T) DeployWaypoint() string {
-	name := t.Name("waypoint")
-	for _, c := range t.Clusters {
+func (t *T) DeployWaypoint() string { return t.deployWaypoint(t.Clusters, "waypoint") }
+
+// DeployWaypointOnlyIn is [T.DeployWaypoint] in one cluster, under a name that the others do not have.
+func (t *T) DeployWaypointOnlyIn(c *Cluster) string {
+	return t.deployWaypoint(Clusters{c}, "waypoint-of-"+c.Name)
+}
+
+func (t *T) deployWaypoint(in Clusters, word string) string {
+	name := t.Name(word)
+	for _, c := range in {
 		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(c, name, "")) })
 	}
-	t.NoError(t.Fixture.CreateWaypoint(t.ctx, name, t.owner()))
+	t.Each(in, func(c *Cluster) {
+		t.NoError(fixture.CreateWaypoint(t.ctx, c, fixture.WaypointGateway(c, name, t.owner())))
+	})
 	t.Changed()
 	return name
 }

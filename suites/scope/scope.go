@@ -2,6 +2,8 @@
 package scope
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"ambient.test/conformance/behaviors"
@@ -43,6 +45,28 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 	// Two control planes withdraw the service in no promised order: a call that one of them still sends
 	// may find the other's gateway closed. So losses are recorded and not judged.
 	t.Observe("while the label was removed: %s", seen)
+})
+
+// SCOPE-04: each of the services becomes global in the end, so each could have been so before.
+var OnlyTheLiteralTrueCounts = spec.Proves(behaviors.OnlyTheLiteralTrueCounts, func(t *spec.T) {
+	right := t.Service("right", spec.Scope("true"))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(right), AnsweredBy(t.Clusters...)) })
+
+	wrong := map[string]*spec.Service{}
+	for word, value := range map[string]string{"upper": "True", "one": "1", "yes": "yes", "empty": ""} {
+		wrong[word] = t.Service(word, spec.Scope(value))
+	}
+	each := func(judge spec.Judge, by func(*spec.Cluster) spec.Clusters) {
+		spec.Each(t, slices.Collect(maps.Values(wrong)), func(echo *spec.Service) {
+			t.EachCluster(func(c *spec.Cluster) { judge(c.Client.HTTP(echo), AnsweredBy(by(c)...)) })
+		})
+	}
+	each(t.Expect, func(c *spec.Cluster) spec.Clusters { return spec.Clusters{c} })
+
+	for _, echo := range wrong {
+		echo.SetGlobal(t.Clusters...)
+	}
+	each(t.Control, func(*spec.Cluster) spec.Clusters { return t.Clusters })
 })
 
 // labels says which clusters keep a service's label, and which lose it.
@@ -124,4 +148,39 @@ var GatewayServesExactlyGlobalServices = spec.Proves(behaviors.GatewayServesExac
 		t.Expect(gateway.Calls(local.Host()), ServedIn(c))
 		t.Expect(gateway.Calls(global.Host()), RefusedByGateway())
 	})
+})
+
+// SCOPE-10
+var GlobalWaypointAndLocalService = spec.Proves(behaviors.GlobalWaypointAndLocalService, func(t *spec.T) {
+	local, global := t.Service("local", spec.BehindWaypoint), t.Service("global", spec.Global, spec.BehindWaypoint)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+
+	t.EachCluster(func(c *spec.Cluster) {
+		t.RecordOutcome("a client of "+c.Name, c.Client.HTTP(local), func(os traffic.Outcomes) string {
+			switch by := os.Clusters(); {
+			case by[c.Name] == len(os):
+				return "local"
+			case len(by) > 1, by[c.Name] == 0 && len(by) > 0:
+				return "served-remotely"
+			}
+			return ""
+		})
+	})
+})
+
+// SCOPE-13
+var NamespacesAreTheSame = spec.Proves(behaviors.NamespacesAreTheSame, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	far := t.DeployEcho("echo", spec.Global, spec.InSecondNamespace, spec.OnlyIn(others...))
+	near := t.Service("echo")
+	t.Delete(others, near.Object) // only a has the name in this namespace, and only the others serve it in the second one
+	near.SetGlobal(a)
+
+	t.Control(a.Client.HTTP(far), AnsweredBy(others...), FromPodsOf(far.App))
+	t.Expect(a.Client.HTTP(near), AnsweredBy(a), FromPodsOf(near.App))
+	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(far), AnsweredBy(others...), FromPodsOf(far.App)) })
+
+	t.Apply(others, near.Object)
+	near.SetGlobal(others...)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(near), AnsweredBy(t.Clusters...), FromPodsOf(near.App)) })
 })
