@@ -372,7 +372,7 @@ func (t *T) keepOutcome(line, who, outcome string) {
 	t.mu.Lock()
 	before, perRow := t.result.Outcome, t.Behavior.Outcomes.PerRow
 	if perRow {
-		t.result.Rows = append(t.result.Rows, RowOutcome{who, outcome})
+		t.result.Rows = append(t.result.Rows, v1alpha2.RowOutcome{Row: who, Outcome: outcome})
 		outcome = t.Behavior.Outcomes.Graver(before, outcome)
 	}
 	t.result.Outcome = outcome

@@ -505,13 +505,13 @@ func TestRows(t *testing.T) {
 		"one for all": {"WP-07", []string{"fails-closed", "fails-closed"}, Result{Verdict: v1alpha2.Conformant, Outcome: "fails-closed"}},
 		"two for one": {"WP-07", []string{"fails-closed", "stays-local"}, Result{Verdict: v1alpha2.Unknown, Outcome: "stays-local"}},
 		"one per row": {"WP-04", []string{"open", "enforced"}, Result{Verdict: v1alpha2.Conformant, Outcome: "open",
-			Rows: []RowOutcome{{"0", "open"}, {"1", "enforced"}}}},
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "open"}, {Row: "1", Outcome: "enforced"}}}},
 		"graver later": {"WP-04", []string{"served", "open"}, Result{Verdict: v1alpha2.Conformant, Outcome: "open",
-			Rows: []RowOutcome{{"0", "served"}, {"1", "open"}}}},
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "served"}, {Row: "1", Outcome: "open"}}}},
 		"one row unsafe": {"WP-04", []string{"enforced", "bypassed"}, Result{Verdict: v1alpha2.NonConformant, Outcome: "enforced",
-			Rows: []RowOutcome{{"0", "enforced"}}}},
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "enforced"}}}},
 		"one row not named": {"WP-04", []string{"enforced", "melts"}, Result{Verdict: v1alpha2.NonConformant, Outcome: "enforced",
-			Rows: []RowOutcome{{"0", "enforced"}}}},
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "enforced"}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -46,7 +46,7 @@ type Result struct {
 	Failed, At string
 	Outcome    string // limitations: which of the named outcomes was seen
 	// Rows are the outcomes of a limitation whose rows have one each; Outcome is the gravest of them.
-	Rows []RowOutcome
+	Rows []v1alpha2.RowOutcome
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string
 	// Convergence are the times from a change to its stable effect.
@@ -67,9 +67,6 @@ type Result struct {
 	// mesh was as expected, and all of that sample.
 	Lost, Made int
 }
-
-// RowOutcome is what was seen of one thing of several that a spec looks at.
-type RowOutcome struct{ Row, Outcome string }
 
 // T is one attempt of a spec: its clusters, what it changed and what it saw.
 type T struct {
