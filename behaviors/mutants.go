@@ -48,6 +48,9 @@ var Mutants = []Mutant{
 	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
 	{"M37", "take every value of istio.io/global for true"},
 	{"M38", "serve a global service of cluster1 in cluster2, too, where it does not exist"},
+	{"M39", "let the policies of cluster2 that admit an account admit another one"},
+	{"M40", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
+	{"M41", "take use-waypoint: none from services in cluster2"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -211,9 +211,10 @@ var OptingOutOfWaypoints = declare(Behavior{
 	ID: "WP-14", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "istio.io/use-waypoint: none takes a service out of its namespace's waypoint in every cluster.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "No mark on any call to the service, while another service of the namespace has it.",
-	Provoke: "Label the service none in both clusters.",
-	State:   notAutomated("planned: one more service in the waypoint chapter"),
+	Proof: "With the namespace behind a waypoint in every cluster, no answer of the service carries a mark, while every answer of another " +
+		"service of the namespace does; without the label of its own, so do its answers.",
+	Provoke: "Label the namespace with a waypoint, and the service none, in both clusters.",
+	Mutants: []string{"M41"}, State: Proven,
 })
 
 var BaggageAndTLSPolicies = declare(Behavior{

@@ -3,10 +3,11 @@ package spec
 import (
 	"context"
 
+	"istio.io/api/label"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
@@ -41,6 +42,14 @@ func (t *T) deployWaypoint(in Clusters, word string) string {
 	})
 	t.Changed()
 	return name
+}
+
+// UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until the spec
+// ends, and so the services of all specs.
+func (t *T) UseWaypointTemporarily(name string) {
+	for _, c := range t.Clusters {
+		t.SetLabelTemporarily(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}, label.IoIstioUseWaypoint.Name, name)
+	}
 }
 
 // SetWaypointLocal removes the global label of a waypoint's Service in every cluster.

@@ -259,3 +259,21 @@ func status(os traffic.Outcomes, home *spec.Cluster) string {
 	}
 	return ""
 }
+
+// WP-14: the label of the namespace puts all that is in it behind the waypoint, so this spec runs alone.
+var OptingOutOfWaypoints = spec.Proves(behaviors.OptingOutOfWaypoints, func(t *spec.T) {
+	in, out := t.Service("in", spec.Global), t.Service("out", spec.Global)
+	in.TraceWaypoints()
+	out.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(in), AnsweredBy(t.Clusters...), WithoutWaypoint()) })
+
+	t.UseWaypointTemporarily(t.SharedWaypoint())
+	out.UseWaypoint("none")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(in), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+		t.Expect(c.Client.HTTP(out), AnsweredBy(t.Clusters...), WithoutWaypoint())
+	})
+
+	out.UseWaypoint("")
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(out), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+}, spec.Serial)
