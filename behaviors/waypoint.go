@@ -39,7 +39,7 @@ var WhichWaypointServes = declare(Behavior{
 		"0, through those of the others, whose own clients see no change; with it back, through their own again.",
 	Provoke: "As WP-01; compare the header with the client's cluster. Then scale the waypoint of that cluster to 0.",
 	Hazards: "1.27 used the waypoint of the serving cluster (blog 2025/ambient-multicluster: \"we decided on the latter\").",
-	Mutants: []string{"M10", "M27"}, State: Proven,
+	Mutants: []string{"M10"}, State: Proven,
 })
 
 var WaypointsAreEverywhereOrNowhere = declare(Behavior{

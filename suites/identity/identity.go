@@ -2,7 +2,6 @@
 package identity
 
 import (
-	"github.com/onsi/gomega/types"
 	security "istio.io/api/security/v1"
 
 	"ambient.test/conformance/behaviors"
@@ -80,21 +79,22 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 var PoliciesAreLocal = spec.Proves(behaviors.PoliciesAreLocal, func(t *spec.T) {
 	echo := t.DeployEcho("echo", spec.Global)
 	deny := echo.PodPolicy(security.AuthorizationPolicy_DENY, t.Principal(fixture.ClientB))
-	forbidden := func(judge spec.Judge, want types.GomegaMatcher) {
-		t.EachCluster(func(c *spec.Cluster) { judge(c.ClientB.TCP(echo), want) })
-	}
-	forbidden(t.Control, AnsweredBy(t.Clusters...))
+	answered := func(c *spec.Cluster) { t.Control(c.ClientB.TCP(echo), AnsweredBy(t.Clusters...)) }
+	t.EachCluster(answered)
 
 	for _, in := range t.Clusters {
+		others := t.Clusters.Without(in)
 		t.Apply(spec.Clusters{in}, deny)
-		forbidden(t.Expect, AnsweredUnless([]traffic.Kind{traffic.Reset}, t.Clusters.Without(in)...))
+		t.EachCluster(func(c *spec.Cluster) {
+			t.Expect(c.ClientB.TCP(echo), AnsweredUnless([]traffic.Kind{traffic.Reset}, others...))
+			t.Control(c.Client.TCP(echo), AnsweredBy(t.Clusters...))
+		})
 		t.Delete(spec.Clusters{in}, deny)
-		forbidden(t.Control, AnsweredBy(t.Clusters...))
+		t.EachCluster(answered)
 	}
 
 	t.ApplyEverywhere(deny)
-	forbidden(t.Expect, EndAs(traffic.Reset))
-	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.TCP(echo), AnsweredBy(t.Clusters...)) })
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.ClientB.TCP(echo), EndAs(traffic.Reset)) })
 })
 
 // ID-05

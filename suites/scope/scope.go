@@ -2,8 +2,6 @@
 package scope
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"ambient.test/conformance/behaviors"
@@ -52,21 +50,20 @@ var OnlyTheLiteralTrueCounts = spec.Proves(behaviors.OnlyTheLiteralTrueCounts, f
 	right := t.Service("right", spec.Scope("true"))
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(right), AnsweredBy(t.Clusters...)) })
 
-	wrong := map[string]*spec.Service{}
+	var wrong []*spec.Service
 	for word, value := range map[string]string{"upper": "True", "one": "1", "yes": "yes", "empty": ""} {
-		wrong[word] = t.Service(word, spec.Scope(value))
+		wrong = append(wrong, t.Service(word, spec.Scope(value)))
 	}
-	each := func(judge spec.Judge, by func(*spec.Cluster) spec.Clusters) {
-		spec.Each(t, slices.Collect(maps.Values(wrong)), func(echo *spec.Service) {
-			t.EachCluster(func(c *spec.Cluster) { judge(c.Client.HTTP(echo), AnsweredBy(by(c)...)) })
-		})
-	}
-	each(t.Expect, func(c *spec.Cluster) spec.Clusters { return spec.Clusters{c} })
+	spec.Each(t, wrong, func(echo *spec.Service) {
+		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+	})
 
 	for _, echo := range wrong {
 		echo.SetGlobal(t.Clusters...)
 	}
-	each(t.Control, func(*spec.Cluster) spec.Clusters { return t.Clusters })
+	spec.Each(t, wrong, func(echo *spec.Service) {
+		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+	})
 })
 
 // labels says which clusters keep a service's label, and which lose it.

@@ -46,19 +46,17 @@ var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spe
 	waypoint := t.DeployWaypoint()
 	echo.UseWaypoint(waypoint)
 	echo.TraceWaypoints()
-	via := func(c *spec.Cluster, judge spec.Judge, waypoints ...*spec.Cluster) {
-		judge(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(waypoints...))
-	}
-	t.EachCluster(func(c *spec.Cluster) { via(c, t.Expect, c) })
+	all := AnsweredBy(t.Clusters...)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
 
 	for _, a := range t.Clusters {
 		others := t.Clusters.Without(a)
 		t.ScaleWaypoint(a, waypoint, 0)
-		via(a, t.Expect, others...)
-		t.Each(others, func(c *spec.Cluster) { via(c, t.Control, c) })
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(others...))
+		t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
 
 		t.ScaleWaypoint(a, waypoint, 1)
-		via(a, t.Expect, a)
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(a))
 	}
 })
 
