@@ -162,9 +162,10 @@ var GlobalServiceWithoutPods = declare(Behavior{
 	ID: "SCOPE-11", Level: Extended, Istio: ">=1.27", Feature: FeatureUnevenServices,
 	Promise: "A global service without pods in one cluster is served by the other without errors; without pods anywhere it fails at once.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "No replicas in one cluster: all calls served, none fails; none in both: refused within a second, no hang.",
-	Provoke: "Scale the service to 0 in one cluster, then in both.",
-	State:   notAutomated("planned; LB-03 shows the part with one cluster"),
+	Proof: "Without pods in one cluster all calls are served by the others and none fails within the hold time; without pods anywhere all " +
+		"end within a second, refused or reset, while a service with pods is served; with pods again, so is this one.",
+	Provoke: "Deploy the servers in one cluster only, then scale them to 0.",
+	Mutants: []string{"M01"}, State: Proven,
 })
 
 var PortsMustMatch = declare(Behavior{

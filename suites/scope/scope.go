@@ -165,6 +165,23 @@ var GlobalWaypointAndLocalService = spec.Proves(behaviors.GlobalWaypointAndLocal
 	})
 })
 
+// SCOPE-11
+var GlobalServiceWithoutPods = spec.Proves(behaviors.GlobalServiceWithoutPods, func(t *spec.T) {
+	_, others := t.Clusters.Split()
+	echo, full := t.DeployEcho("echo", spec.Global, spec.OnlyIn(others...)), t.Service("full", spec.Global)
+	served := func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(others...)) }
+	t.EachCluster(served)
+
+	t.Each(others, func(c *spec.Cluster) { t.Scale(c, echo, 0) })
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo).Within(time.Second), EndAs(traffic.Reset, traffic.Refused))
+		t.Control(c.Client.HTTP(full).Within(time.Second), AnsweredBy(t.Clusters...))
+	})
+
+	t.Each(others, func(c *spec.Cluster) { t.Scale(c, echo, 1) })
+	t.EachCluster(served)
+})
+
 // SCOPE-13
 var NamespacesAreTheSame = spec.Proves(behaviors.NamespacesAreTheSame, func(t *spec.T) {
 	a, others := t.Clusters.Split()
