@@ -169,6 +169,20 @@ func (s Source) String() string {
 type Outcomes struct {
 	Acceptable []Outcome // any of these leaves the behavior conformant; the report says which it was
 	Unsafe     []Outcome // any of these is a violation, whatever the documents say
+	// PerRow says that the spec looks at a table of combinations, each of which has an outcome of its
+	// own. The outcome of the whole is then the gravest: the acceptable ones stand in this order.
+	PerRow bool `json:",omitempty"`
+}
+
+// Graver is the one of two acceptable outcomes that stands later; an empty name stands before all.
+func (o *Outcomes) Graver(a, b string) string {
+	place := func(name string) int {
+		return slices.IndexFunc(o.Acceptable, func(o Outcome) bool { return o.Name == name })
+	}
+	if place(b) < place(a) {
+		return a
+	}
+	return b
 }
 
 // Outcome is one thing that may happen, as a noun and a sentence.

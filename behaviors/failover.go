@@ -58,18 +58,18 @@ var AllEndpointsEjected = declare(Behavior{
 })
 
 var RemoteWaypointTakesOver = declare(Behavior{
-	ID: "FO-06", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	ID: "FO-06", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "When the waypoint pods of the client's cluster are gone, the waypoint of the other cluster serves.",
 	Sources: []Source{
 		upstream("TestMulticlusterFailover/with-waypoints", ""),
 		issue("istio/istio#60985", "keep waypoint configuration the same ... but downscale waypoints to 0 pods"),
 	},
-	Proof: "With the local waypoint at 0 forty of forty calls succeed and carry the other waypoint's mark; with the " +
-		"waypoint's Service not global all fail.",
+	Proof: "Calls run while the local waypoint is scaled to 0: from 10 s after that none fails, and all carry the other waypoint's " +
+		"mark. How many fail before is recorded. The other cluster's clients, and a service without a waypoint, lose none. WP-08 " +
+		"shows that all fail when the waypoint's Service is not global.",
 	Provoke: "Scale the local waypoint to 0.",
 	Hazards: "Remote waypoints are used only when no local one is ready: the generated Service prefers close ones.",
-	Mutants: []string{"M10", "M11"},
-	State:   notAutomated("the spec of WP-08 shows both halves; a spec of its own is planned"),
+	Mutants: []string{"M11"}, State: Proven,
 })
 
 var LocalityRulesOfTheMesh = declare(Behavior{

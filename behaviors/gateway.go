@@ -373,9 +373,10 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 	ID: "GW-35", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "The east-west gateway applies no policy of the services behind it: what a waypoint has admitted is not refused there.",
 	Sources: []Source{note("60806", "")},
-	Proof: "A service with an L7 policy that admits the request is reached through the other cluster's waypoint; a " +
-		"forbidden request is refused by the waypoint.",
+	Proof: "A policy on the service admits one path. With the waypoint of the client's cluster at 0 its calls go through the gateway to " +
+		"another cluster's waypoint, and from there through a gateway to the pods of all clusters: requests of this path are answered " +
+		"by all, as are those of the other clusters' clients, and another path gets 403. Without the policy both are answered.",
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M40"}, State: Proven,
 })

@@ -14,11 +14,12 @@ var WaypointIdentityArrives = declare(Behavior{
 	ID: "ID-02", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Behind a waypoint the destination sees the waypoint's identity, not the client's.",
 	Sources: []Source{issue("istio/istio#61610", ".../sa/waypoint")},
-	Proof: "With a waypoint, a policy at the pods that allows only the client refuses calls, and one that allows only " +
-		"the waypoint admits them. Without a waypoint it is the reverse.",
+	Proof: "From each cluster: a policy at the pods that allows only the client refuses calls through the waypoint, and one that allows only " +
+		"the waypoint admits them, wherever they are served. Without a waypoint in front of the same pods it is the reverse.",
 	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
-	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held.",
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held. A new policy by labels does not end the waypoint's " +
+		"open connections (F-04): nobody may call through the waypoint before it.",
+	Mutants: []string{"M10", "M39"}, State: Proven,
 })
 
 var DenyPoliciesHoldAcrossClusters = declare(Behavior{
@@ -34,10 +35,11 @@ var PoliciesAreLocal = declare(Behavior{
 	ID: "ID-04", Level: Core, Istio: ">=1.27",
 	Promise: "An authorization policy is enforced by the cluster that holds it, and by no other.",
 	Sources: []Source{code("pilot ambient multicluster.go", "remote policies are not read")},
-	Proof:   "A DENY policy in one cluster only: calls it serves are refused, calls the other serves are not; in both, all are refused.",
+	Proof: "A DENY policy in one cluster only, in each of them: calls that this cluster serves are refused, from all clusters, and calls " +
+		"that the others serve are not; in all clusters, all are refused. Another client is served throughout.",
 	Provoke: "Apply the policy in cluster1 only and call in both directions.",
-	Mutants: []string{"M14"},
-	State:   notAutomated("planned"),
+	Hazards: "This is a policy at the pods. One on a Service is enforced by a waypoint: see WP-06.",
+	Mutants: []string{"M14"}, State: Proven,
 })
 
 var L7PolicyAcrossClusters = declare(Behavior{
@@ -47,18 +49,17 @@ var L7PolicyAcrossClusters = declare(Behavior{
 	Proof: "Wherever requests are served, the allowed one gets 200; another path, another method and another client get " +
 		"403 each. Without the policy all requests pass.",
 	Provoke: "Allow GET /ok from one account in both clusters.",
-	Mutants: []string{"M14"},
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Mutants: []string{"M14", "M39"}, State: Proven,
 })
 
 var NamespaceSamenessOfIdentity = declare(Behavior{
 	ID: "ID-06", Level: Core, Istio: ">=1.27",
 	Promise: "The same account in another cluster is the same identity: a policy cannot tell them apart.",
 	Sources: []Source{blog(postAlpha, "the same identity is indistinguishable across clusters")},
-	Proof: "The account of the other cluster is admitted by a policy written for this one, and telemetry names its " +
-		"cluster; another account is refused.",
+	Proof: "A policy of one cluster admits an account: clients of this account are served in every cluster alike, and clients of another " +
+		"account are refused. Without the policy they are served, too.",
 	Provoke: "Allow one account and call as it from the other cluster.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M14", "M39"}, State: Proven,
 })
 
 var SourceAddressIsNotPreserved = declare(Behavior{

@@ -37,9 +37,10 @@ var OnlyTheLiteralTrueCounts = declare(Behavior{
 	ID: "SCOPE-04", Level: Core, Istio: ">=1.27",
 	Promise: "Only the value \"true\" makes a service global.",
 	Sources: []Source{code("manifests/helm-profiles/ambient.yaml", "operator In, values true")},
-	Proof:   "With \"True\", \"1\" and an empty value the service stays local; with \"true\" it is global.",
+	Proof: "With \"True\", \"1\", \"yes\" and an empty value in every cluster the service stays local, while one with \"true\" is " +
+		"served by all; so are they, once they have \"true\".",
 	Provoke: "Label the service istio.io/global=True.",
-	State:   notAutomated("planned: one more table of calls in the scope chapter"),
+	Mutants: []string{"M37"}, State: Proven,
 })
 
 var NamespaceLabelDoesNothingByDefault = declare(Behavior{
@@ -138,7 +139,7 @@ var GatewayServesExactlyGlobalServices = declare(Behavior{
 })
 
 var GlobalWaypointAndLocalService = declare(Behavior{
-	ID: "SCOPE-10", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
+	ID: "SCOPE-10", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
 	Promise: "A local service behind a global waypoint is not served by another cluster while its own waypoint is up.",
 	Sources: []Source{
 		doc(pageIndex, "If a service's waypoint is marked as global, that service will also be global").during("<1.29"),
@@ -152,18 +153,19 @@ var GlobalWaypointAndLocalService = declare(Behavior{
 			{"served-remotely", "another cluster serves a service that is local"},
 		},
 	},
-	Proof:   "With both waypoints up forty of forty calls stay local, while a global service beside it is served by both.",
+	Proof:   "With all waypoints up the calls of each cluster stay there for the hold time, while a global service beside it is served by all.",
 	Provoke: "Bind a local service to a global waypoint and call it from both clusters.",
-	State:   notAutomated("the spec of WP-07 shows it as its first step; a spec of its own is planned"),
+	Mutants: []string{"M23"}, State: Proven,
 })
 
 var GlobalServiceWithoutPods = declare(Behavior{
 	ID: "SCOPE-11", Level: Extended, Istio: ">=1.27", Feature: FeatureUnevenServices,
 	Promise: "A global service without pods in one cluster is served by the other without errors; without pods anywhere it fails at once.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "No replicas in one cluster: all calls served, none fails; none in both: refused within a second, no hang.",
-	Provoke: "Scale the service to 0 in one cluster, then in both.",
-	State:   notAutomated("planned; LB-03 shows the part with one cluster"),
+	Proof: "Without pods in one cluster all calls are served by the others and none fails within the hold time; without pods anywhere all " +
+		"end within a second, refused or reset, while a service with pods is served; with pods again, so is this one.",
+	Provoke: "Deploy the servers in one cluster only, then scale them to 0.",
+	Mutants: []string{"M01"}, State: Proven,
 })
 
 var PortsMustMatch = declare(Behavior{
@@ -182,9 +184,11 @@ var NamespacesAreTheSame = declare(Behavior{
 	ID: "SCOPE-13", Level: Core, Istio: ">=1.27",
 	Promise: "Services are the same only when name and namespace are: a service of the same name in another namespace is never served for it.",
 	Sources: []Source{blog(postAlpha, "adopts namespace sameness")},
-	Proof:   "The same name in another namespace of the other cluster is not reached; in the same namespace it is.",
+	Proof: "A global service that one cluster has in one namespace, and the others serve in another one, is answered by its own " +
+		"cluster's pods only; the one of the other namespace is answered by the others. Once the others have it in the same " +
+		"namespace, all answer.",
 	Provoke: "Create the global service under another namespace in the second cluster and call the first.",
-	State:   notAutomated("planned: one more pair of services in the scope chapter"),
+	Mutants: []string{"M38"}, State: Proven,
 })
 
 var DiscoverySelectorsHideNamespaces = declare(Behavior{

@@ -29,41 +29,51 @@ var PolicyAppliesExactlyOnce = declare(Behavior{
 })
 
 var WhichWaypointServes = declare(Behavior{
-	ID: "WP-03", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
-	Promise: "A request crosses the waypoint of the client's cluster while that has a ready pod, and otherwise that of the serving cluster.",
+	ID: "WP-03", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
+	Promise: "A request crosses the waypoint of the client's cluster while that has a ready pod, and otherwise that of another cluster.",
 	Sources: []Source{
-		blog(postAlpha, "we decided on the latter").during("<1.28"),
-		note("57537", "Enabled waypoints to route traffic to remote networks").during(">=1.28"),
+		note("57537", "Enabled waypoints to route traffic to remote networks"),
+		issue("istio/istio#58065", ""),
 	},
-	Proof:   "The mark names the client's cluster for local and remote answers; with that waypoint at 0 it names the other.",
-	Provoke: "As WP-01; compare the header with the client's cluster.",
-	Hazards: "1.27 used the waypoint of the serving cluster.",
-	Mutants: []string{"M10"},
-	State:   notAutomated("the spec of WP-01 records which; a spec by version is planned"),
+	Proof: "Each cluster's clients get every answer, local and remote, through the waypoint of their own cluster; with that waypoint at " +
+		"0, through those of the others, whose own clients see no change; with it back, through their own again.",
+	Provoke: "As WP-01; compare the header with the client's cluster. Then scale the waypoint of that cluster to 0.",
+	Hazards: "1.27 used the waypoint of the serving cluster (blog 2025/ambient-multicluster: \"we decided on the latter\").",
+	Mutants: []string{"M10"}, State: Proven,
 })
 
 var WaypointsAreEverywhereOrNowhere = declare(Behavior{
-	ID: "WP-04", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints},
-	Promise: "Waypoints that exist in one cluster only, or under other names, are not supported: what happens is " +
-		"recorded, and no request may lose its policy where the client's cluster has one.",
+	ID: "WP-04", Level: Limitation, Istio: ">=1.27", Needs: []Need{Waypoints}, In: []Profile{ProfileCore},
+	Promise: "Services that name waypoints which exist in one cluster only, or nowhere, are not supported: what happens is " +
+		"recorded. No request passes a policy on the Service while its status says that a waypoint is bound to it.",
 	Sources: []Source{
 		doc(pageIndex, "Universal waypoint deployments are assumed"),
+		doc(pageIndex, "Traffic routing relies on consistent waypoint naming conventions"),
 		issue("istio/istio#60626", ""),
 		issue("istio/istio#60628", ""),
 	},
 	Outcomes: &Outcomes{
+		PerRow: true,
 		Acceptable: []Outcome{
-			{"one-pass", "the request is served after one waypoint"},
-			{"fails-closed", "the request fails"},
-			{"server-has-none", "the request is served without a waypoint, where the client's cluster expects none"},
+			{"enforced", "every call that the policy forbids is refused with 403"},
+			{"served", "every call that it lets pass is answered, in all clusters"},
+			{"fails-closed", "no call that the policy forbids is answered, some because they fail"},
+			{"partly-served", "some calls that the policy lets pass fail"},
+			{"unserved", "all calls that the policy lets pass fail"},
+			{"open-locally", "pods of the client's cluster answer calls that the policy forbids; the Service's status says that no waypoint is bound"},
+			{"open", "pods of all clusters answer calls that the policy forbids; the Service's status says that no waypoint is bound"},
 		},
 		Unsafe: []Outcome{
-			{"bypassed", "the request is served without any waypoint though the client's cluster expects one"},
+			{"bypassed", "a call that the policy forbids is answered though the Service's status says that a waypoint is bound"},
 		},
 	},
-	Proof:   "Five ways of differing: only one side, other names, other namespaces, label on the namespace only; each outcome is recorded.",
-	Provoke: "Delete the waypoint in one cluster and call from both.",
-	State:   notAutomated("planned"),
+	Proof: "In each cluster the Service names the waypoint that all have, one that does not exist, or one that only this cluster has: " +
+		"all nine combinations, with a DENY policy on the Service in every cluster. In each of them, for a client that the policy " +
+		"forbids and one that it lets pass, in every cluster, the outcome is recorded. Where all name the one that all have, 403 and " +
+		"answers from all clusters are the control.",
+	Provoke: "Name a waypoint that does not exist in one cluster's Service, forbid a client by a policy on it, and call from both.",
+	Hazards: "A policy on a Service is enforced by its waypoint only. The control plane needs a moment: what is unsafe counts 10 s after the last change.",
+	Mutants: []string{"M14"}, State: Proven,
 })
 
 var WaypointUsesDoubleHBONE = declare(Behavior{
@@ -201,9 +211,10 @@ var OptingOutOfWaypoints = declare(Behavior{
 	ID: "WP-14", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "istio.io/use-waypoint: none takes a service out of its namespace's waypoint in every cluster.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "No mark on any call to the service, while another service of the namespace has it.",
-	Provoke: "Label the service none in both clusters.",
-	State:   notAutomated("planned: one more service in the waypoint chapter"),
+	Proof: "With the namespace behind a waypoint in every cluster, no answer of the service carries a mark, while every answer of another " +
+		"service of the namespace does; without the label of its own, so do its answers.",
+	Provoke: "Label the namespace with a waypoint, and the service none, in both clusters.",
+	Mutants: []string{"M41"}, State: Proven,
 })
 
 var BaggageAndTLSPolicies = declare(Behavior{

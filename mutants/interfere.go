@@ -13,6 +13,7 @@ import (
 	"istio.io/api/annotation"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
+	securityapi "istio.io/api/security/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	"istio.io/istio/pkg/config/constants"
@@ -135,18 +136,59 @@ func removeGlobal(s *corev1.Service) verdict {
 	return update
 }
 
-// allGlobal makes the services of specs global in every cluster. When a spec removes the label, it
-// comes back.
-func allGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	var undo []Undo
-	for i := range f.Clusters {
-		u, err := interfereWithServices(i, addGlobal)(ctx, f)
-		if err != nil {
-			return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
+// everywhere interferes with the services of specs in every cluster.
+func everywhere(judge func(*corev1.Service) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		var undo []Undo
+		for i := range f.Clusters {
+			u, err := interfereWithServices(i, judge)(ctx, f)
+			if err != nil {
+				return nil, errors.Join(err, all(undo)(context.WithoutCancel(ctx)))
+			}
+			undo = append(undo, u)
 		}
-		undo = append(undo, u)
+		return all(undo), nil
 	}
-	return all(undo), nil
+}
+
+// anyScopeIsTrue makes a service with any value of the global label one with "true".
+func anyScopeIsTrue(s *corev1.Service) verdict {
+	if value, labeled := s.Labels[workload.LabelGlobal]; !labeled || value == "true" || ofWaypoint(s) {
+		return leave
+	}
+	s.Labels[workload.LabelGlobal] = "true"
+	return update
+}
+
+// copyServices gives cluster2 each global service of cluster1 that it does not have.
+func copyServices(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	to := f.Clusters[1]
+	var copies []client.Object
+	var failed []error
+	stop, err := interfereWithServices(0, func(s *corev1.Service) verdict {
+		if s.Labels[workload.LabelGlobal] != "true" || ofWaypoint(s) {
+			return leave
+		}
+		c := workload.Service(s.Namespace, s.Name, s.Spec.Selector[workload.LabelApp], s.Labels[workload.LabelOwner])
+		c.Labels[workload.LabelGlobal] = "true"
+		switch err := to.Client().Create(context.WithoutCancel(ctx), c); {
+		case err == nil:
+			copies = append(copies, c)
+		case !apierrors.IsAlreadyExists(err):
+			failed = append(failed, fmt.Errorf("%s: copy service %s: %w", to.Name, s.Name, err))
+		}
+		return leave
+	})(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		failed = append(failed, stop(ctx))
+		for _, c := range copies {
+			failed = append(failed, client.IgnoreNotFound(to.Client().Delete(ctx, c)))
+		}
+		return errors.Join(failed...)
+	}, nil
 }
 
 func addGlobal(s *corev1.Service) verdict {
@@ -185,6 +227,57 @@ func noRoutes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 func noPolicies(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs,
 		func(*security.AuthorizationPolicy) verdict { return remove })
+}
+
+// admitAnother gives policies of cluster2 that admit an account the name of one that does not exist.
+func admitAnother(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs, anotherAccount)
+}
+
+func anotherAccount(p *security.AuthorizationPolicy) verdict {
+	changed := leave
+	if p.Spec.Action != securityapi.AuthorizationPolicy_ALLOW {
+		return changed
+	}
+	for _, r := range p.Spec.Rules {
+		for _, from := range r.From {
+			for i, name := range from.Source.GetPrincipals() {
+				if !strings.HasSuffix(name, "-another") {
+					from.Source.Principals[i], changed = name+"-another", update
+				}
+			}
+		}
+	}
+	return changed
+}
+
+// localUnderPolicy takes the global label in cluster2 from services with a policy by path.
+func localUnderPolicy(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	return interfere(ctx, c, &security.AuthorizationPolicyList{}, ofSpecs, func(p *security.AuthorizationPolicy) verdict {
+		for _, target := range p.Spec.TargetRefs {
+			if byPath(p) {
+				s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: target.Name}}
+				_ = apply.Label(context.WithoutCancel(ctx), c, s, workload.LabelGlobal, "") // it may be gone by now
+			}
+		}
+		return leave
+	})
+}
+
+func byPath(p *security.AuthorizationPolicy) bool {
+	return slices.ContainsFunc(p.Spec.Rules, func(r *securityapi.Rule) bool {
+		return slices.ContainsFunc(r.To, func(to *securityapi.Rule_To) bool { return len(to.Operation.GetPaths()) > 0 })
+	})
+}
+
+// optIn removes the label of a service that wants no waypoint.
+func optIn(s *corev1.Service) verdict {
+	if s.Labels[label.IoIstioUseWaypoint.Name] != "none" {
+		return leave
+	}
+	delete(s.Labels, label.IoIstioUseWaypoint.Name)
+	return update
 }
 
 // keepNetworkLabel restores the network label of istio-system in cluster1 whenever a spec removes

@@ -211,3 +211,26 @@ func TestRecreateGateway(t *testing.T) {
 		t.Errorf("undone: got strategy %s, want %s", got, want)
 	}
 }
+
+// What cluster1 has and cluster2 has not is served by both, until it is undone.
+func TestCopyServices(t *testing.T) {
+	watches := make(chan watch.Interface, 1)
+	watches <- watch.NewFake()
+	here := inMesh("only-here")
+	here.Spec.Selector = map[string]string{workload.LabelApp: fixture.Echo}
+	from, to := fakeCluster(interceptor.Funcs{}, watches, here), fakeCluster(interceptor.Funcs{}, nil)
+	undo, err := copyServices(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{from, to}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !global(t, to, "only-here") {
+		t.Error("it is not served where it did not exist")
+	}
+	if err := undo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var s corev1.Service
+	if err := to.Client().Get(t.Context(), client.ObjectKeyFromObject(here), &s); !apierrors.IsNotFound(err) {
+		t.Errorf("got %v, want the copy to be gone", err)
+	}
+}

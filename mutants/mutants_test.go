@@ -9,7 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
+	securityapi "istio.io/api/security/v1"
 	istio "istio.io/client-go/pkg/apis/networking/v1"
+	security "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -94,6 +96,11 @@ func TestInterferenceWithServices(t *testing.T) {
 		"local service of a spec":      {addGlobal, nil, true, ""},
 		"service of the fixture":       {addGlobal, map[string]string{workload.LabelOwner: fixture.Owner}, false, ""},
 		"local waypoint":               {addGlobal, map[string]string{gateway.GatewayNameLabelKey: "w"}, false, ""},
+		"service of another scope":     {anyScopeIsTrue, map[string]string{workload.LabelGlobal: "1"}, true, ""},
+		"service of an empty scope":    {anyScopeIsTrue, map[string]string{workload.LabelGlobal: ""}, true, ""},
+		"service of no scope":          {anyScopeIsTrue, nil, false, ""},
+		"service that wants none":      {optIn, map[string]string{label.IoIstioUseWaypoint.Name: "none"}, true, label.IoIstioUseWaypoint.Name},
+		"service that wants one":       {optIn, behind, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := service(c.labels).DeepCopy()
@@ -147,6 +154,37 @@ func TestSwappedSelectors(t *testing.T) {
 			}
 			if got := c.service.Spec.Selector[workload.LabelApp]; got != c.app {
 				t.Errorf("got app %q, want %q", got, c.app)
+			}
+		})
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	policy := func(action securityapi.AuthorizationPolicy_Action, paths ...string) *security.AuthorizationPolicy {
+		return &security.AuthorizationPolicy{Spec: securityapi.AuthorizationPolicy{Action: action, Rules: []*securityapi.Rule{{
+			From: []*securityapi.Rule_From{{Source: &securityapi.Source{Principals: []string{"client"}}}},
+			To:   []*securityapi.Rule_To{{Operation: &securityapi.Operation{Paths: paths}}},
+		}}}}
+	}
+	for name, c := range map[string]struct {
+		policy *security.AuthorizationPolicy
+		admits string
+		byPath bool
+	}{
+		"admits":      {policy(securityapi.AuthorizationPolicy_ALLOW), "client-another", false},
+		"refuses":     {policy(securityapi.AuthorizationPolicy_DENY), "client", false},
+		"with a path": {policy(securityapi.AuthorizationPolicy_ALLOW, "/ok"), "client-another", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := byPath(c.policy); got != c.byPath {
+				t.Errorf("got by path %t, want %t", got, c.byPath)
+			}
+			anotherAccount(c.policy)
+			if got := c.policy.Spec.Rules[0].From[0].Source.Principals[0]; got != c.admits {
+				t.Errorf("got principal %q, want %q", got, c.admits)
+			}
+			if got := anotherAccount(c.policy); got != leave {
+				t.Errorf("got verdict %d for the changed policy, want to leave it", got)
 			}
 		})
 	}

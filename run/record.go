@@ -68,10 +68,11 @@ func neighborDrops(all []drops) string {
 
 func resultOf(r spec.Result) v1alpha2.BehaviorResult {
 	x := v1alpha2.BehaviorResult{
-		ID: r.Behavior.ID, Verdict: r.Verdict, Outcome: r.Outcome, Seconds: r.Took.Seconds(),
+		ID: r.Behavior.ID, Verdict: r.Verdict, Outcome: r.Outcome, Rows: slices.Clone(r.Rows), Seconds: r.Took.Seconds(),
 		Expectations: r.Expectations, Controls: r.Controls,
 		Observations: slices.Clone(r.Observations), Message: r.Message,
 	}
+	slices.SortFunc(x.Rows, func(a, b v1alpha2.RowOutcome) int { return strings.Compare(a.Row, b.Row) }) // they were seen side by side
 	for _, d := range r.Convergence {
 		x.ConvergeSeconds = append(x.ConvergeSeconds, d.Seconds())
 	}

@@ -327,16 +327,17 @@ func (t *T) recordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 	named := func(v any, err error) (string, any) {
 		t.NoError(err)
 		os, _ := v.(traffic.Outcomes)
+		outcome := name(os)
+		if _, acceptable, _ := t.Behavior.Outcome(outcome); outcome == "" || acceptable {
+			return outcome, v
+		}
 		for _, b := range budget {
-			if os.Count(traffic.Lost) > 0 && b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
+			if b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
 				return "", v
 			}
 		}
-		outcome := name(os)
-		if outcome != "" {
-			t.refuseUnsafe(line, who, outcome, os)
-		}
-		return outcome, v
+		t.refuseUnsafe(line, who, outcome, os)
+		return "", v
 	}
 	start := time.Now()
 	for pause := newPause(); ; pause.wait(t.ctx) {
@@ -372,23 +373,25 @@ func (t *T) ObserveCalls(when string, calls traffic.Calls) {
 }
 
 // keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for
-// all of them, or none is known.
+// all of them, or none is known; unless the catalog gives each row its own: then the result has the
+// gravest.
 func (t *T) keepOutcome(line, who, outcome string) {
 	t.mu.Lock()
-	before := t.result.Outcome
+	before, perRow := t.result.Outcome, t.Behavior.Outcomes.PerRow
+	if perRow {
+		t.result.Rows = append(t.result.Rows, v1alpha2.RowOutcome{Row: who, Outcome: outcome})
+		outcome = t.Behavior.Outcomes.Graver(before, outcome)
+	}
 	t.result.Outcome = outcome
 	t.mu.Unlock()
-	if before != "" && before != outcome {
+	if !perRow && before != "" && before != outcome {
 		panic(ending{verdict: v1alpha2.Unknown, where: line, message: fmt.Sprintf("%s: outcome %s, and before it %s", who, outcome, before)})
 	}
 }
 
 // refuseUnsafe ends the spec for an outcome that is unsafe, or that the catalog does not name.
 func (t *T) refuseUnsafe(line, who, outcome string, os traffic.Outcomes) {
-	o, acceptable, known := t.Behavior.Outcome(outcome)
-	if known && acceptable {
-		return
-	}
+	o, _, known := t.Behavior.Outcome(outcome)
 	why := "an outcome that the catalog does not name: " + outcome
 	if known {
 		why = "unsafe outcome " + outcome + ": " + o.Meaning

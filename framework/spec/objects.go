@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"net/http"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -75,10 +76,24 @@ func (s *Service) PodMutualTLS(mode security.PeerAuthentication_MutualTLS_Mode) 
 
 // Deny is an AuthorizationPolicy on the Service, which its waypoint enforces, against the principals.
 func (s *Service) Deny(principals ...string) Object {
+	return s.servicePolicy(security.AuthorizationPolicy_DENY, from(principals))
+}
+
+// AllowGet is an AuthorizationPolicy on the Service, which its waypoint enforces: principals may GET a path,
+// and nobody may do anything else.
+func (s *Service) AllowGet(path string, principals ...string) Object {
+	rules := from(principals)
+	for _, r := range rules {
+		r.To = []*security.Rule_To{{Operation: &security.Operation{Methods: []string{http.MethodGet}, Paths: []string{path}}}}
+	}
+	return s.servicePolicy(security.AuthorizationPolicy_ALLOW, rules)
+}
+
+func (s *Service) servicePolicy(action security.AuthorizationPolicy_Action, rules []*security.Rule) Object {
 	return func(*Cluster) client.Object {
 		return &securityv1.AuthorizationPolicy{
-			ObjectMeta: s.meta("deny"),
-			Spec: security.AuthorizationPolicy{Action: security.AuthorizationPolicy_DENY, Rules: from(principals),
+			ObjectMeta: s.meta("service"),
+			Spec: security.AuthorizationPolicy{Action: action, Rules: rules,
 				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: s.Name}}},
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -80,6 +81,7 @@ type Service struct {
 	App string
 
 	t      *T
+	scope  *string                      // value of the global label as it is made; nil = none
 	labels map[string]map[string]string // by key and cluster, see answers.go
 }
 
@@ -90,10 +92,16 @@ type serviceOptions struct {
 	global, waypoint bool
 	in               Clusters // clusters with pods; nil = all
 	namespace        string
+	scope            *string // value of the global label; nil = none
 }
 
 // Global makes the Service global in every cluster from the start.
 func Global(o *serviceOptions) { o.global = true }
+
+// Scope gives the global label this value in every cluster from the start. It may be empty, or nonsense.
+func Scope(value string) ServiceOption {
+	return func(o *serviceOptions) { o.scope = &value }
+}
 
 // BehindWaypoint puts the Service behind the fixture's waypoint, with a trace of the waypoints that
 // an answer came through.
@@ -127,7 +135,7 @@ func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Serv
 }
 
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -176,7 +184,11 @@ func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
 
 // Object is the Service as it is made, for one cluster.
 func (s *Service) Object(*Cluster) client.Object {
-	return workload.Service(s.Namespace, s.Name, s.App, s.t.owner())
+	o := workload.Service(s.Namespace, s.Name, s.App, s.t.owner())
+	if s.scope != nil {
+		o.Labels[workload.LabelGlobal] = *s.scope
+	}
+	return o
 }
 
 // Host is the Service's full name.
@@ -206,8 +218,18 @@ func (s *Service) SetScope(global bool, clusters ...*Cluster) {
 
 // UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name
 // it takes it from behind one.
-func (s *Service) UseWaypoint(name string) {
-	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypoint.Name, name)
+func (s *Service) UseWaypoint(name string) { s.UseWaypointIn(s.t.Clusters, name) }
+
+// UseWaypointIn is [Service.UseWaypoint] in some clusters.
+func (s *Service) UseWaypointIn(clusters Clusters, name string) {
+	s.SetLabel(clusters, label.IoIstioUseWaypoint.Name, name)
+}
+
+// WaypointBound reports whether the Service's status in a cluster says that a waypoint serves it there.
+func (s *Service) WaypointBound(c *Cluster) bool {
+	var got corev1.Service
+	s.t.NoError(c.Cluster.Client().Get(s.t.ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &got))
+	return meta.IsStatusConditionTrue(got.Status.Conditions, "istio.io/WaypointBound")
 }
 
 // Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone.

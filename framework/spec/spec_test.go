@@ -494,6 +494,72 @@ func TestRecordOutcome(t *testing.T) {
 	}
 }
 
+// A behavior has one outcome for all that its spec looks at, unless the catalog gives each row its own:
+// then the gravest is that of the whole.
+func TestRows(t *testing.T) {
+	for name, c := range map[string]struct {
+		id   string
+		rows []string
+		want Result
+	}{
+		"one for all": {"WP-07", []string{"fails-closed", "fails-closed"}, Result{Verdict: v1alpha2.Conformant, Outcome: "fails-closed"}},
+		"two for one": {"WP-07", []string{"fails-closed", "stays-local"}, Result{Verdict: v1alpha2.Unknown, Outcome: "stays-local"}},
+		"one per row": {"WP-04", []string{"open", "enforced"}, Result{Verdict: v1alpha2.Conformant, Outcome: "open",
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "open"}, {Row: "1", Outcome: "enforced"}}}},
+		"graver later": {"WP-04", []string{"served", "open"}, Result{Verdict: v1alpha2.Conformant, Outcome: "open",
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "served"}, {Row: "1", Outcome: "open"}}}},
+		"one row unsafe": {"WP-04", []string{"enforced", "bypassed"}, Result{Verdict: v1alpha2.NonConformant, Outcome: "enforced",
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "enforced"}}}},
+		"one row not named": {"WP-04", []string{"enforced", "melts"}, Result{Verdict: v1alpha2.NonConformant, Outcome: "enforced",
+			Rows: []v1alpha2.RowOutcome{{Row: "0", Outcome: "enforced"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, c.id, func(s *T) {
+					fine(s)
+					for i, outcome := range c.rows {
+						s.recordOutcome(strconv.Itoa(i), steady(true), func(traffic.Outcomes) string { return outcome })
+					}
+				})
+				got := Result{Verdict: r.Verdict, Outcome: r.Outcome, Rows: r.Rows}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", r.Message, diff)
+				}
+			})
+		})
+	}
+}
+
+// Within its budget a change may take its time: what is unsafe does not count yet.
+func TestUnsafeWithinBudget(t *testing.T) {
+	for name, c := range map[string]struct {
+		until time.Duration
+		want  v1alpha2.Verdict
+	}{
+		"over in time": {8 * time.Second, v1alpha2.Conformant},
+		"too long":     {12 * time.Second, v1alpha2.NonConformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "WP-07", func(s *T) {
+					fine(s)
+					begun := time.Now()
+					s.recordOutcome("the client", steady(true), func(traffic.Outcomes) string {
+						return map[bool]string{true: "bypassed", false: "stays-local"}[time.Since(begun) < c.until]
+					}, expect.NoneAfter(10*time.Second))
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+			})
+		})
+	}
+}
+
+func steady(ok bool) world {
+	return world{time.Now(), func(time.Duration) (bool, error) { return ok, nil }}
+}
+
 // gomega's own matchers work beside ours.
 func TestGomegaMatchers(t *testing.T) {
 	r := run(t, "SCOPE-01", func(s *T) {

@@ -45,6 +45,8 @@ type Result struct {
 	// Failed is what ended the spec: [Expectation], control, precondition, or empty. At is its line.
 	Failed, At string
 	Outcome    string // limitations: which of the named outcomes was seen
+	// Rows are the outcomes of a limitation whose rows have one each; Outcome is the gravest of them.
+	Rows []v1alpha2.RowOutcome
 	// Observations are what was seen, one sentence each, in order.
 	Observations []string
 	// Convergence are the times from a change to its stable effect.

@@ -3,10 +3,11 @@ package spec
 import (
 	"context"
 
+	"istio.io/api/label"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
@@ -24,14 +25,31 @@ func (t *T) SharedWaypoint() string {
 
 // DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service
 // global.
-func (t *T) DeployWaypoint() string {
-	name := t.Name("waypoint")
-	for _, c := range t.Clusters {
+func (t *T) DeployWaypoint() string { return t.deployWaypoint(t.Clusters, "waypoint") }
+
+// DeployWaypointOnlyIn is [T.DeployWaypoint] in one cluster, under a name that the others do not have.
+func (t *T) DeployWaypointOnlyIn(c *Cluster) string {
+	return t.deployWaypoint(Clusters{c}, "waypoint-of-"+c.Name)
+}
+
+func (t *T) deployWaypoint(in Clusters, word string) string {
+	name := t.Name(word)
+	for _, c := range in {
 		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(c, name, "")) })
 	}
-	t.NoError(t.Fixture.CreateWaypoint(t.ctx, name, t.owner()))
+	t.Each(in, func(c *Cluster) {
+		t.NoError(fixture.CreateWaypoint(t.ctx, c, fixture.WaypointGateway(c, name, t.owner())))
+	})
 	t.Changed()
 	return name
+}
+
+// UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until the spec
+// ends, and so the services of all specs.
+func (t *T) UseWaypointTemporarily(name string) {
+	for _, c := range t.Clusters {
+		t.SetLabelTemporarily(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}, label.IoIstioUseWaypoint.Name, name)
+	}
 }
 
 // SetWaypointLocal removes the global label of a waypoint's Service in every cluster.

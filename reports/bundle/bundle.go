@@ -169,12 +169,20 @@ func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
 		if _, acceptable, known := k.Outcome(x.Outcome); !known || !acceptable {
 			return fmt.Errorf("%s: it cannot be conformant with the outcome %q, which is not acceptable", x.ID, x.Outcome)
 		}
+		for _, row := range x.Rows {
+			if _, acceptable, known := k.Outcome(row.Outcome); !known || !acceptable {
+				return fmt.Errorf("%s: it cannot be conformant with the outcome %q in one row, which is not acceptable", x.ID, row.Outcome)
+			}
+		}
 	}
 	if x.Attempts == 0 && x.Verdict != v1alpha2.Skipped {
 		x.Attempts = b.report.Behaviors[i].Attempts + 1
 	}
 	fillFromCatalog(&x)
 	x.Message, x.Outcome = clean(x.Message), clean(x.Outcome)
+	for j := range x.Rows {
+		x.Rows[j].Row = clean(x.Rows[j].Row)
+	}
 	for j := range x.Observations {
 		x.Observations[j] = clean(x.Observations[j])
 	}

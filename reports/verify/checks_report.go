@@ -98,7 +98,7 @@ func (in *inspection) verdictsFit() (wrong []string) {
 			}
 		case v1alpha2.Skipped:
 			if b.Attempts != 0 || b.Seconds != 0 || b.Expectations != 0 || b.Controls != 0 || b.Outcome != "" || b.Message != "" ||
-				len(b.ConvergeSeconds)+len(b.Observations) > 0 {
+				len(b.ConvergeSeconds)+len(b.Observations)+len(b.Rows) > 0 {
 				say("is skipped and has results")
 			}
 		case v1alpha2.Conformant:
@@ -114,6 +114,11 @@ func (in *inspection) verdictsFit() (wrong []string) {
 			if k := behaviors.ByID(b.ID); k != nil && in.ownCatalog() && k.Outcomes != nil {
 				if _, acceptable, known := k.Outcome(b.Outcome); !known || !acceptable {
 					say(fmt.Sprintf("is conformant with the outcome %.40q, which is not among the acceptable ones", b.Outcome))
+				}
+				for _, row := range b.Rows {
+					if _, acceptable, known := k.Outcome(row.Outcome); !known || !acceptable {
+						say(fmt.Sprintf("is conformant with the outcome %.40q in one row, which is not among the acceptable ones", row.Outcome))
+					}
 				}
 			}
 		}

@@ -1429,6 +1429,21 @@ func TestConformantNeedsExpectationAndControl(t *testing.T) {
 	}
 }
 
+// One row of a limitation must be as acceptable as the whole.
+func TestRowsAreAcceptable(t *testing.T) {
+	for outcome, want := range map[string][]string{"open-locally": nil, "bypassed": {"R06"}, "melts": {"R06"}} {
+		t.Run(outcome, func(t *testing.T) {
+			dir := goodBundle(t)
+			forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+				result(r, "WP-04").Rows = []v1alpha2.RowOutcome{{Row: "absent, right", Outcome: outcome}}
+			})
+			if diff := cmp.Diff(want, broken(verifyTest(t, dir, nil))); diff != "" {
+				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // A report of another version is neither verified nor found broken: this release cannot read it.
 func TestReportOfAnotherVersion(t *testing.T) {
 	dir := goodBundle(t)

@@ -48,6 +48,27 @@ var WaypointFailsBackToLocalCluster = spec.Proves(behaviors.WaypointFailsBackToL
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaOneWaypoint()) })
 })
 
+// FO-06: how many calls are lost meanwhile no source says; it is recorded.
+var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, func(t *spec.T) {
+	local, remotes := t.Clusters.Split()
+	echo, direct := t.Service("echo", spec.Global), t.Service("direct", spec.Global)
+	waypoint := t.DeployWaypoint()
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c))
+		t.Given(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))
+	})
+
+	seen := t.While(spec.Change("the waypoint of "+local.Name+" goes", func() { t.ScaleWaypoint(local, waypoint, 0) }),
+		append(t.HTTPFromEach(echo), t.HTTPFromEach(direct)...)...)
+
+	t.EachCluster(func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(direct)), NoneLost()) })
+	t.Each(remotes, func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(echo)), NoneLost()) })
+	t.Expect(seen.Of(local.Client.HTTP(echo)), NoneAfter(10*time.Second))
+	t.Expect(local.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(remotes...))
+})
+
 // preferred is a global service behind the waypoint that prefers the waypoint's cluster.
 func preferred(t *spec.T) *spec.Service {
 	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint)

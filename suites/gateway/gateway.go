@@ -10,6 +10,7 @@ import (
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // GW-01
@@ -79,3 +80,28 @@ func besideServed(t *spec.T, attempts func(c *spec.Cluster, gateway *spec.Gatewa
 		t.Control(gateway.Calls(echo.Host()), ServedIn(c))
 	})
 }
+
+// GW-35: a policy on a Service is for waypoints. The calls go through the gateway twice over: to the only waypoint
+// that is left, and from there to the pods of all clusters.
+var GatewayAppliesNoServicePolicy = spec.Proves(behaviors.GatewayAppliesNoServicePolicy, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	echo := t.Service("echo", spec.Global)
+	waypoint := t.DeployWaypoint()
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	t.ScaleWaypoint(a, waypoint, 0)
+	allowed, forbidden := a.Client.HTTP(echo).Path("/ok"), a.Client.HTTP(echo).Path("/no")
+	for _, calls := range []traffic.Calls{allowed, forbidden} {
+		t.Control(calls, AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
+	}
+
+	t.ApplyEverywhere(echo.AllowGet("/ok", t.Principal(fixture.Client)))
+
+	t.Together( // a gateway that refuses all that is under a policy breaks both, and the promise is what counts
+		func() { t.Control(forbidden, HaveStatus(403)) },
+		func() { t.Expect(allowed, AnsweredBy(t.Clusters...), ViaWaypointOf(others...)) },
+	)
+	t.Each(others, func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo).Path("/ok"), AnsweredBy(t.Clusters...), ViaWaypointOf(c))
+	})
+})

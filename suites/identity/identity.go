@@ -29,6 +29,31 @@ var ClientIdentityArrives = spec.Proves(behaviors.ClientIdentityArrives, func(t 
 	t.Control(a.ClientB.TCP(echo), AnsweredBy(t.Clusters...))
 })
 
+// ID-02: with and without a waypoint in front of the same pods. A waypoint keeps its connections to them, and a
+// policy does not end those (F-04), so none may be made before the first policy.
+var WaypointIdentityArrives = spec.Proves(behaviors.WaypointIdentityArrives, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	direct := t.ServiceFor("direct", echo, spec.Global)
+	admit := func(account string) {
+		t.ApplyEverywhere(echo.PodPolicy(security.AuthorizationPolicy_ALLOW, t.Principal(account)))
+	}
+	refused := EndAs(traffic.Status, traffic.Reset)
+
+	admit(fixture.Client)
+	echo.UseWaypoint(t.SharedWaypoint())
+	echo.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo), refused)
+		t.Control(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))
+	})
+
+	admit(fixture.Waypoint)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+		t.Control(c.Client.HTTP(direct), refused)
+	})
+})
+
 // ID-03
 var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcrossClusters, func(t *spec.T) {
 	echo := t.DeployEcho("echo", spec.Global)
@@ -48,6 +73,68 @@ var DenyPoliciesHoldAcrossClusters = spec.Proves(behaviors.DenyPoliciesHoldAcros
 		t.DeleteEverywhere(p)
 		t.EachCluster(answered)
 	}
+})
+
+// ID-04
+var PoliciesAreLocal = spec.Proves(behaviors.PoliciesAreLocal, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	deny := echo.PodPolicy(security.AuthorizationPolicy_DENY, t.Principal(fixture.ClientB))
+	answered := func(c *spec.Cluster) { t.Control(c.ClientB.TCP(echo), AnsweredBy(t.Clusters...)) }
+	t.EachCluster(answered)
+
+	for _, in := range t.Clusters {
+		others := t.Clusters.Without(in)
+		t.Apply(spec.Clusters{in}, deny)
+		t.EachCluster(func(c *spec.Cluster) {
+			t.Expect(c.ClientB.TCP(echo), AnsweredUnless([]traffic.Kind{traffic.Reset}, others...))
+			t.Control(c.Client.TCP(echo), AnsweredBy(t.Clusters...))
+		})
+		t.Delete(spec.Clusters{in}, deny)
+		t.EachCluster(answered)
+	}
+
+	t.ApplyEverywhere(deny)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.ClientB.TCP(echo), EndAs(traffic.Reset)) })
+})
+
+// ID-05
+var L7PolicyAcrossClusters = spec.Proves(behaviors.L7PolicyAcrossClusters, func(t *spec.T) {
+	echo := t.Service("echo", spec.Global, spec.BehindWaypoint)
+	type calls struct {
+		allowed   traffic.Calls
+		forbidden []traffic.Calls
+	}
+	of := func(c *spec.Cluster) calls {
+		return calls{c.Client.HTTP(echo).Path("/ok"), []traffic.Calls{
+			c.Client.HTTP(echo).Path("/no"), c.Client.HTTP(echo).Path("/ok").Post(), c.ClientB.HTTP(echo).Path("/ok"),
+		}}
+	}
+	t.EachCluster(func(c *spec.Cluster) {
+		for _, f := range of(c).forbidden {
+			t.Control(f, AnsweredBy(t.Clusters...), ViaOneWaypoint())
+		}
+	})
+
+	t.ApplyEverywhere(echo.AllowGet("/ok", t.Principal(fixture.Client)))
+
+	t.EachCluster(func(c *spec.Cluster) {
+		spec.Each(t, of(c).forbidden, func(f traffic.Calls) { t.Expect(f, HaveStatus(403)) })
+		t.Expect(of(c).allowed, AnsweredBy(t.Clusters...), ViaOneWaypoint())
+	})
+})
+
+// ID-06
+var NamespaceSamenessOfIdentity = spec.Proves(behaviors.NamespaceSamenessOfIdentity, func(t *spec.T) {
+	_, b := t.Clusters.Pair()
+	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.ClientB.TCP(echo), AnsweredBy(b)) })
+
+	t.Apply(spec.Clusters{b}, echo.PodPolicy(security.AuthorizationPolicy_ALLOW, t.Principal(fixture.Client)))
+
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.ClientB.TCP(echo), EndAs(traffic.Reset))
+		t.Expect(c.Client.TCP(echo), AnsweredBy(b))
+	})
 })
 
 // ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod sends

@@ -45,6 +45,27 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 	t.Observe("while the label was removed: %s", seen)
 })
 
+// SCOPE-04: each of the services becomes global in the end, so each could have been so before.
+var OnlyTheLiteralTrueCounts = spec.Proves(behaviors.OnlyTheLiteralTrueCounts, func(t *spec.T) {
+	right := t.Service("right", spec.Scope("true"))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(right), AnsweredBy(t.Clusters...)) })
+
+	var wrong []*spec.Service
+	for word, value := range map[string]string{"upper": "True", "one": "1", "yes": "yes", "empty": ""} {
+		wrong = append(wrong, t.Service(word, spec.Scope(value)))
+	}
+	spec.Each(t, wrong, func(echo *spec.Service) {
+		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+	})
+
+	for _, echo := range wrong {
+		echo.SetGlobal(t.Clusters...)
+	}
+	spec.Each(t, wrong, func(echo *spec.Service) {
+		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+	})
+})
+
 // labels says which clusters keep a service's label, and which lose it.
 type labels struct {
 	word               string
@@ -124,4 +145,56 @@ var GatewayServesExactlyGlobalServices = spec.Proves(behaviors.GatewayServesExac
 		t.Expect(gateway.Calls(local.Host()), ServedIn(c))
 		t.Expect(gateway.Calls(global.Host()), RefusedByGateway())
 	})
+})
+
+// SCOPE-10
+var GlobalWaypointAndLocalService = spec.Proves(behaviors.GlobalWaypointAndLocalService, func(t *spec.T) {
+	local, global := t.Service("local", spec.BehindWaypoint), t.Service("global", spec.Global, spec.BehindWaypoint)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+
+	t.EachCluster(func(c *spec.Cluster) {
+		t.RecordOutcome("a client of "+c.Name, c.Client.HTTP(local), func(os traffic.Outcomes) string {
+			switch by := os.Clusters(); {
+			case by[c.Name] == len(os):
+				return "local"
+			case len(by) > 1, by[c.Name] == 0 && len(by) > 0:
+				return "served-remotely"
+			}
+			return ""
+		})
+	})
+})
+
+// SCOPE-11
+var GlobalServiceWithoutPods = spec.Proves(behaviors.GlobalServiceWithoutPods, func(t *spec.T) {
+	_, others := t.Clusters.Split()
+	echo, full := t.DeployEcho("echo", spec.Global, spec.OnlyIn(others...)), t.Service("full", spec.Global)
+	served := func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(others...)) }
+	t.EachCluster(served)
+
+	t.Each(others, func(c *spec.Cluster) { t.Scale(c, echo, 0) })
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo).Within(time.Second), EndAs(traffic.Reset, traffic.Refused))
+		t.Control(c.Client.HTTP(full).Within(time.Second), AnsweredBy(t.Clusters...))
+	})
+
+	t.Each(others, func(c *spec.Cluster) { t.Scale(c, echo, 1) })
+	t.EachCluster(served)
+})
+
+// SCOPE-13
+var NamespacesAreTheSame = spec.Proves(behaviors.NamespacesAreTheSame, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	far := t.DeployEcho("echo", spec.Global, spec.InSecondNamespace, spec.OnlyIn(others...))
+	near := t.Service("echo")
+	t.Delete(others, near.Object) // only a has the name in this namespace, and only the others serve it in the second one
+	near.SetGlobal(a)
+
+	t.Control(a.Client.HTTP(far), AnsweredBy(others...), FromPodsOf(far.App))
+	t.Expect(a.Client.HTTP(near), AnsweredBy(a), FromPodsOf(near.App))
+	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(far), AnsweredBy(others...), FromPodsOf(far.App)) })
+
+	t.Apply(others, near.Object)
+	near.SetGlobal(others...)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(near), AnsweredBy(t.Clusters...), FromPodsOf(near.App)) })
 })

@@ -3,6 +3,7 @@ package waypoint
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/onsi/gomega/types"
 
@@ -38,6 +39,103 @@ var PolicyAppliesExactlyOnce = spec.Proves(behaviors.PolicyAppliesExactlyOnce, f
 
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 })
+
+// WP-03: of another cluster when its own is gone. Who serves the request does not matter.
+var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spec.T) {
+	echo := t.Service("echo", spec.Global)
+	waypoint := t.DeployWaypoint()
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	all := AnsweredBy(t.Clusters...)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
+
+	for _, a := range t.Clusters {
+		others := t.Clusters.Without(a)
+		t.ScaleWaypoint(a, waypoint, 0)
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(others...))
+		t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
+
+		t.ScaleWaypoint(a, waypoint, 1)
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(a))
+	}
+})
+
+// WP-04: in each cluster the Service names the waypoint that all have, one that does not exist, or one that
+// only this cluster has. What each client sees is recorded, for one whom the policy forbids and for one whom it
+// does not.
+var WaypointsAreEverywhereOrNowhere = spec.Proves(behaviors.WaypointsAreEverywhereOrNowhere, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	shared, own := t.SharedWaypoint(), map[*spec.Cluster]string{}
+	for _, c := range t.Clusters {
+		own[c] = t.DeployWaypointOnlyIn(c)
+	}
+	named := func(word string, c *spec.Cluster) string {
+		return map[string]string{"right": shared, "absent": t.Name("absent"), "other": own[c]}[word]
+	}
+	words := []string{"right", "absent", "other"}
+	for _, here := range words {
+		rows := map[string]*spec.Service{}
+		for _, there := range words { // all changes first: a waypoint that takes one may drop a call
+			rows[there] = t.Service(here+"-"+there, spec.Global)
+			rows[there].TraceWaypoints()
+			t.ApplyEverywhere(rows[there].Deny(t.Principal(fixture.ClientB)))
+			rows[there].UseWaypointIn(spec.Clusters{a}, named(here, a))
+			for _, c := range others {
+				rows[there].UseWaypointIn(spec.Clusters{c}, named(there, c))
+			}
+		}
+		spec.Each(t, words, func(there string) {
+			t.EachCluster(func(c *spec.Cluster) {
+				forbidden, allowed := c.ClientB.HTTP(rows[there]), c.Client.HTTP(rows[there])
+				if here == "right" && there == "right" {
+					t.Control(forbidden, HaveStatus(403))
+					t.Control(allowed, AnsweredBy(t.Clusters...), ViaOneWaypoint())
+					return
+				}
+				who := fmt.Sprintf("%s in %s, %s elsewhere, a client of %s whom the policy ", here, a.Name, there, c.Name)
+				t.RecordOutcome(who+"forbids", forbidden, func(os traffic.Outcomes) string {
+					return enforcement(os, c, rows[there].WaypointBound(c))
+				}, NoneAfter(10*time.Second))
+				t.RecordOutcome(who+"lets pass", allowed, func(os traffic.Outcomes) string { return service(os, t.Clusters) })
+			})
+		})
+	}
+})
+
+// enforcement names what becomes of calls that a policy on the Service forbids. bound says whether the
+// Service's status in the client's cluster promises a waypoint.
+func enforcement(os traffic.Outcomes, client *spec.Cluster, bound bool) string {
+	served := os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached })
+	denied, _ := HaveStatus(403).Match(os)
+	switch {
+	case served > 0 && bound:
+		return "bypassed"
+	case denied:
+		return "enforced"
+	case served == 0:
+		return "fails-closed"
+	case served == os.Clusters()[client.Name]:
+		return "open-locally"
+	case served == len(os):
+		return "open"
+	}
+	return ""
+}
+
+// service names what becomes of calls that no policy forbids.
+func service(os traffic.Outcomes, clusters spec.Clusters) string {
+	lost := os.Count(traffic.Lost)
+	if all, _ := AnsweredBy(clusters...).Match(os); all {
+		return "served"
+	}
+	switch lost {
+	case 0: // one cluster may answer few calls by chance
+		return ""
+	case len(os):
+		return "unserved"
+	}
+	return "partly-served"
+}
 
 // WP-06: a policy, a route and a destination rule, each configured in one cluster only, in each direction.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
@@ -159,3 +257,21 @@ func status(os traffic.Outcomes, home *spec.Cluster) string {
 	}
 	return ""
 }
+
+// WP-14: the label of the namespace puts all that is in it behind the waypoint, so this spec runs alone.
+var OptingOutOfWaypoints = spec.Proves(behaviors.OptingOutOfWaypoints, func(t *spec.T) {
+	in, out := t.Service("in", spec.Global), t.Service("out", spec.Global)
+	in.TraceWaypoints()
+	out.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(in), AnsweredBy(t.Clusters...), WithoutWaypoint()) })
+
+	t.UseWaypointTemporarily(t.SharedWaypoint())
+	out.UseWaypoint("none")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(in), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+		t.Expect(c.Client.HTTP(out), AnsweredBy(t.Clusters...), WithoutWaypoint())
+	})
+
+	out.UseWaypoint("")
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(out), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+}, spec.Serial)

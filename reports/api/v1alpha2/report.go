@@ -302,6 +302,9 @@ type BehaviorResult struct {
 	Skip *Skip `json:"skip,omitempty"`
 	// Outcome is the name of what happened; limitations have one.
 	Outcome string `json:"outcome,omitempty"`
+	// Rows are what happened in each of several combinations, where each has an outcome of its own.
+	// Outcome is then the gravest of them.
+	Rows []RowOutcome `json:"rows,omitempty"`
 	// Known is the finding (docs/findings.md) by which this version of Istio is known to break the
 	// promise; present exactly when the behavior is non-conformant, known to be so, and the run is
 	// not certified. It is counted apart.
@@ -333,6 +336,12 @@ type BehaviorResult struct {
 	Message string `json:"message,omitempty"`
 	// Evidence are the paths of files in the bundle, sorted.
 	Evidence []string `json:"evidence,omitempty"`
+}
+
+// RowOutcome is the outcome of one combination of those that a limitation looks at.
+type RowOutcome struct {
+	Row     string `json:"row"`
+	Outcome string `json:"outcome"`
 }
 
 // Event is something that happened to the mesh while calls ran at a fixed rate.
