@@ -155,7 +155,7 @@ var OtherWaysToGiveCredentials = declare(Behavior{
 })
 
 var IstiodOutage = declare(Behavior{
-	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
 	Promise: "Without istiod existing pods keep talking across clusters, new connections included; new pods fail closed.",
 	Sources: []Source{implied(pageInstall)},
 	Proof: "No call of existing pods fails from the moment that istiod goes until it is back, to the own cluster and to the " +
