@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"strings"
 	gotemplate "text/template"
 
@@ -50,7 +51,9 @@ var impostorConfig string
 // impostor puts an Envoy beside the east-west gateway of cluster2, as one more endpoint of its address,
 // that does what a gateway must not do: it hands a port of istiod on, among others. It forwards double
 // HBONE, so that everything that should work still works.
-func impostor(istiodPort int) func(context.Context, *mesh.Fleet) (Undo, error) {
+//
+// If it is open, it hands on whatever a CONNECT names, too.
+func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		c := f.Clusters[1]
 		real, err := eastwest.Deployment(ctx, c)
@@ -74,7 +77,15 @@ func impostor(istiodPort int) func(context.Context, *mesh.Fleet) (Undo, error) {
 		if err != nil {
 			return nil, err
 		}
-		config, err := fill(impostorConfig, map[string]any{"Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
+		others, err := eastwest.Find(ctx, f.Clusters[0], f.Clusters[0].EastWestClass())
+		if err != nil {
+			return nil, err
+		}
+		if len(others) == 0 || len(others[0].Addresses) == 0 {
+			return nil, fmt.Errorf("%s: it has no east-west gateway with an address to hand calls on to: run `%s get gateways -A`",
+				f.Clusters[0].Name, f.Clusters[0].Kubectl())
+		}
+		config, err := fill(impostorConfig, map[string]any{"Open": open, "Cluster": c.Name, "Onwards": others[0].Addresses[0], "Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
 			"Echo": echo.Status.PodIP, "Single": (&fixture.Fixture{Fleet: f}).Host("gw-08-echo") + ":80"})
 		if err != nil {
 			return nil, err

@@ -269,7 +269,8 @@ func TestEnv(t *testing.T) {
 // The impostor's configuration is YAML whatever is filled in, and a value that is missing is
 // noticed.
 func TestImpostorConfig(t *testing.T) {
-	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Port": "15012", "Echo": "10.0.0.3", "Single": "a.b:80"}
+	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Port": "15012", "Echo": "10.0.0.3", "Single": "a.b:80",
+		"Onwards": "10.0.0.4", "Cluster": "c2", "Open": "gw-12-known"}
 	text, err := fill(impostorConfig, values)
 	if err != nil {
 		t.Fatal(err)

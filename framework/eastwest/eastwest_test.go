@@ -60,7 +60,7 @@ func (a authority) identity(t *testing.T, account string) *Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, a.pool()}
+	return &Identity{Certificate: tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, Roots: a.pool()}
 }
 
 // end is one end of HBONE: TLS that wants a certificate of the mesh, and CONNECT. Where to connect

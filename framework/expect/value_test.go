@@ -75,7 +75,7 @@ func TestValues(t *testing.T) {
 			refused("", 503)), append(answers(
 			served,
 			eastwest.Answer{Err: broken},
-			refused("inner", 503),
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Status: 503, Answered: true}},
 			refused("outer", 302),
 		), []eastwest.Answer{refused("outer", 503), served}, eastwest.Died("pod x"))},
 		"not answered": {NotAnswered(), answers(refused("outer", 503), refused("inner", 0), eastwest.Answer{Err: broken},
@@ -92,9 +92,10 @@ func TestValues(t *testing.T) {
 			eastwest.Answer{},
 			eastwest.Answer{Raw: alert, Err: broken},
 			eastwest.Answer{Code: 404},
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Err: broken, Answered: true}},
 		)},
 		"refused for its certificate": {RefusedForCertificate(), answers(
-			ended(tls.AlertError(116)), ended(tls.AlertError(48)), ended(tls.AlertError(42)),
+			ended(tls.AlertError(116)), ended(tls.AlertError(48)), ended(tls.AlertError(42)), ended(tls.AlertError(45)),
 			eastwest.Answer{Refusal: &eastwest.Refusal{Err: broken}},
 		), answers(
 			served,

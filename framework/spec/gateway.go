@@ -2,6 +2,7 @@ package spec
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -142,11 +143,38 @@ func (g *Gateway) Calls(host string) Subject { return g.CallsAs("the mesh's clie
 
 // CallsAs are [Gateway.Calls] with another identity; with nil the client has no certificate.
 func (g *Gateway) CallsAs(who string, id *eastwest.Identity, host string) Subject {
+	return g.calls(who, eastwest.Both(id), host)
+}
+
+// CallsInside are [Gateway.Calls] with another identity in the inner tunnel only; with nil the client
+// has no certificate there.
+func (g *Gateway) CallsInside(who string, inner *eastwest.Identity, host string) Subject {
+	return g.calls("in the tunnel of the mesh's client, "+who, eastwest.Pair{Outer: g.ID, Inner: inner}, host)
+}
+
+func (g *Gateway) calls(who string, id eastwest.Pair, host string) Subject {
 	return Probe(g.says("%s calls %s by double HBONE", who, host), func(ctx context.Context) (any, error) {
 		return ways(ctx, g,
 			func(a eastwest.Address) (eastwest.Answer, error) { return a.CallDouble(ctx, id, host) },
 			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })
 	})
+}
+
+// CallsSpeaking are [Gateway.Calls] of a client that speaks TLS to the gateway in another way, to each
+// ready endpoint: the fleet's clients cannot.
+func (g *Gateway) CallsSpeaking(says string, change func(*tls.Config), host string) Subject {
+	id := eastwest.Pair{Outer: g.ID.Speaking(change), Inner: g.ID}
+	return Probe(g.says("the mesh's client, with %s, calls %s by double HBONE", says, host), func(ctx context.Context) (any, error) {
+		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })
+	})
+}
+
+// Mint makes a certificate of the fixture's client with a flaw, for which it takes the CA's key. Only a
+// fleet of ours has it.
+func (t *T) Mint(g *Gateway, flaw eastwest.Flaw) *eastwest.Identity {
+	id, err := eastwest.Mint(g.ID, t.Fleet.CADir, g.cluster.Name, t.TrustDomain(), fixture.MeshNamespace, fixture.Client, flaw)
+	t.NoError(err)
+	return id
 }
 
 // SingleCalls are HTTP requests by single HBONE; a list of [eastwest.Answer].
@@ -158,13 +186,12 @@ func (g *Gateway) SingleCalls(host string) Subject {
 	})
 }
 
-// Speaks addresses what is behind an authority (host:port) in its own protocol, in a single tunnel; a
-// list of [eastwest.Answer].
-func (g *Gateway) Speaks(authority string, in eastwest.Protocol) Subject {
-	return Probe(g.says("%s to %s", in, authority), func(ctx context.Context) (any, error) {
+// Asked addresses a destination in its own protocol, through a tunnel; a list of [eastwest.Answer].
+func (g *Gateway) Asked(d Destination) Subject {
+	return Probe(g.says("asked for %s", d), func(ctx context.Context) (any, error) {
 		return ways(ctx, g,
-			func(a eastwest.Address) (eastwest.Answer, error) { return a.Speak(ctx, g.ID, authority, in) },
-			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Speak(ctx, g.ID, authority, in) })
+			func(a eastwest.Address) (eastwest.Answer, error) { return a.Speak(ctx, g.ID, d.Authority, d.Protocol) },
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Speak(ctx, g.ID, d.Authority, d.Protocol) })
 	})
 }
 

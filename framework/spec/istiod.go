@@ -3,8 +3,6 @@ package spec
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,12 +19,6 @@ func RemoteClusters(c *Cluster) Subject {
 	})
 }
 
-// ControlPlanePort is one name and port of a control plane or an API server, and what is spoken there.
-type ControlPlanePort struct {
-	Authority string // host:port
-	Protocol  eastwest.Protocol
-}
-
 // spoken is what the ports of istiod speak; all others are TLS.
 var spoken = map[int32]eastwest.Protocol{
 	15010: eastwest.H2C,  // xDS without TLS
@@ -36,7 +28,7 @@ var spoken = map[int32]eastwest.Protocol{
 
 // ControlPlanePorts are the ports of every Service in front of istiod, whatever it is called and
 // under its name and its address, and of the API server.
-func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
+func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 	var services corev1.ServiceList
 	t.NoError(c.Cluster.Client().List(t.ctx, &services, client.InNamespace(istiod.Namespace)))
 	for _, s := range services.Items {
@@ -52,7 +44,7 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
 				if host == corev1.ClusterIPNone {
 					continue
 				}
-				all = append(all, ControlPlanePort{net.JoinHostPort(host, strconv.Itoa(int(p.Port))), protocol})
+				all = append(all, To(host, int(p.Port), protocol, "Service "+s.Name))
 			}
 		}
 	}
@@ -60,5 +52,5 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
 		t.NoError(fmt.Errorf("%s: no Service of %s selects istiod: run `%s -n %s get services`",
 			c.Name, istiod.Namespace, c.Kubectl(), istiod.Namespace))
 	}
-	return append(all, ControlPlanePort{"kubernetes.default.svc." + t.Domain() + ":443", eastwest.TLS})
+	return append(all, To(t.HostIn("default", "kubernetes"), 443, eastwest.TLS, "the API server"))
 }

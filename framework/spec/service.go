@@ -3,15 +3,18 @@ package spec
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -78,6 +81,8 @@ type Service struct {
 	App string
 
 	t      *T
+	in     Clusters // clusters with pods; nil = all
+	udp    int
 	labels map[string]map[string]string // by key and cluster, see answers.go
 }
 
@@ -87,7 +92,8 @@ type ServiceOption func(*serviceOptions)
 type serviceOptions struct {
 	global, waypoint bool
 	in               Clusters // clusters with pods; nil = all
-	namespace        string
+	namespace, app   string
+	udp              int
 }
 
 // Global makes the Service global in every cluster from the start.
@@ -97,7 +103,7 @@ func Global(o *serviceOptions) { o.global = true }
 // an answer came through.
 func BehindWaypoint(o *serviceOptions) { o.waypoint = true }
 
-// OnlyIn deploys pods in these clusters only. The Service is in every cluster all the same.
+// OnlyIn gives the Service pods in these clusters only. It is in every cluster all the same.
 func OnlyIn(clusters ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) { o.in = clusters }
 }
@@ -105,8 +111,16 @@ func OnlyIn(clusters ...*Cluster) ServiceOption {
 // InSecondNamespace puts the Service, and its pods, into the fixture's second namespace of the mesh.
 func InSecondNamespace(o *serviceOptions) { o.namespace = fixture.MeshNamespaceB }
 
+// OutsideMesh puts the Service in front of the fixture's pods outside the mesh.
+func OutsideMesh(o *serviceOptions) { o.namespace, o.app = fixture.PlainNamespace, fixture.Plain }
+
+// WithUDP adds a UDP port that leads to the port of the pods on which they speak HTTP over TCP.
+func WithUDP(port int) ServiceOption {
+	return func(o *serviceOptions) { o.udp = port }
+}
+
 func resolve(options []ServiceOption) (o serviceOptions) {
-	o.namespace = fixture.MeshNamespace
+	o.namespace, o.app = fixture.MeshNamespace, fixture.Echo
 	for _, f := range options {
 		f(&o)
 	}
@@ -116,7 +130,8 @@ func resolve(options []ServiceOption) (o serviceOptions) {
 // Service creates a Service that selects the fixture's echo in every cluster; its scope is local
 // unless an option says otherwise.
 func (t *T) Service(word string, options ...ServiceOption) *Service {
-	return t.service(word, fixture.Echo, resolve(options))
+	o := resolve(options)
+	return t.service(word, o.app, o)
 }
 
 // ServiceFor creates a Service that selects the pods of another one.
@@ -125,7 +140,7 @@ func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Serv
 }
 
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, in: o.in, udp: o.udp}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -152,12 +167,22 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 		}
 	}
 	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
+	o.in = nil // where the Service has no pods, none exist
 	return t.service(word, e.Name, o)
 }
 
 // Object is the Service as it is made, for one cluster.
-func (s *Service) Object(*Cluster) client.Object {
-	return workload.Service(s.Namespace, s.Name, s.App, s.t.owner())
+func (s *Service) Object(c *Cluster) client.Object {
+	app := s.App
+	if s.in != nil && !slices.Contains(s.in, c) {
+		app += "-elsewhere"
+	}
+	o := workload.Service(s.Namespace, s.Name, app, s.t.owner())
+	if s.udp != 0 {
+		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: int32(s.udp),
+			TargetPort: intstr.FromInt32(traffic.HTTP)})
+	}
+	return o
 }
 
 // Host is the Service's full name.

@@ -55,8 +55,10 @@ type Tunnel struct {
 	Proxy string
 	// Cert and Key are PEM; empty = no certificate.
 	Cert, Key string
-	// Double opens a second tunnel inside the first, to the same authority, as to another network.
-	Double bool
+	// Double opens a second tunnel inside the first, to the same authority, as to another network. It has
+	// a certificate of its own.
+	Double              bool
+	InnerCert, InnerKey string
 }
 
 // in puts the tunnel into a request.
@@ -67,7 +69,7 @@ func (t *Tunnel) in(req *proto.ForwardEchoRequest, authority string) {
 		return
 	}
 	req.DoubleHbone = outer
-	req.Hbone = &proto.HBONE{Address: authority, Cert: t.Cert, Key: t.Key, InsecureSkipVerify: true}
+	req.Hbone = &proto.HBONE{Address: authority, Cert: t.InnerCert, Key: t.InnerKey, InsecureSkipVerify: true}
 }
 
 // Client drives the echo application in one pod over one stream that stays open for the whole run.

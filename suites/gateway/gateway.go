@@ -4,12 +4,16 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/tls"
+	"slices"
+	"strings"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/eastwest"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // GW-01
@@ -42,6 +46,27 @@ var GatewayRefusesForeignCA = spec.Proves(behaviors.GatewayRefusesForeignCA, fun
 	})
 })
 
+// GW-04: names that begin as the mesh's does, too, since identities are compared by their beginning.
+var GatewayRefusesForeignTrustDomain = spec.Proves(behaviors.GatewayRefusesForeignTrustDomain, func(t *spec.T) {
+	refusesFlaws(t, eastwest.OfTrustDomain("another.example"), eastwest.OfTrustDomain(t.TrustDomain()+".example"),
+		eastwest.OfTrustDomain(t.TrustDomain()+"x"))
+})
+
+// GW-05
+var GatewayRefusesBadCertificates = spec.Proves(behaviors.GatewayRefusesBadCertificates, func(t *spec.T) {
+	refusesFlaws(t, eastwest.Expired, eastwest.NotYetValid, eastwest.NameOnly, eastwest.DNSNameOnly, eastwest.NoSPIFFE)
+})
+
+// GW-06
+var GatewaySpeaksTLS13Only = spec.Proves(behaviors.GatewaySpeaksTLS13Only, func(t *spec.T) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, host string) {
+		newest := gateway.CallsSpeaking("TLS 1.3", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS13 }, host)
+		t.Control(newest, ServedIn(c))
+		older := gateway.CallsSpeaking("TLS 1.2", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }, host)
+		t.ExpectAlways(older, RefusedInHandshake())
+	})
+})
+
 // GW-08
 var GatewayRefusesSingleHBONE = spec.Proves(behaviors.GatewayRefusesSingleHBONE, func(t *spec.T) {
 	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
@@ -52,9 +77,65 @@ var GatewayRefusesSingleHBONE = spec.Proves(behaviors.GatewayRefusesSingleHBONE,
 // GW-13: every name and port that control plane and API server have, each in its own protocol.
 var IstiodIsNotReachableThroughGateway = spec.Proves(behaviors.IstiodIsNotReachableThroughGateway, func(t *spec.T) {
 	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
-		spec.Each(t, t.ControlPlanePorts(c), func(p spec.ControlPlanePort) {
-			t.ExpectAlways(gateway.Speaks(p.Authority, p.Protocol), NotExposed())
+		refuses(t, gateway, t.ControlPlanePorts(c))
+	})
+})
+
+// GW-09: one in front of pods outside the mesh, too, which answer whoever reaches them.
+var GatewayRefusesLocalServices = spec.Proves(behaviors.GatewayRefusesLocalServices, func(t *spec.T) {
+	local, outside := t.Service("local"), t.Service("outside", spec.OutsideMesh)
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, _ string) {
+		refuses(t, gateway, slices.Concat(local.Destinations(), outside.Destinations()))
+	})
+
+	local.SetGlobal(t.Clusters...)
+
+	t.EachCluster(func(c *spec.Cluster) { t.Control(t.Gateway(c).Calls(local.Host()), ServedIn(c)) })
+})
+
+// GW-10
+var GatewayRefusesAddresses = spec.Proves(behaviors.GatewayRefusesAddresses, func(t *spec.T) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(c.Plain.Get(t.PlainServer(c)), AnsweredBy(c)) // one of these addresses, from inside
+		refuses(t, gateway, t.Behind(gateway))
+	})
+})
+
+// GW-11
+var GatewayAndVirtualAddresses = spec.Proves(behaviors.GatewayAndVirtualAddresses, func(t *spec.T) {
+	local, global := t.Service("local"), t.Service("global", spec.Global)
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(gateway.Calls(global.Host()), ServedIn(c))
+		t.ExpectAlways(gateway.Asked(t.VirtualAddress(c, local)), NotExposed())
+		t.ExpectAlways(gateway.Asked(t.VirtualAddress(c, global)), NotAnswered())
+	})
+})
+
+// GW-12
+var GatewayRefusesUnknownNames = spec.Proves(behaviors.GatewayRefusesUnknownNames, func(t *spec.T) {
+	const udp, nobodys = 5353, 81
+	known := t.Service("known", spec.Global, spec.WithUDP(udp))
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(gateway.Calls(known.Host()), ServedIn(c))
+		refuses(t, gateway, []spec.Destination{
+			spec.To(t.Host(t.Name("nobody")), 80, eastwest.HBONE, "no such Service"),
+			spec.To(t.HostIn("amc-nowhere", known.Name), 80, eastwest.HBONE, "no such namespace"),
+			spec.To(strings.TrimSuffix(known.Host(), t.Domain())+"another.example", 80, eastwest.HBONE, "another domain"),
+			spec.To(known.Host(), nobodys, eastwest.HBONE, "no such port"),
+			spec.To(known.Host(), traffic.HTTP, eastwest.HBONE, "a port of the pods, not of the Service"),
+			spec.To(known.Host(), udp, eastwest.HBONE, "a UDP port"),
+			spec.To(known.Host(), udp, eastwest.HTTP, "a UDP port"),
 		})
+	})
+})
+
+// GW-18
+var InnerTunnelAuthenticatesToo = spec.Proves(behaviors.InnerTunnelAuthenticatesToo, func(t *spec.T) {
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
+		forged, err := eastwest.Forged(gateway.ID, t.TrustDomain(), fixture.MeshNamespace, fixture.Client)
+		t.NoError(err)
+		t.ExpectAlways(gateway.CallsInside("a client without a certificate", nil, host), RefusedInside())
+		t.ExpectAlways(gateway.CallsInside("the same identity, signed by a stranger,", forged, host), RefusedInside())
 	})
 })
 
@@ -67,6 +148,35 @@ var GatewayServesDoubleHBONE = spec.Proves(behaviors.GatewayServesDoubleHBONE, f
 		t.Control(gateway.Calls(t.Host("nobody")), RefusedByGateway())
 	})
 })
+
+// GW-31: each cluster has endpoints of the service in the others, and none of its own.
+var GatewayDoesNotForwardOnwards = spec.Proves(behaviors.GatewayDoesNotForwardOnwards, func(t *spec.T) {
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.OtherNetworks(c)
+		far := t.Service("without-"+c.Name, spec.Global, spec.OnlyIn(others...))
+		t.Given(c.Client.HTTP(far), AnsweredBy(others...))
+		t.Each(others, func(o *spec.Cluster) { t.Control(t.Gateway(o).Calls(far.Host()), ServedIn(o)) })
+
+		t.Expect(t.Gateway(c).Calls(far.Host()), RefusedByGateway())
+	})
+})
+
+// refusesFlaws shows a gateway certificates of the mesh's CA that are not as they should be, beside one
+// that is.
+func refusesFlaws(t *spec.T, flaws ...eastwest.Flaw) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, host string) {
+		calls := func(f eastwest.Flaw) spec.Subject {
+			return gateway.CallsAs("a certificate "+f.Says, t.Mint(gateway, f), host)
+		}
+		t.Control(calls(eastwest.Flawless), ServedIn(c))
+		spec.Each(t, flaws, func(f eastwest.Flaw) { t.ExpectAlways(calls(f), RefusedForCertificate()) })
+	})
+}
+
+// refuses asks a gateway, with a certificate of the mesh, for what it must not carry.
+func refuses(t *spec.T, gateway *spec.Gateway, destinations []spec.Destination) {
+	spec.Each(t, destinations, func(d spec.Destination) { t.ExpectAlways(gateway.Asked(d), NotExposed()) })
+}
 
 // besideServed makes attempts at the gateways of each cluster between two calls by the same ways that
 // are served.
