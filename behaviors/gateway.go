@@ -76,10 +76,22 @@ var GatewayALPN = declare(Behavior{
 	ID: "GW-07", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
 	Promise: "What an east-west gateway does with a client that does not offer h2 is recorded.",
 	Sources: meshedOnly,
-	Proof:   "The negotiated protocol and what follows; with h2 a CONNECT is served.",
-	Provoke: "Offer only http/1.1.",
-	Hazards: "Handshake and certificate are accepted and nothing is said after.",
-	State:   notAutomated("planned"),
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"closed", "the connection is ended, in the handshake or after it"},
+			{"silent", "the certificate is accepted and nothing is said after"},
+			{"forbidden", "an HTTP/1.1 CONNECT is answered with an error"},
+			{"tunnel", "an HTTP/1.1 CONNECT opens a tunnel to a global service, as one of HTTP/2 does"},
+		},
+		Unsafe: []Outcome{
+			{"relay", "an HTTP/1.1 CONNECT reaches a local service"},
+		},
+	},
+	Proof: "A client of the mesh that offers http/1.1, or nothing, asks for a global service by an HTTP/1.1 CONNECT, and for a local " +
+		"one whose pods outside the mesh would answer; with h2 the global one is served.",
+	Provoke: "Offer only http/1.1, and send an HTTP/1.1 CONNECT.",
+	Hazards: "No protocol is negotiated, and the gateway guesses it from the first bytes.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayRefusesSingleHBONE = declare(Behavior{
@@ -152,18 +164,21 @@ var GatewaySurvivesOddRequests = declare(Behavior{
 	ID: "GW-14", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
 	Promise: "An east-west gateway answers odd HTTP/2 with an error and stays healthy.",
 	Sources: meshedOnly,
-	Proof:   "Other methods, other protocols, huge headers and settings end in an error; calls beside them go on.",
+	Proof: "Other methods, another protocol, missing and huge headers and settings that HTTP/2 forbids are answered with an error, " +
+		"or end the stream or the connection; no pod of the gateway restarts, and calls are served before and after.",
 	Provoke: "Send GET, an unknown :protocol and ten thousand headers.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayOpensTwoPorts = declare(Behavior{
 	ID: "GW-15", Level: Core, Istio: ">=1.27",
 	Promise: "The address of an east-west gateway answers on 15008 and 15021 only, and 15021 tells its health and nothing else.",
 	Sources: meshedOnly,
-	Proof:   "A scan finds the two ports; the health path answers 200, any other 404; an added listener is found.",
+	Proof: "Of the ports on which parts of Istio, of Kubernetes and gateways listen, clients of every other network can connect to " +
+		"the two, and no client to another; the health path answers 200, any other 404.",
 	Provoke: "Scan the address.",
-	State:   notAutomated("planned: the suite scans from inside the fleet only"),
+	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
+	Mutants: []string{"M37"}, State: Proven,
 })
 
 var NamesAreNotSeenFromOutside = declare(Behavior{
@@ -201,7 +216,7 @@ var InnerTunnelAuthenticatesToo = declare(Behavior{
 	Proof: "Inner tunnels without a certificate and with one of a foreign CA end with an alert that refuses a certificate, or " +
 		"without an answer; a good one is served.",
 	Provoke: "Open the outer tunnel with a mesh certificate and the inner one with another CA's.",
-	Mutants: []string{"M37"}, State: Proven,
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var InnerIdentityWins = declare(Behavior{
@@ -322,10 +337,11 @@ var RightServiceUnderConcurrency = declare(Behavior{
 		note("59513", ""),
 		issue("istio/istio#58630", "E/W gateway occasionally routed HBONE connections to a wrong service"),
 	},
-	Proof:   "Parallel calls to five global services, 200 each: every answer names the service called; a planted wrong answer is noticed.",
-	Provoke: "Call five global services at once.",
+	Proof: "Calls from every cluster to three global services in front of different pods, on an HTTP and on a TCP port of each, 100 of " +
+		"each kind at the same time: every call succeeds, and a pod of the service that it named answers. The same one service at a time.",
+	Provoke: "Call several global services at once.",
 	Hazards: "Versions before 1.29.2 are known to fail.",
-	State:   notAutomated("planned: it needs five services and 1000 calls"),
+	Mutants: []string{"M38"}, State: Proven,
 })
 
 var LabelsMayToggle = declare(Behavior{
@@ -384,4 +400,28 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
 	State:   notAutomated("planned"),
+})
+
+var LabeledIstiodIsExposed = declare(Behavior{
+	ID: "GW-36", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin},
+	Promise: "Once an administrator labels istiod's own Service istio.io/global, any workload of the mesh in another network may reach " +
+		"istiod through the east-west gateway: do not label it, and let no selector of serviceScopeConfigs match it.",
+	Sources: []Source{
+		doc(pageIndex, "Cannot currently expose istiod across networks using ambient east-west gateways").during("<1.29"),
+		code("pilot", "a scope rule knows no exception for the control plane, and a pod outside the mesh is spoken to in plaintext"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"exposed", "istiod answers a single tunnel of any workload of the mesh"},
+			{"closed", "not one byte comes from istiod, labeled or not"},
+		},
+		Unsafe: []Outcome{
+			{"anybody", "istiod answers a client without a certificate of the mesh, too"},
+		},
+	},
+	Proof: "The port that tells istiod's version is asked for in a single tunnel: before the label, with it, and after, when not one " +
+		"byte may come any more. With the label also by a client without a certificate.",
+	Provoke: "Label the Service istiod in istio-system istio.io/global=true, and CONNECT istiod.istio-system.svc.cluster.local:15014.",
+	Hazards: "Seen on the real mesh: 15014 answers, and 15012 shows istiod's certificate. Removing the label closes it again.",
+	Mutants: []string{"M39"}, State: Proven,
 })

@@ -22,6 +22,7 @@ type Known struct {
 // longer.
 var KnownFaults = map[string][]Known{
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
+	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},
 }
 
 // KnownIn is the fault by which a version is known to break the behavior; nil when none is known.

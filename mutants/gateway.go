@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	gotemplate "text/template"
 
@@ -125,6 +126,33 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
+}
+
+// anotherPort leads one more port of the east-west gateway's Service in cluster2 to the one that tells the
+// gateway's health.
+func anotherPort(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	const name = "mutant"
+	ports := func(ctx context.Context, change func([]corev1.ServicePort) []corev1.ServicePort) error {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name}}
+		if err := get(ctx, c, s); err != nil {
+			return err
+		}
+		before := client.MergeFrom(s.DeepCopy())
+		s.Spec.Ports = change(s.Spec.Ports)
+		return c.Client().Patch(ctx, s, before)
+	}
+	return func(ctx context.Context) error {
+			return ports(ctx, func(all []corev1.ServicePort) []corev1.ServicePort {
+				return slices.DeleteFunc(all, func(p corev1.ServicePort) bool { return p.Name == name })
+			})
+		}, ports(ctx, func(all []corev1.ServicePort) []corev1.ServicePort {
+			return append(all, corev1.ServicePort{Name: name, Port: 15443, TargetPort: intstr.FromInt32(eastwest.HealthPort)})
+		})
 }
 
 //go:embed leaker.yaml.tmpl

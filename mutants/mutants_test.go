@@ -289,3 +289,17 @@ func TestImpostorConfig(t *testing.T) {
 		t.Error("a missing value was not noticed")
 	}
 }
+
+func TestMixUp(t *testing.T) {
+	for app, want := range map[string]string{fixture.ClientB: fixture.Client, fixture.Client: fixture.Client, fixture.Echo: fixture.Echo} {
+		t.Run(app, func(t *testing.T) {
+			s := workload.Service("ns", "s", app, "owner")
+			if got := mixUp(s); (got == update) != (app != want) {
+				t.Errorf("got verdict %d", got)
+			}
+			if got := s.Spec.Selector[workload.LabelApp]; got != want {
+				t.Errorf("got app %q, want %q", got, want)
+			}
+		})
+	}
+}

@@ -71,42 +71,35 @@ func clusterIn(body string) string {
 	return ""
 }
 
-// single is a tunnel at the address.
-func (a Address) single(id *Identity) traffic.Tunnel {
-	t := traffic.Tunnel{Proxy: a.At}
+func (a Address) through(id *Identity, double bool) traffic.Tunnel {
+	t := traffic.Tunnel{Proxy: a.At, Double: double}
 	if id != nil {
 		t.Cert, t.Key = id.PEM()
 	}
 	return t
 }
 
-// double is a tunnel with a second one in it.
-func (a Address) double(id Pair) traffic.Tunnel {
-	t, inner := a.single(id.Outer), a.single(id.Inner)
-	t.Double, t.InnerCert, t.InnerKey = true, inner.Cert, inner.Key
-	return t
-}
-
-// CallDouble is [Endpoint.CallDouble].
-func (a Address) CallDouble(ctx context.Context, id Pair, host string) (Answer, error) {
-	return a.call(ctx, a.From.Get("http://"+host+":80/").Through(a.double(id)))
+// CallDouble is [Endpoint.CallDouble] with one identity in both tunnels: the echo application knows no
+// other. Without an id the client has no certificate.
+func (a Address) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
+	return a.Speak(ctx, id, host+":80", HBONE)
 }
 
 // CallSingle is [Endpoint.CallSingle].
 func (a Address) CallSingle(ctx context.Context, id *Identity, host string) (Answer, error) {
-	return a.call(ctx, a.From.Get("http://"+host+":80/").Through(a.single(id)))
+	return a.call(ctx, a.From.Get("http://"+host+":80/").Through(a.through(id, false)))
 }
 
 // Speak is [Endpoint.Speak], as far as an HTTP client can: what answered is in Code or Raw.
 func (a Address) Speak(ctx context.Context, id *Identity, authority string, in Protocol) (Answer, error) {
 	if in == HBONE {
-		return a.call(ctx, a.From.Get("http://"+authority+"/").Through(a.double(Both(id))))
+		return a.call(ctx, a.From.Get("http://"+authority+"/").Through(a.through(id, true)))
 	}
 	scheme := "http://"
 	if in == TLS {
 		scheme = "https://"
 	}
-	calls := a.From.Get(scheme + authority + "/version").Through(a.single(id)).Within(quiet)
+	calls := a.From.Get(scheme + authority + "/version").Through(a.through(id, false)).Within(quiet)
 	if in == H2C {
 		calls = calls.HTTP2()
 	}

@@ -150,10 +150,16 @@ type Flaw struct {
 
 // Flaws of certificates. The times are far enough for clocks that differ.
 var (
-	Flawless    = Flaw{"without a flaw", func(*x509.Certificate) {}}
-	Expired     = Flaw{"that has expired", func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(-time.Hour); c.NotBefore = c.NotAfter.Add(-time.Hour) }}
-	NotYetValid = Flaw{"that is not yet valid", func(c *x509.Certificate) { c.NotBefore = c.NotAfter.Add(time.Hour); c.NotAfter = c.NotBefore.Add(time.Hour) }}
-	NameOnly    = Flaw{"with its identity as common name only", func(c *x509.Certificate) {
+	Flawless = Flaw{"without a flaw", func(*x509.Certificate) {}}
+	Expired  = Flaw{"that has expired", func(c *x509.Certificate) {
+		c.NotAfter = c.NotBefore.Add(-time.Hour)
+		c.NotBefore = c.NotAfter.Add(-time.Hour)
+	}}
+	NotYetValid = Flaw{"that is not yet valid", func(c *x509.Certificate) {
+		c.NotBefore = c.NotAfter.Add(time.Hour)
+		c.NotAfter = c.NotBefore.Add(time.Hour)
+	}}
+	NameOnly = Flaw{"with its identity as common name only", func(c *x509.Certificate) {
 		c.Subject.CommonName, c.URIs = c.URIs[0].String(), nil
 	}}
 	DNSNameOnly = Flaw{"with a DNS name only", func(c *x509.Certificate) { c.DNSNames, c.URIs = []string{c.URIs[0].Host}, nil }}

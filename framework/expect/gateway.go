@@ -2,6 +2,7 @@ package expect
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onsi/gomega/types"
 
@@ -108,12 +109,14 @@ func RefusedForCertificate() types.GomegaMatcher {
 }
 
 // RefusedInside expects that the gateway carries the outer tunnel, and that the inner one is ended
-// because of the client's certificate. A client that is told no more than that there was an alert
-// cannot tell the tunnels apart.
+// because of the client's certificate.
 func RefusedInside() types.GomegaMatcher {
 	return everyWay("the server's ztunnel to refuse the client's certificate", func(a eastwest.Answer) string {
-		if a.Refusal == nil || a.Refusal.Hop == "outer" || !a.Refusal.OfCertificate() {
+		switch {
+		case a.Refusal == nil, a.Refusal.Hop != "inner", !a.Refusal.OfCertificate():
 			return a.String()
+		case !a.Refusal.Answered: // a TLS server asks for a certificate before it refuses one
+			return "nobody behind the gateway spoke: " + a.String()
 		}
 		return ""
 	})
@@ -124,6 +127,18 @@ func RefusedInHandshake() types.GomegaMatcher {
 	return everyWay("the gateway to end the TLS handshake", func(a eastwest.Answer) string {
 		if a.Refusal == nil || a.Refusal.Hop == "inner" || a.Refusal.Status != 0 {
 			return a.String()
+		}
+		return ""
+	})
+}
+
+// OnlyOpen expects that these ports are open to clients of other networks, and that no other is to
+// anybody.
+func OnlyOpen(ports ...int) types.GomegaMatcher {
+	return everyWay(fmt.Sprintf("ports %v and no other to be open", ports), func(p eastwest.Ports) string {
+		other := slices.ContainsFunc(p.Open, func(open int) bool { return !slices.Contains(ports, open) })
+		if other || !p.Inside && len(p.Open) != len(ports) {
+			return p.String()
 		}
 		return ""
 	})

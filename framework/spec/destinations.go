@@ -30,7 +30,9 @@ func To(host string, port int, in eastwest.Protocol, what string) Destination {
 }
 
 // String is for messages.
-func (d Destination) String() string { return fmt.Sprintf("%s (%s) by %s", d.Authority, d.What, d.Protocol) }
+func (d Destination) String() string {
+	return fmt.Sprintf("%s (%s) by %s", d.Authority, d.What, d.Protocol)
+}
 
 // Destinations are the Service's ports under its name, as a ztunnel asks for them, and its HTTP port as
 // a client asks that is no ztunnel.

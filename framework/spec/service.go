@@ -114,6 +114,12 @@ func InSecondNamespace(o *serviceOptions) { o.namespace = fixture.MeshNamespaceB
 // OutsideMesh puts the Service in front of the fixture's pods outside the mesh.
 func OutsideMesh(o *serviceOptions) { o.namespace, o.app = fixture.PlainNamespace, fixture.Plain }
 
+// InFrontOf puts the Service in front of another workload of the fixture: each of its clients is a server,
+// too.
+func InFrontOf(app string) ServiceOption {
+	return func(o *serviceOptions) { o.app = app }
+}
+
 // WithUDP adds a UDP port that leads to the port of the pods on which they speak HTTP over TCP.
 func WithUDP(port int) ServiceOption {
 	return func(o *serviceOptions) { o.udp = port }
