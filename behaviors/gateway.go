@@ -178,7 +178,7 @@ var GatewayOpensTwoPorts = declare(Behavior{
 		"the two, and no client to another; the health path answers 200, any other 404.",
 	Provoke: "Scan the address.",
 	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
-	Mutants: []string{"M37"}, State: Proven,
+	Mutants: []string{"M42"}, State: Proven,
 })
 
 var NamesAreNotSeenFromOutside = declare(Behavior{
@@ -341,7 +341,7 @@ var RightServiceUnderConcurrency = declare(Behavior{
 		"each kind at the same time: every call succeeds, and a pod of the service that it named answers. The same one service at a time.",
 	Provoke: "Call several global services at once.",
 	Hazards: "Versions before 1.29.2 are known to fail.",
-	Mutants: []string{"M38"}, State: Proven,
+	Mutants: []string{"M43"}, State: Proven,
 })
 
 var LabelsMayToggle = declare(Behavior{
@@ -423,5 +423,5 @@ var LabeledIstiodIsExposed = declare(Behavior{
 		"byte may come any more. With the label also by a client without a certificate.",
 	Provoke: "Label the Service istiod in istio-system istio.io/global=true, and CONNECT istiod.istio-system.svc.cluster.local:15014.",
 	Hazards: "Seen on the real mesh: 15014 answers, and 15012 shows istiod's certificate. Removing the label closes it again.",
-	Mutants: []string{"M39"}, State: Proven,
+	Mutants: []string{"M44"}, State: Proven,
 })

@@ -46,9 +46,9 @@ var Mutants = []Mutant{
 	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
 	{"M35", "let a restart of the east-west gateway of cluster2 take all pods away before it makes new ones"},
 	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
-	{"M37", "open one more port at the address of the east-west gateway of cluster2"},
-	{"M38", "let a service of cluster2 select another's pods"},
-	{"M39", "put istio.io/global back on istiod's Service in cluster1 as soon as it is taken away"},
+	{"M42", "open one more port at the address of the east-west gateway of cluster2"},
+	{"M43", "let a service of cluster2 select another's pods"},
+	{"M44", "put istio.io/global back on istiod's Service in cluster1 as soon as it is taken away"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

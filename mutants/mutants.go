@@ -125,9 +125,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
 		{Mutant: behaviors.Mutant{ID: "M35"}, apply: recreateGateway},
 		{Mutant: behaviors.Mutant{ID: "M36"}, apply: forgetOnRestart},
-		{Mutant: behaviors.Mutant{ID: "M37"}, apply: anotherPort},
-		{Mutant: behaviors.Mutant{ID: "M38"}, apply: interfereWithServices(1, mixUp)},
-		{Mutant: behaviors.Mutant{ID: "M39"}, apply: keepIstiodGlobal},
+		{Mutant: behaviors.Mutant{ID: "M42"}, apply: anotherPort},
+		{Mutant: behaviors.Mutant{ID: "M43"}, apply: interfereWithServices(1, mixUp)},
+		{Mutant: behaviors.Mutant{ID: "M44"}, apply: keepIstiodGlobal},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
