@@ -40,45 +40,58 @@ var GatewayRefusesForeignCA = declare(Behavior{
 })
 
 var GatewayRefusesForeignTrustDomain = declare(Behavior{
-	ID: "GW-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	ID: "GW-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA, CAKey},
 	Promise: "An east-west gateway refuses a certificate of the mesh's CA whose identity is of another trust domain.",
 	Sources: slices.Concat([]Source{
 		code("pilot buildCommonConnectTLSContext", "the identity must begin with the mesh's trust domain or one of its aliases"),
 	}, meshedOnly),
-	Proof:   "The connection ends with an alert; the same key with an identity of the mesh is served.",
+	Proof: "The connection ends with an alert that refuses a certificate, or without an answer, for another name and for two " +
+		"that begin as the mesh's does; a certificate made in the same way with the mesh's name is served.",
 	Provoke: "Mint a certificate for another trust domain from the mesh's CA.",
 	Hazards: "PILOT_SKIP_VALIDATE_TRUST_DOMAIN opens it.",
-	Mutants: []string{"M15"},
-	State:   notAutomated("planned: it needs certificates that istiod would not sign, from the CA's own key"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayRefusesBadCertificates = declare(Behavior{
-	ID: "GW-05", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
+	ID: "GW-05", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA, CAKey},
 	Promise: "An east-west gateway refuses certificates that are expired, not yet valid, or carry no SPIFFE identity.",
 	Sources: meshedOnly,
-	Proof:   "Each ends with an alert; a good one is served.",
+	Proof: "Each ends with an alert that refuses a certificate, or without an answer: expired, not yet valid, the identity as " +
+		"common name only, a DNS name only, a URI of another scheme. One made in the same way without a flaw is served.",
 	Provoke: "Mint each from the mesh's CA and open TLS to port 15008.",
-	Mutants: []string{"M15"},
-	State:   notAutomated("planned: it needs certificates that istiod would not sign, from the CA's own key"),
+	Hazards: "A chain without the intermediate is refused, too. Clocks differ: the times are an hour off.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewaySpeaksTLS13Only = declare(Behavior{
 	ID: "GW-06", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
 	Promise: "An east-west gateway accepts TLS 1.3 only.",
 	Sources: slices.Concat([]Source{code("pilot", "minimum and maximum are TLS 1.3")}, meshedOnly),
-	Proof:   "A TLS 1.2 client gets the alert protocol_version; the same client with 1.3 is served.",
+	Proof:   "The handshake of a TLS 1.2 client ends, with the alert protocol_version or without one; the same client with 1.3 is served.",
 	Provoke: "Open TLS 1.2 to port 15008 with a good certificate.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayALPN = declare(Behavior{
 	ID: "GW-07", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
 	Promise: "What an east-west gateway does with a client that does not offer h2 is recorded.",
 	Sources: meshedOnly,
-	Proof:   "The negotiated protocol and what follows; with h2 a CONNECT is served.",
-	Provoke: "Offer only http/1.1.",
-	Hazards: "Handshake and certificate are accepted and nothing is said after.",
-	State:   notAutomated("planned"),
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"closed", "the connection is ended, in the handshake or after it"},
+			{"silent", "the certificate is accepted and nothing is said after"},
+			{"forbidden", "an HTTP/1.1 CONNECT is answered with an error"},
+			{"tunnel", "an HTTP/1.1 CONNECT opens a tunnel to a global service, as one of HTTP/2 does"},
+		},
+		Unsafe: []Outcome{
+			{"relay", "an HTTP/1.1 CONNECT reaches a local service"},
+		},
+	},
+	Proof: "A client of the mesh that offers http/1.1, or nothing, asks for a global service by an HTTP/1.1 CONNECT, and for a local " +
+		"one whose pods outside the mesh would answer; with h2 the global one is served.",
+	Provoke: "Offer only http/1.1, and send an HTTP/1.1 CONNECT.",
+	Hazards: "No protocol is negotiated, and the gateway guesses it from the first bytes.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayRefusesSingleHBONE = declare(Behavior{
@@ -95,39 +108,42 @@ var GatewayRefusesLocalServices = declare(Behavior{
 	ID: "GW-09", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "A CONNECT to a local service's name is refused.",
 	Sources: []Source{upstream("TestDirect/east west gateway/local service", "not expected to be reachable")},
-	Proof:   "The stream is refused and no connection goes upstream; labeled global, it is served.",
+	Proof: "On each port, in single tunnels and in double ones, not one byte comes from behind the gateway; nor from a " +
+		"local service in front of pods outside the mesh. A global service beside it is served, and so is this one once labeled.",
 	Provoke: "CONNECT to a service without the global label with mesh certificates.",
-	Mutants: []string{"M01"},
-	State:   notAutomated("the spec of SCOPE-09 shows it; a spec of its own is planned"),
+	Mutants: []string{"M15", "M23"}, State: Proven,
 })
 
 var GatewayRefusesAddresses = declare(Behavior{
 	ID: "GW-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
-	Promise: "A CONNECT to an address, of a pod, a node, the gateway itself or a metadata service, reaches nothing.",
+	Promise: "A CONNECT to an address, of a pod, a node, the API server, the gateway itself or a metadata service, reaches nothing.",
 	Sources: slices.Concat([]Source{code("pilot listener_waypoint.go", "east-west gateways have no chains for pods")}, meshedOnly),
-	Proof:   "No byte comes back and no connection goes upstream for any of them; a global service's name is served.",
+	Proof: "Each is spoken to in its own protocol, and not one byte comes back; a global service's name is served before and " +
+		"after, and a pod outside the mesh answers its own cluster at such an address.",
 	Provoke: "CONNECT to 127.0.0.1:15000, a pod's address and a node's.",
-	Hazards: "The answer may be 200 followed by an end without a byte: judge the upstream connections.",
-	Mutants: []string{"M15"},
-	State:   notAutomated("planned: it reads the gateway's upstream counters"),
+	Hazards: "The answer may be 200 followed by an end without a byte: judge the bytes. A server that waits for another protocol says nothing.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayAndVirtualAddresses = declare(Behavior{
 	ID: "GW-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "A CONNECT to the virtual address of a local service is refused, and one to a global service's does not reach the application.",
 	Sources: slices.Concat([]Source{code("pilot", "virtual addresses of listed services are matched too")}, meshedOnly),
-	Proof:   "For a local service's address no upstream; for a global one's the inner tunnel is refused with 400; by name it is served.",
+	Proof: "By a local service's address not one byte comes from behind the gateway; by a global one's the application does " +
+		"not answer (seen: the inner tunnel is refused with 400). By name the global one is served.",
 	Provoke: "CONNECT to the ClusterIP of each.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayRefusesUnknownNames = declare(Behavior{
 	ID: "GW-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "A CONNECT to a name or port that does not exist, or to a UDP port, is refused.",
 	Sources: meshedOnly,
-	Proof:   "Each is refused; the right name and port are served.",
+	Proof: "For a name, a namespace and a domain that do not exist, a port that the service does not have, one that only its " +
+		"pods have and a UDP one, not one byte comes from behind the gateway; the right name and port are served.",
 	Provoke: "CONNECT to an unknown name, and to an unknown port of a known one.",
-	State:   notAutomated("planned; the spec of GW-20 shows the unknown name"),
+	Hazards: "A UDP port is worth asking for only where a server listens on its target over TCP.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var IstiodIsNotReachableThroughGateway = declare(Behavior{
@@ -148,18 +164,21 @@ var GatewaySurvivesOddRequests = declare(Behavior{
 	ID: "GW-14", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureGatewayHardening,
 	Promise: "An east-west gateway answers odd HTTP/2 with an error and stays healthy.",
 	Sources: meshedOnly,
-	Proof:   "Other methods, other protocols, huge headers and settings end in an error; calls beside them go on.",
+	Proof: "Other methods, another protocol, missing and huge headers and settings that HTTP/2 forbids are answered with an error, " +
+		"or end the stream or the connection; no pod of the gateway restarts, and calls are served before and after.",
 	Provoke: "Send GET, an unknown :protocol and ten thousand headers.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayOpensTwoPorts = declare(Behavior{
 	ID: "GW-15", Level: Core, Istio: ">=1.27",
 	Promise: "The address of an east-west gateway answers on 15008 and 15021 only, and 15021 tells its health and nothing else.",
 	Sources: meshedOnly,
-	Proof:   "A scan finds the two ports; the health path answers 200, any other 404; an added listener is found.",
+	Proof: "Of the ports on which parts of Istio, of Kubernetes and gateways listen, clients of every other network can connect to " +
+		"the two, and no client to another; the health path answers 200, any other 404.",
 	Provoke: "Scan the address.",
-	State:   notAutomated("planned: the suite scans from inside the fleet only"),
+	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
+	Mutants: []string{"M42"}, State: Proven,
 })
 
 var NamesAreNotSeenFromOutside = declare(Behavior{
@@ -194,9 +213,10 @@ var InnerTunnelAuthenticatesToo = declare(Behavior{
 	ID: "GW-18", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA, RealZtunnel},
 	Promise: "The destination's ztunnel refuses an inner tunnel without a certificate of the mesh, whoever opened the outer one.",
 	Sources: meshedOnly,
-	Proof:   "Inner tunnels without a certificate and with one of a foreign CA end with an alert; a good one is served.",
+	Proof: "Inner tunnels without a certificate and with one of a foreign CA end with an alert that refuses a certificate, or " +
+		"without an answer; a good one is served.",
 	Provoke: "Open the outer tunnel with a mesh certificate and the inner one with another CA's.",
-	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var InnerIdentityWins = declare(Behavior{
@@ -317,10 +337,11 @@ var RightServiceUnderConcurrency = declare(Behavior{
 		note("59513", ""),
 		issue("istio/istio#58630", "E/W gateway occasionally routed HBONE connections to a wrong service"),
 	},
-	Proof:   "Parallel calls to five global services, 200 each: every answer names the service called; a planted wrong answer is noticed.",
-	Provoke: "Call five global services at once.",
+	Proof: "Calls from every cluster to three global services in front of different pods, on an HTTP and on a TCP port of each, 100 of " +
+		"each kind at the same time: every call succeeds, and a pod of the service that it named answers. The same one service at a time.",
+	Provoke: "Call several global services at once.",
 	Hazards: "Versions before 1.29.2 are known to fail.",
-	State:   notAutomated("planned: it needs five services and 1000 calls"),
+	Mutants: []string{"M43"}, State: Proven,
 })
 
 var LabelsMayToggle = declare(Behavior{
@@ -336,9 +357,10 @@ var GatewayDoesNotForwardOnwards = declare(Behavior{
 	ID: "GW-31", Level: Core, Istio: ">=1.28.1", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway serves from its own cluster only: it never forwards to another network.",
 	Sources: []Source{issue("istio/istio#58167", "")},
-	Proof:   "With no pods in its cluster the gateway refuses, though the other cluster has some; with pods it serves.",
+	Proof: "A cluster whose service has pods in the other networks only: its clients reach them, and its gateway opens no tunnel; " +
+		"the gateways of the clusters with pods serve.",
 	Provoke: "Scale the service to 0 in cluster2 and open double HBONE to cluster2's gateway.",
-	State:   notAutomated("planned: one more step in the gateway chapter"),
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var GatewayWithstandsProbing = declare(Behavior{
@@ -379,4 +401,28 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
 	Mutants: []string{"M40"}, State: Proven,
+})
+
+var LabeledIstiodIsExposed = declare(Behavior{
+	ID: "GW-36", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin},
+	Promise: "Once an administrator labels istiod's own Service istio.io/global, any workload of the mesh in another network may reach " +
+		"istiod through the east-west gateway: do not label it, and let no selector of serviceScopeConfigs match it.",
+	Sources: []Source{
+		doc(pageIndex, "Cannot currently expose istiod across networks using ambient east-west gateways").during("<1.29"),
+		code("pilot", "a scope rule knows no exception for the control plane, and a pod outside the mesh is spoken to in plaintext"),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"exposed", "istiod answers a single tunnel of any workload of the mesh"},
+			{"closed", "not one byte comes from istiod, labeled or not"},
+		},
+		Unsafe: []Outcome{
+			{"anybody", "istiod answers a client without a certificate of the mesh, too"},
+		},
+	},
+	Proof: "The port that tells istiod's version is asked for in a single tunnel: before the label, with it, and after, when not one " +
+		"byte may come any more. With the label also by a client without a certificate.",
+	Provoke: "Label the Service istiod in istio-system istio.io/global=true, and CONNECT istiod.istio-system.svc.cluster.local:15014.",
+	Hazards: "Seen on the real mesh: 15014 answers, and 15012 shows istiod's certificate. Removing the label closes it again.",
+	Mutants: []string{"M44"}, State: Proven,
 })

@@ -35,6 +35,9 @@ var (
 	MeshCA = need("mesh-ca", NeedTopology,
 		"the suite can mint certificates of the mesh's CA",
 		"the mesh's CA is not at hand to mint certificates")
+	CAKey = need("ca-key", NeedTopology,
+		"the suite has the key of the mesh's CA, as it has of a mesh that it installed",
+		"it needs certificates that istiod does not sign, and the key of the mesh's CA is not ours")
 	MeshAdmin = need("mesh-admin", NeedTopology,
 		"the suite may change istio-system and the mesh's configuration",
 		"it changes istio-system, which is not ours to change")

@@ -120,16 +120,25 @@ var NodePortsAndLoadBalancers = declare(Behavior{
 })
 
 var UncapturedRemotePods = declare(Behavior{
-	ID: "SVC-09", Level: Extended, Istio: ">=1.27", Feature: FeatureUnevenServices,
-	Promise: "What happens to calls when the other cluster's pods are not in the mesh is recorded.",
+	ID: "SVC-09", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA}, Feature: FeatureUnevenServices,
+	Promise: "What a gateway does when the pods behind a global service are not in the mesh is recorded.",
 	Sources: []Source{
 		implied(pageVerify),
 		code("pilot", "such pods are counted all the same"),
 	},
-	Proof:   "The share of failing calls; captured, none fails.",
-	Provoke: "Take the other cluster's pods out of ambient mode.",
-	Hazards: "A trap of every roll-out: about the remote share of calls fails.",
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"refused", "no gateway leads to them"},
+		},
+		Unsafe: []Outcome{
+			{"plaintext", "a gateway hands a single tunnel on to them in plaintext"},
+		},
+	},
+	Proof: "A global service in front of pods outside the mesh is called by a single tunnel through each gateway, which a service in " +
+		"front of pods in the mesh does not answer. How the calls of the mesh's clients end is noted.",
+	Provoke: "Label a service global whose pods are not in the mesh, and CONNECT to it through the gateway with a mesh certificate.",
+	Hazards: "A trap of every roll-out: about the remote share of calls fails, since their ztunnels open an inner tunnel.",
+	Mutants: []string{"M15"}, State: Proven,
 })
 
 var HostNetworkServers = declare(Behavior{

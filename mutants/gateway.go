@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	gotemplate "text/template"
 
@@ -50,7 +52,9 @@ var impostorConfig string
 // impostor puts an Envoy beside the east-west gateway of cluster2, as one more endpoint of its address,
 // that does what a gateway must not do: it hands a port of istiod on, among others. It forwards double
 // HBONE, so that everything that should work still works.
-func impostor(istiodPort int) func(context.Context, *mesh.Fleet) (Undo, error) {
+//
+// If it is open, it hands on whatever a CONNECT names, too.
+func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		c := f.Clusters[1]
 		real, err := eastwest.Deployment(ctx, c)
@@ -74,7 +78,15 @@ func impostor(istiodPort int) func(context.Context, *mesh.Fleet) (Undo, error) {
 		if err != nil {
 			return nil, err
 		}
-		config, err := fill(impostorConfig, map[string]any{"Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
+		others, err := eastwest.Find(ctx, f.Clusters[0], f.Clusters[0].EastWestClass())
+		if err != nil {
+			return nil, err
+		}
+		if len(others) == 0 || len(others[0].Addresses) == 0 {
+			return nil, fmt.Errorf("%s: it has no east-west gateway with an address to hand calls on to: run `%s get gateways -A`",
+				f.Clusters[0].Name, f.Clusters[0].Kubectl())
+		}
+		config, err := fill(impostorConfig, map[string]any{"Open": open, "Cluster": c.Name, "Onwards": others[0].Addresses[0], "Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
 			"Echo": echo.Status.PodIP, "Single": (&fixture.Fixture{Fleet: f}).Host("gw-08-echo") + ":80"})
 		if err != nil {
 			return nil, err
@@ -114,6 +126,33 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
 	}
 	return undo, nil
+}
+
+// anotherPort leads one more port of the east-west gateway's Service in cluster2 to the one that tells the
+// gateway's health.
+func anotherPort(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	const name = "mutant"
+	ports := func(ctx context.Context, change func([]corev1.ServicePort) []corev1.ServicePort) error {
+		s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name}}
+		if err := get(ctx, c, s); err != nil {
+			return err
+		}
+		before := client.MergeFrom(s.DeepCopy())
+		s.Spec.Ports = change(s.Spec.Ports)
+		return c.Client().Patch(ctx, s, before)
+	}
+	return func(ctx context.Context) error {
+			return ports(ctx, func(all []corev1.ServicePort) []corev1.ServicePort {
+				return slices.DeleteFunc(all, func(p corev1.ServicePort) bool { return p.Name == name })
+			})
+		}, ports(ctx, func(all []corev1.ServicePort) []corev1.ServicePort {
+			return append(all, corev1.ServicePort{Name: name, Port: 15443, TargetPort: intstr.FromInt32(eastwest.HealthPort)})
+		})
 }
 
 //go:embed leaker.yaml.tmpl

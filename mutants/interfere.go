@@ -309,6 +309,37 @@ func keepNetwork(network string) func(*corev1.Namespace) verdict {
 	}
 }
 
+// keepIstiodGlobal restores the global label of istiod's Service in cluster1 once a spec has set and
+// removed it.
+func keepIstiodGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	labeled := map[string]*corev1.Service{}
+	stop, err := interfere(ctx, c, &corev1.ServiceList{}, client.InNamespace(istiod.Namespace), func(s *corev1.Service) verdict {
+		switch {
+		case s.Labels[workload.LabelGlobal] != "":
+			labeled[s.Name] = s
+			return leave
+		case labeled[s.Name] == nil:
+			return leave
+		}
+		if s.Labels == nil {
+			s.Labels = map[string]string{}
+		}
+		s.Labels[workload.LabelGlobal] = "true"
+		return update
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		err := stop(ctx)
+		for _, s := range labeled {
+			err = errors.Join(err, apply.Label(ctx, c, s, workload.LabelGlobal, ""))
+		}
+		return err
+	}, nil
+}
+
 func noOutlierDetection(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[0], &istio.DestinationRuleList{}, ofSpecs, withoutOutlierDetection)
 }
@@ -335,6 +366,15 @@ func swapSelectors(s *corev1.Service) verdict {
 		return leave // it is swapped already
 	}
 	s.Spec.Selector[workload.LabelApp] = base + map[bool]string{true: "-two", false: "-one"}[one]
+	return update
+}
+
+// mixUp leads a spec's service in front of the fixture's second client to its first.
+func mixUp(s *corev1.Service) verdict {
+	if s.Spec.Selector[workload.LabelApp] != fixture.ClientB {
+		return leave
+	}
+	s.Spec.Selector[workload.LabelApp] = fixture.Client
 	return update
 }
 

@@ -276,7 +276,8 @@ func TestWithoutScopes(t *testing.T) {
 // The impostor's configuration is YAML whatever is filled in, and a value that is missing is
 // noticed.
 func TestImpostorConfig(t *testing.T) {
-	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Port": "15012", "Echo": "10.0.0.3", "Single": "a.b:80"}
+	values := map[string]string{"Gateway": "10.0.0.1", "Istiod": "10.0.0.2", "Port": "15012", "Echo": "10.0.0.3", "Single": "a.b:80",
+		"Onwards": "10.0.0.4", "Cluster": "c2", "Open": "gw-12-known"}
 	text, err := fill(impostorConfig, values)
 	if err != nil {
 		t.Fatal(err)
@@ -293,5 +294,19 @@ func TestImpostorConfig(t *testing.T) {
 	delete(values, "Echo")
 	if _, err := fill(impostorConfig, values); err == nil {
 		t.Error("a missing value was not noticed")
+	}
+}
+
+func TestMixUp(t *testing.T) {
+	for app, want := range map[string]string{fixture.ClientB: fixture.Client, fixture.Client: fixture.Client, fixture.Echo: fixture.Echo} {
+		t.Run(app, func(t *testing.T) {
+			s := workload.Service("ns", "s", app, "owner")
+			if got := mixUp(s); (got == update) != (app != want) {
+				t.Errorf("got verdict %d", got)
+			}
+			if got := s.Spec.Selector[workload.LabelApp]; got != want {
+				t.Errorf("got app %q, want %q", got, want)
+			}
+		})
 	}
 }

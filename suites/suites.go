@@ -12,5 +12,6 @@ import (
 	_ "ambient.test/conformance/suites/protocols"
 	_ "ambient.test/conformance/suites/resilience"
 	_ "ambient.test/conformance/suites/scope"
+	_ "ambient.test/conformance/suites/services"
 	_ "ambient.test/conformance/suites/waypoint"
 )

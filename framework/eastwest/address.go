@@ -79,9 +79,10 @@ func (a Address) through(id *Identity, double bool) traffic.Tunnel {
 	return t
 }
 
-// CallDouble is [Endpoint.CallDouble]; without an id the client has no certificate.
+// CallDouble is [Endpoint.CallDouble] with one identity in both tunnels: the echo application knows no
+// other. Without an id the client has no certificate.
 func (a Address) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
-	return a.call(ctx, a.From.Get("http://"+host+":80/").Through(a.through(id, true)))
+	return a.Speak(ctx, id, host+":80", HBONE)
 }
 
 // CallSingle is [Endpoint.CallSingle].
@@ -91,6 +92,9 @@ func (a Address) CallSingle(ctx context.Context, id *Identity, host string) (Ans
 
 // Speak is [Endpoint.Speak], as far as an HTTP client can: what answered is in Code or Raw.
 func (a Address) Speak(ctx context.Context, id *Identity, authority string, in Protocol) (Answer, error) {
+	if in == HBONE {
+		return a.call(ctx, a.From.Get("http://"+authority+"/").Through(a.through(id, true)))
+	}
 	scheme := "http://"
 	if in == TLS {
 		scheme = "https://"

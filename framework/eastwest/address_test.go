@@ -43,7 +43,7 @@ func TestThreeResults(t *testing.T) {
 	}
 }
 
-// A client's certificate is refused by an alert that says so or by closing, before any tunnel.
+// A client's certificate is refused by an alert that says so or by closing.
 func TestRefusedForCertificate(t *testing.T) {
 	for name, c := range map[string]struct {
 		refusal Refusal
@@ -53,7 +53,8 @@ func TestRefusedForCertificate(t *testing.T) {
 		"unknown CA":      {Refusal{Err: errors.New("Get: remote error: tls: unknown certificate authority")}, true},
 		"closed":          {Refusal{Hop: "outer", Err: errors.New("EOF")}, true},
 		"another alert":   {Refusal{Hop: "outer", Err: errors.New("remote error: tls: internal error")}, false},
-		"inner":           {Refusal{Hop: "inner", Err: errors.New("remote error: tls: certificate required")}, false},
+		"inner":           {Refusal{Hop: "inner", Err: errors.New("remote error: tls: certificate required")}, true},
+		"expired":         {Refusal{Hop: "outer", Err: errors.New("remote error: tls: expired certificate")}, true},
 		"CONNECT refused": {Refusal{Hop: "outer", Status: 403}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

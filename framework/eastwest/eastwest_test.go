@@ -9,11 +9,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +63,7 @@ func (a authority) identity(t *testing.T, account string) *Identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, a.pool()}
+	return &Identity{Certificate: tls.Certificate{Certificate: [][]byte{leaf, a.cert.Raw}, PrivateKey: key}, Roots: a.pool()}
 }
 
 // end is one end of HBONE: TLS that wants a certificate of the mesh, and CONNECT. Where to connect
@@ -341,5 +344,136 @@ func TestForgedNamesTheSame(t *testing.T) {
 		if (err == nil) != (id == real) {
 			t.Errorf("verified by the mesh's root: %v", err)
 		}
+	}
+}
+
+// Whether somebody behind the gateway has spoken tells what was exposed, however the tunnel ended.
+func TestRefusedInsideATunnel(t *testing.T) {
+	mesh := newAuthority(t)
+	stranger := newAuthority(t)
+	for name, c := range map[string]struct {
+		behind   func() net.Conn
+		answered bool
+	}{
+		"nobody is there": {func() net.Conn {
+			near, far := net.Pipe()
+			far.Close()
+			return near
+		}, false},
+		"a server of plaintext": {func() net.Conn {
+			near, far := net.Pipe()
+			go func() {
+				defer far.Close()
+				_, _ = far.Read(make([]byte, 1))
+				_, _ = io.WriteString(far, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			}()
+			return near
+		}, true},
+		"a ztunnel that refuses the certificate": {func() net.Conn {
+			return end{id: mesh.identity(t, "echo")}.serve(t, stranger)
+		}, true},
+		"a ztunnel that refuses the CONNECT": {func() net.Conn { return end{id: mesh.identity(t, "echo")}.serve(t, mesh) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gateway := end{id: mesh.identity(t, "gateway"), routes: map[string]func() net.Conn{"echo:80": c.behind}}
+			outer, err := tunnel(t.Context(), "outer", gateway.serve(t, mesh), mesh.identity(t, "client"), "echo:80", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = nest(t.Context(), outer, mesh.identity(t, "client"), "echo:80")
+			var refusal *Refusal
+			if !errors.As(err, &refusal) {
+				t.Fatalf("got %v, want a refusal", err)
+			}
+			if refusal.Answered != c.answered {
+				t.Errorf("%v: got answered %t, want %t", refusal, refusal.Answered, c.answered)
+			}
+		})
+	}
+}
+
+// A minted certificate is one of the mesh's but for its flaw.
+func TestMint(t *testing.T) {
+	mesh := newAuthority(t)
+	folder := t.TempDir()
+	key, err := x509.MarshalPKCS8PrivateKey(mesh.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(folder, "c1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"ca-cert.pem": {Type: "CERTIFICATE", Bytes: mesh.cert.Raw}, "ca-key.pem": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, "c1", name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, c := range map[string]struct {
+		flaw  Flaw
+		peer  string
+		valid bool
+	}{
+		"none":                 {Flawless, "spiffe://cluster.local/ns/ns/sa/client", true},
+		"expired":              {Expired, "spiffe://cluster.local/ns/ns/sa/client", false},
+		"not yet valid":        {NotYetValid, "spiffe://cluster.local/ns/ns/sa/client", false},
+		"name only":            {NameOnly, "", true},
+		"DNS name only":        {DNSNameOnly, "", true},
+		"no SPIFFE":            {NoSPIFFE, "https://cluster.local/ns/ns/sa/client", true},
+		"another trust domain": {OfTrustDomain("td.example"), "spiffe://td.example/ns/ns/sa/client", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id, err := Mint(mesh.identity(t, "client"), folder, "c1", "cluster.local", "ns", "client", c.flaw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaf, err := x509.ParseCertificate(id.Certificate.Certificate[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Peer(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}); got != c.peer {
+				t.Errorf("got peer %q, want %q", got, c.peer)
+			}
+			if err := leaf.CheckSignatureFrom(mesh.cert); err != nil {
+				t.Errorf("not signed by the mesh's CA: %v", err)
+			}
+			_, err = leaf.Verify(x509.VerifyOptions{Roots: mesh.pool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+			if (err == nil) != c.valid {
+				t.Errorf("got %v, want valid %t", err, c.valid)
+			}
+		})
+	}
+	if _, err := Mint(nil, folder, "c2", "cluster.local", "ns", "client", Expired); err == nil || !strings.Contains(err.Error(), "the CA of c2") {
+		t.Errorf("got %v, want an error that names the cluster without a CA", err)
+	}
+}
+
+func TestOddRequest(t *testing.T) {
+	connect := Fields(":method", "CONNECT", ":authority", "echo:80")
+	for name, c := range map[string]struct {
+		odd    Odd
+		status int
+		ends   string // how it ended without a status
+	}{
+		"of HTTP":                     {Odd{Fields: connect}, 503, ""},
+		"GET":                         {Odd{Fields: Fields(":method", "GET", ":scheme", "https", ":path", "/", ":authority", "echo")}, 503, ""},
+		"headers over several frames": {Odd{Fields: append(connect, Many(100, 500)...)}, 503, ""},
+		"too many headers":            {Odd{Fields: append(connect, Many(10_000, 200)...)}, 0, "PROTOCOL_ERROR"},
+		"a window that is too large": {Odd{Fields: connect, Settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 31}}}, 0,
+			"FLOW_CONTROL_ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mesh := newAuthority(t)
+			gateway := end{id: mesh.identity(t, "gateway")}
+			conn := &alertConn{Conn: tls.Client(gateway.serve(t, mesh), mesh.identity(t, "client").config())}
+			status, err := conn.request(t.Context(), c.odd)
+			if status != c.status {
+				t.Errorf("got status %d (%v), want %d", status, err, c.status)
+			}
+			if c.ends == "" && err != nil || c.ends != "" && (err == nil || !strings.Contains(err.Error(), c.ends)) {
+				t.Errorf("got %v, want %q", err, c.ends)
+			}
+		})
 	}
 }

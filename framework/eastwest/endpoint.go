@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -25,6 +26,7 @@ const quiet = 2 * time.Second
 // Endpoint is one pod behind a gateway's address. Its methods return an error when nothing was
 // learned: a stream to the pod broke, or our time was over. That is never a refusal.
 type Endpoint struct {
+	IP       string // of the pod, in its own cluster
 	pod      *portforward.Pod
 	uid      string
 	restarts int
@@ -143,22 +145,53 @@ func (e *Endpoint) single(ctx context.Context, id *Identity, authority string) (
 
 // double opens an HBONE tunnel to authority and a second one inside it, as a ztunnel of another
 // network does.
-func (e *Endpoint) double(ctx context.Context, id *Identity, authority string) (*Tunnel, error) {
-	o, err := e.single(ctx, id, authority)
+func (e *Endpoint) double(ctx context.Context, id Pair, authority string) (*Tunnel, error) {
+	o, err := e.single(ctx, id.Outer, authority)
 	if err != nil {
 		return nil, err
 	}
-	in, err := tunnel(ctx, "inner", o, id, authority, map[string]string{"X-Forwarded-Network": "amc"})
+	return nest(ctx, o, id.Inner, authority)
+}
+
+// nest opens a tunnel inside another one, which it closes where that fails.
+func nest(ctx context.Context, outer *Tunnel, id *Identity, authority string) (*Tunnel, error) {
+	behind := &counted{Conn: outer}
+	in, err := tunnel(ctx, "inner", behind, id, authority, map[string]string{"X-Forwarded-Network": "amc"})
 	if err != nil {
-		_ = o.Close()
+		var refusal *Refusal
+		if errors.As(err, &refusal) {
+			refusal.Answered = behind.bytes.Load() > 0
+		}
+		_ = outer.Close()
 		return nil, err
 	}
 	return in, nil
 }
 
+// counted counts the bytes that were read.
+type counted struct {
+	net.Conn
+	bytes atomic.Int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.bytes.Add(int64(n))
+	return n, err
+}
+
+// Lost says whether what carries the connection was lost.
+func (c *counted) Lost() error { return portforward.Lost(c.Conn) }
+
+// Pair are the identities of a client in the outer and in the inner tunnel; nil has no certificate.
+type Pair struct{ Outer, Inner *Identity }
+
+// Both is one identity in both tunnels.
+func Both(id *Identity) Pair { return Pair{id, id} }
+
 // CallDouble makes one HTTP request to host's port 80 by double HBONE, as a ztunnel of another
 // network does.
-func (e *Endpoint) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
+func (e *Endpoint) CallDouble(ctx context.Context, id Pair, host string) (Answer, error) {
 	t, err := e.double(ctx, id, host+":80")
 	return e.get(t, err, host)
 }
@@ -198,16 +231,22 @@ func (e *Endpoint) through(t *Tunnel, err error, attempt func(*Answer)) (Answer,
 // Protocol is what a server behind a gateway is addressed in.
 type Protocol string
 
-// Protocols of control planes.
+// Protocols of what may be behind a gateway.
 const (
 	HTTP Protocol = "HTTP/1.1"
 	H2C  Protocol = "HTTP/2 without TLS"
 	TLS  Protocol = "TLS"
+	// HBONE is what a ztunnel is addressed in: a second tunnel in the first, and an HTTP request in it.
+	HBONE Protocol = "HBONE"
 )
 
-// Speak opens a single tunnel to authority (host:port), addresses what is behind it in its own
-// protocol, and keeps every byte that comes back in Raw.
+// Speak opens a tunnel to authority (host:port) and addresses what is behind it in its own protocol.
+// But for HBONE, every byte that comes back is in Raw.
 func (e *Endpoint) Speak(ctx context.Context, id *Identity, authority string, in Protocol) (Answer, error) {
+	if in == HBONE {
+		t, err := e.double(ctx, Both(id), authority)
+		return e.get(t, err, authority)
+	}
 	t, err := e.single(ctx, id, authority)
 	return e.through(t, err, func(a *Answer) {
 		_ = t.SetDeadline(time.Now().Add(quiet))

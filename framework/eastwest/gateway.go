@@ -110,7 +110,8 @@ func endpoints(ctx context.Context, c *mesh.Cluster, namespace string, addresses
 				if err := c.Client().Get(ctx, client.ObjectKey{Namespace: namespace, Name: e.TargetRef.Name}, pod); err != nil {
 					return nil, err
 				}
-				all = append(all, &Endpoint{pod: portforward.Open(c, namespace, pod.Name), uid: string(pod.UID), restarts: restarts(pod)})
+				all = append(all, &Endpoint{IP: pod.Status.PodIP, pod: portforward.Open(c, namespace, pod.Name), uid: string(pod.UID),
+					restarts: restarts(pod)})
 			}
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,6 +42,13 @@ import (
 type Identity struct {
 	Certificate tls.Certificate
 	Roots       *x509.CertPool
+
+	speaks func(*tls.Config) // changes how its holder speaks TLS; nil = as proxies do
+}
+
+// Speaking is the same identity, whose holder speaks TLS in another way.
+func (id *Identity) Speaking(change func(*tls.Config)) *Identity {
+	return &Identity{id.Certificate, id.Roots, change}
 }
 
 // FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy does: with
@@ -109,7 +117,7 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 			cert.Certificate = append(cert.Certificate, b.Bytes)
 		}
 	}
-	return &Identity{cert, roots}, nil
+	return &Identity{Certificate: cert, Roots: roots}, nil
 }
 
 // Forged has the same names as a mesh identity, signed by a CA that the mesh does not know. The
@@ -131,18 +139,69 @@ func Forged(like *Identity, trustDomain, namespace, account string) (*Identity, 
 	if err != nil {
 		return nil, err
 	}
-	return &Identity{tls.Certificate{Certificate: [][]byte{leaf, caDER}, PrivateKey: key}, like.Roots}, nil
+	return &Identity{Certificate: tls.Certificate{Certificate: [][]byte{leaf, caDER}, PrivateKey: key}, Roots: like.Roots}, nil
 }
 
-func sign(parent *x509.Certificate, parentKey crypto.Signer, id *url.URL, now time.Time) ([]byte, crypto.Signer, error) {
+// Flaw is what is wrong with a certificate of the mesh's CA, such that istiod would not sign it.
+type Flaw struct {
+	Says   string // completes "a certificate ..."
+	change func(*x509.Certificate)
+}
+
+// Flaws of certificates. The times are far enough for clocks that differ.
+var (
+	Flawless = Flaw{"without a flaw", func(*x509.Certificate) {}}
+	Expired  = Flaw{"that has expired", func(c *x509.Certificate) {
+		c.NotAfter = c.NotBefore.Add(-time.Hour)
+		c.NotBefore = c.NotAfter.Add(-time.Hour)
+	}}
+	NotYetValid = Flaw{"that is not yet valid", func(c *x509.Certificate) {
+		c.NotBefore = c.NotAfter.Add(time.Hour)
+		c.NotAfter = c.NotBefore.Add(time.Hour)
+	}}
+	NameOnly = Flaw{"with its identity as common name only", func(c *x509.Certificate) {
+		c.Subject.CommonName, c.URIs = c.URIs[0].String(), nil
+	}}
+	DNSNameOnly = Flaw{"with a DNS name only", func(c *x509.Certificate) { c.DNSNames, c.URIs = []string{c.URIs[0].Host}, nil }}
+	NoSPIFFE    = Flaw{"whose URI is not of SPIFFE", func(c *x509.Certificate) { c.URIs[0].Scheme = "https" }}
+)
+
+// OfTrustDomain is the flaw of an identity of another trust domain.
+func OfTrustDomain(name string) Flaw {
+	return Flaw{"of trust domain " + name, func(c *x509.Certificate) { c.URIs[0].Host = name }}
+}
+
+// Mint makes a certificate for a ServiceAccount with the CA of one cluster of ours, from the folder of
+// the mesh's CAs. The holder trusts the roots of another identity.
+func Mint(like *Identity, folder, cluster, trustDomain, namespace, account string, flaw Flaw) (*Identity, error) {
+	dir := filepath.Join(folder, cluster)
+	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca-cert.pem"), filepath.Join(dir, "ca-key.pem"))
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: the CA of %s: %w", flaw.Says, cluster, err)
+	}
+	signer, ok := ca.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("certificate %s: the CA's key in %s cannot sign", flaw.Says, dir)
+	}
+	leaf, key, err := sign(ca.Leaf, signer, spiffe(trustDomain, namespace, account), time.Now(), flaw)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", flaw.Says, err)
+	}
+	return &Identity{Certificate: tls.Certificate{Certificate: append([][]byte{leaf}, ca.Certificate...), PrivateKey: key}, Roots: like.Roots}, nil
+}
+
+func sign(parent *x509.Certificate, parentKey crypto.Signer, id *url.URL, now time.Time, flaws ...Flaw) ([]byte, crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Minute),
-		NotAfter: now.Add(time.Hour),
-		URIs:     []*url.URL{id}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, parent, key.Public(), parentKey)
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
+		URIs: []*url.URL{id}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
+	for _, f := range flaws {
+		f.change(template)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	return der, key, err
 }
 
@@ -153,7 +212,7 @@ func spiffe(trustDomain, namespace, account string) *url.URL {
 // config is the client side of HBONE's TLS: version 1.3, ALPN h2, no server name. The peer's
 // certificate must chain to the mesh's roots.
 func (id *Identity) config() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
+	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"},
 		// Not Certificates: of those Go sends only one that the server says it accepts. A forged
 		// certificate would silently become no certificate.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &id.Certificate, nil },
@@ -167,6 +226,10 @@ func (id *Identity) config() *tls.Config {
 				KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 			return err
 		}}
+	if id.speaks != nil {
+		id.speaks(config)
+	}
+	return config
 }
 
 // PEM encodes the certificate with its chain, and the key.

@@ -74,6 +74,8 @@ type Refusal struct {
 	Hop    string // outer or inner; empty when the client could not tell
 	Status int    // 0 when the connection was ended
 	Err    error
+	// Answered says that bytes came from behind the gateway before the refusal.
+	Answered bool
 }
 
 func (r *Refusal) Error() string {
@@ -86,13 +88,14 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // certificateAlerts are those with which a TLS server refuses a client's certificate or the lack of
-// one: bad, revoked, unknown, of an unknown authority, required (RFC 8446 section 6.2).
-var certificateAlerts = []tls.AlertError{42, 44, 46, 48, 116}
+// one: bad, unsupported, revoked, expired, unknown, of an unknown authority, not admitted, required (RFC
+// 8446 section 6.2).
+var certificateAlerts = []tls.AlertError{42, 43, 44, 45, 46, 48, 49, 116}
 
-// OfCertificate says that the outer connection was ended because of the client's certificate: by an
-// alert that says so, or by closing without an answer.
+// OfCertificate says that a connection was ended because of the client's certificate: by an alert that
+// says so, or by closing without an answer.
 func (r *Refusal) OfCertificate() bool {
-	if r.Status != 0 || r.Hop == "inner" {
+	if r.Status != 0 {
 		return false
 	}
 	text := fmt.Sprint(r.Err)

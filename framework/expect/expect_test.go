@@ -48,10 +48,11 @@ func TestMatchers(t *testing.T) {
 		"waypoints of each": {ViaWaypointOf(a, b), sets{{from("a", "b"), from("a", "a")}},
 			sets{{from("a", "a")}, {from("b", "b")}, {from("a", "a"), from("a", "b"), from("a", "c")}, {from("a", "a", "b"), from("a", "b")},
 				{from("a", "a"), from("b", "b"), reset}}},
-		"without waypoint":       {WithoutWaypoint(), sets{{from("a")}}, sets{{from("a"), from("a", "a")}}},
-		"from one pod":           {FromOnePod(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
-		"from one cluster":       {FromOneCluster(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
-		"from pods of":           {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}}}},
+		"without waypoint": {WithoutWaypoint(), sets{{from("a")}}, sets{{from("a"), from("a", "a")}}},
+		"from one pod":     {FromOnePod(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
+		"from one cluster": {FromOneCluster(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
+		"from pods of": {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}},
+			{{Kind: traffic.Reached, Workload: "echo-b-75fd-x7k2p"}}}},
 		"both, joined by gomega": {gomega.SatisfyAll(AnsweredBy(a), WithoutWaypoint()), sets{{from("a")}}, sets{{from("a", "a")}, {from("b")}}},
 	} {
 		t.Run(title, func(t *testing.T) {

@@ -2,6 +2,7 @@ package expect
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onsi/gomega/types"
 
@@ -50,13 +51,13 @@ func ServedIn(c fmt.Stringer) types.GomegaMatcher {
 
 // RefusedByGateway expects that the gateway opens no tunnel to what is behind it: it answers the
 // CONNECT with an error of HTTP (4xx, 5xx), or accepts it and ends the tunnel before anybody behind it
-// has spoken. An inner CONNECT that is answered, with whatever status, was answered by somebody there.
+// has spoken.
 func RefusedByGateway() types.GomegaMatcher {
 	return everyWay("the gateway to refuse the tunnel", func(a eastwest.Answer) string {
 		switch {
 		case a.Refusal == nil:
 			return "the tunnel was opened: " + a.String()
-		case a.Refusal.Hop == "inner" && a.Refusal.Status != 0:
+		case a.Refusal.Answered:
 			return "somebody behind the gateway answered: " + a.String()
 		case a.Refusal.Status != 0 && a.Refusal.Status < 400:
 			return a.String()
@@ -87,6 +88,8 @@ func NotExposed() types.GomegaMatcher {
 		switch {
 		case a.Refusal != nil && a.Refusal.Status != 0 && a.Refusal.Status < 400:
 			return a.String()
+		case a.Refusal != nil && a.Refusal.Answered:
+			return "somebody behind the gateway answered: " + a.String()
 		case a.Refusal == nil && (a.Code != 0 || len(a.Raw) > 0 || a.Err == nil):
 			return "something answered: " + a.String()
 		}
@@ -98,8 +101,44 @@ func NotExposed() types.GomegaMatcher {
 // certificate, by an alert that says so or without an answer.
 func RefusedForCertificate() types.GomegaMatcher {
 	return everyWay("the gateway to refuse the client's certificate", func(a eastwest.Answer) string {
-		if a.Refusal == nil || !a.Refusal.OfCertificate() {
+		if a.Refusal == nil || a.Refusal.Hop == "inner" || !a.Refusal.OfCertificate() {
 			return a.String()
+		}
+		return ""
+	})
+}
+
+// RefusedInside expects that the gateway carries the outer tunnel, and that the inner one is ended
+// because of the client's certificate.
+func RefusedInside() types.GomegaMatcher {
+	return everyWay("the server's ztunnel to refuse the client's certificate", func(a eastwest.Answer) string {
+		switch {
+		case a.Refusal == nil, a.Refusal.Hop != "inner", !a.Refusal.OfCertificate():
+			return a.String()
+		case !a.Refusal.Answered: // a TLS server asks for a certificate before it refuses one
+			return "nobody behind the gateway spoke: " + a.String()
+		}
+		return ""
+	})
+}
+
+// RefusedInHandshake expects that the gateway ends the TLS handshake.
+func RefusedInHandshake() types.GomegaMatcher {
+	return everyWay("the gateway to end the TLS handshake", func(a eastwest.Answer) string {
+		if a.Refusal == nil || a.Refusal.Hop == "inner" || a.Refusal.Status != 0 {
+			return a.String()
+		}
+		return ""
+	})
+}
+
+// OnlyOpen expects that these ports are open to clients of other networks, and that no other is to
+// anybody.
+func OnlyOpen(ports ...int) types.GomegaMatcher {
+	return everyWay(fmt.Sprintf("ports %v and no other to be open", ports), func(p eastwest.Ports) string {
+		other := slices.ContainsFunc(p.Open, func(open int) bool { return !slices.Contains(ports, open) })
+		if other || !p.Inside && len(p.Open) != len(ports) {
+			return p.String()
 		}
 		return ""
 	})

@@ -75,7 +75,7 @@ func TestValues(t *testing.T) {
 			refused("", 503)), append(answers(
 			served,
 			eastwest.Answer{Err: broken},
-			refused("inner", 503),
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Status: 503, Answered: true}},
 			refused("outer", 302),
 		), []eastwest.Answer{refused("outer", 503), served}, eastwest.Died("pod x"))},
 		"not answered": {NotAnswered(), answers(refused("outer", 503), refused("inner", 0), eastwest.Answer{Err: broken},
@@ -92,9 +92,10 @@ func TestValues(t *testing.T) {
 			eastwest.Answer{},
 			eastwest.Answer{Raw: alert, Err: broken},
 			eastwest.Answer{Code: 404},
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Err: broken, Answered: true}},
 		)},
 		"refused for its certificate": {RefusedForCertificate(), answers(
-			ended(tls.AlertError(116)), ended(tls.AlertError(48)), ended(tls.AlertError(42)),
+			ended(tls.AlertError(116)), ended(tls.AlertError(48)), ended(tls.AlertError(42)), ended(tls.AlertError(45)),
 			eastwest.Answer{Refusal: &eastwest.Refusal{Err: broken}},
 		), answers(
 			served,
@@ -103,6 +104,30 @@ func TestValues(t *testing.T) {
 			ended(tls.AlertError(40)), // handshake failure
 			ended(tls.AlertError(80)), // internal error
 		)},
+		"refused inside": {RefusedInside(), answers(
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Err: fmt.Errorf("remote error: %w", tls.AlertError(116)), Answered: true}},
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Err: broken, Answered: true}},
+		), answers(
+			served,
+			refused("inner", 0), // nobody behind the gateway spoke
+			refused("outer", 503),
+			ended(tls.AlertError(116)),
+			eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "inner", Status: 503, Answered: true}},
+		)},
+		"refused in the handshake": {RefusedInHandshake(), answers(ended(tls.AlertError(70)), refused("outer", 0)), answers(
+			served,
+			refused("outer", 503),
+			refused("inner", 0),
+		)},
+		"only open": {OnlyOpen(1, 2), values{
+			[]eastwest.Ports{{Open: []int{1, 2}}},
+			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{1}, Inside: true}},
+		}, values{
+			[]eastwest.Ports{},
+			[]eastwest.Ports{{Open: []int{1}}},
+			[]eastwest.Ports{{Open: []int{1, 2, 3}}},
+			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{3}, Inside: true}},
+		}},
 		"connection closed": {Closed(), replies(eastwest.Reply{}, eastwest.Reply{Bytes: alert}), replies(
 			eastwest.Reply{LeftOpen: true},
 			eastwest.Reply{Bytes: alert, LeftOpen: true},

@@ -65,6 +65,7 @@ func (t *T) PathsTo(from, to *Cluster) Subject {
 
 type target struct {
 	name, url string
+	address   string
 	node      bool
 }
 
@@ -84,7 +85,7 @@ func (t *T) targets(from, to *Cluster) (all []target) {
 	t.NoError(to.Cluster.Client().List(t.ctx, &pods, client.InNamespace(fixture.PlainNamespace), client.Limit(probed)))
 	for _, p := range pods.Items {
 		for _, ip := range p.Status.PodIPs {
-			all = append(all, target{"pod " + p.Name, "http://" + net.JoinHostPort(ip.IP, strconv.Itoa(traffic.HTTP)) + "/", false})
+			all = append(all, target{"pod " + p.Name, "http://" + net.JoinHostPort(ip.IP, strconv.Itoa(traffic.HTTP)) + "/", ip.IP, false})
 		}
 	}
 	return all
@@ -97,7 +98,7 @@ func (t *T) nodes(c *Cluster) (all []target) {
 	for _, n := range nodes.Items {
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP {
-				all = append(all, target{"node " + n.Name, "https://" + net.JoinHostPort(a.Address, "10250") + "/", true})
+				all = append(all, target{"node " + n.Name, "https://" + net.JoinHostPort(a.Address, "10250") + "/", a.Address, true})
 			}
 		}
 	}

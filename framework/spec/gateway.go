@@ -2,6 +2,7 @@ package spec
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // Gateway is the east-west gateways of one cluster, with an identity of the mesh to speak to them.
@@ -145,8 +147,34 @@ func (g *Gateway) CallsAs(who string, id *eastwest.Identity, host string) Subjec
 	return Probe(g.says("%s calls %s by double HBONE", who, host), func(ctx context.Context) (any, error) {
 		return ways(ctx, g,
 			func(a eastwest.Address) (eastwest.Answer, error) { return a.CallDouble(ctx, id, host) },
-			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, eastwest.Both(id), host) })
 	})
+}
+
+// CallsInside are [Gateway.Calls] with another identity in the inner tunnel only, to each ready endpoint:
+// the fleet's clients have one for both. With nil the client has no certificate there.
+func (g *Gateway) CallsInside(who string, inner *eastwest.Identity, host string) Subject {
+	return g.calls("in the tunnel of the mesh's client, "+who, eastwest.Pair{Outer: g.ID, Inner: inner}, host)
+}
+
+// CallsSpeaking are [Gateway.Calls] of a client that speaks TLS to the gateway in another way, to each
+// ready endpoint: the fleet's clients cannot.
+func (g *Gateway) CallsSpeaking(says string, change func(*tls.Config), host string) Subject {
+	return g.calls("the mesh's client, with "+says+",", eastwest.Pair{Outer: g.ID.Speaking(change), Inner: g.ID}, host)
+}
+
+func (g *Gateway) calls(who string, id eastwest.Pair, host string) Subject {
+	return Probe(g.says("%s calls %s by double HBONE", who, host), func(ctx context.Context) (any, error) {
+		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })
+	})
+}
+
+// Mint makes a certificate of the fixture's client with a flaw, for which it takes the CA's key. Only a
+// fleet of ours has it.
+func (t *T) Mint(g *Gateway, flaw eastwest.Flaw) *eastwest.Identity {
+	id, err := eastwest.Mint(g.ID, t.Fleet.CADir, g.cluster.Name, t.TrustDomain(), fixture.MeshNamespace, fixture.Client, flaw)
+	t.NoError(err)
+	return id
 }
 
 // SingleCalls are HTTP requests by single HBONE; a list of [eastwest.Answer].
@@ -158,14 +186,58 @@ func (g *Gateway) SingleCalls(host string) Subject {
 	})
 }
 
-// Speaks addresses what is behind an authority (host:port) in its own protocol, in a single tunnel; a
-// list of [eastwest.Answer].
-func (g *Gateway) Speaks(authority string, in eastwest.Protocol) Subject {
-	return Probe(g.says("%s to %s", in, authority), func(ctx context.Context) (any, error) {
+// Asked addresses a destination in its own protocol, through a tunnel; a list of [eastwest.Answer].
+func (g *Gateway) Asked(d Destination) Subject { return g.AskedBy("the mesh's client", g.ID, d) }
+
+// AskedBy is [Gateway.Asked] by another identity; with nil the client has no certificate.
+func (g *Gateway) AskedBy(who string, id *eastwest.Identity, d Destination) Subject {
+	return Probe(g.says("%s asks for %s", who, d), func(ctx context.Context) (any, error) {
 		return ways(ctx, g,
-			func(a eastwest.Address) (eastwest.Answer, error) { return a.Speak(ctx, g.ID, authority, in) },
-			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Speak(ctx, g.ID, authority, in) })
+			func(a eastwest.Address) (eastwest.Answer, error) { return a.Speak(ctx, id, d.Authority, d.Protocol) },
+			func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Speak(ctx, id, d.Authority, d.Protocol) })
 	})
+}
+
+// Requests are odd HTTP/2 requests, made with a certificate of the mesh to each ready endpoint; a list of
+// [eastwest.Answer].
+func (g *Gateway) Requests(odd eastwest.Odd) Subject {
+	return Probe(g.says("%s", odd.Says), func(ctx context.Context) (any, error) {
+		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Request(ctx, g.ID, odd) })
+	})
+}
+
+// Hears are bytes within the TLS of a client of the mesh that speaks it in another way, to each ready
+// endpoint; a list of [eastwest.Answer].
+func (g *Gateway) Hears(says string, change func(*tls.Config), payload string) Subject {
+	id := g.ID.Speaking(change)
+	return Probe(g.says("the mesh's client, with %s", says), func(ctx context.Context) (any, error) {
+		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Say(ctx, id, []byte(payload)) })
+	})
+}
+
+// OpenPorts are the ports at the gateway's addresses to which clients can connect, of those on which
+// parts of Istio, of Kubernetes and gateways listen; a list of [eastwest.Ports]. A client of its own
+// cluster tries, too: a firewall between the networks may hide from the others what is open.
+func (g *Gateway) OpenPorts() Subject {
+	every := *g
+	for _, a := range g.addresses {
+		every.addresses = append(every.addresses, eastwest.Address{From: g.cluster.Plain, At: a.At})
+	}
+	return Probe(g.says("ports of its addresses"), func(ctx context.Context) (any, error) {
+		return ways(ctx, &every, func(a eastwest.Address) (eastwest.Ports, error) {
+			open, err := a.OpenPorts(ctx)
+			open.Inside = a.From == g.cluster.Plain
+			return open, err
+		}, nil)
+	})
+}
+
+// Health are GETs of a path at the port of a gateway's address that tells its health.
+func (g *Gateway) Health(path string) (all []traffic.Calls) {
+	for _, a := range g.addresses {
+		all = append(all, a.Health(path))
+	}
+	return all
 }
 
 // Receives are raw bytes sent to each ready endpoint; a list of [eastwest.Reply].

@@ -3,8 +3,6 @@ package spec
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -25,12 +23,6 @@ func RemoteClusters(c *Cluster) Subject {
 	})
 }
 
-// ControlPlanePort is one name and port of a control plane or an API server, and what is spoken there.
-type ControlPlanePort struct {
-	Authority string // host:port
-	Protocol  eastwest.Protocol
-}
-
 // spoken is what the ports of istiod speak; all others are TLS.
 var spoken = map[int32]eastwest.Protocol{
 	15010: eastwest.H2C,  // xDS without TLS
@@ -38,15 +30,32 @@ var spoken = map[int32]eastwest.Protocol{
 	8080:  eastwest.HTTP, // debug
 }
 
-// ControlPlanePorts are the ports of every Service in front of istiod, whatever it is called and
-// under its name and its address, and of the API server.
-func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
+// ControlPlaneServices are the Services in front of a cluster's istiods, whatever they are called.
+func (t *T) ControlPlaneServices(c *Cluster) (all []*corev1.Service) {
 	var services corev1.ServiceList
 	t.NoError(c.Cluster.Client().List(t.ctx, &services, client.InNamespace(istiod.Namespace)))
-	for _, s := range services.Items {
-		if s.Spec.Selector["app"] != "istiod" {
-			continue
+	for i, s := range services.Items {
+		if s.Spec.Selector["app"] == "istiod" {
+			all = append(all, &services.Items[i])
 		}
+	}
+	if len(all) == 0 {
+		t.NoError(fmt.Errorf("%s: no Service of %s selects istiod: run `%s -n %s get services`",
+			c.Name, istiod.Namespace, c.Kubectl(), istiod.Namespace))
+	}
+	return all
+}
+
+// IstiodVersion is the port of istiod's first Service that tells its version, by name.
+func (t *T) IstiodVersion(c *Cluster) Destination {
+	s := t.ControlPlaneServices(c)[0]
+	return To(t.HostIn(s.Namespace, s.Name), 15014, eastwest.HTTP, "version of istiod")
+}
+
+// ControlPlanePorts are the ports of every Service in front of istiod, under its name and its address,
+// and of the API server.
+func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
+	for _, s := range t.ControlPlaneServices(c) {
 		for _, p := range s.Spec.Ports {
 			protocol, ok := spoken[p.Port]
 			if !ok {
@@ -56,15 +65,11 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []ControlPlanePort) {
 				if host == corev1.ClusterIPNone {
 					continue
 				}
-				all = append(all, ControlPlanePort{net.JoinHostPort(host, strconv.Itoa(int(p.Port))), protocol})
+				all = append(all, To(host, int(p.Port), protocol, "Service "+s.Name))
 			}
 		}
 	}
-	if len(all) == 0 {
-		t.NoError(fmt.Errorf("%s: no Service of %s selects istiod: run `%s -n %s get services`",
-			c.Name, istiod.Namespace, c.Kubectl(), istiod.Namespace))
-	}
-	return append(all, ControlPlanePort{"kubernetes.default.svc." + t.Domain() + ":443", eastwest.TLS})
+	return append(all, To(t.HostIn("default", "kubernetes"), 443, eastwest.TLS, "the API server"))
 }
 
 // SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and waits.

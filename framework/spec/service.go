@@ -3,12 +3,14 @@ package spec
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/apply"
@@ -81,7 +83,9 @@ type Service struct {
 	App string
 
 	t      *T
-	scope  *string                      // value of the global label as it is made; nil = none
+	scope  *string  // value of the global label as it is made; nil = none
+	in     Clusters // clusters with pods; nil = all
+	udp    int
 	labels map[string]map[string]string // by key and cluster, see answers.go
 }
 
@@ -91,8 +95,9 @@ type ServiceOption func(*serviceOptions)
 type serviceOptions struct {
 	global, waypoint bool
 	in               Clusters // clusters with pods; nil = all
-	namespace        string
+	namespace, app   string
 	scope            *string // value of the global label; nil = none
+	udp              int
 }
 
 // Global makes the Service global in every cluster from the start.
@@ -107,7 +112,7 @@ func Scope(value string) ServiceOption {
 // an answer came through.
 func BehindWaypoint(o *serviceOptions) { o.waypoint = true }
 
-// OnlyIn deploys pods in these clusters only. The Service is in every cluster all the same.
+// OnlyIn gives the Service pods in these clusters only. It is in every cluster all the same.
 func OnlyIn(clusters ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) { o.in = clusters }
 }
@@ -115,8 +120,22 @@ func OnlyIn(clusters ...*Cluster) ServiceOption {
 // InSecondNamespace puts the Service, and its pods, into the fixture's second namespace of the mesh.
 func InSecondNamespace(o *serviceOptions) { o.namespace = fixture.MeshNamespaceB }
 
+// OutsideMesh puts the Service in front of the fixture's pods outside the mesh.
+func OutsideMesh(o *serviceOptions) { o.namespace, o.app = fixture.PlainNamespace, fixture.Plain }
+
+// InFrontOf puts the Service in front of another workload of the fixture: each of its clients is a server,
+// too.
+func InFrontOf(app string) ServiceOption {
+	return func(o *serviceOptions) { o.app = app }
+}
+
+// WithUDP adds a UDP port that leads to the port of the pods on which they speak HTTP over TCP.
+func WithUDP(port int) ServiceOption {
+	return func(o *serviceOptions) { o.udp = port }
+}
+
 func resolve(options []ServiceOption) (o serviceOptions) {
-	o.namespace = fixture.MeshNamespace
+	o.namespace, o.app = fixture.MeshNamespace, fixture.Echo
 	for _, f := range options {
 		f(&o)
 	}
@@ -126,7 +145,8 @@ func resolve(options []ServiceOption) (o serviceOptions) {
 // Service creates a Service that selects the fixture's echo in every cluster; its scope is local
 // unless an option says otherwise.
 func (t *T) Service(word string, options ...ServiceOption) *Service {
-	return t.service(word, fixture.Echo, resolve(options))
+	o := resolve(options)
+	return t.service(word, o.app, o)
 }
 
 // ServiceFor creates a Service that selects the pods of another one.
@@ -135,7 +155,7 @@ func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Serv
 }
 
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope, in: o.in, udp: o.udp}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -162,6 +182,7 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 		}
 	}
 	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
+	o.in = nil // where the Service has no pods, none exist
 	return t.service(word, e.Name, o)
 }
 
@@ -183,10 +204,18 @@ func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
 }
 
 // Object is the Service as it is made, for one cluster.
-func (s *Service) Object(*Cluster) client.Object {
-	o := workload.Service(s.Namespace, s.Name, s.App, s.t.owner())
+func (s *Service) Object(c *Cluster) client.Object {
+	app := s.App
+	if s.in != nil && !slices.Contains(s.in, c) {
+		app += "-elsewhere"
+	}
+	o := workload.Service(s.Namespace, s.Name, app, s.t.owner())
 	if s.scope != nil {
 		o.Labels[workload.LabelGlobal] = *s.scope
+	}
+	if s.udp != 0 {
+		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: int32(s.udp),
+			TargetPort: intstr.FromInt32(traffic.HTTP)})
 	}
 	return o
 }

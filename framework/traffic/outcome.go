@@ -86,7 +86,8 @@ func (o Outcome) FirstLine() string {
 
 // FromPodOf reports whether a pod of the deployment answered.
 func (o Outcome) FromPodOf(deployment string) bool {
-	return o.Kind == Reached && strings.HasPrefix(o.Workload, deployment+"-")
+	rest, ours := strings.CutPrefix(o.Workload, deployment+"-")
+	return o.Kind == Reached && ours && strings.Count(rest, "-") <= 1 // else the rest begins with more of a longer name
 }
 
 // Path is a try to reach an address of another cluster directly.

@@ -28,7 +28,7 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 	env := plan.Environment{
 		Provider: e.Provider, Istio: e.Istio, Clusters: len(e.Clusters), Networks: len(networks), Nodes: nodes,
 		Has: map[behaviors.Need]bool{
-			behaviors.Disruptive: ours, behaviors.MeshAdmin: ours || e.MeshAdmin, behaviors.NodeAccess: ours,
+			behaviors.Disruptive: ours, behaviors.MeshAdmin: ours || e.MeshAdmin, behaviors.NodeAccess: ours, behaviors.CAKey: ours,
 			behaviors.MeshCA:    istiodsSign(e),
 			behaviors.IPv6:      v6,
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],

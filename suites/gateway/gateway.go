@@ -4,6 +4,13 @@ package gateway
 
 import (
 	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http2"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/eastwest"
@@ -11,6 +18,7 @@ import (
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
 )
 
 // GW-01
@@ -43,6 +51,66 @@ var GatewayRefusesForeignCA = spec.Proves(behaviors.GatewayRefusesForeignCA, fun
 	})
 })
 
+// GW-04: names that begin as the mesh's does, too, since identities are compared by their beginning.
+var GatewayRefusesForeignTrustDomain = spec.Proves(behaviors.GatewayRefusesForeignTrustDomain, func(t *spec.T) {
+	refusesFlaws(t, eastwest.OfTrustDomain("another.example"), eastwest.OfTrustDomain(t.TrustDomain()+".example"),
+		eastwest.OfTrustDomain(t.TrustDomain()+"x"))
+})
+
+// GW-05
+var GatewayRefusesBadCertificates = spec.Proves(behaviors.GatewayRefusesBadCertificates, func(t *spec.T) {
+	refusesFlaws(t, eastwest.Expired, eastwest.NotYetValid, eastwest.NameOnly, eastwest.DNSNameOnly, eastwest.NoSPIFFE)
+})
+
+// GW-06
+var GatewaySpeaksTLS13Only = spec.Proves(behaviors.GatewaySpeaksTLS13Only, func(t *spec.T) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, host string) {
+		newest := gateway.CallsSpeaking("TLS 1.3", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS13 }, host)
+		t.Control(newest, ServedIn(c))
+		older := gateway.CallsSpeaking("TLS 1.2", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }, host)
+		t.ExpectAlways(older, RefusedInHandshake())
+	})
+})
+
+// GW-07: what is asked for is a global service, and a local one in front of pods that would answer.
+var GatewayALPN = spec.Proves(behaviors.GatewayALPN, func(t *spec.T) {
+	local := t.Service("outside", spec.OutsideMesh)
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
+		spec.Each(t, [][]string{{"http/1.1"}, nil}, func(offer []string) {
+			asked := func(host string) spec.Subject {
+				return gateway.Hears(fmt.Sprintf("ALPN %v and an HTTP/1.1 CONNECT to %s", offer, host), func(c *tls.Config) { c.NextProtos = offer },
+					"CONNECT "+host+":80 HTTP/1.1\r\nHost: "+host+":80\r\n\r\nGET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+			}
+			outcome := ""
+			t.RecordAnswers(asked(host), func(os traffic.Outcomes) string { outcome = withoutH2(os); return outcome })
+			t.RecordAnswers(asked(local.Host()), func(os traffic.Outcomes) string {
+				if os.Count(func(o traffic.Outcome) bool { return strings.Contains(o.Detail, "Cluster=") }) > 0 {
+					return "relay"
+				}
+				return outcome
+			})
+		})
+	})
+})
+
+// withoutH2 names what becomes of a client that does not speak HTTP/2.
+func withoutH2(os traffic.Outcomes) string {
+	says := func(prefix string) func(traffic.Outcome) bool {
+		return func(o traffic.Outcome) bool { return o.Kind == traffic.Other && strings.HasPrefix(o.Detail, prefix) }
+	}
+	for name, is := range map[string]func(traffic.Outcome) bool{
+		"closed":    func(o traffic.Outcome) bool { return o.Kind == traffic.Reset },
+		"silent":    func(o traffic.Outcome) bool { return o.Kind == traffic.TimedOut },
+		"tunnel":    says("HTTP/1.1 2"),
+		"forbidden": func(o traffic.Outcome) bool { return says("HTTP/1.1 4")(o) || says("HTTP/1.1 5")(o) },
+	} {
+		if os.Count(is) == len(os) {
+			return name
+		}
+	}
+	return ""
+}
+
 // GW-08
 var GatewayRefusesSingleHBONE = spec.Proves(behaviors.GatewayRefusesSingleHBONE, func(t *spec.T) {
 	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
@@ -53,9 +121,96 @@ var GatewayRefusesSingleHBONE = spec.Proves(behaviors.GatewayRefusesSingleHBONE,
 // GW-13: every name and port that control plane and API server have, each in its own protocol.
 var IstiodIsNotReachableThroughGateway = spec.Proves(behaviors.IstiodIsNotReachableThroughGateway, func(t *spec.T) {
 	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
-		spec.Each(t, t.ControlPlanePorts(c), func(p spec.ControlPlanePort) {
-			t.ExpectAlways(gateway.Speaks(p.Authority, p.Protocol), NotExposed())
+		refuses(t, gateway, t.ControlPlanePorts(c))
+	})
+})
+
+// GW-09: one in front of pods outside the mesh, too, which answer whoever reaches them.
+var GatewayRefusesLocalServices = spec.Proves(behaviors.GatewayRefusesLocalServices, func(t *spec.T) {
+	local, outside := t.Service("local"), t.Service("outside", spec.OutsideMesh)
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, _ string) {
+		refuses(t, gateway, slices.Concat(local.Destinations(), outside.Destinations()))
+	})
+
+	local.SetGlobal(t.Clusters...)
+
+	t.EachCluster(func(c *spec.Cluster) { t.Control(t.Gateway(c).Calls(local.Host()), ServedIn(c)) })
+})
+
+// GW-10
+var GatewayRefusesAddresses = spec.Proves(behaviors.GatewayRefusesAddresses, func(t *spec.T) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(c.Plain.Get(t.PlainServer(c)), AnsweredBy(c)) // one of these addresses, from inside
+		refuses(t, gateway, t.Behind(gateway))
+	})
+})
+
+// GW-11
+var GatewayAndVirtualAddresses = spec.Proves(behaviors.GatewayAndVirtualAddresses, func(t *spec.T) {
+	local, global := t.Service("local"), t.Service("global", spec.Global)
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(gateway.Calls(global.Host()), ServedIn(c))
+		t.ExpectAlways(gateway.Asked(t.VirtualAddress(c, local)), NotExposed())
+		t.ExpectAlways(gateway.Asked(t.VirtualAddress(c, global)), NotAnswered())
+	})
+})
+
+// GW-12
+var GatewayRefusesUnknownNames = spec.Proves(behaviors.GatewayRefusesUnknownNames, func(t *spec.T) {
+	const udp, nobodys = 5353, 81
+	known := t.Service("known", spec.Global, spec.WithUDP(udp))
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.Control(gateway.Calls(known.Host()), ServedIn(c))
+		refuses(t, gateway, []spec.Destination{
+			spec.To(t.Host(t.Name("nobody")), 80, eastwest.HBONE, "no such Service"),
+			spec.To(t.HostIn("amc-nowhere", known.Name), 80, eastwest.HBONE, "no such namespace"),
+			spec.To(strings.TrimSuffix(known.Host(), t.Domain())+"another.example", 80, eastwest.HBONE, "another domain"),
+			spec.To(known.Host(), nobodys, eastwest.HBONE, "no such port"),
+			spec.To(known.Host(), traffic.HTTP, eastwest.HBONE, "a port of the pods, not of the Service"),
+			spec.To(known.Host(), udp, eastwest.HBONE, "a UDP port"),
+			spec.To(known.Host(), udp, eastwest.HTTP, "a UDP port"),
 		})
+	})
+})
+
+// GW-14
+var GatewaySurvivesOddRequests = spec.Proves(behaviors.GatewaySurvivesOddRequests, func(t *spec.T) {
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
+		authority := host + ":80"
+		get := eastwest.Fields(":method", "GET", ":scheme", "https", ":path", "/", ":authority", authority)
+		connect := eastwest.Fields(":method", "CONNECT", ":authority", authority)
+		spec.Each(t, []eastwest.Odd{
+			{Says: "GET", Fields: get},
+			{Says: "POST", Fields: eastwest.Fields(":method", "POST", ":scheme", "https", ":path", "/", ":authority", authority)},
+			{Says: "CONNECT of an unknown protocol", Fields: slices.Concat(connect, eastwest.Fields(":protocol", "odd", ":scheme", "https", ":path", "/"))},
+			{Says: "CONNECT of nothing", Fields: connect[:1]},
+			{Says: "a request without a method", Fields: get[1:]},
+			{Says: "CONNECT with ten thousand headers", Fields: slices.Concat(connect, eastwest.Many(10_000, 1))},
+			{Says: "CONNECT with a header of a megabyte", Fields: slices.Concat(connect, eastwest.Many(1, 1<<20))},
+			{Says: "a window larger than HTTP/2 has", Fields: connect, Settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 31}}},
+			{Says: "frames smaller than HTTP/2 has", Fields: connect, Settings: []http2.Setting{{ID: http2.SettingMaxFrameSize, Val: 1}}},
+		}, func(odd eastwest.Odd) { t.ExpectAlways(gateway.Requests(odd), RefusedByGateway()) })
+	})
+})
+
+// GW-15
+var GatewayOpensTwoPorts = spec.Proves(behaviors.GatewayOpensTwoPorts, func(t *spec.T) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
+		t.ExpectAlways(gateway.OpenPorts(), OnlyOpen(eastwest.Port, eastwest.HealthPort))
+		spec.Each(t, gateway.Health("/healthz/ready"), func(health traffic.Calls) { t.Control(health, HaveStatus(http.StatusOK)) })
+		spec.Each(t, []string{"/", "/stats", "/config_dump", "/clusters", "/server_info", "/debug"}, func(path string) {
+			spec.Each(t, gateway.Health(path), func(other traffic.Calls) { t.ExpectAlways(other, HaveStatus(http.StatusNotFound)) })
+		})
+	})
+})
+
+// GW-18
+var InnerTunnelAuthenticatesToo = spec.Proves(behaviors.InnerTunnelAuthenticatesToo, func(t *spec.T) {
+	besideServed(t, func(_ *spec.Cluster, gateway *spec.Gateway, host string) {
+		forged, err := eastwest.Forged(gateway.ID, t.TrustDomain(), fixture.MeshNamespace, fixture.Client)
+		t.NoError(err)
+		t.ExpectAlways(gateway.CallsInside("a client without a certificate", nil, host), RefusedInside())
+		t.ExpectAlways(gateway.CallsInside("the same identity, signed by a stranger,", forged, host), RefusedInside())
 	})
 })
 
@@ -68,6 +223,102 @@ var GatewayServesDoubleHBONE = spec.Proves(behaviors.GatewayServesDoubleHBONE, f
 		t.Control(gateway.Calls(t.Host("nobody")), RefusedByGateway())
 	})
 })
+
+// GW-29: services that differ in their pods or in their port. The same calls one after the other are the
+// control.
+var RightServiceUnderConcurrency = spec.Proves(behaviors.RightServiceUnderConcurrency, func(t *spec.T) {
+	apps := []string{fixture.Echo, fixture.Client, fixture.ClientB}
+	services := map[string]*spec.Service{}
+	for _, app := range apps {
+		services[app] = t.Service(app, spec.Global, spec.InFrontOf(app))
+	}
+	var kinds []traffic.Calls
+	var from []string
+	t.EachCluster(func(c *spec.Cluster) {
+		spec.Each(t, apps, func(app string) { t.Given(c.Client.HTTP(services[app]), AnsweredBy(t.Clusters...)) })
+	})
+	for _, c := range t.Clusters {
+		for _, app := range apps {
+			kinds, from = append(kinds, c.Client.HTTP(services[app]), c.Client.TCP(services[app])), append(from, app, app)
+		}
+	}
+	for i, seen := range t.Burst(kinds...) {
+		t.Expect(seen, AnsweredBy(t.Clusters...), FromPodsOf(from[i]))
+	}
+	t.EachCluster(func(c *spec.Cluster) {
+		spec.Each(t, apps, func(app string) { t.Control(c.Client.HTTP(services[app]), FromPodsOf(app)) })
+	})
+})
+
+// GW-31: each cluster has endpoints of the service in the others, and none of its own.
+var GatewayDoesNotForwardOnwards = spec.Proves(behaviors.GatewayDoesNotForwardOnwards, func(t *spec.T) {
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.OtherNetworks(c)
+		far := t.Service("without-"+c.Name, spec.Global, spec.OnlyIn(others...))
+		t.Given(c.Client.HTTP(far), AnsweredBy(others...))
+		t.Each(others, func(o *spec.Cluster) { t.Control(t.Gateway(o).Calls(far.Host()), ServedIn(o)) })
+
+		t.Expect(t.Gateway(c).Calls(far.Host()), RefusedByGateway())
+	})
+})
+
+// GW-36: a service that becomes global after istiod's shows that the label has arrived.
+var LabeledIstiodIsExposed = spec.Proves(behaviors.LabeledIstiodIsExposed, func(t *spec.T) {
+	c, _ := t.Clusters.Split()
+	gateway, version, later := t.Gateway(c), t.IstiodVersion(c), t.Service("later")
+	t.Control(gateway.Asked(version), NotExposed())
+
+	for _, s := range t.ControlPlaneServices(c) {
+		t.SetLabelTemporarily(c, s, workload.LabelGlobal, "true")
+	}
+	later.SetGlobal(t.Clusters...)
+	t.Given(gateway.Calls(later.Host()), ServedIn(c))
+
+	outcome := ""
+	t.RecordAnswers(gateway.Asked(version), func(os traffic.Outcomes) string { outcome = exposure(os); return outcome })
+	t.RecordAnswers(gateway.AskedBy("a client without a certificate", nil, version), func(os traffic.Outcomes) string {
+		if exposure(os) == "closed" {
+			return outcome
+		}
+		return "anybody"
+	})
+
+	for _, s := range t.ControlPlaneServices(c) {
+		t.SetLabel(spec.Clusters{c}, s, workload.LabelGlobal, "")
+	}
+	t.Expect(gateway.Asked(version), NotExposed())
+})
+
+// exposure names whether something behind a gateway answers.
+func exposure(os traffic.Outcomes) string {
+	answered := os.Count(func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached || o.Kind == traffic.Status || o.Kind == traffic.Other
+	})
+	switch answered {
+	case len(os):
+		return "exposed"
+	case 0:
+		return "closed"
+	}
+	return ""
+}
+
+// refusesFlaws shows a gateway certificates of the mesh's CA that are not as they should be, beside one
+// that is.
+func refusesFlaws(t *spec.T, flaws ...eastwest.Flaw) {
+	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, host string) {
+		calls := func(f eastwest.Flaw) spec.Subject {
+			return gateway.CallsAs("a certificate "+f.Says, t.Mint(gateway, f), host)
+		}
+		t.Control(calls(eastwest.Flawless), ServedIn(c))
+		spec.Each(t, flaws, func(f eastwest.Flaw) { t.ExpectAlways(calls(f), RefusedForCertificate()) })
+	})
+}
+
+// refuses asks a gateway, with a certificate of the mesh, for what it must not carry.
+func refuses(t *spec.T, gateway *spec.Gateway, destinations []spec.Destination) {
+	spec.Each(t, destinations, func(d spec.Destination) { t.ExpectAlways(gateway.Asked(d), NotExposed()) })
+}
 
 // besideServed makes attempts at the gateways of each cluster between two calls by the same ways that
 // are served.
