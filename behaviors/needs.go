@@ -9,6 +9,10 @@ import (
 // the fleet has it.
 type Need string
 
+// OfOurFleets are the needs that only a fleet meets that the suite has made. On clusters of others
+// nobody can meet them, so a certificate does not want what they keep from running.
+var OfOurFleets = []Need{Disruptive, NodeAccess, CAKey}
+
 // NeedKind says what is lacking when a need is not met. A skip has the class of the same name.
 type NeedKind string
 

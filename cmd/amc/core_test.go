@@ -170,7 +170,7 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"list", "--need", "luck"}, "--need"},
 		{[]string{"list", "--istio", "latest"}, "not an Istio version"},
 		{[]string{"list", "-o", "xml"}, "must be one of: table, json, markdown"},
-		{[]string{"explain"}, "arg"},
+		{[]string{"explain"}, "wants"},
 		{[]string{"explain", "LB"}, "`amc list LB`"},
 		{[]string{"explain", "nothing"}, "no behavior"},
 		{[]string{"plan", "--profile", "quick"}, "smoke, core"},
@@ -181,7 +181,7 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"plan", "--stand-in", "istiod"}, "ztunnel, proxyv2"},
 		{[]string{"plan", "--fleet", "x", "--clusters", "3"}, "leave one of them out"},
 		{[]string{"plan", "--fleet", filepath.Join(t.TempDir(), "none")}, "`amc up`"},
-		{[]string{"verify"}, "arg"},
+		{[]string{"verify"}, "wants"},
 		{[]string{"verify", filepath.Join(t.TempDir(), "none")}, "cannot be read"},
 		{[]string{"verify", t.TempDir(), "--key", "none"}, "key"},
 		{[]string{"verify", t.TempDir(), "--key", ""}, "--key must name"},
@@ -289,7 +289,7 @@ images:
 	if forGood := read("--fleet", fleet); len(forGood.Run) != len(allowed.Run) {
 		t.Errorf("%d run with --allow-mesh-changes, %d when the fleet file allows it", len(allowed.Run), len(forGood.Run))
 	}
-	described := read("--lack", "mesh-admin,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	described := read("--lack", "mesh-admin,ca-key,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
 	}

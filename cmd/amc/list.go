@@ -60,7 +60,9 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warnBeyond(c, s.istio)
+			if format == formatTable {
+				warnBeyond(c, s.istio)
+			}
 			return writeList(out, found, format)
 		},
 	}

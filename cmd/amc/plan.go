@@ -159,7 +159,9 @@ With --certified it also says what would keep the run from a certificate, whatev
 			if err != nil {
 				return err
 			}
-			warnBeyond(c, env.Istio)
+			if format == formatTable {
+				warnBeyond(c, env.Istio)
+			}
 			if err := writePlan(c.OutOrStdout(), p, format); err != nil || !certified {
 				return err
 			}

@@ -28,11 +28,14 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 	env := plan.Environment{
 		Provider: e.Provider, Istio: e.Istio, Clusters: len(e.Clusters), Networks: len(networks), Nodes: nodes,
 		Has: map[behaviors.Need]bool{
-			behaviors.Disruptive: ours, behaviors.MeshAdmin: ours || e.MeshAdmin, behaviors.NodeAccess: ours, behaviors.CAKey: ours,
+			behaviors.MeshAdmin: ours || e.MeshAdmin,
 			behaviors.MeshCA:    istiodsSign(e),
 			behaviors.IPv6:      v6,
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
 		},
+	}
+	for _, n := range behaviors.OfOurFleets {
+		env.Has[n] = ours
 	}
 	for _, s := range e.StandIns {
 		part, _, _ := strings.Cut(s.Name, "@") // a stand-in of one cluster is one of the fleet

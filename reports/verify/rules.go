@@ -144,8 +144,8 @@ var Rules = []Rule{
 	},
 	{
 		ID: "C09", For: CertifiedOnly, check: (*inspection).coreHolds, Foreseen: true,
-		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version; " +
-			"those skipped for a stand-in are C03's.",
+		Says: "The profile is core or larger, and all of its core behaviors are conformant or skipped for the version, or, on clusters of " +
+			"others, for what only a fleet of the suite's own has; those skipped for a stand-in are C03's.",
 	},
 	{
 		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, Foreseen: true,
