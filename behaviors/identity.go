@@ -19,7 +19,7 @@ var WaypointIdentityArrives = declare(Behavior{
 	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
 	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held. A new policy by labels does not end the waypoint's " +
 		"open connections (F-04): nobody may call through the waypoint before it.",
-	Mutants: []string{"M10", "M39"}, State: Proven,
+	Mutants: []string{"M10"}, State: Proven,
 })
 
 var DenyPoliciesHoldAcrossClusters = declare(Behavior{
