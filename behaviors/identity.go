@@ -14,8 +14,8 @@ var WaypointIdentityArrives = declare(Behavior{
 	ID: "ID-02", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Behind a waypoint the destination sees the waypoint's identity, not the client's.",
 	Sources: []Source{issue("istio/istio#61610", ".../sa/waypoint")},
-	Proof: "From each cluster: a policy at the pods that allows only the client refuses calls through the waypoint, and one that allows only " +
-		"the waypoint admits them, wherever they are served. Without a waypoint in front of the same pods it is the reverse.",
+	Proof: "From each cluster: a policy at the pods that allows only the client refuses calls through the waypoint, and one that " +
+		"allows only the waypoint admits them, wherever they are served. Without a waypoint in front of the same pods it is the reverse.",
 	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
 	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held. A new policy by labels does not end the waypoint's " +
 		"open connections (F-04): nobody may call through the waypoint before it.",

@@ -153,7 +153,8 @@ var GlobalWaypointAndLocalService = declare(Behavior{
 			{"served-remotely", "another cluster serves a service that is local"},
 		},
 	},
-	Proof:   "With all waypoints up the calls of each cluster stay there for the hold time, while a global service beside it is served by all.",
+	Proof: "With all waypoints up the calls of each cluster stay there for the hold time, while a global service beside it " +
+		"is served by all.",
 	Provoke: "Bind a local service to a global waypoint and call it from both clusters.",
 	Mutants: []string{"M23"}, State: Proven,
 })
