@@ -46,11 +46,11 @@ var Mutants = []Mutant{
 	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
 	{"M35", "let a restart of the east-west gateway of cluster2 take all pods away before it makes new ones"},
 	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
-	{"M37", "take every value of istio.io/global for true"},
-	{"M38", "serve a global service of cluster1 in cluster2, too, where it does not exist"},
-	{"M39", "let the policies of cluster2 that admit an account admit another one"},
-	{"M40", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
-	{"M41", "take use-waypoint: none from services in cluster2"},
+	{"M61", "take every value of istio.io/global for true"},
+	{"M62", "serve a global service of cluster1 in cluster2, too, where it does not exist"},
+	{"M63", "let the policies of cluster2 that admit an account admit another one"},
+	{"M64", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
+	{"M65", "take use-waypoint: none from services in cluster2"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.
