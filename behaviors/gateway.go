@@ -400,7 +400,7 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 		"by all, as are those of the other clusters' clients, and another path gets 403. Without the policy both are answered.",
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
-	Mutants: []string{"M40"}, State: Proven,
+	Mutants: []string{"M64"}, State: Proven,
 })
 
 var LabeledIstiodIsExposed = declare(Behavior{

@@ -14,12 +14,12 @@ var WaypointIdentityArrives = declare(Behavior{
 	ID: "ID-02", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
 	Promise: "Behind a waypoint the destination sees the waypoint's identity, not the client's.",
 	Sources: []Source{issue("istio/istio#61610", ".../sa/waypoint")},
-	Proof: "From each cluster: a policy at the pods that allows only the client refuses calls through the waypoint, and one that allows only " +
-		"the waypoint admits them, wherever they are served. Without a waypoint in front of the same pods it is the reverse.",
+	Proof: "From each cluster: a policy at the pods that allows only the client refuses calls through the waypoint, and one that " +
+		"allows only the waypoint admits them, wherever they are served. Without a waypoint in front of the same pods it is the reverse.",
 	Provoke: "Allow only sa/client at the pods of a service with a waypoint.",
 	Hazards: "This is so within one cluster too. Users read ID-01 as if it always held. A new policy by labels does not end the waypoint's " +
 		"open connections (F-04): nobody may call through the waypoint before it.",
-	Mutants: []string{"M10", "M39"}, State: Proven,
+	Mutants: []string{"M10"}, State: Proven,
 })
 
 var DenyPoliciesHoldAcrossClusters = declare(Behavior{
@@ -49,7 +49,7 @@ var L7PolicyAcrossClusters = declare(Behavior{
 	Proof: "Wherever requests are served, the allowed one gets 200; another path, another method and another client get " +
 		"403 each. Without the policy all requests pass.",
 	Provoke: "Allow GET /ok from one account in both clusters.",
-	Mutants: []string{"M14", "M39"}, State: Proven,
+	Mutants: []string{"M14", "M63"}, State: Proven,
 })
 
 var NamespaceSamenessOfIdentity = declare(Behavior{
@@ -59,7 +59,7 @@ var NamespaceSamenessOfIdentity = declare(Behavior{
 	Proof: "A policy of one cluster admits an account: clients of this account are served in every cluster alike, and clients of another " +
 		"account are refused. Without the policy they are served, too.",
 	Provoke: "Allow one account and call as it from the other cluster.",
-	Mutants: []string{"M14", "M39"}, State: Proven,
+	Mutants: []string{"M14", "M63"}, State: Proven,
 })
 
 var SourceAddressIsNotPreserved = declare(Behavior{

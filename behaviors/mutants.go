@@ -46,11 +46,6 @@ var Mutants = []Mutant{
 	{"M34", "let a pod of cluster1 speak in plaintext to an address outside the fleet, once a second"},
 	{"M35", "let a restart of the east-west gateway of cluster2 take all pods away before it makes new ones"},
 	{"M36", "let cluster1 lose its remote secrets when its istiod restarts"},
-	{"M37", "take every value of istio.io/global for true"},
-	{"M38", "serve a global service of cluster1 in cluster2, too, where it does not exist"},
-	{"M39", "let the policies of cluster2 that admit an account admit another one"},
-	{"M40", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
-	{"M41", "take use-waypoint: none from services in cluster2"},
 	{"M42", "open one more port at the address of the east-west gateway of cluster2"},
 	{"M43", "let a service of cluster2 select another's pods"},
 	{"M44", "put istio.io/global back on istiod's Service in cluster1 as soon as it is taken away"},
@@ -59,6 +54,11 @@ var Mutants = []Mutant{
 	{"M52", "scale the east-west gateway of cluster2 to 0 as soon as istiod of cluster1 is"},
 	{"M53", "take every new pod of cluster1 out of the mesh"},
 	{"M54", "delete PeerAuthentications of cluster1 once one of its remote secrets has changed"},
+	{"M61", "take every value of istio.io/global for true"},
+	{"M62", "serve a global service of cluster1 in cluster2, too, where it does not exist"},
+	{"M63", "let the policies of cluster2 that admit an account admit another one"},
+	{"M64", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
+	{"M65", "take use-waypoint: none from services in cluster2"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

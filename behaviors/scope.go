@@ -40,7 +40,7 @@ var OnlyTheLiteralTrueCounts = declare(Behavior{
 	Proof: "With \"True\", \"1\", \"yes\" and an empty value in every cluster the service stays local, while one with \"true\" is " +
 		"served by all; so are they, once they have \"true\".",
 	Provoke: "Label the service istio.io/global=True.",
-	Mutants: []string{"M37"}, State: Proven,
+	Mutants: []string{"M61"}, State: Proven,
 })
 
 var NamespaceLabelDoesNothingByDefault = declare(Behavior{
@@ -153,7 +153,8 @@ var GlobalWaypointAndLocalService = declare(Behavior{
 			{"served-remotely", "another cluster serves a service that is local"},
 		},
 	},
-	Proof:   "With all waypoints up the calls of each cluster stay there for the hold time, while a global service beside it is served by all.",
+	Proof: "With all waypoints up the calls of each cluster stay there for the hold time, while a global service beside it " +
+		"is served by all.",
 	Provoke: "Bind a local service to a global waypoint and call it from both clusters.",
 	Mutants: []string{"M23"}, State: Proven,
 })
@@ -163,7 +164,7 @@ var GlobalServiceWithoutPods = declare(Behavior{
 	Promise: "A global service without pods in one cluster is served by the other without errors; without pods anywhere it fails at once.",
 	Sources: []Source{implied(pageIndex)},
 	Proof: "Without pods in one cluster all calls are served by the others and none fails within the hold time; without pods anywhere all " +
-		"end within a second, refused or reset, while a service with pods is served; with pods again, so is this one.",
+		"end within three seconds, refused or reset, while a service with pods is served; with pods again, so is this one.",
 	Provoke: "Deploy the servers in one cluster only, then scale them to 0.",
 	Mutants: []string{"M01"}, State: Proven,
 })
@@ -188,7 +189,7 @@ var NamespacesAreTheSame = declare(Behavior{
 		"cluster's pods only; the one of the other namespace is answered by the others. Once the others have it in the same " +
 		"namespace, all answer.",
 	Provoke: "Create the global service under another namespace in the second cluster and call the first.",
-	Mutants: []string{"M38"}, State: Proven,
+	Mutants: []string{"M62"}, State: Proven,
 })
 
 var DiscoverySelectorsHideNamespaces = declare(Behavior{

@@ -60,7 +60,8 @@ var WaypointsAreEverywhereOrNowhere = declare(Behavior{
 			{"fails-closed", "no call that the policy forbids is answered, some because they fail"},
 			{"partly-served", "some calls that the policy lets pass fail"},
 			{"unserved", "all calls that the policy lets pass fail"},
-			{"open-locally", "pods of the client's cluster answer calls that the policy forbids; the Service's status says that no waypoint is bound"},
+			{"open-locally", "only pods of the client's cluster answer calls that the policy forbids; the Service's status says that " +
+				"no waypoint is bound"},
 			{"open", "pods of all clusters answer calls that the policy forbids; the Service's status says that no waypoint is bound"},
 		},
 		Unsafe: []Outcome{
@@ -72,7 +73,8 @@ var WaypointsAreEverywhereOrNowhere = declare(Behavior{
 		"forbids and one that it lets pass, in every cluster, the outcome is recorded. Where all name the one that all have, 403 and " +
 		"answers from all clusters are the control.",
 	Provoke: "Name a waypoint that does not exist in one cluster's Service, forbid a client by a policy on it, and call from both.",
-	Hazards: "A policy on a Service is enforced by its waypoint only. The control plane needs a moment: what is unsafe counts 10 s after the last change.",
+	Hazards: "A policy on a Service is enforced by its waypoint only. The control plane needs a moment: what is unsafe counts 10 s " +
+		"after the last change.",
 	Mutants: []string{"M14"}, State: Proven,
 })
 
@@ -214,7 +216,7 @@ var OptingOutOfWaypoints = declare(Behavior{
 	Proof: "With the namespace behind a waypoint in every cluster, no answer of the service carries a mark, while every answer of another " +
 		"service of the namespace does; without the label of its own, so do its answers.",
 	Provoke: "Label the namespace with a waypoint, and the service none, in both clusters.",
-	Mutants: []string{"M41"}, State: Proven,
+	Mutants: []string{"M65"}, State: Proven,
 })
 
 var BaggageAndTLSPolicies = declare(Behavior{

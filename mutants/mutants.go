@@ -125,11 +125,6 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M34"}, apply: leaker},
 		{Mutant: behaviors.Mutant{ID: "M35"}, apply: recreateGateway},
 		{Mutant: behaviors.Mutant{ID: "M36"}, apply: forgetOnRestart},
-		{Mutant: behaviors.Mutant{ID: "M37"}, apply: everywhere(anyScopeIsTrue)},
-		{Mutant: behaviors.Mutant{ID: "M38"}, apply: copyServices},
-		{Mutant: behaviors.Mutant{ID: "M39"}, apply: admitAnother},
-		{Mutant: behaviors.Mutant{ID: "M40"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
-		{Mutant: behaviors.Mutant{ID: "M41"}, apply: interfereWithServices(1, optIn)},
 		{Mutant: behaviors.Mutant{ID: "M42"}, apply: anotherPort},
 		{Mutant: behaviors.Mutant{ID: "M43"}, apply: interfereWithServices(1, mixUp)},
 		{Mutant: behaviors.Mutant{ID: "M44"}, apply: keepIstiodGlobal},
@@ -138,6 +133,11 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M52"}, apply: noGatewayWithoutIstiod},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: uncaptureNew},
 		{Mutant: behaviors.Mutant{ID: "M54"}, apply: noMutualTLSAfterRotation},
+		{Mutant: behaviors.Mutant{ID: "M61"}, apply: everywhere(anyScopeIsTrue)},
+		{Mutant: behaviors.Mutant{ID: "M62"}, apply: copyServices},
+		{Mutant: behaviors.Mutant{ID: "M63"}, apply: admitAnother},
+		{Mutant: behaviors.Mutant{ID: "M64"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
+		{Mutant: behaviors.Mutant{ID: "M65"}, apply: interfereWithServices(1, optIn)},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

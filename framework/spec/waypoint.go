@@ -48,7 +48,8 @@ func (t *T) deployWaypoint(in Clusters, word string) string {
 // ends, and so the services of all specs.
 func (t *T) UseWaypointTemporarily(name string) {
 	for _, c := range t.Clusters {
-		t.SetLabelTemporarily(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}, label.IoIstioUseWaypoint.Name, name)
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}
+		t.SetLabelTemporarily(c, ns, label.IoIstioUseWaypoint.Name, name)
 	}
 }
 
