@@ -51,6 +51,8 @@ var Mutants = []Mutant{
 	{"M52", "scale the east-west gateway of cluster2 to 0 as soon as istiod of cluster1 is"},
 	{"M53", "take every new pod of cluster1 out of the mesh"},
 	{"M54", "delete PeerAuthentications of cluster1 once one of its remote secrets has changed"},
+	{"M55", "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS=exec,tokenFile in cluster1"},
+	{"M56", "label Secrets of cluster1 that are named as its remote secrets as such"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

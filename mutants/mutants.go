@@ -130,6 +130,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M52"}, apply: noGatewayWithoutIstiod},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: uncaptureNew},
 		{Mutant: behaviors.Mutant{ID: "M54"}, apply: noMutualTLSAfterRotation},
+		{Mutant: behaviors.Mutant{ID: "M55"}, apply: istiodEnv("PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS", "exec,tokenFile")},
+		{Mutant: behaviors.Mutant{ID: "M56"}, apply: labelRemoteSecrets},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
