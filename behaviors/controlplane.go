@@ -68,7 +68,7 @@ var BadCredentialsAreReported = declare(Behavior{
 		"call fails meanwhile. Corrected, it becomes synced and both serve.",
 	Provoke: "Apply a secret with a bad token in place of none.",
 	Hazards: "The limit is 30 s by default. In place of a secret that worked, a bad one leaves what was known before: CP-07.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M57"}, State: Proven,
 })
 
 var RotationToBadCredentials = declare(Behavior{

@@ -53,6 +53,7 @@ var Mutants = []Mutant{
 	{"M54", "delete PeerAuthentications of cluster1 once one of its remote secrets has changed"},
 	{"M55", "set PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS=exec,tokenFile in cluster1"},
 	{"M56", "label Secrets of cluster1 that are named as its remote secrets as such"},
+	{"M57", "give wrong remote secrets of cluster1 their right kubeconfigs back"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

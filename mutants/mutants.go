@@ -132,6 +132,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M54"}, apply: noMutualTLSAfterRotation},
 		{Mutant: behaviors.Mutant{ID: "M55"}, apply: istiodEnv("PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS", "exec,tokenFile")},
 		{Mutant: behaviors.Mutant{ID: "M56"}, apply: labelRemoteSecrets},
+		{Mutant: behaviors.Mutant{ID: "M57"}, apply: correctRemoteSecrets},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
