@@ -68,7 +68,7 @@ var BadCredentialsAreReported = declare(Behavior{
 		"call fails meanwhile. Corrected, it becomes synced and both serve.",
 	Provoke: "Apply a secret with a bad token in place of none.",
 	Hazards: "The limit is 30 s by default. In place of a secret that worked, a bad one leaves what was known before: CP-07.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M57"}, State: Proven,
 })
 
 var RotationToBadCredentials = declare(Behavior{
@@ -114,7 +114,7 @@ var MalformedSecretsAreRefused = declare(Behavior{
 		"registers it.",
 	Provoke: "Apply a secret whose kubeconfig uses exec.",
 	Hazards: "In place of a secret that worked, a bad one changes nothing: delete that one first.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M55"}, State: Proven,
 })
 
 var OnlyMarkedSecretsCount = declare(Behavior{
@@ -123,7 +123,7 @@ var OnlyMarkedSecretsCount = declare(Behavior{
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "Without the label, and in another namespace, it registers no cluster. Control: with both it does.",
 	Provoke: "Apply the secret without istio/multiCluster=true.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M56"}, State: Proven,
 })
 
 var OneWaySecrets = declare(Behavior{

@@ -99,6 +99,44 @@ func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
+// labelRemoteSecrets gives Secrets of cluster1 that are named as its remote secrets the label of these.
+func labelRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	secrets, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return interfere(ctx, c, &corev1.SecretList{}, client.InNamespace(istiod.Namespace), func(s *corev1.Secret) verdict {
+		if s.Labels[remotesecret.Label] != "" || !slices.ContainsFunc(secrets, func(x corev1.Secret) bool { return x.Name == s.Name }) {
+			return leave
+		}
+		if s.Labels == nil {
+			s.Labels = map[string]string{}
+		}
+		s.Labels[remotesecret.Label] = "true"
+		return update
+	})
+}
+
+// correctRemoteSecrets gives remote secrets of cluster1 their kubeconfigs back. Those that are deleted
+// stay so.
+func correctRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	secrets, err := remotesecret.All(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(s *corev1.Secret) verdict {
+		for _, before := range secrets {
+			if before.Name == s.Name && !maps.EqualFunc(before.Data, s.Data, bytes.Equal) {
+				s.Data = before.Data
+				return update
+			}
+		}
+		return leave
+	})
+}
+
 // noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no pods.
 func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	b := f.Clusters[1]
