@@ -128,6 +128,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M37"}, apply: anotherPort},
 		{Mutant: behaviors.Mutant{ID: "M38"}, apply: interfereWithServices(1, mixUp)},
 		{Mutant: behaviors.Mutant{ID: "M39"}, apply: keepIstiodGlobal},
+		{Mutant: behaviors.Mutant{ID: "M40"}, apply: rightListeners},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
