@@ -121,7 +121,7 @@ var GatewayRefusesAddresses = declare(Behavior{
 	Proof: "Each is spoken to in its own protocol, and not one byte comes back; a global service's name is served before and " +
 		"after, and a pod outside the mesh answers its own cluster at such an address.",
 	Provoke: "CONNECT to 127.0.0.1:15000, a pod's address and a node's.",
-	Hazards: "The answer may be 200 followed by an end without a byte: judge the bytes. A server that waits for another protocol says nothing.",
+	Hazards: "The answer may be 200 followed by an end without a byte: judge the bytes. Not every server speaks to every protocol.",
 	Mutants: []string{"M15"}, State: Proven,
 })
 
@@ -253,12 +253,14 @@ var TLSPassthroughListener = declare(Behavior{
 })
 
 var ListenersAreValidated = declare(Behavior{
-	ID: "GW-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "GW-22", Level: Core, Istio: ">=1.27",
 	Promise: "A listener that an east-west gateway cannot serve is refused with a message that says what is allowed.",
 	Sources: slices.Concat([]Source{code("pilot conversion.go", "15008 must be HBONE and terminate, others TLS passthrough")}, meshedOnly),
-	Proof:   "Each wrong listener is not accepted and the message names the rule; the documented one is accepted.",
+	Proof: "Copies of each cluster's own gateway, one with its listener as it is, which is accepted, and each other with one change: " +
+		"protocol HTTP, protocol TCP, another port, TLS passed through. None of these is accepted, and the message names HBONE.",
 	Provoke: "Apply a gateway with an HTTP listener.",
-	State:   notAutomated("planned"),
+	Hazards: "A gateway that names a host as its address gets no pods, and one without a network label no calls.",
+	Mutants: []string{"M45"}, State: Proven,
 })
 
 var GatewayPortIsAlways15008 = declare(Behavior{

@@ -49,6 +49,7 @@ var Mutants = []Mutant{
 	{"M42", "open one more port at the address of the east-west gateway of cluster2"},
 	{"M43", "let a service of cluster2 select another's pods"},
 	{"M44", "put istio.io/global back on istiod's Service in cluster1 as soon as it is taken away"},
+	{"M45", "put listeners that an east-west gateway of cluster2 cannot serve right as soon as they appear"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

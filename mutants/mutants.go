@@ -128,6 +128,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M42"}, apply: anotherPort},
 		{Mutant: behaviors.Mutant{ID: "M43"}, apply: interfereWithServices(1, mixUp)},
 		{Mutant: behaviors.Mutant{ID: "M44"}, apply: keepIstiodGlobal},
+		{Mutant: behaviors.Mutant{ID: "M45"}, apply: rightListeners},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
