@@ -19,7 +19,7 @@ var AddingAClusterNeedsNoRestart = declare(Behavior{
 	Proof: "Without the secret calls stay in the own cluster. Within half a minute of adding it both clusters serve, " +
 		"the other one is listed as synced, and no call of either cluster has failed meanwhile.",
 	Provoke: "Apply the remote secret while calls run.",
-	Mutants: []string{"M51"}, State: Proven,
+	Mutants: []string{"M42"}, State: Proven,
 })
 
 var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
@@ -29,7 +29,7 @@ var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
 	Proof: "The own cluster answers and the other one is listed no more. No call to a local service fails, and none of the " +
 		"other direction. Control: both serve before, and with the secret again.",
 	Provoke: "Delete the remote secret in one cluster while calls run.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M41"}, State: Proven,
 })
 
 var RotatingCredentialsLosesNothing = declare(Behavior{
@@ -46,7 +46,7 @@ var RotatingCredentialsLosesNothing = declare(Behavior{
 	Provoke: "Replace the secret with new tokens, several times, and then scale the other cluster.",
 	Hazards: "On the pinned commit each replacement may lose the remote network, about three of four do: rotate more than " +
 		"once. A waypoint hides it, and the status says synced.",
-	Mutants: []string{"M51"}, State: Proven,
+	Mutants: []string{"M42"}, State: Proven,
 })
 
 var RapidRotations = declare(Behavior{
@@ -68,7 +68,7 @@ var BadCredentialsAreReported = declare(Behavior{
 		"call fails meanwhile. Corrected, it becomes synced and both serve.",
 	Provoke: "Apply a secret with a bad token in place of none.",
 	Hazards: "The limit is 30 s by default. In place of a secret that worked, a bad one leaves what was known before: CP-07.",
-	Mutants: []string{"M57"}, State: Proven,
+	Mutants: []string{"M48"}, State: Proven,
 })
 
 var RotationToBadCredentials = declare(Behavior{
@@ -114,7 +114,7 @@ var MalformedSecretsAreRefused = declare(Behavior{
 		"registers it.",
 	Provoke: "Apply a secret whose kubeconfig uses exec.",
 	Hazards: "In place of a secret that worked, a bad one changes nothing: delete that one first.",
-	Mutants: []string{"M55"}, State: Proven,
+	Mutants: []string{"M46"}, State: Proven,
 })
 
 var OnlyMarkedSecretsCount = declare(Behavior{
@@ -123,7 +123,7 @@ var OnlyMarkedSecretsCount = declare(Behavior{
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "Without the label, and in another namespace, it registers no cluster. Control: with both it does.",
 	Provoke: "Apply the secret without istio/multiCluster=true.",
-	Mutants: []string{"M56"}, State: Proven,
+	Mutants: []string{"M47"}, State: Proven,
 })
 
 var OneWaySecrets = declare(Behavior{
@@ -133,7 +133,7 @@ var OneWaySecrets = declare(Behavior{
 	Proof: "Clients where the secret is are served by both clusters, clients of the other by their own. A policy that is " +
 		"applied then admits the same client everywhere and refuses another. Control: before, each is served by both.",
 	Provoke: "Delete the remote secret in one cluster.",
-	Mutants: []string{"M50"}, State: Proven,
+	Mutants: []string{"M41"}, State: Proven,
 })
 
 var ReaderRights = declare(Behavior{
@@ -161,7 +161,7 @@ var IstiodOutage = declare(Behavior{
 	Proof: "No call of existing pods fails from the moment that istiod goes until it is back, to the own cluster and to the " +
 		"other. A new pod's calls fail, and are answered with istiod back. Control: the other cluster's clients.",
 	Provoke: "Scale istiod of one cluster to 0.",
-	Mutants: []string{"M52", "M53"}, State: Proven,
+	Mutants: []string{"M43", "M44"}, State: Proven,
 })
 
 var RestartKeepsRemoteEndpoints = declare(Behavior{
@@ -239,5 +239,5 @@ var LocalPolicyFollowsRemoteSecrets = declare(Behavior{
 	Hazards: "What stood before the rotation stays in force, AuthorizationPolicies still follow, and remote-clusters says " +
 		"synced: only a PeerAuthentication, a ServiceEntry or a WorkloadEntry that changes afterwards shows it. " +
 		"Creating the secret again does not heal it, a restart of istiod does.",
-	Mutants: []string{"M54"}, State: Proven,
+	Mutants: []string{"M45"}, State: Proven,
 })

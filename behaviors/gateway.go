@@ -121,7 +121,7 @@ var GatewayRefusesAddresses = declare(Behavior{
 	Proof: "Each is spoken to in its own protocol, and not one byte comes back; a global service's name is served before and " +
 		"after, and a pod outside the mesh answers its own cluster at such an address.",
 	Provoke: "CONNECT to 127.0.0.1:15000, a pod's address and a node's.",
-	Hazards: "The answer may be 200 followed by an end without a byte: judge the bytes. A server that waits for another protocol says nothing.",
+	Hazards: "The answer may be 200 followed by an end without a byte: judge the bytes. Not every server speaks to every protocol.",
 	Mutants: []string{"M15"}, State: Proven,
 })
 
@@ -178,7 +178,7 @@ var GatewayOpensTwoPorts = declare(Behavior{
 		"the two, and no client to another; the health path answers 200, any other 404.",
 	Provoke: "Scan the address.",
 	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
-	Mutants: []string{"M42"}, State: Proven,
+	Mutants: []string{"M37"}, State: Proven,
 })
 
 var NamesAreNotSeenFromOutside = declare(Behavior{
@@ -253,12 +253,14 @@ var TLSPassthroughListener = declare(Behavior{
 })
 
 var ListenersAreValidated = declare(Behavior{
-	ID: "GW-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "GW-22", Level: Core, Istio: ">=1.27",
 	Promise: "A listener that an east-west gateway cannot serve is refused with a message that says what is allowed.",
 	Sources: slices.Concat([]Source{code("pilot conversion.go", "15008 must be HBONE and terminate, others TLS passthrough")}, meshedOnly),
-	Proof:   "Each wrong listener is not accepted and the message names the rule; the documented one is accepted.",
+	Proof: "Copies of each cluster's own gateway, one with its listener as it is, which is accepted, and each other with one change: " +
+		"protocol HTTP, protocol TCP, another port, TLS passed through. None of these is accepted, and the message names HBONE.",
 	Provoke: "Apply a gateway with an HTTP listener.",
-	State:   notAutomated("planned"),
+	Hazards: "A gateway that names a host as its address gets no pods, and one without a network label no calls.",
+	Mutants: []string{"M40"}, State: Proven,
 })
 
 var GatewayPortIsAlways15008 = declare(Behavior{
@@ -341,7 +343,7 @@ var RightServiceUnderConcurrency = declare(Behavior{
 		"each kind at the same time: every call succeeds, and a pod of the service that it named answers. The same one service at a time.",
 	Provoke: "Call several global services at once.",
 	Hazards: "Versions before 1.29.2 are known to fail.",
-	Mutants: []string{"M43"}, State: Proven,
+	Mutants: []string{"M38"}, State: Proven,
 })
 
 var LabelsMayToggle = declare(Behavior{
@@ -400,7 +402,7 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 		"by all, as are those of the other clusters' clients, and another path gets 403. Without the policy both are answered.",
 	Provoke: "Apply an ALLOW policy by path and call through the other cluster's waypoint.",
 	Hazards: "Fixed in 1.29.6 and 1.30.3.",
-	Mutants: []string{"M64"}, State: Proven,
+	Mutants: []string{"M52"}, State: Proven,
 })
 
 var LabeledIstiodIsExposed = declare(Behavior{
@@ -424,5 +426,5 @@ var LabeledIstiodIsExposed = declare(Behavior{
 		"byte may come any more. With the label also by a client without a certificate.",
 	Provoke: "Label the Service istiod in istio-system istio.io/global=true, and CONNECT istiod.istio-system.svc.cluster.local:15014.",
 	Hazards: "Seen on the real mesh: 15014 answers, and 15012 shows istiod's certificate. Removing the label closes it again.",
-	Mutants: []string{"M44"}, State: Proven,
+	Mutants: []string{"M39"}, State: Proven,
 })

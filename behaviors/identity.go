@@ -49,7 +49,7 @@ var L7PolicyAcrossClusters = declare(Behavior{
 	Proof: "Wherever requests are served, the allowed one gets 200; another path, another method and another client get " +
 		"403 each. Without the policy all requests pass.",
 	Provoke: "Allow GET /ok from one account in both clusters.",
-	Mutants: []string{"M14", "M63"}, State: Proven,
+	Mutants: []string{"M14", "M51"}, State: Proven,
 })
 
 var NamespaceSamenessOfIdentity = declare(Behavior{
@@ -59,7 +59,7 @@ var NamespaceSamenessOfIdentity = declare(Behavior{
 	Proof: "A policy of one cluster admits an account: clients of this account are served in every cluster alike, and clients of another " +
 		"account are refused. Without the policy they are served, too.",
 	Provoke: "Allow one account and call as it from the other cluster.",
-	Mutants: []string{"M14", "M63"}, State: Proven,
+	Mutants: []string{"M14", "M51"}, State: Proven,
 })
 
 var SourceAddressIsNotPreserved = declare(Behavior{

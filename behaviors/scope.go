@@ -40,7 +40,7 @@ var OnlyTheLiteralTrueCounts = declare(Behavior{
 	Proof: "With \"True\", \"1\", \"yes\" and an empty value in every cluster the service stays local, while one with \"true\" is " +
 		"served by all; so are they, once they have \"true\".",
 	Provoke: "Label the service istio.io/global=True.",
-	Mutants: []string{"M61"}, State: Proven,
+	Mutants: []string{"M49"}, State: Proven,
 })
 
 var NamespaceLabelDoesNothingByDefault = declare(Behavior{
@@ -189,7 +189,7 @@ var NamespacesAreTheSame = declare(Behavior{
 		"cluster's pods only; the one of the other namespace is answered by the others. Once the others have it in the same " +
 		"namespace, all answer.",
 	Provoke: "Create the global service under another namespace in the second cluster and call the first.",
-	Mutants: []string{"M62"}, State: Proven,
+	Mutants: []string{"M50"}, State: Proven,
 })
 
 var DiscoverySelectorsHideNamespaces = declare(Behavior{

@@ -216,7 +216,7 @@ var OptingOutOfWaypoints = declare(Behavior{
 	Proof: "With the namespace behind a waypoint in every cluster, no answer of the service carries a mark, while every answer of another " +
 		"service of the namespace does; without the label of its own, so do its answers.",
 	Provoke: "Label the namespace with a waypoint, and the service none, in both clusters.",
-	Mutants: []string{"M65"}, State: Proven,
+	Mutants: []string{"M53"}, State: Proven,
 })
 
 var BaggageAndTLSPolicies = declare(Behavior{

@@ -86,7 +86,8 @@ func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Und
 			return nil, fmt.Errorf("%s: it has no east-west gateway with an address to hand calls on to: run `%s get gateways -A`",
 				f.Clusters[0].Name, f.Clusters[0].Kubectl())
 		}
-		config, err := fill(impostorConfig, map[string]any{"Open": open, "Cluster": c.Name, "Onwards": others[0].Addresses[0], "Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
+		config, err := fill(impostorConfig, map[string]any{"Open": open, "Cluster": c.Name, "Onwards": others[0].Addresses[0],
+			"Gateway": pods[0].Status.PodIP, "Istiod": control.Spec.ClusterIP, "Port": istiodPort,
 			"Echo": echo.Status.PodIP, "Single": (&fixture.Fixture{Fleet: f}).Host("gw-08-echo") + ":80"})
 		if err != nil {
 			return nil, err

@@ -309,6 +309,28 @@ func keepNetwork(network string) func(*corev1.Namespace) verdict {
 	}
 }
 
+// rightListeners makes the listeners of east-west gateways that specs make in cluster2 such as one can
+// serve.
+func rightListeners(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	return interfere(ctx, c, &gateway.GatewayList{}, ofSpecs, func(g *gateway.Gateway) verdict {
+		if string(g.Spec.GatewayClassName) != c.EastWestClass() {
+			return leave
+		}
+		return putRight(&g.Spec.Listeners[0])
+	})
+}
+
+func putRight(l *gateway.Listener) verdict {
+	if l.Protocol == "HBONE" && l.Port == 15008 && l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gateway.TLSModeTerminate {
+		return leave
+	}
+	mode := gateway.TLSModeTerminate
+	options := map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}
+	l.Protocol, l.Port, l.TLS = "HBONE", 15008, &gateway.ListenerTLSConfig{Mode: &mode, Options: options}
+	return update
+}
+
 // keepIstiodGlobal restores the global label of istiod's Service in cluster1 once a spec has set and
 // removed it.
 func keepIstiodGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {

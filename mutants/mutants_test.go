@@ -310,3 +310,15 @@ func TestMixUp(t *testing.T) {
 		})
 	}
 }
+
+func TestPutRight(t *testing.T) {
+	l := &gateway.Listener{Protocol: gateway.HTTPProtocolType, Port: 80}
+	for _, want := range []verdict{update, leave} {
+		if got := putRight(l); got != want {
+			t.Errorf("got verdict %d, want %d", got, want)
+		}
+	}
+	if l.Protocol != "HBONE" || l.Port != 15008 || *l.TLS.Mode != gateway.TLSModeTerminate {
+		t.Errorf("got %+v, want a listener that an east-west gateway can serve", l)
+	}
+}

@@ -444,7 +444,8 @@ func TestMint(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Mint(nil, folder, "c2", "cluster.local", "ns", "client", Expired); err == nil || !strings.Contains(err.Error(), "the CA of c2") {
+	_, err = Mint(nil, folder, "c2", "cluster.local", "ns", "client", Expired)
+	if err == nil || !strings.Contains(err.Error(), "the CA of c2") {
 		t.Errorf("got %v, want an error that names the cluster without a CA", err)
 	}
 }

@@ -187,7 +187,8 @@ func Mint(like *Identity, folder, cluster, trustDomain, namespace, account strin
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", flaw.Says, err)
 	}
-	return &Identity{Certificate: tls.Certificate{Certificate: append([][]byte{leaf}, ca.Certificate...), PrivateKey: key}, Roots: like.Roots}, nil
+	chain := append([][]byte{leaf}, ca.Certificate...)
+	return &Identity{Certificate: tls.Certificate{Certificate: chain, PrivateKey: key}, Roots: like.Roots}, nil
 }
 
 func sign(parent *x509.Certificate, parentKey crypto.Signer, id *url.URL, now time.Time, flaws ...Flaw) ([]byte, crypto.Signer, error) {

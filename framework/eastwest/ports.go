@@ -17,8 +17,8 @@ import (
 const HealthPort = 15021
 
 // scanned are ports on which parts of Istio, of Kubernetes and gateways of other kinds listen.
-var scanned = []int{22, 80, 443, 2379, 4194, 6443, 8080, 8443, 9090, 10250, 10255, 10256, 15000, 15001, 15004, 15006, Port, 15009, 15010, 15012,
-	15014, 15017, 15020, HealthPort, 15053, 15090, 15443, 31400}
+var scanned = []int{22, 80, 443, 2379, 6443, 8080, 8443, 9090, 10250, 10255, 10256, 15000, 15001, 15004, 15006, Port, 15009, 15010,
+	15012, 15014, 15017, 15020, HealthPort, 15053, 15090, 15443, 31400}
 
 // Ports are those of an address that are open.
 type Ports struct {

@@ -3,8 +3,12 @@ package expect
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/onsi/gomega/types"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/eastwest"
 )
@@ -34,6 +38,27 @@ func AllProgrammed() types.GomegaMatcher {
 		}
 		if len(all) == 0 {
 			return "there is none"
+		}
+		return ""
+	})
+}
+
+// ListenerAccepted expects that a listener is accepted.
+func ListenerAccepted() types.GomegaMatcher {
+	return Value("the listener to be accepted", func(conditions []metav1.Condition) string {
+		if c := meta.FindStatusCondition(conditions, string(gateway.ListenerConditionAccepted)); c == nil || c.Status != metav1.ConditionTrue {
+			return fmt.Sprintf("%+v", conditions)
+		}
+		return ""
+	})
+}
+
+// ListenerRefused expects that a listener is not accepted, with a message that has this word of the rule.
+func ListenerRefused(word string) types.GomegaMatcher {
+	return Value("the listener to be refused with a message that names "+word, func(conditions []metav1.Condition) string {
+		c := meta.FindStatusCondition(conditions, string(gateway.ListenerConditionAccepted))
+		if c == nil || c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, word) {
+			return fmt.Sprintf("%+v", conditions)
 		}
 		return ""
 	})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/onsi/gomega/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/inspect"
@@ -27,6 +28,9 @@ func TestValues(t *testing.T) {
 	served := eastwest.Answer{Code: 200, Cluster: "a"}
 	ended := func(alert tls.AlertError) eastwest.Answer {
 		return eastwest.Answer{Refusal: &eastwest.Refusal{Hop: "outer", Err: &net.OpError{Op: "remote error", Err: alert}}}
+	}
+	accepted := func(status metav1.ConditionStatus, message string) []metav1.Condition {
+		return []metav1.Condition{{Type: "Programmed", Status: metav1.ConditionTrue}, {Type: "Accepted", Status: status, Message: message}}
 	}
 	answers := func(all ...eastwest.Answer) (each []any) {
 		for _, a := range all {
@@ -119,6 +123,13 @@ func TestValues(t *testing.T) {
 			refused("outer", 503),
 			refused("inner", 0),
 		)},
+		"listener accepted": {ListenerAccepted(), values{accepted(metav1.ConditionTrue, "")},
+			values{[]metav1.Condition{}, accepted(metav1.ConditionFalse, ""), accepted(metav1.ConditionUnknown, "")}},
+		"listener refused": {ListenerRefused("HBONE"), values{accepted(metav1.ConditionFalse, "expected HBONE")}, values{
+			[]metav1.Condition{},
+			accepted(metav1.ConditionTrue, "expected HBONE"),
+			accepted(metav1.ConditionFalse, "bad"),
+		}},
 		"only open": {OnlyOpen(1, 2), values{
 			[]eastwest.Ports{{Open: []int{1, 2}}},
 			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{1}, Inside: true}},

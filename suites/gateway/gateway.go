@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"golang.org/x/net/http2"
+	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/eastwest"
@@ -182,16 +183,20 @@ var GatewaySurvivesOddRequests = spec.Proves(behaviors.GatewaySurvivesOddRequest
 		spec.Each(t, []eastwest.Odd{
 			{Says: "GET", Fields: get},
 			{Says: "POST", Fields: eastwest.Fields(":method", "POST", ":scheme", "https", ":path", "/", ":authority", authority)},
-			{Says: "CONNECT of an unknown protocol", Fields: slices.Concat(connect, eastwest.Fields(":protocol", "odd", ":scheme", "https", ":path", "/"))},
+			{Says: "CONNECT of an unknown protocol", Fields: slices.Concat(connect, get[1:3], eastwest.Fields(":protocol", "odd"))},
 			{Says: "CONNECT of nothing", Fields: connect[:1]},
 			{Says: "a request without a method", Fields: get[1:]},
 			{Says: "CONNECT with ten thousand headers", Fields: slices.Concat(connect, eastwest.Many(10_000, 1))},
 			{Says: "CONNECT with a header of a megabyte", Fields: slices.Concat(connect, eastwest.Many(1, 1<<20))},
-			{Says: "a window larger than HTTP/2 has", Fields: connect, Settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 1 << 31}}},
-			{Says: "frames smaller than HTTP/2 has", Fields: connect, Settings: []http2.Setting{{ID: http2.SettingMaxFrameSize, Val: 1}}},
+			{Says: "a window larger than HTTP/2 has", Fields: connect, Settings: setting(http2.SettingInitialWindowSize, 1<<31)},
+			{Says: "frames smaller than HTTP/2 has", Fields: connect, Settings: setting(http2.SettingMaxFrameSize, 1)},
 		}, func(odd eastwest.Odd) { t.ExpectAlways(gateway.Requests(odd), RefusedByGateway()) })
 	})
 })
+
+func setting(id http2.SettingID, value uint32) []http2.Setting {
+	return []http2.Setting{{ID: id, Val: value}}
+}
 
 // GW-15
 var GatewayOpensTwoPorts = spec.Proves(behaviors.GatewayOpensTwoPorts, func(t *spec.T) {
@@ -221,6 +226,22 @@ var GatewayServesDoubleHBONE = spec.Proves(behaviors.GatewayServesDoubleHBONE, f
 		gateway := t.Gateway(c)
 		t.Expect(gateway.Calls(echo.Host()), ServedIn(c))
 		t.Control(gateway.Calls(t.Host("nobody")), RefusedByGateway())
+	})
+})
+
+// GW-22
+var ListenersAreValidated = spec.Proves(behaviors.ListenersAreValidated, func(t *spec.T) {
+	at, mode := t.Service("at"), gatewayapi.TLSModePassthrough
+	passthrough := &gatewayapi.ListenerTLSConfig{Mode: &mode}
+	t.EachCluster(func(c *spec.Cluster) {
+		right := spec.Listener{Word: "right", Says: "nothing changed", Change: func(*gatewayapi.Listener) {}}
+		t.Control(t.GatewayWith(c, right, at), ListenerAccepted())
+		spec.Each(t, []spec.Listener{
+			{Word: "http", Says: "protocol HTTP", Change: func(l *gatewayapi.Listener) { l.Protocol, l.TLS = gatewayapi.HTTPProtocolType, nil }},
+			{Word: "tcp", Says: "protocol TCP", Change: func(l *gatewayapi.Listener) { l.Protocol, l.TLS = gatewayapi.TCPProtocolType, nil }},
+			{Word: "port", Says: "another port", Change: func(l *gatewayapi.Listener) { l.Port++ }},
+			{Word: "passed", Says: "TLS passed through", Change: func(l *gatewayapi.Listener) { l.TLS = passthrough }},
+		}, func(wrong spec.Listener) { t.Expect(t.GatewayWith(c, wrong, at), ListenerRefused("HBONE")) })
 	})
 })
 
