@@ -69,7 +69,10 @@ func (c Calls) Within(d time.Duration) Calls { c.Call.Timeout = d; return c }
 func (c Calls) Post() Calls { c.Call.Method = http.MethodPost; return c }
 
 // Path asks for this path, which begins with a slash, instead of the root.
-func (c Calls) Path(path string) Calls { c.Call.URL = strings.TrimSuffix(c.Call.URL, "/") + path; return c }
+func (c Calls) Path(path string) Calls {
+	c.Call.URL = strings.TrimSuffix(c.Call.URL, "/") + path
+	return c
+}
 
 // Header adds a request header.
 func (c Calls) Header(name, value string) Calls {
