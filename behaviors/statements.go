@@ -75,7 +75,7 @@ var Statements = []Statement{
 	{
 		"Traffic routing relies on consistent waypoint naming conventions", same,
 		"The waypoint of the same name in the other cluster took over when the local one was gone and its Service was global: 140 of 140 " +
-			"calls. Where a cluster's services named another one, half of the calls of its clients failed.",
+			"calls. Where the waypoint that a cluster's services named was missing, half of the calls of its clients failed.",
 		[]string{"WP-01", "WP-04", "FO-06"},
 	},
 	{

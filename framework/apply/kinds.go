@@ -14,7 +14,7 @@ import (
 )
 
 // Kinds are the resources that specs write, all of them in namespaces. Secrets are left out on
-// purpose: no spec creates them, and evidence is collected by this table.
+// purpose: evidence is collected by this table. The verb that writes remote secrets undoes that itself.
 var Kinds = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "services"},
 	{Version: "v1", Resource: "serviceaccounts"},
