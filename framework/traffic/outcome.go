@@ -207,7 +207,7 @@ var causes = []struct {
 	{Refused, []string{"connection refused"}},
 	{TimedOut, []string{"i/o timeout", "timed out", "deadline exceeded", "Client.Timeout", "DeadlineExceeded"}},
 	{Reset, []string{"connection reset", "EOF", "broken pipe", "server closed idle connection", "error reading server preface",
-		"connection closed", "http2: server sent GOAWAY"}},
+		"connection closed", "http2: server sent GOAWAY", "client conn could not be established"}},
 }
 
 // fail reads the echo client's error of one call.

@@ -51,14 +51,15 @@ func TestParse(t *testing.T) {
 func TestFail(t *testing.T) {
 	for text, want := range map[string]Kind{
 		`Get "http:/": EOF`: Reset,
-		`read tcp 10.10.0.5:1->10.110.0.7:80: read: connection reset by peer`: Reset,
-		`dial tcp 10.110.0.7:80: connect: connection refused`:                 Refused,
-		`lookup nobody on 10.110.0.10:53: no such host`:                       NoSuchHost,
-		`dial tcp: lookup echo on 10.110.0.10:53: lame referral`:              NoSuchHost,
-		`lookup echo on 10.110.0.10:53: read udp: i/o timeout`:                TimedOut,
-		`context deadline exceeded (Client.Timeout exceeded)`:                 TimedOut,
-		`remote error: tls: certificate required`:                             TLSAlert,
-		`Get "http://echo:80/": round trip failed: 503 Service Unavailable`:   TunnelRefused,
+		`Get "http:/version": round trip: http2: client conn could not be established`: Reset,
+		`read tcp 10.10.0.5:1->10.110.0.7:80: read: connection reset by peer`:          Reset,
+		`dial tcp 10.110.0.7:80: connect: connection refused`:                          Refused,
+		`lookup nobody on 10.110.0.10:53: no such host`:                                NoSuchHost,
+		`dial tcp: lookup echo on 10.110.0.10:53: lame referral`:                       NoSuchHost,
+		`lookup echo on 10.110.0.10:53: read udp: i/o timeout`:                         TimedOut,
+		`context deadline exceeded (Client.Timeout exceeded)`:                          TimedOut,
+		`remote error: tls: certificate required`:                                      TLSAlert,
+		`Get "http://echo:80/": round trip failed: 503 Service Unavailable`:            TunnelRefused,
 		`something new`: Other,
 	} {
 		t.Run(text, func(t *testing.T) {
