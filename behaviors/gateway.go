@@ -210,7 +210,7 @@ var ForgedSourceHeader = declare(Behavior{
 })
 
 var InnerTunnelAuthenticatesToo = declare(Behavior{
-	ID: "GW-18", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA, RealZtunnel},
+	ID: "GW-18", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "The destination's ztunnel refuses an inner tunnel without a certificate of the mesh, whoever opened the outer one.",
 	Sources: meshedOnly,
 	Proof: "Inner tunnels without a certificate and with one of a foreign CA end with an alert that refuses a certificate, or " +
