@@ -84,7 +84,8 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 		return nil, misuse("kubeconfig cannot be read: %w: name one with --kubeconfig", err)
 	}
 	if len(config.Contexts) == 0 {
-		return nil, misuse("there is no kubeconfig with a context in %s: name one with --kubeconfig", strings.Join(rules.GetLoadingPrecedence(), ", "))
+		return nil, misuse("there is no kubeconfig with a context in %s: name one with --kubeconfig",
+			strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	copies, err := minimal(config, o.Contexts)
 	if err != nil {

@@ -53,8 +53,10 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		"unknown context": {[]string{"--kubeconfig", good, "--contexts", "west"}, exitUsage, "it has: east"},
 		"the same twice":  {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
 		"no kubeconfig":   {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
-		"no context at all": {[]string{"--kubeconfig", write(t, filepath.Join(dir, "empty"), "apiVersion: v1\nkind: Config\n", 0o600), "--contexts", "east"},
-			exitUsage, "there is no kubeconfig with a context in " + filepath.Join(dir, "empty")},
+		"no context at all": {
+			[]string{"--kubeconfig", write(t, filepath.Join(dir, "empty"), "apiVersion: v1\nkind: Config\n", 0o600), "--contexts", "east"},
+			exitUsage, "there is no kubeconfig with a context in " + filepath.Join(dir, "empty"),
+		},
 		"malformed kubeconfig": {
 			[]string{"--kubeconfig", write(t, filepath.Join(dir, "bad"), "}{", 0o600), "--contexts", "east"},
 			exitUsage, "--kubeconfig",

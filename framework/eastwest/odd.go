@@ -76,7 +76,6 @@ func (c *alertConn) request(ctx context.Context, odd Odd) (int, error) {
 	}
 	_ = c.SetDeadline(time.Now().Add(closing))
 	go func() { _, _ = c.Write(odd.bytes()) }() // the peer may refuse before it has read all
-	status := 0
 	f := http2.NewFramer(io.Discard, c)
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	for {
@@ -86,7 +85,8 @@ func (c *alertConn) request(ctx context.Context, odd Odd) (int, error) {
 		}
 		switch frame := frame.(type) {
 		case *http2.MetaHeadersFrame:
-			if status, err = strconv.Atoi(frame.PseudoValue("status")); err != nil {
+			status, err := strconv.Atoi(frame.PseudoValue("status"))
+			if err != nil {
 				return 0, fmt.Errorf("an answer without a status: %w", err)
 			}
 			if status >= 200 {

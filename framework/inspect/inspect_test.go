@@ -161,15 +161,16 @@ func TestObjects(t *testing.T) {
 func TestImageOf(t *testing.T) {
 	p := good()
 	r := fake.NewClientBuilder().WithObjects(p.node).Build()
+	const none = "<nil>"
 	for name, c := range map[string]struct {
 		pod       *corev1.Pod
 		container string
 		want      mesh.ImageRef
 		err       string
 	}{
-		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, "<nil>"},
-		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, "<nil>"},
-		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, "<nil>"},
+		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, none},
+		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, none},
+		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, none},
 		"no such container":        {p.cni, "echo", mesh.ImageRef{}, `pod istio-system/cni-1 has no container "echo" that runs`},
 	} {
 		t.Run(name, func(t *testing.T) {
