@@ -105,13 +105,14 @@ var Statements = []Statement{
 		"Only ports 15008 and 15021 were open. Plaintext got no byte, or one TLS alert; a certificate of another CA, trust domain or " +
 			"time got an alert. But the pods of a global service that are outside the mesh answered a single tunnel, over plaintext from " +
 			"gateway to pod.",
-		[]string{"GW-01", "GW-02", "GW-03", "GW-08", "GW-20", "GW-21", "ID-09"},
+		[]string{"GW-01", "GW-02", "GW-03", "GW-04", "GW-05", "GW-06", "GW-07", "GW-08", "GW-09", "GW-10", "GW-11", "GW-12", "GW-14",
+			"GW-15", "GW-18", "GW-20", "GW-21", "GW-22", "GW-31", "SVC-09", "ID-09"},
 	},
 	{
 		"Cannot currently expose istiod across networks using ambient east-west gateways",
 		"the same until 1.29; gone since",
 		"By its name and its address istiod did not answer. It did once its own Service had the label istio.io/global: then 15014 and 15012 " +
 			"answered a single tunnel, with istiod's certificate. Do not label it.",
-		[]string{"GW-13", "GW-21"},
+		[]string{"GW-13", "GW-21", "GW-36"},
 	},
 }
