@@ -170,8 +170,9 @@ func TestImageOf(t *testing.T) {
 	}{
 		"by the registry's digest": {p.istiod, "discovery", mesh.ImageRef{Ref: "istio/pilot:1", Digest: "sha256:1", Source: Found}, none},
 		"by the node's digest":     {p.proxy, "istio-proxy", mesh.ImageRef{Ref: "istio/proxyv2:1", Digest: "sha256:node", Source: Found}, none},
-		"by the image's ID":        {p.cni, "install-cni", mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, none},
-		"no such container":        {p.cni, "echo", mesh.ImageRef{}, `pod istio-system/cni-1 has no container "echo" that runs`},
+		"by the image's ID": {p.cni, "install-cni",
+			mesh.ImageRef{Ref: "istio/install-cni:1", Digest: "sha256:local", Source: Found}, none},
+		"no such container": {p.cni, "echo", mesh.ImageRef{}, `pod istio-system/cni-1 has no container "echo" that runs`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ImageOf(t.Context(), r, c.pod, c.container)
