@@ -13,6 +13,11 @@ type Need string
 // nobody can meet them, so a certificate does not want what they keep from running.
 var OfOurFleets = []Need{Disruptive, NodeAccess, CAKey}
 
+// NeedsOurFleet says that a behavior cannot be shown on clusters of others.
+func (b *Behavior) NeedsOurFleet() bool {
+	return slices.ContainsFunc(b.Needs, func(n Need) bool { return slices.Contains(OfOurFleets, n) })
+}
+
 // NeedKind says what is lacking when a need is not met. A skip has the class of the same name.
 type NeedKind string
 

@@ -31,6 +31,7 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
@@ -322,12 +323,12 @@ func rightListeners(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 }
 
 func putRight(l *gateway.Listener) verdict {
-	if l.Protocol == "HBONE" && l.Port == 15008 && l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gateway.TLSModeTerminate {
+	if l.Protocol == "HBONE" && l.Port == eastwest.Port && l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode == gateway.TLSModeTerminate {
 		return leave
 	}
 	mode := gateway.TLSModeTerminate
 	options := map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"}
-	l.Protocol, l.Port, l.TLS = "HBONE", 15008, &gateway.ListenerTLSConfig{Mode: &mode, Options: options}
+	l.Protocol, l.Port, l.TLS = "HBONE", eastwest.Port, &gateway.ListenerTLSConfig{Mode: &mode, Options: options}
 	return update
 }
 

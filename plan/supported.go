@@ -30,16 +30,21 @@ var Supported = []Combination{
 	{"1.29", []string{"1.35", "1.34"}, nil, nil},
 }
 
+// Minors are the minors of Istio of the support window, the newest first.
+func Minors() (all []string) {
+	for _, c := range Supported {
+		all = append(all, c.Istio)
+	}
+	return all
+}
+
 // Beyond says that an Istio version is outside of [Supported]; empty if it is within, or if it is none.
 func Beyond(istio string) string {
 	v, err := behaviors.ParseVersion(istio)
 	if err != nil {
 		return ""
 	}
-	var window []string
-	for _, c := range Supported {
-		window = append(window, c.Istio)
-	}
+	window := Minors()
 	if minor := fmt.Sprintf("%d.%d", v.Major, v.Minor); !slices.Contains(window, minor) {
 		return fmt.Sprintf("Istio %s is outside of the support window (%s): no certificate is given for it", minor, strings.Join(window, ", "))
 	}

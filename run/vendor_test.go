@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -176,8 +175,7 @@ func TestStandInSkipsAreNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range p.Skip {
-		ofOurs := slices.ContainsFunc(e.Behavior.Needs, func(n behaviors.Need) bool { return slices.Contains(behaviors.OfOurFleets, n) })
-		if e.Behavior.Level == behaviors.Core && e.Class != "stand-in" && e.Class != "version" && !ofOurs {
+		if e.Behavior.Level == behaviors.Core && e.Class != "stand-in" && e.Class != "version" && !e.Behavior.NeedsOurFleet() {
 			t.Errorf("%s is skipped (%s: %s)", e.Behavior.ID, e.Class, e.Reason)
 		}
 	}

@@ -191,8 +191,14 @@ func TestWhatIsNotUnderstoodIsUsage(t *testing.T) {
 		{[]string{"render", t.TempDir()}, "report"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			refused(t, exitUsage, c.want, c.args...)
-			if _, _, err := amc(t, c.args...); strings.Contains(fmt.Sprint(err), "\n") {
+			_, code, err := amc(t, c.args...)
+			if code != exitUsage {
+				t.Errorf("amc %v: got exit code %d, want %d", c.args, code, exitUsage)
+			}
+			if !strings.Contains(fmt.Sprint(err), c.want) {
+				t.Errorf("amc %v: got %v, want an error with %q", c.args, err, c.want)
+			}
+			if strings.Contains(fmt.Sprint(err), "\n") {
 				t.Errorf("not one line: %v", err)
 			}
 		})

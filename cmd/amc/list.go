@@ -60,9 +60,7 @@ func listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if format == formatTable {
-				warnBeyond(c, s.istio)
-			}
+			warnBeyond(c, format, s.istio)
 			return writeList(out, found, format)
 		},
 	}
@@ -86,9 +84,9 @@ func listCommand() *cobra.Command {
 	return c
 }
 
-// warnBeyond says on the error stream that a version is outside of the support window.
-func warnBeyond(c *cobra.Command, istio string) {
-	if says := plan.Beyond(istio); says != "" {
+// warnBeyond says beside a table, on the error stream, that a version is outside of the support window.
+func warnBeyond(c *cobra.Command, format, istio string) {
+	if says := plan.Beyond(istio); says != "" && format == formatTable {
 		fmt.Fprintln(c.ErrOrStderr(), says)
 	}
 }

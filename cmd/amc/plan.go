@@ -159,9 +159,7 @@ With --certified it also says what would keep the run from a certificate, whatev
 			if err != nil {
 				return err
 			}
-			if format == formatTable {
-				warnBeyond(c, env.Istio)
-			}
+			warnBeyond(c, format, env.Istio)
 			if err := writePlan(c.OutOrStdout(), p, format); err != nil || !certified {
 				return err
 			}

@@ -33,8 +33,8 @@ func preflightCommand() *cobra.Command {
 		Long: `Preflight checks whether this machine can run a fleet. With --fleet it checks clusters and mesh instead: API servers,
 versions, names and networks, a common root certificate, remote secrets in both directions, east-west gateways, a ztunnel
 on every node, mesh-wide policies that would affect the suite's calls, PodSecurity, and stand-ins that the fleet file does
-not name. It changes nothing in clusters, and, as root, kernel settings of this machine that a fleet needs. It fails if
-specs cannot run.`,
+not name. It changes nothing in clusters. Run as root, it sets the kernel settings of this machine that a fleet needs.
+It fails if specs cannot run.`,
 		Example: `  amc preflight
   amc preflight --fleet _artifacts/fleet.yaml
   amc preflight -o json`,

@@ -210,14 +210,19 @@ func (e *Endpoint) get(t *Tunnel, err error, host string) (Answer, error) {
 	})
 }
 
-// through makes one attempt in a tunnel that may have been refused, and closes it.
-func (e *Endpoint) through(t *Tunnel, err error, attempt func(*Answer)) (Answer, error) {
+// refused makes a refusal an answer. Of any other error nothing was learned.
+func (e *Endpoint) refused(err error) (Answer, error) {
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
 		return Answer{Way: e.String(), Refusal: refusal}, nil
 	}
+	return Answer{}, err
+}
+
+// through makes one attempt in a tunnel that may have been refused, and closes it.
+func (e *Endpoint) through(t *Tunnel, err error, attempt func(*Answer)) (Answer, error) {
 	if err != nil {
-		return Answer{}, err
+		return e.refused(err)
 	}
 	defer func() { _ = t.Close() }()
 	a := Answer{Way: e.String()}

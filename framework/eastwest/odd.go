@@ -46,34 +46,38 @@ const maxFrame = 16384
 // Request makes an odd request with a certificate of the mesh. What answers it with an error, ends the
 // stream or ends the connection refuses it; any other status is in Code.
 func (e *Endpoint) Request(ctx context.Context, id *Identity, odd Odd) (Answer, error) {
+	return e.secured(ctx, id, func(c *alertConn) (Answer, error) {
+		code, err := c.request(odd)
+		if err == nil && code >= 400 {
+			return Answer{Refusal: &Refusal{Hop: "outer", Status: code}}, nil
+		}
+		return Answer{Code: code}, err
+	})
+}
+
+// secured makes one attempt within TLS.
+func (e *Endpoint) secured(ctx context.Context, id *Identity, attempt func(*alertConn) (Answer, error)) (Answer, error) {
 	raw, err := e.pod.Dial(ctx, Port)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer func() { _ = raw.Close() }()
 	c := &alertConn{Conn: tls.Client(raw, WithCertificate(id))}
-	code, err := c.request(ctx, odd)
-	switch {
-	case err != nil:
-		err = failed("outer", raw, c.cause(err))
-		var refusal *Refusal
-		if errors.As(err, &refusal) {
-			return Answer{Way: e.String(), Refusal: refusal}, nil
-		}
-		return Answer{}, err
-	case code >= 400:
-		return Answer{Way: e.String(), Refusal: &Refusal{Hop: "outer", Status: code}}, nil
+	hctx, cancel := context.WithTimeout(ctx, 3*quiet)
+	defer cancel()
+	var a Answer
+	if err = c.HandshakeContext(hctx); err == nil {
+		a, err = attempt(c)
 	}
-	return Answer{Way: e.String(), Code: code}, nil
+	if err != nil {
+		return e.refused(failed("outer", raw, c.cause(err)))
+	}
+	a.Way = e.String()
+	return a, nil
 }
 
 // request returns the status that answers an odd request. The error says how it was ended without one.
-func (c *alertConn) request(ctx context.Context, odd Odd) (int, error) {
-	hctx, cancel := context.WithTimeout(ctx, 3*quiet)
-	defer cancel()
-	if err := c.HandshakeContext(hctx); err != nil {
-		return 0, err
-	}
+func (c *alertConn) request(odd Odd) (int, error) {
 	_ = c.SetDeadline(time.Now().Add(closing))
 	go func() { _, _ = c.Write(odd.bytes()) }() // the peer may refuse before it has read all
 	f := http2.NewFramer(io.Discard, c)
@@ -123,31 +127,16 @@ func (odd Odd) bytes() []byte {
 
 // Say writes bytes within TLS and keeps what comes back in Raw. Err says why no more came.
 func (e *Endpoint) Say(ctx context.Context, id *Identity, payload []byte) (Answer, error) {
-	raw, err := e.pod.Dial(ctx, Port)
-	if err != nil {
-		return Answer{}, err
-	}
-	defer func() { _ = raw.Close() }()
-	c := &alertConn{Conn: tls.Client(raw, WithCertificate(id))}
-	hctx, cancel := context.WithTimeout(ctx, 3*quiet)
-	defer cancel()
-	if err = c.HandshakeContext(hctx); err == nil {
-		_, err = c.Write(payload)
-	}
-	a := Answer{Way: e.String()}
-	if err == nil {
+	return e.secured(ctx, id, func(c *alertConn) (a Answer, err error) {
+		if _, err := c.Write(payload); err != nil {
+			return Answer{}, err
+		}
 		_ = c.SetDeadline(time.Now().Add(quiet))
 		a.Raw, a.Err = io.ReadAll(c)
 		var late net.Error
-		if errors.As(a.Err, &late) && late.Timeout() || a.Err == nil || len(a.Raw) > 0 {
+		if errors.As(a.Err, &late) && late.Timeout() || len(a.Raw) > 0 {
 			return a, nil
 		}
-		err = a.Err
-	}
-	err = failed("outer", raw, c.cause(err))
-	var refusal *Refusal
-	if errors.As(err, &refusal) {
-		return Answer{Way: e.String(), Refusal: refusal}, nil
-	}
-	return Answer{}, err
+		return a, a.Err
+	})
 }

@@ -139,11 +139,7 @@ func supported(istio string) *plan.Combination {
 
 func supportedIstio(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
 	if supported(c.Istio) == nil {
-		var all []string
-		for _, s := range plan.Supported {
-			all = append(all, s.Istio)
-		}
-		return "", fmt.Errorf("Istio %q is outside the support window: %s", c.Istio, strings.Join(all, ", "))
+		return "", fmt.Errorf("Istio %q is outside the support window: %s", c.Istio, strings.Join(plan.Minors(), ", "))
 	}
 	if ran := supported(c.Istio).Ran; len(ran) > 0 {
 		return fmt.Sprintf("%s, on which the suite was run with Kubernetes %s", c.Istio, strings.Join(ran, ", ")), nil

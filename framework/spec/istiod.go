@@ -78,19 +78,11 @@ func (t *T) SetIstiodEnv(c *Cluster, name, value string) (undo func()) {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
 	restore, err := workload.ChangeTemplate(t.ctx, c.Cluster, d, workload.Env("discovery", name, value))
 	t.NoError(err)
-	undone := false
-	once := func(ctx context.Context) error {
-		if undone {
-			return nil
-		}
-		err := restore(ctx)
-		undone = err == nil
-		return err
-	}
-	t.Cleanup(once)
+	restore = untilDone(restore)
+	t.Cleanup(restore)
 	t.Changed()
 	return func() {
-		t.NoError(once(t.ctx))
+		t.NoError(restore(t.ctx))
 		t.Changed()
 	}
 }

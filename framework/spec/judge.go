@@ -365,11 +365,11 @@ func (t *T) recordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 	}
 }
 
-// ObserveCalls makes calls and puts what became of them into the report. It judges nothing.
-func (t *T) ObserveCalls(when string, calls traffic.Calls) {
-	os, err := calls.Look(t.ctx, expect.SpreadOver(len(t.Clusters)))
+// ObserveLook looks once and puts what is seen into the report. It judges nothing.
+func (t *T) ObserveLook(s Subject) {
+	seen, err := s.Look(t.ctx, expect.SpreadOver(len(t.Clusters)))
 	t.NoError(err)
-	t.Observe("%s, %s: %v", when, calls, os)
+	t.Observe("%s: %v", s, seen)
 }
 
 // keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for

@@ -145,17 +145,15 @@ type happened struct {
 // happen lets an event happen and undoes it. What cannot be undone now is tried again after the spec,
 // so that a mesh stays broken only if that fails, too, and then the run says so.
 func (t *T) happen(e Event) (h happened) {
-	undone := e.Undo == nil
-	undo := func(ctx context.Context) error {
-		if undone {
+	undo := untilDone(func(ctx context.Context) error {
+		if e.Undo == nil {
 			return nil
 		}
 		if err := e.Undo(ctx); err != nil {
 			return fmt.Errorf("%s: it cannot be undone: %w", e.Says, err)
 		}
-		undone = true
 		return nil
-	}
+	})
 	t.Cleanup(undo)
 	t.Changed()
 	h.begin = time.Now()

@@ -224,7 +224,8 @@ func (in *inspection) coreHolds() (wrong []string) {
 		if b.Skip != nil && (b.Skip.Class == string(plan.ClassVersion) || b.Skip.Class == string(plan.ClassStandIn)) {
 			continue
 		}
-		if b.Skip != nil && in.report.Environment.Provider == v1alpha2.ProviderExisting && needsOurFleet(b.ID) {
+		known := behaviors.ByID(b.ID)
+		if b.Skip != nil && in.report.Environment.Provider == v1alpha2.ProviderExisting && known != nil && known.NeedsOurFleet() {
 			continue
 		}
 		how := string(b.Verdict)
@@ -234,12 +235,6 @@ func (in *inspection) coreHolds() (wrong []string) {
 		wrong = append(wrong, b.ID+" is "+how)
 	}
 	return wrong
-}
-
-// needsOurFleet says that a behavior cannot be shown on clusters of others.
-func needsOurFleet(id string) bool {
-	b := behaviors.ByID(id)
-	return b != nil && slices.ContainsFunc(b.Needs, func(n behaviors.Need) bool { return slices.Contains(behaviors.OfOurFleets, n) })
 }
 
 // limits are those of a run by their names in the report. They are the defaults of the framework,

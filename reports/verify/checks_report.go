@@ -263,10 +263,7 @@ func (in *inspection) minorOf(version string) (string, error) {
 }
 
 func (in *inspection) supported() (wrong []string) {
-	var window []string
-	for _, c := range plan.Supported {
-		window = append(window, c.Istio)
-	}
+	window := plan.Minors()
 	e := &in.report.Environment
 	check := func(what, version string) (minor string) {
 		minor, err := in.minorOf(version)

@@ -63,7 +63,7 @@ var FlagEnablesMultiNetwork = spec.Proves(behaviors.FlagEnablesMultiNetwork, fun
 		t.Expect(a.Client.HTTP(echo), AnsweredBy(a))
 	}), near)
 	t.Expect(seen.Of(near), NoneLost())
-	t.Each(others, func(c *spec.Cluster) { t.ObserveCalls("meanwhile", c.Client.HTTP(echo)) })
+	t.Each(others, func(c *spec.Cluster) { t.ObserveLook(c.Client.HTTP(echo)) })
 	t.Delete(spec.Clusters{a}, class)
 	t.Expect(spec.Exists(a, class), IsFalse)
 

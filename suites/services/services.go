@@ -16,9 +16,7 @@ var UncapturedRemotePods = spec.Proves(behaviors.UncapturedRemotePods, func(t *s
 		t.Control(gateway.Calls(inside.Host()), ServedIn(c))
 		t.Control(gateway.SingleCalls(inside.Host()), NotAnswered())
 		for _, calls := range t.Burst(c.Client.HTTP(outside)) {
-			seen, err := calls.Look(t.Context(), 1)
-			t.NoError(err)
-			t.Observe("%s: %v", calls, seen)
+			t.ObserveLook(calls)
 		}
 
 		t.RecordAnswers(gateway.SingleCalls(outside.Host()), func(os traffic.Outcomes) string {
