@@ -13,7 +13,7 @@ var RemoteClustersAreSynced = declare(Behavior{
 })
 
 var AddingAClusterNeedsNoRestart = declare(Behavior{
-	ID: "CP-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A cluster whose remote secret is added is used without restarting anything.",
 	Sources: []Source{implied(pageInstall)},
 	Proof: "Without the secret calls stay in the own cluster. Within half a minute of adding it both clusters serve, " +
@@ -23,7 +23,7 @@ var AddingAClusterNeedsNoRestart = declare(Behavior{
 })
 
 var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
-	ID: "CP-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A cluster whose remote secret is deleted is no longer used, and nothing else changes.",
 	Sources: []Source{issue("istio/istio#27187", "")},
 	Proof: "The own cluster answers and the other one is listed no more. No call to a local service fails, and none of the " +
@@ -33,7 +33,7 @@ var DeletingTheSecretWithdrawsTheCluster = declare(Behavior{
 })
 
 var RotatingCredentialsLosesNothing = declare(Behavior{
-	ID: "CP-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Replacing a remote secret repeatedly by equivalent credentials loses no request, and istiod still sees " +
 		"later changes of the other cluster.",
 	Sources: []Source{
@@ -59,7 +59,7 @@ var RapidRotations = declare(Behavior{
 })
 
 var BadCredentialsAreReported = declare(Behavior{
-	ID: "CP-06", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-06", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A remote secret that cannot work is reported as timed out, disturbs nothing else, and can be corrected without a restart.",
 	Sources: []Source{
 		doc(pageVerify, "timeout ... means that Istiod in the primary cluster is unable to communicate with the remote cluster"),
@@ -104,7 +104,7 @@ var StartWithoutRemoteAPIServer = declare(Behavior{
 })
 
 var MalformedSecretsAreRefused = declare(Behavior{
-	ID: "CP-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A remote secret that is malformed, runs a command or reads a file of istiod is refused and harmless.",
 	Sources: []Source{
 		implied(pageInstall),
@@ -118,7 +118,7 @@ var MalformedSecretsAreRefused = declare(Behavior{
 })
 
 var OnlyMarkedSecretsCount = declare(Behavior{
-	ID: "CP-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-11", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A remote secret counts only with its label and in istio-system.",
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "Without the label, and in another namespace, it registers no cluster. Control: with both it does.",
@@ -127,7 +127,7 @@ var OnlyMarkedSecretsCount = declare(Behavior{
 })
 
 var OneWaySecrets = declare(Behavior{
-	ID: "CP-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-12", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A secret in one cluster only joins one direction only.",
 	Sources: []Source{implied(pageInstall)},
 	Proof: "Clients where the secret is are served by both clusters, clients of the other by their own. A policy that is " +
@@ -155,7 +155,7 @@ var OtherWaysToGiveCredentials = declare(Behavior{
 })
 
 var IstiodOutage = declare(Behavior{
-	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-15", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Without istiod existing pods keep talking across clusters, new connections included; new pods fail closed.",
 	Sources: []Source{implied(pageInstall)},
 	Proof: "No call of existing pods fails from the moment that istiod goes until it is back, to the own cluster and to the " +
@@ -226,7 +226,7 @@ var VanishedCluster = declare(Behavior{
 })
 
 var LocalPolicyFollowsRemoteSecrets = declare(Behavior{
-	ID: "CP-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CP-22", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "After a remote secret was rotated or deleted, policies of the own cluster still take effect.",
 	Sources: []Source{
 		implied("reference/config/security/peer_authentication"),

@@ -406,7 +406,7 @@ var GatewayAppliesNoServicePolicy = declare(Behavior{
 })
 
 var LabeledIstiodIsExposed = declare(Behavior{
-	ID: "GW-36", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin},
+	ID: "GW-36", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin, Disruptive},
 	Promise: "Once an administrator labels istiod's own Service istio.io/global, any workload of the mesh in another network may reach " +
 		"istiod through the east-west gateway: do not label it, and let no selector of serviceScopeConfigs match it.",
 	Sources: []Source{

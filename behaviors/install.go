@@ -49,7 +49,7 @@ var NodeProxyNetworkMatchesLabel = declare(Behavior{
 })
 
 var FlagEnablesMultiNetwork = declare(Behavior{
-	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "INST-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Without AMBIENT_ENABLE_MULTI_NETWORK there is no ambient multicluster: the east-west gateway class does not " +
 		"exist and remote endpoints are not used, while local traffic goes on.",
 	Sources: []Source{
