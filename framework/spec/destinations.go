@@ -77,7 +77,8 @@ func (t *T) Behind(g *Gateway) (all []Destination) {
 	own := []string{"127.0.0.1", "::1", "localhost"}
 	for _, e := range g.endpoints {
 		own = append(own, e.IP)
-		all = append(all, To(e.IP, eastwest.Port, eastwest.HBONE, "the gateway's pod"), To(e.IP, eastwest.HealthPort, eastwest.HTTP, "the gateway's pod"))
+		all = append(all, To(e.IP, eastwest.Port, eastwest.HBONE, "the gateway's pod"),
+			To(e.IP, eastwest.HealthPort, eastwest.HTTP, "the gateway's pod"))
 	}
 	for _, host := range own {
 		all = append(all, To(host, 15000, eastwest.HTTP, "the gateway's own administration"))
