@@ -72,7 +72,9 @@ func CompareIDs(a, b string) int {
 
 // Check finds all authoring mistakes of the catalog, each with file and line, and reports them
 // together.
-func Check() error { return errors.Join(catalog.check(), checkKnown(catalog.byID, KnownFaults)) }
+func Check() error {
+	return errors.Join(catalog.check(), checkKnown(catalog.byID, KnownFaults), checkFaults(catalog.byID, Faults))
+}
 
 var idForm = regexp.MustCompile(`^[A-Z]+-[0-9]{2}$`)
 

@@ -202,12 +202,13 @@ var update = flag.Bool("update", false, "write the golden file and docs/catalog.
 // A changed promise, level or range shows as a line of the golden file in review; the docs are what
 // the data says.
 func TestGeneratedFiles(t *testing.T) {
-	var doc, page strings.Builder
-	if err := errors.Join(WriteMarkdown(&doc), WritePage(&page)); err != nil {
+	var doc, page, faults strings.Builder
+	if err := errors.Join(WriteMarkdown(&doc), WritePage(&page), WriteFaults(&faults)); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
 		"testdata/catalog.golden.jsonl": Golden(), "../docs/catalog.md": doc.String(), "../docs/page.md": page.String(),
+		"../docs/faults.md": faults.String(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if *update {

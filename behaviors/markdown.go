@@ -103,6 +103,62 @@ func WritePage(w io.Writer) error {
 	return err
 }
 
+// WriteFaults writes the faults that people have met as docs/faults.md.
+func WriteFaults(w io.Writer) error {
+	var b strings.Builder
+	shown := 0
+	for _, f := range Faults {
+		if f.ShownBy != "" {
+			shown++
+		}
+	}
+	fmt.Fprintf(&b, `# What people have met
+
+Generated from package behaviors by `+"`go test ./behaviors -update`"+`; do not edit.
+
+%d faults of ambient multicluster that public threads and release notes tell of. %d of them would turn a spec red, or are an
+outcome that a spec records; the others say why not. A row counts only if something has turned its spec red: a version of Istio
+that has the fault, or a mutant that breaks the mesh in a like way. Nobody ran the old versions that had the fixed ones.
+
+State is what threads and source say of the version that is installed by default: *fixed* (a regression to keep out), *present*,
+*open* (nobody has tried), *unclear*.
+
+| fault | threads | state | behaviors | shown by |
+| --- | --- | --- | --- | --- |
+`, len(Faults), shown)
+	for _, f := range Faults {
+		var threads, ids []string
+		for _, t := range f.Threads {
+			threads = append(threads, fmt.Sprintf("[%s](%s)", t, thread(t).Link()))
+		}
+		for _, id := range f.Behaviors {
+			ids = append(ids, fmt.Sprintf("[%s](catalog.md#%s)", id, strings.ToLower(id)))
+		}
+		state := string(f.State)
+		if f.Since != "" {
+			state += " in " + f.Since
+		}
+		by := "not yet: " + f.WhyNot
+		if b := ByID(f.ShownBy); b != nil {
+			by = fmt.Sprintf("**%s**, red by %s", b.ID, b.RedBy())
+			if b.Level == Limitation {
+				by = fmt.Sprintf("**%s** records it; red by %s", b.ID, b.RedBy())
+			}
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(f.Says), strings.Join(threads, " "), state, strings.Join(ids, " "), by)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// thread is the source that a thread's name means.
+func thread(name string) Source {
+	if strings.Contains(name, "#") {
+		return issue(name, "")
+	}
+	return note(name, "")
+}
+
 func writeBehavior(b *strings.Builder, x *Behavior) {
 	fmt.Fprintf(b, "### %s\n\n**%s**\n\n", x.ID, plain(x.Promise))
 	state := "proven by a spec"
