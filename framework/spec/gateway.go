@@ -42,7 +42,7 @@ func (t *T) Gateway(c *Cluster) *Gateway {
 		t.Cleanup(func(context.Context) error { x.Close(); return nil })
 		g.endpoints = append(g.endpoints, x.Endpoints...)
 		for _, from := range t.OtherNetworks(c) {
-			g.addresses = append(g.addresses, x.From(from.Plain)...)
+			g.addresses = append(g.addresses, x.From(t.tunnelClient(from))...)
 		}
 	}
 	return g

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
@@ -189,7 +190,33 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 // DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the stream
 // to it.
 func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
-	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Replicas: 1}
+	made := t.deployClient(c, fixture.MeshNamespace, word)
+	t.Changed()
+	return made
+}
+
+// tunnelClient is a client of the spec's own outside the mesh, one in each cluster, that opens tunnels.
+//
+// The application keeps the connections of every double tunnel, and once a gateway resets one of them it
+// spins until it ends: its HTTP/2 client takes the end of the outer stream for that of an inner one, and
+// reads on. So it ends with the spec; in the fixture's client it took a core from all specs after it.
+// A pod outside the mesh changes nothing that anybody waits for.
+func (t *T) tunnelClient(c *Cluster) *traffic.Client {
+	t.mu.Lock()
+	deploy := t.tunnelClients[c.Name]
+	if deploy == nil {
+		deploy = sync.OnceValue(func() *traffic.Client { return t.deployClient(c, fixture.PlainNamespace, "tunnels") })
+		if t.tunnelClients == nil {
+			t.tunnelClients = map[string]func() *traffic.Client{}
+		}
+		t.tunnelClients[c.Name] = deploy
+	}
+	t.mu.Unlock()
+	return deploy()
+}
+
+func (t *T) deployClient(c *Cluster, namespace, word string) *traffic.Client {
+	e := workload.Echo{Namespace: namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Replicas: 1}
 	for _, object := range e.Objects(c.Cluster) {
 		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
 	}
@@ -199,7 +226,6 @@ func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
 	made, err := traffic.Dial(portforward.Open(c.Cluster, e.Namespace, pod.Name), e.Name)
 	t.NoError(err)
 	t.Cleanup(func(context.Context) error { made.Close(); return nil })
-	t.Changed()
 	return made
 }
 

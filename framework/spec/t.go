@@ -80,10 +80,12 @@ type T struct {
 	result   Result
 	dropped  int // calls left out of the result
 	services map[string]*Service
-	changed  time.Time
-	standing []func() // look again at what held since the last change
-	rest     func(ctx context.Context, d time.Duration) bool
-	cleanups []func(context.Context) error
+	// tunnelClients deploy the clients that open tunnels, by cluster.
+	tunnelClients map[string]func() *traffic.Client
+	changed       time.Time
+	standing      []func() // look again at what held since the last change
+	rest          func(ctx context.Context, d time.Duration) bool
+	cleanups      []func(context.Context) error
 }
 
 // ending ends a spec from any depth.
