@@ -311,6 +311,20 @@ func TestRBACIsNarrow(t *testing.T) {
 	if !changesIstioSystem(Rights{MeshAdmin: true}) {
 		t.Error("istio-system may not be changed with --allow-mesh-changes")
 	}
+	restartsIstiod := func(o Rights) bool {
+		return slices.ContainsFunc(RBAC(o), func(g Grant) bool {
+			role, ok := g.Object.(*rbacv1.Role)
+			return ok && role.Namespace == "istio-system" && slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+				return slices.Contains(r.Resources, "deployments") && slices.Contains(r.Verbs, "patch")
+			})
+		})
+	}
+	if restartsIstiod(Rights{Namespaces: []string{"amc-mesh"}}) {
+		t.Error("istiod may be restarted without --allow-mesh-changes")
+	}
+	if !restartsIstiod(Rights{MeshAdmin: true}) {
+		t.Error("istiod may not be restarted with --allow-mesh-changes")
+	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))
 	}

@@ -143,6 +143,9 @@ func RBAC(o Rights) []Grant {
 		{"evidence: traffic settings of the whole mesh", "networking.istio.io", "destinationrules", "list", nil},
 		{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	}
+	if o.MeshAdmin {
+		system = append(system, right{"restarting istiod while calls run", "apps", "deployments", "get list watch patch", nil})
+	}
 	if o.GatewayNamespace == istiod.Namespace {
 		system = append(system, endpoints)
 	} else {
