@@ -246,7 +246,7 @@ var limits = []struct {
 	{"settle", "the convergence timeout", 0, 30},
 	{"hold", "the hold time", 5, math.Inf(1)},
 	{"call", "the timeout of a call", 0, 5},
-	{"spec", "the timeout of a spec", 0, 180},
+	{"spec", "the timeout of a spec", 0, 300},
 }
 
 func (in *inspection) strictLimits() (wrong []string) {

@@ -77,7 +77,7 @@ func createBundle(t testing.TB) fs.FS {
 		{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true},
 	}}
 	head.Timeouts = []v1alpha2.Timeout{
-		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 180},
+		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 300},
 	}
 	preflight := []v1alpha2.Check{{Name: "memory", Status: v1alpha2.CheckOK}}
 	head.Leaks = &v1alpha2.Leaks{Clean: true}
