@@ -92,8 +92,7 @@ var Faults = []Fault{
 		State: FaultPresent, Behaviors: []string{"SCOPE-17"}, ShownBy: "SCOPE-17"},
 	{Threads: []string{"istio/istio#58141", "istio/istio#58144", "istio/istio#58167"},
 		Says:  "Gateway and waypoint share a cache entry, so that one gets the other's endpoints.",
-		State: FaultFixed, Since: "1.28.1", Behaviors: []string{"GW-30"},
-		WhyNot: "GW-30 has no spec yet; FO-02 may meet it, by the order of requests"},
+		State: FaultFixed, Since: "1.28.1", Behaviors: []string{"GW-30"}, ShownBy: "GW-30"},
 	{Threads: []string{"istio/istio#57710"}, Says: "A local service behind a global waypoint is served by the other cluster.",
 		State: FaultFixed, Since: "1.28.1", Behaviors: []string{"SCOPE-10", "WP-07"}, ShownBy: "SCOPE-10"},
 	{Threads: []string{"istio/istio#57394", "istio/istio#60626", "istio/istio#60628", "istio/istio#61609", "istio/istio#60985"},
@@ -174,9 +173,9 @@ var Faults = []Fault{
 	// Identity and policy.
 	{Threads: []string{"istio/istio#61010", "istio/istio#61006"},
 		Says:  "STRICT of a namespace or of the mesh does not reach a workload whose own policy has port rules.",
-		State: FaultPresent, Behaviors: []string{"ID-08"}, WhyNot: "ID-08 has no spec yet: finding F-03"},
+		State: FaultPresent, Since: "1.32", Behaviors: []string{"ID-21"}, ShownBy: "ID-21"},
 	{Threads: []string{"istio/istio#61023"}, Says: "PeerAuthentication of the root namespace with a selector is ignored.",
-		State: FaultOpen, Behaviors: []string{"ID-08"}, WhyNot: "ID-08 has no spec yet"},
+		State: FaultOpen, WhyNot: "the catalog has no promise of it yet: ID-08 applies its policies beside the pods"},
 	{Threads: []string{"istio/istio#58427", "istio/istio#58345"}, Says: "A trust domain of one's own breaks calls between networks.",
 		State: FaultFixed, Since: "1.28.1", Behaviors: []string{"ID-11"},
 

@@ -350,9 +350,10 @@ var LabelsMayToggle = declare(Behavior{
 	ID: "GW-30", Level: Core, Istio: ">=1.28.1",
 	Promise: "Labeling and unlabeling a service in any order leaves it reachable when it is global.",
 	Sources: []Source{note("58141", "")},
-	Proof:   "After 20 toggles calls succeed within the convergence timeout; unlabeled they stay local.",
+	Proof: "The label comes and goes 20 times, by turns in each cluster, of a service behind a waypoint and of one that is not. Global " +
+		"everywhere in the end, all clusters serve both; local again, each cluster serves its own clients.",
 	Provoke: "Toggle the label in each cluster at random.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M01"}, State: Proven,
 })
 
 var GatewayDoesNotForwardOnwards = declare(Behavior{

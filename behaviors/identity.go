@@ -87,10 +87,10 @@ var StrictHoldsInBothClusters = declare(Behavior{
 	ID: "ID-08", Level: Core, Istio: ">=1.27",
 	Promise: "With STRICT peer authentication calls across clusters go on, and a client outside the mesh is refused.",
 	Sources: []Source{implied(postAlpha)},
-	Proof:   "Mesh clients are served, the plain client is refused; under PERMISSIVE it is served locally and has no path across.",
+	Proof: "In every cluster the client in the mesh is served by all clusters, and the one outside it is refused. Under PERMISSIVE, " +
+		"before and after, the one outside is served by its own cluster only.",
 	Provoke: "Apply STRICT in both clusters and call from a pod outside the mesh.",
-	Mutants: []string{"M16"},
-	State:   notAutomated("planned: it needs a client outside the mesh in the fixture"),
+	Mutants: []string{"M90"}, State: Proven,
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
@@ -229,4 +229,18 @@ var ExpiredCertificatesFailClosed = declare(Behavior{
 		"Nothing crosses networks unencrypted.",
 	Provoke: "Set a short certificate lifetime and stop istiod, RES-05.",
 	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
+})
+
+var StrictReachesOpenedPods = declare(Behavior{
+	ID: "ID-21", Level: Core, Istio: ">=1.27",
+	Promise: "STRICT of a namespace holds on every port that no policy of the pods opens, whichever was there first.",
+	Sources: []Source{
+		implied(postAlpha),
+		issue("istio/istio#61010", "a workload's policy with port rules is not merged anew"),
+	},
+	Proof: "Pods with a policy that opens one of their ports. Applied after STRICT, the client outside the mesh is refused on the other " +
+		"port: the control. Applied before it, the same. The opened port serves it in both, and clients in the mesh are served.",
+	Provoke: "PERMISSIVE in the namespace, then a PeerAuthentication of the pods with portLevelMtls only, then STRICT in the namespace.",
+	Hazards: "Where the merged policy exists already, it follows: delete the pods' policy first.",
+	State:   Proven,
 })

@@ -63,6 +63,8 @@ var Mutants = []Mutant{
 	{"M51", "let the policies of cluster2 that admit an account admit another one"},
 	{"M52", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
 	{"M53", "take use-waypoint: none from services in cluster2"},
+	{"M90", "delete PeerAuthentications of pods in cluster2 that are STRICT"},
+	{"M91", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

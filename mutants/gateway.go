@@ -8,12 +8,16 @@ import (
 	"slices"
 	"strings"
 	gotemplate "text/template"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
@@ -23,6 +27,7 @@ import (
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/internal/sleep"
 )
 
 // created makes objects in a cluster; undo deletes them and waits until their pods are gone.
@@ -243,4 +248,38 @@ func fill(text string, values any) (string, error) {
 	var b strings.Builder
 	err = t.Execute(&b, values)
 	return b.String(), err
+}
+
+// slowWaypoint holds a waypoint of cluster1 at no pods for 20 s once it has lost those it had. Meanwhile
+// no waypoint of cluster2 can take over, since its Service is local.
+func slowWaypoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	local, err := interfereWithServices(1, removeGlobalFromWaypoint)(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	served := map[string]bool{}
+	var held errgroup.Group
+	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, ofSpecs, func(d *appsv1.Deployment) verdict {
+		if d.Labels[gateway.GatewayNameLabelKey] == "" || d.Status.ReadyReplicas > 0 || !served[d.Name] {
+			served[d.Name] = served[d.Name] || d.Status.ReadyReplicas > 0
+			return leave
+		}
+		served[d.Name] = false
+		none, before := int32(0), *d.Spec.Replicas
+		d.Spec.Replicas = &none
+		o, again := d.DeepCopy(), client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, before))
+		held.Go(func() error {
+			after := context.WithoutCancel(ctx)
+			sleep.For(after, 20*time.Second)
+			return client.IgnoreNotFound(c.Client().Patch(after, o, again))
+		})
+		return update
+	})
+	if err != nil {
+		return nil, errors.Join(err, local(ctx))
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(held.Wait(), stop(ctx), local(ctx))
+	}, nil
 }

@@ -230,6 +230,16 @@ func noPolicies(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		func(*security.AuthorizationPolicy) verdict { return remove })
 }
 
+// noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.
+func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &security.PeerAuthenticationList{}, ofSpecs, func(p *security.PeerAuthentication) verdict {
+		if p.Spec.Mtls.GetMode() == securityapi.PeerAuthentication_MutualTLS_STRICT {
+			return remove
+		}
+		return leave
+	})
+}
+
 // admitAnother gives policies of cluster2 that admit an account the name of one that does not exist.
 func admitAnother(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs, anotherAccount)

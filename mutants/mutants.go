@@ -142,6 +142,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M51"}, apply: admitAnother},
 		{Mutant: behaviors.Mutant{ID: "M52"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: interfereWithServices(1, optIn)},
+		{Mutant: behaviors.Mutant{ID: "M90"}, apply: noStrict},
+		{Mutant: behaviors.Mutant{ID: "M91"}, apply: slowWaypoint},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

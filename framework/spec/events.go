@@ -2,6 +2,7 @@ package spec
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -9,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/internal/sleep"
@@ -23,6 +25,23 @@ func GatewayRestarts(c *Cluster) Event {
 			return err
 		}
 		return workload.Restart(ctx, c.Cluster, d)
+	}}
+}
+
+// WaypointRestarts is a rolling restart of a waypoint of the spec's own in one cluster. It is over when the
+// old pods have drained and are gone.
+func WaypointRestarts(c *Cluster, name string) Event {
+	return Event{Says: "the waypoint of " + c.Name + " restarts", Do: func(ctx context.Context) error {
+		return workload.Restart(ctx, c.Cluster, &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}})
+	}}
+}
+
+// WaypointIsKilled ends a waypoint of the spec's own in one cluster without a time to drain. It is over
+// when as many pods as before serve.
+func WaypointIsKilled(c *Cluster, name string) Event {
+	return Event{Says: "the waypoint of " + c.Name + " is killed", Do: func(ctx context.Context) error {
+		return workload.Kill(ctx, c.Cluster, fixture.MeshNamespace, name)
 	}}
 }
 
@@ -56,6 +75,20 @@ func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 			return istiod.WaitSynced(ctx, c.Cluster, t.Clusters.Names())
 		},
 	}
+}
+
+// apart is more than istiod waits for further changes before it acts on one.
+const apart = 300 * time.Millisecond
+
+// Toggles lets the global label of the Service come and go, by turns in each cluster, so that each has it
+// while others do not, and the other way round.
+func (s *Service) Toggles(times int) Event {
+	return Change(fmt.Sprintf("%s is labeled and unlabeled %d times", s.Name, times), func() {
+		for i := range times {
+			s.SetScope(i/len(s.t.Clusters)%2 == 0, s.t.Clusters[i%len(s.t.Clusters)])
+			sleep.For(s.t.ctx, apart)
+		}
+	})
 }
 
 // replicas are how many pods a Deployment wants.

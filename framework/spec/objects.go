@@ -63,13 +63,30 @@ func (s *Service) PodPolicy(action security.AuthorizationPolicy_Action, principa
 
 // PodMutualTLS is a PeerAuthentication of the Service's pods.
 func (s *Service) PodMutualTLS(mode security.PeerAuthentication_MutualTLS_Mode) Object {
+	return s.podMutualTLS(&security.PeerAuthentication{Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})
+}
+
+// PortMutualTLS is a PeerAuthentication of the Service's pods that speaks of one of their ports only.
+func (s *Service) PortMutualTLS(port uint32, mode security.PeerAuthentication_MutualTLS_Mode) Object {
+	return s.podMutualTLS(&security.PeerAuthentication{
+		PortLevelMtls: map[uint32]*security.PeerAuthentication_MutualTLS{port: {Mode: mode}}})
+}
+
+func (s *Service) podMutualTLS(spec *security.PeerAuthentication) Object {
+	return func(*Cluster) client.Object {
+		p := &securityv1.PeerAuthentication{ObjectMeta: s.meta("mtls")}
+		spec.DeepCopyInto(&p.Spec)
+		p.Spec.Selector = &typev1.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: s.App}}
+		return p
+	}
+}
+
+// MutualTLSOf is a PeerAuthentication of a namespace.
+func (t *T) MutualTLSOf(namespace string, mode security.PeerAuthentication_MutualTLS_Mode) Object {
 	return func(*Cluster) client.Object {
 		return &securityv1.PeerAuthentication{
-			ObjectMeta: s.meta("mtls"),
-			Spec: security.PeerAuthentication{
-				Selector: &typev1.WorkloadSelector{MatchLabels: map[string]string{workload.LabelApp: s.App}},
-				Mtls:     &security.PeerAuthentication_MutualTLS{Mode: mode},
-			},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: t.Name("namespace")},
+			Spec:       security.PeerAuthentication{Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}},
 		}
 	}
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,16 @@ func (ls Timelines) Of(r Row) Subject {
 		}
 	}
 	return seen{r.String(), nil, fmt.Errorf("authoring mistake: no such calls ran while it happened: %s", r)}
+}
+
+// Answers are the calls of one of the rows that did not fail; the value is [traffic.Outcomes].
+func (ls Timelines) Answers(r Row) Subject {
+	for _, l := range ls {
+		if l.Who == r.String() {
+			return seen{l.Who + ": what was answered", slices.DeleteFunc(l.Outcomes(), traffic.Lost), l.Unknown()}
+		}
+	}
+	return ls.Of(r)
 }
 
 // String says what each row saw.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -170,17 +171,9 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	case *appsv1.DaemonSet:
 		match, ready = o.Spec.Selector.MatchLabels, wait.DaemonSet
 	}
-	pods := []client.ListOption{client.InNamespace(o.GetNamespace()), client.MatchingLabels(match)}
-	var before corev1.PodList
-	if err := c.Client().List(ctx, &before, pods...); err != nil {
+	old, err := podsOf(ctx, c, o.GetNamespace(), match)
+	if err != nil {
 		return fault(err)
-	}
-	if len(before.Items) == 0 {
-		return fault(fmt.Errorf("it has no pods: run `%s -n %s describe pods`", c.Kubectl(), o.GetNamespace()))
-	}
-	old := map[types.UID]bool{}
-	for _, p := range before.Items {
-		old[p.UID] = true
 	}
 	patch := client.RawPatch(types.MergePatchType, []byte(fmt.Sprintf(
 		`{"spec":{"template":{"metadata":{"annotations":{%q:%q}}}}}`, RestartedAt, time.Now().Format(time.RFC3339Nano))))
@@ -190,8 +183,57 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	if err := ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration()); err != nil {
 		return err
 	}
-	return wait.None(ctx, c, "new pods instead of the old ones", &corev1.PodList{},
-		func(p client.Object) bool { return old[p.GetUID()] }, pods...)
+	return old.gone(ctx)
+}
+
+// Kill ends all pods of a Deployment at once, without a time to drain, and waits until new ones serve.
+func Kill(ctx context.Context, c *mesh.Cluster, namespace, name string) error {
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	fault := func(err error) error {
+		return fmt.Errorf("%s: kill the pods of %s/%s: %w", c.Name, namespace, name, err)
+	}
+	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
+		return fault(err)
+	}
+	old, err := podsOf(ctx, c, namespace, d.Spec.Selector.MatchLabels)
+	if err != nil {
+		return fault(err)
+	}
+	for _, p := range old.pods {
+		if err := c.Client().Delete(ctx, &p, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
+			return fault(err)
+		}
+	}
+	if err := old.gone(ctx); err != nil {
+		return err
+	}
+	return wait.Deployment(ctx, c, namespace, name, d.Generation)
+}
+
+// pods are those of a workload at some moment.
+type pods struct {
+	cluster *mesh.Cluster
+	of      []client.ListOption
+	pods    []corev1.Pod
+}
+
+func podsOf(ctx context.Context, c *mesh.Cluster, namespace string, match map[string]string) (*pods, error) {
+	p := &pods{cluster: c, of: []client.ListOption{client.InNamespace(namespace), client.MatchingLabels(match)}}
+	var list corev1.PodList
+	if err := c.Client().List(ctx, &list, p.of...); err != nil {
+		return nil, err
+	}
+	if p.pods = list.Items; len(p.pods) == 0 {
+		return nil, fmt.Errorf("it has no pods: run `%s -n %s describe pods`", c.Kubectl(), namespace)
+	}
+	return p, nil
+}
+
+// gone waits until none of them is left.
+func (p *pods) gone(ctx context.Context) error {
+	return wait.None(ctx, p.cluster, "new pods instead of the old ones", &corev1.PodList{}, func(o client.Object) bool {
+		return slices.ContainsFunc(p.pods, func(old corev1.Pod) bool { return old.UID == o.GetUID() })
+	}, p.of...)
 }
 
 // ChangeTemplate changes the pod template of a Deployment or a DaemonSet and waits for the rollout.

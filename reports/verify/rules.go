@@ -150,7 +150,7 @@ var Rules = []Rule{
 	{
 		ID: "C10", For: CertifiedOnly, check: (*inspection).strictLimits, Foreseen: true,
 		Says: "The limits are in the report and no looser than the defaults: a convergence timeout (settle) of 30 s at most, " +
-			"a hold time of 5 s at least, 5 s at most for a call and 180 s at most for a spec.",
+			"a hold time of 5 s at least, 5 s at most for a call and 300 s at most for a spec.",
 	},
 	{
 		ID: "C11", For: CertifiedOnly, check: (*inspection).appDigest,

@@ -2,6 +2,8 @@
 package balancing
 
 import (
+	"time"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
@@ -34,8 +36,12 @@ var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithou
 		t.Given(c.Client.HTTP(s), AnsweredBy(t.Clusters...), FromPodsOf(s.App))
 	})
 
-	spec.Each(t, services, func(s *spec.Service) { t.Scale(a, s, 0) })
+	seen := t.While(spec.Change("the pods of "+a.Name+" go", func() {
+		spec.Each(t, services, func(s *spec.Service) { t.Scale(a, s, 0) })
+	}), append(t.HTTPFromEach(one), t.HTTPFromEach(two)...)...)
 	both(func(c *spec.Cluster, s *spec.Service) {
+		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(10*time.Second))
+		t.Expect(seen.Answers(c.Client.HTTP(s)), FromPodsOf(s.App))
 		t.Expect(c.Client.HTTP(s), AnsweredBy(others...), FromPodsOf(s.App))
 	})
 

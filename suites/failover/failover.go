@@ -66,6 +66,7 @@ var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, fun
 	t.EachCluster(func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(direct)), NoneLost()) })
 	t.Each(remotes, func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(echo)), NoneLost()) })
 	t.Expect(seen.Of(local.Client.HTTP(echo)), NoneAfter(10*time.Second))
+	t.Expect(seen.Answers(local.Client.HTTP(echo)), ViaOneWaypoint())
 	t.Expect(local.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(remotes...))
 })
 

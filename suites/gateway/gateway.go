@@ -271,6 +271,33 @@ var RightServiceUnderConcurrency = spec.Proves(behaviors.RightServiceUnderConcur
 	})
 })
 
+// GW-30: calls run all the time, so that gateways and waypoints ask for endpoints between the changes. Forty
+// changes in a few seconds would cost the neighbors calls, so this spec runs alone.
+var LabelsMayToggle = spec.Proves(behaviors.LabelsMayToggle, func(t *spec.T) {
+	direct, behind := t.Service("direct"), t.Service("behind", spec.BehindWaypoint)
+	serve := func(judge spec.Judge, by func(*spec.Cluster) spec.Clusters) {
+		t.EachCluster(func(c *spec.Cluster) {
+			judge(c.Client.HTTP(direct), AnsweredBy(by(c)...))
+			judge(c.Client.HTTP(behind), AnsweredBy(by(c)...), ViaOneWaypoint())
+		})
+	}
+	own := func(c *spec.Cluster) spec.Clusters { return spec.Clusters{c} }
+	serve(t.Control, own)
+
+	t.Together(
+		func() { t.While(direct.Toggles(20), t.HTTPFromEach(direct)...) },
+		func() { t.While(behind.Toggles(20), t.HTTPFromEach(behind)...) })
+	for _, s := range []*spec.Service{direct, behind} {
+		s.SetGlobal(t.Clusters...)
+	}
+	serve(t.Expect, func(*spec.Cluster) spec.Clusters { return t.Clusters })
+
+	for _, s := range []*spec.Service{direct, behind} {
+		s.SetLocal(t.Clusters...)
+	}
+	serve(t.Expect, own)
+}, spec.Serial)
+
 // GW-31: each cluster has endpoints of the service in the others, and none of its own.
 var GatewayDoesNotForwardOnwards = spec.Proves(behaviors.GatewayDoesNotForwardOnwards, func(t *spec.T) {
 	t.EachCluster(func(c *spec.Cluster) {

@@ -137,6 +137,60 @@ var NamespaceSamenessOfIdentity = spec.Proves(behaviors.NamespaceSamenessOfIdent
 	})
 })
 
+// The modes of peer authentication.
+const (
+	strict     = security.PeerAuthentication_MutualTLS_STRICT
+	permissive = security.PeerAuthentication_MutualTLS_PERMISSIVE
+)
+
+// ID-08: the policies name both modes, so that the mesh's own does not matter.
+var StrictHoldsInBothClusters = spec.Proves(behaviors.StrictHoldsInBothClusters, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	for _, to := range []struct {
+		mode  security.PeerAuthentication_MutualTLS_Mode
+		judge spec.Judge
+		want  func(*spec.Cluster) Matcher
+	}{
+		{permissive, t.Control, func(c *spec.Cluster) Matcher { return AnsweredBy(c) }},
+		{strict, t.Expect, func(*spec.Cluster) Matcher { return EndAs(traffic.Reset) }},
+		{permissive, t.Control, func(c *spec.Cluster) Matcher { return AnsweredBy(c) }},
+	} {
+		t.ApplyEverywhere(echo.PodMutualTLS(to.mode))
+		t.EachCluster(func(c *spec.Cluster) {
+			to.judge(c.Plain.HTTP(echo), to.want(c))
+			t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		})
+	}
+})
+
+// ID-21: in either order. What opens a port of the pods says nothing of the others.
+var StrictReachesOpenedPods = spec.Proves(behaviors.StrictReachesOpenedPods, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global, spec.InSecondNamespace)
+	opened := echo.PortMutualTLS(traffic.TCP, permissive)
+	namespace := func(mode security.PeerAuthentication_MutualTLS_Mode) {
+		t.ApplyEverywhere(t.MutualTLSOf(echo.Namespace, mode))
+	}
+	closed := func(judge spec.Judge) {
+		t.EachCluster(func(c *spec.Cluster) {
+			judge(c.Plain.HTTP(echo), EndAs(traffic.Reset))
+			t.Control(c.Plain.TCP(echo), AnsweredBy(c))
+			t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		})
+	}
+
+	namespace(strict)
+	t.ApplyEverywhere(opened)
+	closed(t.Control)
+
+	t.DeleteEverywhere(opened)
+	namespace(permissive)
+	t.ApplyEverywhere(opened)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Plain.HTTP(echo), AnsweredBy(c)) })
+
+	namespace(strict)
+	closed(t.Expect)
+})
+
 // ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod sends
 // anything past the gateways. INST-14 tries just that, so this spec runs alone. What a client in the mesh
 // says to a server outside it is plaintext, and shows that the counters can tell.

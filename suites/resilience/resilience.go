@@ -2,6 +2,8 @@
 package resilience
 
 import (
+	"time"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
@@ -25,4 +27,31 @@ var GatewayRollingRestart = spec.Proves(behaviors.GatewayRollingRestart, func(t 
 	t.ScaleGateway(b, 0) // that these calls went through the gateway shows when it is gone
 	t.Control(across, EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
 	t.Control(own, AnsweredBy(b))
+})
+
+// RES-06
+var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
+	local, remotes := t.Clusters.Split()
+	echo, direct := t.Service("echo", spec.Global), t.Service("direct", spec.Global)
+	waypoint := t.DeployWaypoint()
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	through, rows := local.Client.HTTP(echo), append(t.HTTPFromEach(echo), t.HTTPFromEach(direct)...)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Given(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c))
+		t.Given(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))
+	})
+
+	for _, event := range []spec.Event{spec.WaypointRestarts(local, waypoint), spec.WaypointIsKilled(local, waypoint)} {
+		seen := t.While(event, rows...)
+
+		t.Each(remotes, func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(echo)), NoneLost()) })
+		t.EachCluster(func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(direct)), NoneLost()) })
+		t.Expect(seen.Of(through), NoneAfter(10*time.Second))
+		t.Expect(seen.Answers(through), ViaOneWaypoint())
+		t.Expect(through, AnsweredBy(t.Clusters...), ViaWaypointOf(local))
+	}
+
+	t.EachCluster(func(c *spec.Cluster) { t.ScaleWaypoint(c, waypoint, 0) })
+	t.Control(through, EndAs(traffic.Reset))
 })
