@@ -281,6 +281,9 @@ func scanSecrets(root *os.Root, names []string) error {
 		if what != "" {
 			found.Places = append(found.Places, name+" ("+what+")")
 		}
+		if what := redact.In([]byte(name)); what != "" { // the name itself must not be said
+			found.Places = append(found.Places, "a name in the evidence ("+what+")")
+		}
 	}
 	if len(found.Places) > 0 {
 		return found

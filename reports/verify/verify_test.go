@@ -760,6 +760,21 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestSecretInAName(t *testing.T) {
+	dir := goodBundle(t)
+	folder := filepath.Join(dir, layout.EvidenceOf("LB-01"))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	token := "eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiJrdWJlcm5ldGVz.c2lnbmF0dXJlLXNpZw"
+	if err := os.WriteFile(filepath.Join(folder, token), []byte("harmless"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := broken(verifyTest(t, dir, nil)); !slices.Contains(got, "B05") {
+		t.Errorf("got %q broken, want B05 among them", got)
+	}
+}
+
 // Nothing sums the attestation, so it is scanned by itself.
 func TestSecretInTheAttestation(t *testing.T) {
 	dir := goodBundle(t)
