@@ -55,3 +55,22 @@ func number(n int, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// words are a piece of a sentence. What stands between backquotes is code: a command to type.
+type words struct {
+	Text string
+	Code bool
+}
+
+func prose(s string) (all []words) {
+	for i, part := range strings.Split(s, "`") {
+		switch {
+		case part == "":
+		case i%2 == 1 && strings.Count(s, "`") >= i+1:
+			all = append(all, words{part, true})
+		default:
+			all = append(all, words{Text: part})
+		}
+	}
+	return all
+}

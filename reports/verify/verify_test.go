@@ -158,7 +158,7 @@ func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bundle.Render(dir, r); err != nil {
+	if err := bundle.Render(dir, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
