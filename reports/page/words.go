@@ -62,15 +62,18 @@ type words struct {
 	Code bool
 }
 
+// prose tells code from words. A hostile text has no more pieces than an honest one, and its rest is
+// words.
 func prose(s string) (all []words) {
-	for i, part := range strings.Split(s, "`") {
-		switch {
-		case part == "":
-		case i%2 == 1 && strings.Count(s, "`") >= i+1:
-			all = append(all, words{part, true})
-		default:
-			all = append(all, words{Text: part})
+	const most = 20
+	for range most {
+		before, rest, opened := strings.Cut(s, "`")
+		code, rest, closed := strings.Cut(rest, "`")
+		if !opened || !closed {
+			break
 		}
+		all = append(all, words{before, false}, words{code, true})
+		s = rest
 	}
-	return all
+	return append(all, words{s, false})
 }
