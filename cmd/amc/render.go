@@ -29,7 +29,9 @@ the sums come out the same.`,
   amc render _artifacts/run --to public/ --since last/report.yaml`,
 		Args: operands,
 		RunE: func(c *cobra.Command, args []string) error {
-			says, err := within(c.Context(), patience, "render", func(ctx context.Context) (string, error) { return render(ctx, args[0], to, since) })
+			says, err := within(c.Context(), patience, "render", func(ctx context.Context) (string, error) {
+				return render(ctx, args[0], to, since)
+			})
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func nextField(text []byte) (start, end int) {
 		}
 		v := valueAfter(text, i+1, k.of)
 		value := text[v.start:v.end]
-		if len(value) < k.atLeast || masked(value) || (v.loose || n.inProse) && !hasDigit(value[:min(len(value), 256)]) {
+		if len(value) < k.atLeast || masked(value) || (v.loose || n.inProse) && !isRandom(value[:min(len(value), 256)]) {
 			continue
 		}
 		if k.secret == nil {

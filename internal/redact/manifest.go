@@ -99,7 +99,8 @@ func nextInYAML(text []byte) (start, end int) {
 		}
 		return nil
 	}
-	for at, next := 0, 0; at < len(text); at = next {
+	next := 0
+	for at := 0; at < len(text); at = next {
 		next = len(text)
 		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
 			next = at + i + 1

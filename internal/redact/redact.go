@@ -53,17 +53,17 @@ var forms = []form{
 		`LS0tLS1CRUdJTi`, `(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`, nil),
 	shape("a token", `eyJ`, `[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`, nil),
 	{"a credential", nextField},
-	shape("a bearer token", `Bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, hasDigit),
-	shape("a bearer token", `bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, hasDigit),
-	shape("a bearer token", `BEARER`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, hasDigit),
-	shape("a credential", `--`, `(?:[a-z]+-){0,4}(?:token|password|secret)[ \t]+["']?([A-Za-z0-9._~+/=-]{8,})`, hasDigit),
+	shape("a bearer token", `Bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a bearer token", `bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a bearer token", `BEARER`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a credential", `--`, `(?:[a-z]+-){0,4}(?:token|password|secret)[ \t]+["']?([A-Za-z0-9._~+/=-]{8,})`, isRandom),
 	shape("a password in a URL", `://`, `[^\s:/@"'<>\\]*:([^\s:/@"'<>\\]+@[^\s/"'<>\\]*)`, isURLPassword),
 	shape("a token of AWS", `AKIA`, `[0-9A-Z]{16}`, nil),
 	shape("a token of AWS", `ASIA`, `[0-9A-Z]{16}`, nil),
 	shape("a token of GitHub", `gh`, `[pousr]_[A-Za-z0-9]{36,}`, nil),
 	shape("a token of GitHub", `github_pat_`, `[A-Za-z0-9_]{22,}`, nil),
 	shape("a token of GitLab", `glpat-`, `[A-Za-z0-9_-]{20,}`, nil),
-	shape("a token of Slack", `xox`, `[abeoprs]-([A-Za-z0-9-]{10,})`, hasDigit),
+	shape("a token of Slack", `xox`, `[abeoprs]-([A-Za-z0-9-]{10,})`, isRandom),
 	shape("a key of Google", `AIza`, `[A-Za-z0-9_-]{35}`, nil),
 }
 
@@ -139,8 +139,23 @@ func Scan(r io.Reader) (string, error) {
 	}
 }
 
-// hasDigit tells what is random from prose.
-func hasDigit(text []byte) bool { return bytes.ContainsAny(text, "0123456789") }
+// isRandom tells what is random from prose: it has a digit, or more letters in a row than a word has.
+func isRandom(text []byte) bool {
+	const longest = 20
+	row := 0
+	for _, b := range text {
+		row++
+		switch {
+		case b >= '0' && b <= '9':
+			return true
+		case !inWord[b]:
+			row = 0
+		case row > longest:
+			return true
+		}
+	}
+	return false
+}
 
 // isURLPassword tells a password and a host from the tag and the digest of an image, and from a
 // password that somebody has masked.

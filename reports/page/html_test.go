@@ -81,14 +81,14 @@ func TestPageTellsWhatHasNoSpec(t *testing.T) {
 }
 
 func TestTone(t *testing.T) {
-	standIns := []v1alpha2.StandIn{{Name: "ztunnel", What: "another proxy"}}
+	rehearsal := v1alpha2.Environment{StandIns: []v1alpha2.StandIn{{Name: "ztunnel", What: "another proxy"}}}
 	for name, c := range map[string]struct {
 		r    v1alpha2.ConformanceReport
 		want string
 	}{
 		"success":                    {v1alpha2.ConformanceReport{Result: v1alpha2.Success, Finished: true}, "success"},
-		"success with stand-ins":     {v1alpha2.ConformanceReport{Result: v1alpha2.Success, Finished: true, Environment: v1alpha2.Environment{StandIns: standIns}}, "partial"},
-		"a violation with stand-ins": {v1alpha2.ConformanceReport{Result: v1alpha2.Failure, Finished: true, Environment: v1alpha2.Environment{StandIns: standIns}}, "failure"},
+		"success with stand-ins":     {v1alpha2.ConformanceReport{Result: v1alpha2.Success, Finished: true, Environment: rehearsal}, "partial"},
+		"a violation with stand-ins": {v1alpha2.ConformanceReport{Result: v1alpha2.Failure, Finished: true, Environment: rehearsal}, "failure"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			html := string(render(t, &c.r))
@@ -109,7 +109,9 @@ func TestPageOfACertifiedRun(t *testing.T) {
 	r := example.Rich(t)
 	r.Mode = v1alpha2.ModeCertified
 	html := string(render(t, r))
-	for _, want := range []string{"Certified run: ", "<code>amc verify --certified</code>", "docs/verify-rules.md", "--certified --implementation vendor.yaml"} {
+	for _, want := range []string{
+		"Certified run: ", "<code>amc verify --certified</code>", "docs/verify-rules.md", "--certified --implementation vendor.yaml",
+	} {
 		if !strings.Contains(html, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -130,7 +132,10 @@ func TestPageSaysWhatChanged(t *testing.T) {
 	if err := page.Write(&b, now, page.Beside{Since: old}); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`<a href="#since">`, "Since run earlier of ", "1 broke, ", "<td>broke</td><td>conformant</td><td>non-conformant", `<th scope="row">Istio</th><td>1.30.0</td>`} {
+	for _, want := range []string{
+		`<a href="#since">`, "Since run earlier of ", "1 broke, ", "<td>broke</td><td>conformant</td><td>non-conformant",
+		`<th scope="row">Istio</th><td>1.30.0</td>`,
+	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -320,7 +325,8 @@ func TestPageInChromium(t *testing.T) {
 		b.eval(`(() => {
 			for (const d of document.querySelectorAll("details")) d.open = true;
 			return [
-				...[...document.querySelectorAll(".scroll")].filter(s => s.tabIndex !== 0 || !s.ariaLabel).map(s => "the keyboard does not reach " + s.textContent.slice(0, 40)),
+				...[...document.querySelectorAll(".scroll")].filter(s => s.tabIndex !== 0 || !s.ariaLabel)
+					.map(s => "the keyboard does not reach " + s.textContent.slice(0, 40)),
 				...[...document.querySelectorAll(".scroll")].filter(s => s.scrollWidth > s.clientWidth + 1).map(s => "cut at 1280: " + s.ariaLabel),
 			];
 		})()`, &wrong)
@@ -329,7 +335,8 @@ func TestPageInChromium(t *testing.T) {
 		}
 		b.view(320, 640, "light", "screen")
 		var cut []string
-		b.eval(`[...document.querySelectorAll(".pair > :not(.all) .scroll")].filter(s => s.scrollWidth > s.clientWidth + 1).map(s => s.ariaLabel)`, &cut)
+		b.eval(`[...document.querySelectorAll(".pair > :not(.all) .scroll")]
+			.filter(s => s.scrollWidth > s.clientWidth + 1).map(s => s.ariaLabel)`, &cut)
 		if len(cut) > 0 {
 			t.Errorf("cut at 320, though a value may break anywhere: %q", cut)
 		}

@@ -196,8 +196,8 @@ func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
 		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+"."+skipped)
 	}
 	if r.Mode == v1alpha2.ModeCertified {
-		say(false, "Certified:", "the bundle of this page claims that every core behavior with a spec holds, with no filter, no retry and no stand-in. "+
-			"Check the claim with `amc verify --certified`; docs/verify-rules.md has the rules.")
+		say(false, "Certified:", "the bundle of this page claims that every core behavior with a spec holds, "+
+			"with no filter, no retry and no stand-in. Check the claim with `amc verify --certified`; docs/verify-rules.md has the rules.")
 	}
 	if n := r.Summary.Flaky; n > 0 {
 		say(false, "Flaky:", number(n, "behavior was", "behaviors were")+" settled only by another attempt, alone.")

@@ -181,8 +181,9 @@ func TestCoverage(t *testing.T) {
 			if got, want := summary.Coverage(&r), fmt.Sprintf("%d of %d ", proven, all); !strings.HasPrefix(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if got, want := summary.Coverage(&r), fmt.Sprintf("; 0 of these %d hold", proven); strings.HasSuffix(got, want) != (level == behaviors.Core) {
-				t.Errorf("got %q, want %q of the core level only", got, want)
+			holds := fmt.Sprintf("; 0 of these %d hold", proven)
+			if got := summary.Coverage(&r); strings.HasSuffix(got, holds) != (level == behaviors.Core) {
+				t.Errorf("got %q, want %q of the core level only", got, holds)
 			}
 		})
 	}
