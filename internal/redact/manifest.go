@@ -99,7 +99,7 @@ func nextInYAML(text []byte) (start, end int) {
 		}
 		return nil
 	}
-	next := 0
+	var next int
 	for at := 0; at < len(text); at = next {
 		next = len(text)
 		if i := bytes.IndexByte(text[at:], '\n'); i >= 0 {
