@@ -316,7 +316,7 @@ func TestRedactJSON(t *testing.T) {
 			`[{"Out": "seen: ` + key + `", "RunTime": 104744971682}]`,
 			`[{"Out": "seen:  [redacted: a private key]\n", "RunTime": 104744971682}]`,
 		},
-		"a password before a quote": {`{"Out": "password: secret\""}`, `{"Out": " [redacted: a kubeconfig credential]\""}`},
+		"a password before a quote": {`{"Out": "password: secret\""}`, `{"Out": " [redacted: a credential]\""}`},
 		"nothing":                   {`{"a": ["b", null, true, 1.50]}`, `{"a": ["b", null, true, 1.50]}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,6 +65,17 @@ func (u Usage) Unwrap() error { return u.error }
 
 func misuse(format string, args ...any) error { return Usage{fmt.Errorf(format, args...)} }
 
+// Contexts are those that a kubeconfig has, for a shell to complete.
+func Contexts(kubeconfig string) []string {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	config, err := rules.Load()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(config.Contexts))
+}
+
 // Discover describes the clusters and writes the fleet file. It reports the faults of all clusters
 // together, and then writes nothing.
 func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
@@ -80,8 +91,11 @@ func Discover(ctx context.Context, o Options) (*mesh.Fleet, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = o.Kubeconfig
 	config, err := rules.Load()
-	if err != nil {
-		return nil, misuse("kubeconfig cannot be read: %w: name one with --kubeconfig", err)
+	switch missing := (*fs.PathError)(nil); {
+	case errors.As(err, &missing):
+		return nil, misuse("the kubeconfig cannot be read: %w: name one with --kubeconfig", missing)
+	case err != nil: // what client-go says of the content are types of Go
+		return nil, misuse("%s is not a kubeconfig: name one with --kubeconfig", strings.Join(rules.GetLoadingPrecedence(), ", "))
 	}
 	if len(config.Contexts) == 0 {
 		return nil, misuse("there is no kubeconfig with a context in %s: name one with --kubeconfig",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -441,6 +442,28 @@ func TestSignVerifyRender(t *testing.T) {
 			t.Errorf("%s from the report alone is another", name)
 		}
 	}
+	// The command by which the page says to run it again is one.
+	page, err := os.ReadFile(filepath.Join(to, layout.HTMLFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := regexp.MustCompile(`>amc (run [^<]*)<`).FindSubmatch(page)
+	if again == nil {
+		t.Fatal("the page does not say how to run it again")
+	}
+	if err := understood(fields(string(again[1]))); err != nil {
+		t.Errorf("amc %s: %v", again[1], err)
+	}
+	// An earlier run is compared, but not in the bundle: its page follows from its report alone.
+	since := filepath.Join(t.TempDir(), "since")
+	ok(t, "render", dir, "--to", since, "--since", filepath.Join(dir, layout.ReportFile))
+	page, err = os.ReadFile(filepath.Join(since, layout.HTMLFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, string(page), "What changed", "behaviors are the same.")
+	refused(t, exitUsage, "--since needs --to", "render", dir, "--since", dir)
+	refused(t, exitUsage, "--since: ", "render", dir, "--to", since, "--since", "nowhere")
 	// Changed, it is neither verified nor signed nor rendered into good order.
 	if err := os.WriteFile(filepath.Join(dir, layout.HTMLFile), []byte("<h1>all well</h1>"), 0o644); err != nil {
 		t.Fatal(err)

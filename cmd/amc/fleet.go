@@ -45,6 +45,9 @@ builds. If your nodes cannot pull it, name another image with --app-image.`,
   amc fleet init --contexts east,west --kubeconfig clusters.yaml --artifacts _artifacts --app-image registry.example/istio/app:1.31.2`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			for i, name := range o.Contexts {
+				o.Contexts[i] = strings.TrimSpace(name) // of "east, west"
+			}
 			f, err := existing.Discover(c.Context(), o)
 			var misuse existing.Usage
 			switch {
@@ -58,6 +61,12 @@ builds. If your nodes cannot pull it, name another image with --app-image.`,
 		},
 	}
 	c.Flags().StringSliceVar(&o.Contexts, "contexts", nil, "contexts of the kubeconfig, one for each cluster of the mesh")
+	completeContexts := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return existing.Contexts(o.Kubeconfig), cobra.ShellCompDirectiveNoFileComp
+	}
+	if err := c.RegisterFlagCompletionFunc("contexts", completeContexts); err != nil {
+		panic(err) // the flag is declared above
+	}
 	c.Flags().StringVar(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: as kubectl finds it)")
 	c.Flags().StringVar(&o.Dir, "artifacts", artifactsDefault, "folder of the fleet file")
 	c.Flags().StringVar(&o.AppImage, "app-image", "",

@@ -52,6 +52,7 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		"no context":      {[]string{"--kubeconfig", good}, exitUsage, "has: east"},
 		"unknown context": {[]string{"--kubeconfig", good, "--contexts", "west"}, exitUsage, "it has: east"},
 		"the same twice":  {[]string{"--kubeconfig", good, "--contexts", "east,east"}, exitUsage, "once"},
+		"a blank between": {[]string{"--kubeconfig", good, "--contexts", "east, east"}, exitUsage, "once"},
 		"no kubeconfig":   {[]string{"--kubeconfig", filepath.Join(dir, "none"), "--contexts", "east"}, exitUsage, "--kubeconfig"},
 		"no context at all": {
 			[]string{"--kubeconfig", write(t, filepath.Join(dir, "empty"), "apiVersion: v1\nkind: Config\n", 0o600), "--contexts", "east"},
@@ -84,6 +85,9 @@ func TestFleetInitRefusesBadInput(t *testing.T) {
 		})
 	}
 	refused(t, exitUsage, "amc fleet init", "fleet")
+	if out := ok(t, "__complete", "fleet", "init", "--kubeconfig", good, "--contexts", ""); !strings.HasPrefix(out, "east\n") {
+		t.Errorf("the shell completes %q, want the context of the kubeconfig", out)
+	}
 }
 
 func TestRunRefusesBadFleetFiles(t *testing.T) {

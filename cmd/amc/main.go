@@ -72,12 +72,20 @@ func lockDirs(dirs ...string) (release func(), err error) {
 }
 
 func root() *cobra.Command {
+	version := false
 	c := &cobra.Command{
 		Use:           "amc",
 		Short:         "Conformance and end-to-end suite for Istio ambient multicluster",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if version {
+				return writeRelease(c.OutOrStdout(), thisRelease())
+			}
+			return c.Help()
+		},
 	}
+	c.Flags().BoolVar(&version, "version", false, "say which release this is, as amc version does")
 	for _, g := range []struct {
 		id, title string
 		verbs     []*cobra.Command

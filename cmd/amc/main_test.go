@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 
@@ -28,6 +29,22 @@ func TestHelpHasFourGroups(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("groups of verbs (-want +got):\n%s", d)
 	}
+}
+
+// pflag takes what stands between backquotes for the name of a flag's value.
+func TestHelpNamesNoCommandAsAValue(t *testing.T) {
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if name, _ := pflag.UnquoteUsage(f); strings.Contains(name, " ") {
+				t.Errorf("%s --%s has a value %q", c.CommandPath(), f.Name, name)
+			}
+		})
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(command(io.Discard))
 }
 
 // TestOneMeaningPerFlag holds that a flag has one type and one shorthand in all verbs, and that no

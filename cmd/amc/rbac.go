@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"ambient.test/conformance/clusters/existing"
 	"ambient.test/conformance/framework/fixture"
@@ -19,6 +20,9 @@ to create namespaces: those it works in are in the list.`,
   kubectl --context east --namespace amc create token amc --duration 8h`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if wrong := validation.IsDNS1123Label(o.GatewayNamespace); len(wrong) > 0 {
+				return usage("--gateway-namespace %q is no name of a namespace: %s", o.GatewayNamespace, wrong[0])
+			}
 			b, err := existing.YAML(existing.RBAC(o))
 			if err != nil {
 				return err

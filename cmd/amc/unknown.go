@@ -24,6 +24,9 @@ func refuseUnknown(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if short, unknown := strings.CutPrefix(err.Error(), "unknown shorthand flag: "); unknown {
+			return usage("unknown flag of %s: %s: `%s --help` names the flags", c.CommandPath(), short, c.CommandPath())
+		}
 		word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 		if !unknown {
 			return err
@@ -37,6 +40,7 @@ func refuseUnknown(root *cobra.Command) {
 	})
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "'") }) // pflag takes it for the name of a value
 		var names []string
 		for _, sub := range c.Commands() {
 			names = append(names, sub.Name())
@@ -52,7 +56,17 @@ func refuseUnknown(root *cobra.Command) {
 				printHelp(c, args)
 				return nil
 			}
-		case c != root && len(names) > 0:
+		case c == root:
+			c.Args = func(c *cobra.Command, args []string) error {
+				switch {
+				case len(args) == 0:
+					return nil
+				case near(args[0], names) != "":
+					return usage("%s has no verb %q: did you mean %s?", c.CommandPath(), args[0], near(args[0], names))
+				}
+				return usage("%s has no verb %q: `%s --help` names the verbs", c.CommandPath(), args[0], c.CommandPath())
+			}
+		case len(names) > 0:
 			c.Args = cobra.ArbitraryArgs
 			c.RunE = func(c *cobra.Command, args []string) error {
 				if len(args) == 0 {

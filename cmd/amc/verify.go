@@ -41,8 +41,8 @@ shows that the run happened: only a second run does.`,
 				return writeRules(out, format)
 			}
 			o := verify.Options{MaxAge: time.Duration(days) * 24 * time.Hour, Certified: certified}
-			if days == 0 {
-				return usage("--max-age must be a number of days, or -1 for any age: 0 allows no report")
+			if days == 0 || days < -1 {
+				return usage("--max-age must be a number of days, or -1 for any age: %d allows no report", days)
 			}
 			if c.Flags().Changed("key") {
 				if key == "" {

@@ -1,6 +1,6 @@
-// Package redact finds secrets in text and removes them: private keys, tokens and kubeconfig
-// credentials. Evidence is redacted before it is written, and a bundle is scanned before it is
-// closed and whenever it is verified.
+// Package redact finds secrets in text and removes them: private keys, tokens, passwords and the
+// values of Secrets. Evidence is redacted before it is written, and a bundle is scanned before it
+// is closed and whenever it is verified.
 package redact
 
 import (
@@ -8,149 +8,113 @@ import (
 	"errors"
 	"io"
 	"regexp"
-	"strings"
 	"sync"
 )
 
-// form is one kind of secret: a lead, which may match nothing, a literal, and a rest. Text that holds no
-// secret is full of such literals, so what follows them is looked at byte by byte before an expression
-// is tried: that costs little more than to find them. Only where literal and rest match is the whole form
-// tried, because a form that begins with alternatives is searched for byte by byte.
+// form is one kind of secret. Its next finds the first one in a text: the text from start to end
+// goes when it is redacted. Without one, end is 0.
 type form struct {
-	name        string
-	literal     []byte
-	isKey       bool // a separator stands between the literal and what follows
-	run         int  // how many bytes follow at least
-	of          *set // which these are
-	rest, whole *regexp.Regexp
+	name string
+	next func(text []byte) (start, end int)
 }
 
-func newForm(name, lead, literal, rest string, run int, of *set) form {
-	quoted := regexp.QuoteMeta(literal)
-	return form{
-		name: name, literal: []byte(literal), isKey: strings.HasPrefix(rest, value), run: run, of: of,
-		rest: regexp.MustCompile(quoted + rest), whole: regexp.MustCompile(lead + quoted + rest),
-	}
-}
-
-// maybe says whether the form may be in the text; it is wrong only by saying so too often. The
-// expression looks from the first literal on that something fit follows. Tried at each of them it would
-// not be linear.
-func (f *form) maybe(text []byte) bool {
-	for {
-		i := bytes.Index(text, f.literal)
-		if i < 0 {
-			return false
+// shape is a form that a literal and an expression tell: text without the literal is passed over at
+// the speed at which a literal is found. Where is is given, it says whether what the expression's
+// group found is a secret.
+func shape(name, literal, expression string, is func(group []byte) bool) form {
+	e := regexp.MustCompile(literal + expression)
+	return form{name, func(text []byte) (int, int) {
+		for from := 0; ; {
+			i := bytes.Index(text[from:], []byte(literal))
+			if i < 0 {
+				return 0, 0
+			}
+			from += i
+			m := e.FindSubmatchIndex(text[from:])
+			if m == nil {
+				return 0, 0
+			}
+			if is == nil || is(text[from+m[2]:from+m[3]]) {
+				return from + m[0], from + m[1]
+			}
+			from += m[1]
 		}
-		after := text[i+len(f.literal):]
-		if f.fits(after) {
-			return f.rest.Match(text[i:])
-		}
-		text = after
-	}
+	}}
 }
-
-// fits says whether what follows a literal may be the rest of the form.
-func (f *form) fits(after []byte) bool {
-	if f.isKey {
-		after = afterKey(after)
-	}
-	if len(after) < f.run {
-		return false
-	}
-	for _, b := range after[:f.run] {
-		if !f.of[b] {
-			return false
-		}
-	}
-	return true
-}
-
-// set is a set of bytes.
-type set [256]bool
-
-func setOf(in func(b byte) bool) *set {
-	var s set
-	for b := range s {
-		s[b] = in(byte(b))
-	}
-	return &s
-}
-
-// tokens are the bytes of tokens and keys; words those of passwords.
-var (
-	tokens = setOf(func(b byte) bool {
-		return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || bytes.IndexByte([]byte("._~+/=-"), b) >= 0
-	})
-	words = setOf(func(b byte) bool { return b != '"' && !blank(b) })
-)
-
-func blank(b byte) bool { return b == ' ' || b == '\t' || b == '\n' || b == '\r' || b == '\f' }
-
-// afterKey is what follows a key, a quote, a colon, blanks and a quote; it is nil where no colon does.
-func afterKey(text []byte) []byte {
-	text = bytes.TrimPrefix(text, []byte(`"`))
-	i := notBlank(text)
-	if i == len(text) || text[i] != ':' {
-		return nil
-	}
-	text = text[i+1:]
-	return bytes.TrimPrefix(text[notBlank(text):], []byte(`"`))
-}
-
-func notBlank(text []byte) int {
-	i := 0
-	for i < len(text) && blank(text[i]) {
-		i++
-	}
-	return i
-}
-
-// key is what precedes a key of YAML or JSON, value what stands between a key and its value.
-const (
-	key   = `(?:^|[\s"{,])`
-	value = `"?\s*:\s*"?`
-)
 
 // forms are the secrets that a bundle must not hold. The form of a private key reaches to its end,
-// so that redacting it leaves nothing of it behind.
+// so that redacting it leaves nothing of it behind. The forms that are told by more than their own
+// shape come first, so that a field goes together with its name.
 var forms = []form{
-	newForm("a private key", "", `-----BEGIN `,
-		`[A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s\\n]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?`, 0, tokens),
-	newForm("a private key (base64)", "", `LS0tLS1CRUdJTi`,
-		`(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`, 2, tokens),
-	newForm("a token", "", `eyJ`, `[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`, 8, tokens),
-	newForm("a bearer token", `[Bb]`, `earer `, `[A-Za-z0-9._~+/-]{16,}=*`, 16, tokens),
-	newForm("a kubeconfig credential", "", `client-key-data`, value+`[A-Za-z0-9+/=]{16,}`, 16, tokens),
-	newForm("a kubeconfig credential", key+`(?:id-|refresh-|access-)?`, `token`, value+`[A-Za-z0-9._~+/-]{16,}=*`, 16, tokens),
-	newForm("a kubeconfig credential", key, `password`, value+`[^\s"]{4,}`, 4, words),
+	{"values of a Secret", nextManifest},
+	shape("a private key", `-----BEGIN `, `[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\n]*`+
+		`(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?`, nil),
+	shape("a private key (base64)",
+		`LS0tLS1CRUdJTi`, `(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`, nil),
+	shape("a token", `eyJ`, `[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`, nil),
+	{"a credential", nextField},
+	shape("a bearer token", `Bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a bearer token", `bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a bearer token", `BEARER`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
+	shape("a credential", `--`, `(?:[a-z]+-){0,4}(?:token|password|secret)[ \t]+["']?([A-Za-z0-9._~+/=-]{8,})`, isRandom),
+	shape("a password in a URL", `://`, `[^\s:/@"'<>\\]*:([^\s:/@"'<>\\]+@[^\s/"'<>\\]*)`, isURLPassword),
+	shape("a token of AWS", `AKIA`, `[0-9A-Z]{16}`, nil),
+	shape("a token of AWS", `ASIA`, `[0-9A-Z]{16}`, nil),
+	shape("a token of GitHub", `gh`, `[pousr]_[A-Za-z0-9]{36,}`, nil),
+	shape("a token of GitHub", `github_pat_`, `[A-Za-z0-9_]{22,}`, nil),
+	shape("a token of GitLab", `glpat-`, `[A-Za-z0-9_-]{20,}`, nil),
+	shape("a token of Slack", `xox`, `[abeoprs]-([A-Za-z0-9-]{10,})`, isRandom),
+	shape("a key of Google", `AIza`, `[A-Za-z0-9_-]{35}`, nil),
 }
+
+// maxRounds bounds how often a text is redacted again: what is left of two secrets that overlap may
+// be one. Two rounds are enough for all that was ever seen.
+const maxRounds = 8
 
 // Bytes replaces every secret in a text by the name of its form.
 func Bytes(text []byte) []byte {
-	for i := range forms {
-		f := &forms[i]
-		if f.maybe(text) {
-			text = f.whole.ReplaceAll(text, []byte(" [redacted: "+f.name+"]"))
+	for range maxRounds {
+		changed := false
+		for i := range forms {
+			text, changed = forms[i].remove(text, changed)
+		}
+		if !changed {
+			break
 		}
 	}
 	return text
 }
 
-// find names the form of a secret in the data, or is empty. Its time is linear in the data,
-// whatever they are.
-func find(data []byte) string {
+func (f *form) remove(text []byte, changed bool) ([]byte, bool) {
+	var out []byte
+	rest := text
+	for {
+		start, end := f.next(rest)
+		if end == 0 {
+			break
+		}
+		out = append(append(out, rest[:start]...), " [redacted: "+f.name+"]"...)
+		rest, changed = rest[end:], true
+	}
+	if out == nil {
+		return text, changed
+	}
+	return append(out, rest...), changed
+}
+
+// In names the form of a secret in the data, or is empty. Its time is linear in the data, whatever
+// they are.
+func In(data []byte) string {
 	for i := range forms {
-		f := &forms[i]
-		if f.maybe(data) && f.whole.Match(data) {
-			return f.name
+		if _, end := forms[i].next(data); end > 0 {
+			return forms[i].name
 		}
 	}
 	return ""
 }
 
 // Scan reads in windows. They overlap by more than what identifies a secret.
-const window, overlap = 64 << 10, 4 << 10
+const window, overlap = 256 << 10, 32 << 10
 
 var buffers = sync.Pool{New: func() any { return new([overlap + window]byte) }}
 
@@ -162,7 +126,7 @@ func Scan(r io.Reader) (string, error) {
 	for {
 		n, err := io.ReadFull(r, buf[kept:])
 		part := buf[:kept+n]
-		if name := find(part); name != "" {
+		if name := In(part); name != "" {
 			return name, nil
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -173,4 +137,29 @@ func Scan(r io.Reader) (string, error) {
 		}
 		kept = copy(buf[:], part[len(part)-overlap:])
 	}
+}
+
+// isRandom tells what is random from prose: it has a digit, or more letters in a row than a word has.
+func isRandom(text []byte) bool {
+	const longest = 20
+	row := 0
+	for _, b := range text {
+		row++
+		switch {
+		case b >= '0' && b <= '9':
+			return true
+		case !inWord[b]:
+			row = 0
+		case row > longest:
+			return true
+		}
+	}
+	return false
+}
+
+// isURLPassword tells a password and a host from the tag and the digest of an image, and from a
+// password that somebody has masked.
+func isURLPassword(text []byte) bool {
+	password, host, _ := bytes.Cut(text, []byte("@"))
+	return !masked(password) && !bytes.HasPrefix(host, []byte("sha256:"))
 }

@@ -279,7 +279,7 @@ func TestSecretKeepsABundleOpen(t *testing.T) {
 	if !errors.As(err, &found) {
 		t.Fatalf("got %v, want a SecretError", err)
 	}
-	if diff := cmp.Diff([]string{"evidence/LB-01/dump.txt (a bearer token)"}, found.Places); diff != "" {
+	if diff := cmp.Diff([]string{"evidence/LB-01/dump.txt (a credential)"}, found.Places); diff != "" {
 		t.Errorf("places (-want +got):\n%s", diff)
 	}
 	if strings.Contains(err.Error(), secret) {
@@ -294,6 +294,29 @@ func TestSecretKeepsABundleOpen(t *testing.T) {
 	}
 	if _, err := finish(t, b.Dir()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestSecretInANameKeepsABundleOpen(t *testing.T) {
+	token := "eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiJrdWJlcm5ldGVz.c2lnbmF0dXJlLXNpZw"
+	b := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
+	dir, err := b.EvidenceDir("LB-01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, token), []byte("harmless"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Close(t.Context())
+	var found *bundle.SecretError
+	if !errors.As(err, &found) {
+		t.Fatalf("got %v, want a SecretError", err)
+	}
+	if want := "a name in the evidence (a token)"; !slices.Contains(found.Places, want) { // and in what names it
+		t.Errorf("got %q, want %q among them", found.Places, want)
+	}
+	if strings.Contains(err.Error(), token) {
+		t.Errorf("the error holds the secret: %v", err)
 	}
 }
 

@@ -57,7 +57,8 @@ func Finish(ctx context.Context, root *os.Root) (*v1alpha2.ConformanceReport, er
 
 // Render writes the files that need nothing but a report into a directory, which it creates when it
 // is missing. It closes no bundle. It believes nothing of a report that follows from the rest of it.
-func Render(dir string, r *v1alpha2.ConformanceReport) error {
+// The page says what changed since an earlier report, unless that is nil.
+func Render(dir string, r, since *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be created: %w", err)
 	}
@@ -71,26 +72,50 @@ func Render(dir string, r *v1alpha2.ConformanceReport) error {
 			return fmt.Errorf("nothing is written into %s: %w", dir, err)
 		}
 	}
-	return render(root, summary.Filled(r))
+	filled := summary.Filled(r)
+	sum, err := ReportSum(filled)
+	if err != nil {
+		return err
+	}
+	return render(root, filled, page.Beside{ReportSum: sum, Since: since})
 }
 
-func render(root *os.Root, r *v1alpha2.ConformanceReport) error {
+func render(root *os.Root, r *v1alpha2.ConformanceReport, beside page.Beside) error {
 	for _, f := range Renderings {
-		if err := writeWith(root, f.Name, r, f.Write); err != nil {
+		if err := writeWith(root, f.Name, func(w io.Writer) error { return f.Write(w, r, beside) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// ReportSum is the sha256 of the report.yaml that this release writes.
+func ReportSum(r *v1alpha2.ConformanceReport) (string, error) {
+	data, err := Encode(r)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // Rendering is a file of a bundle that follows from the report.
 type Rendering struct {
 	Name  string
-	Write func(io.Writer, *v1alpha2.ConformanceReport) error
+	Write func(io.Writer, *v1alpha2.ConformanceReport, page.Beside) error
 }
 
 // Renderings are all of them. The same report is always the same bytes.
-var Renderings = []Rendering{{layout.JUnitFile, junit.Write}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, summary.Markdown}}
+var Renderings = []Rendering{
+	{layout.JUnitFile, alone(junit.Write)}, {layout.HTMLFile, page.Write}, {layout.MarkdownFile, alone(summary.Markdown)},
+}
+
+// alone is a rendering that says nothing but what its report does.
+func alone(
+	write func(io.Writer, *v1alpha2.ConformanceReport) error,
+) func(io.Writer, *v1alpha2.ConformanceReport, page.Beside) error {
+	return func(w io.Writer, r *v1alpha2.ConformanceReport, _ page.Beside) error { return write(w, r) }
+}
 
 func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) error {
 	for _, n := range []string{layout.SumsFile, layout.SignatureFile} { // they are about the bundle as it was
@@ -119,7 +144,11 @@ func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) e
 	if err != nil {
 		return fmt.Errorf("the bundle is not closed: %w", err)
 	}
-	if err := render(root, written); err != nil {
+	sum, err := hashFile(root, layout.ReportFile)
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	if err := render(root, written, page.Beside{ReportSum: sum}); err != nil {
 		return err
 	}
 	names := slices.Clone(evidence)
@@ -280,6 +309,9 @@ func scanSecrets(root *os.Root, names []string) error {
 		}
 		if what != "" {
 			found.Places = append(found.Places, name+" ("+what+")")
+		}
+		if what := redact.In([]byte(name)); what != "" { // the name itself must not be said
+			found.Places = append(found.Places, "a name in the evidence ("+what+")")
 		}
 	}
 	if len(found.Places) > 0 {

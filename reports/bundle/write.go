@@ -105,14 +105,12 @@ func writeReport(root *os.Root, r *v1alpha2.ConformanceReport) error {
 	if err := WriteFile(root, layout.ReportFile, data); err != nil {
 		return err
 	}
-	return writeWith(root, layout.JUnitFile, r, junit.Write)
+	return writeWith(root, layout.JUnitFile, func(w io.Writer) error { return junit.Write(w, r) })
 }
 
-func writeWith(root *os.Root, name string, r *v1alpha2.ConformanceReport,
-	render func(io.Writer, *v1alpha2.ConformanceReport) error,
-) error {
+func writeWith(root *os.Root, name string, render func(io.Writer) error) error {
 	var b strings.Builder
-	if err := render(&b, r); err != nil {
+	if err := render(&b); err != nil {
 		return fmt.Errorf("%s cannot be rendered: %w", name, err)
 	}
 	return WriteFile(root, name, []byte(b.String()))

@@ -160,8 +160,8 @@ func status(b *v1alpha2.BehaviorResult) string {
 	return string(b.Verdict)
 }
 
-// summary counts the changes by kind.
-func (d *Diff) summary() string {
+// Summary counts the changes by kind.
+func (d *Diff) Summary() string {
 	if len(d.Behaviors) == 0 {
 		return fmt.Sprintf("the verdicts of all %d behaviors are the same", d.Same)
 	}
@@ -195,7 +195,7 @@ func (d *Diff) Text(w io.Writer) error {
 			}
 		}
 	}
-	fmt.Fprintln(&b, d.summary())
+	fmt.Fprintln(&b, d.Summary())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -203,7 +203,7 @@ func (d *Diff) Text(w io.Writer) error {
 // Markdown prints a diff for a review.
 func (d *Diff) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**\n", text.Markdown(d.summary()))
+	fmt.Fprintf(&b, "**%s**\n", text.Markdown(d.Summary()))
 	if len(d.Context) > 0 {
 		b.WriteString("\n| | from | to |\n| --- | --- | --- |\n")
 		for _, c := range d.Context {

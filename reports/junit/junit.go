@@ -90,6 +90,7 @@ func propertiesOf(r *v1alpha2.ConformanceReport) []property {
 	all := []property{
 		{"runID", r.RunID}, {"result", string(r.Result)}, {"mode", string(r.Mode)}, {"profile", r.Profile}, {"suite", r.Suite.Version},
 		{"catalog", r.Catalog.Digest}, {"istio", r.Environment.Istio},
+		{"coverage", summary.Coverage(r)},
 	}
 	for _, s := range r.Environment.StandIns {
 		all = append(all, property{"stand-in for " + s.Name, s.What})

@@ -146,6 +146,7 @@ func TestJUnitTellsAll(t *testing.T) {
 		`<skipped message="user: taken out by the user: DNS"`, "evidence: evidence/LB-01/calls.txt", "outcome: fails-closed",
 		`<property name="istio" value="1.31.0"`, `<property name="flaky in the run" value="1"`, `<property name="flaky" value="` + flaky + `"`,
 		"flaky: 2 attempts, the last counts",
+		`<property name="coverage" value="`,
 		`<property name="stand-in for ztunnel" value="nodeproxy speaks`,
 	} {
 		if !strings.Contains(out.String(), want) {

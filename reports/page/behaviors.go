@@ -95,7 +95,7 @@ func (c *chapter) count() {
 
 // cardOf tells a behavior, and if draw is set draws its events.
 func cardOf(b *v1alpha2.BehaviorResult, draw bool) card {
-	c := card{R: b, Open: b.Verdict == v1alpha2.NonConformant, Times: timesOf(b)}
+	c := card{R: b, Open: b.Verdict == v1alpha2.NonConformant || b.Verdict == v1alpha2.Unknown, Times: timesOf(b)}
 	if k := behaviors.ByID(b.ID); k != nil && k.Promise == b.Promise {
 		c.K = k
 		if o, _, ok := k.Outcome(b.Outcome); ok {

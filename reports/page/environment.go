@@ -15,10 +15,12 @@ type (
 		Name string
 		Head []string
 		Rows [][]fact
+		Fold string // what a folded table says; empty: it is shown
+		Open bool   // it is folded and open, because something in it is wrong
 	}
 	fact struct {
-		Text string
-		Code bool
+		Text, Title string
+		Code        bool
 	}
 )
 
@@ -37,30 +39,72 @@ var environment = []struct {
 	name string
 	head []string // nil: the first column names the rows
 	rows func(r *v1alpha2.ConformanceReport) [][]fact
+	fold func(r *v1alpha2.ConformanceReport) (says string, wrong bool) // nil: it is short
 }{
-	{"Versions and facts", nil, factRows},
-	{"Clusters", []string{"name", "network", "locality", "nodes", "pods, services", "gateways"}, clusterRows},
-	{"Images", []string{"name", "from", "reference and digest"}, imageRows},
-	{"Flags of istiod", []string{"name", "value", "cluster"}, flagRows},
-	{"Claimed features", []string{"feature", "the claim", "shown by"}, featureRows},
-	{"Preflight", []string{"check", "found", "detail"}, preflightRows},
-	{"Isolation of the networks", nil, isolationRows},
-	{"Where the time went", nil, phaseRows},
-	{"Limits in force", nil, limitRows},
-	{"Leftovers", nil, leakRows},
+	{"Clusters", []string{"name", "network", "locality", "nodes", "pods, services", "gateways"}, clusterRows, nil},
+	{"Versions", nil, versionRows, nil},
+	{"Where the time went", nil, phaseRows, nil},
+	{"Limits in force", nil, limitRows, nil},
+	{"Leftovers", nil, leakRows, nil},
+	{"Claimed features", []string{"feature", "the claim", "shown by"}, featureRows, nil},
+	{"Preflight", []string{"check", "found", "detail"}, preflightRows, foldPreflight},
+	{"Isolation of the networks", nil, isolationRows, foldIsolation},
+	{"Images", []string{"name", "from", "reference and digest"}, imageRows, func(r *v1alpha2.ConformanceReport) (string, bool) {
+		return number(len(r.Environment.Images), "image", "images"), false
+	}},
+	{"Flags of istiod", []string{"name", "value", "cluster"}, flagRows, func(r *v1alpha2.ConformanceReport) (string, bool) {
+		return number(len(r.Environment.IstiodFlags), "flag", "flags"), false
+	}},
+	{"Other facts", nil, factRows, func(r *v1alpha2.ConformanceReport) (string, bool) {
+		return number(len(r.Environment.Facts), "fact", "facts"), false
+	}},
+}
+
+func foldPreflight(r *v1alpha2.ConformanceReport) (says string, wrong bool) {
+	count := map[v1alpha2.CheckStatus]int{}
+	for _, c := range r.Preflight {
+		count[c.Status]++
+	}
+	says = number(len(r.Preflight), "check", "checks")
+	for _, s := range []v1alpha2.CheckStatus{v1alpha2.CheckOK, v1alpha2.CheckFixed, v1alpha2.CheckWarn, v1alpha2.CheckFail} {
+		if count[s] > 0 {
+			says += fmt.Sprintf(", %d %s", count[s], s)
+		}
+	}
+	return says, count[v1alpha2.CheckFail] > 0
+}
+
+func foldIsolation(r *v1alpha2.ConformanceReport) (says string, wrong bool) {
+	bad := 0
+	for _, p := range r.Isolation.Probes {
+		if !p.OK {
+			bad++
+		}
+	}
+	says = number(len(r.Isolation.Probes), "probe", "probes")
+	if bad > 0 || !r.Isolation.Proven {
+		return fmt.Sprintf("not proven; %s, %d as they must not", says, bad), true
+	}
+	return "proven; " + says + ", all as they must", false
 }
 
 // tablesOf leaves out tables without rows.
 func tablesOf(r *v1alpha2.ConformanceReport) (all []factTable) {
 	for _, t := range environment {
-		if rows := t.rows(r); len(rows) > 0 {
-			all = append(all, factTable{t.name, t.head, rows})
+		rows := t.rows(r)
+		if len(rows) == 0 {
+			continue
 		}
+		x := factTable{Name: t.name, Head: t.head, Rows: rows}
+		if t.fold != nil {
+			x.Fold, x.Open = t.fold(r)
+		}
+		all = append(all, x)
 	}
 	return all
 }
 
-func factRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
+func versionRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
 	e := r.Environment
 	for _, f := range [][2]string{
 		{"Istio", e.Istio}, {"Kubernetes", e.Kubernetes}, {"Gateway API", e.GatewayAPI}, {"kernel", e.Kernel},
@@ -74,7 +118,11 @@ func factRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
 	if h := e.Host; h != nil {
 		rows = append(rows, row("driven from", fmt.Sprintf("%d CPUs, %d MiB, %s", h.CPUs, h.MemoryMB, summary.OrUnknown(h.Engine))))
 	}
-	for _, f := range e.Facts {
+	return rows
+}
+
+func factRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
+	for _, f := range r.Environment.Facts {
 		value := fact{Text: f.Value}
 		value.Code = value.Long()
 		rows = append(rows, []fact{{Text: f.Name}, value})
@@ -92,7 +140,11 @@ func clusterRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
 
 func imageRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
 	for _, i := range r.Environment.Images {
-		rows = append(rows, []fact{{Text: i.Name}, {Text: i.Source}, {Text: strings.TrimSpace(i.Ref + " " + i.Digest), Code: true}})
+		digest, whole := i.Digest, ""
+		if at := len("sha256:") + 12; len(digest) > at {
+			digest, whole = digest[:at]+"…", i.Digest
+		}
+		rows = append(rows, []fact{{Text: i.Name}, {Text: i.Source}, {Text: strings.TrimSpace(i.Ref + " " + digest), Title: whole, Code: true}})
 	}
 	return rows
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -22,7 +23,7 @@ import (
 func render(t testing.TB, r *v1alpha2.ConformanceReport) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := page.Write(&b, r); err != nil {
+	if err := page.Write(&b, r, page.Beside{ReportSum: "abc123"}); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
@@ -33,11 +34,11 @@ func TestPageSaysEverything(t *testing.T) {
 	html := string(render(t, r))
 	text := strings.NewReplacer("&#39;", "'", "&#34;", `"`, "&gt;", ">", "&lt;", "<", "&amp;", "&", "&#43;", "+").Replace(html)
 	for _, want := range []string{
-		"Not conformant, 1 of", " core behaviors of the catalog have a spec", "Not a certificate:",
+		"Not conformant, 1 of", " core behaviors of the catalog have a spec; ", " of these ", "Not a certificate:",
 		"1 behavior was settled only by another attempt", "neighbor drops: 1 of 40 calls", "✓ conformant · flaky",
 		" core behaviors did not run (topology: it changes istio-system, which is not ours to change): INST-02, INST-04, ",
 		"the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
-		`class="part stand-in"`, "ztunnel", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
+		`class="part stand-in"`, ">v0.1.0 on every node · stand-in<", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
 		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
 		"mark the helloworld service in cluster1 as global",                                                              // quote
@@ -45,6 +46,9 @@ func TestPageSaysEverything(t *testing.T) {
 		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
 		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
 		"it changes istio-system, which is not ours to change", "taken out by the user: DNS", // skips
+		"sha256 sum <code>abc123</code>", "2 probes, all as they must", "2 checks, 1 ok, 1 fixed", `title="sha256:1111`, // folded
+		"amc run --fleet fleet.yaml --artifacts again --profile core --exclude DNS --settle 60s --hold 3s --seed 7", // again
+		`hint: <code>kubectl --context cluster2`, `<a href="#LB-01">#LB-01</a>`,
 		"AMBIENT_ENABLE_MULTI_NETWORK", "sha256:1111", "Docker 20.10.24", "insufficient cpu", "firewall drops: 12 packets that tried to leave",
 	} {
 		if !strings.Contains(text, want) {
@@ -59,6 +63,98 @@ func TestPageSaysEverything(t *testing.T) {
 	// Self-contained: what is loaded on its own would be one of these.
 	if m := regexp.MustCompile(`(?i)<(link|img|iframe|object|embed|base)\b|\bsrc=|@import|url\(|srcset=`).FindString(html); m != "" {
 		t.Errorf("the page loads something: %q", m)
+	}
+}
+
+func TestPageTellsWhatHasNoSpec(t *testing.T) {
+	html := string(render(t, example.Rich(t)))
+	_, section, found := strings.Cut(html, `<section id="not-automated"`)
+	if !found {
+		t.Fatal("the page has no section of what has no spec")
+	}
+	section, _, _ = strings.Cut(section, "</section>")
+	for _, b := range behaviors.All() {
+		if has, want := strings.Contains(section, "<strong>"+b.ID+"</strong>"), !b.State.Automated; has != want {
+			t.Errorf("%s: listed %v, want %v", b.ID, has, want)
+		}
+	}
+}
+
+func TestTone(t *testing.T) {
+	rehearsal := v1alpha2.Environment{StandIns: []v1alpha2.StandIn{{Name: "ztunnel", What: "another proxy"}}}
+	for name, c := range map[string]struct {
+		r    v1alpha2.ConformanceReport
+		want string
+	}{
+		"success":                    {v1alpha2.ConformanceReport{Result: v1alpha2.Success, Finished: true}, "success"},
+		"success with stand-ins":     {v1alpha2.ConformanceReport{Result: v1alpha2.Success, Finished: true, Environment: rehearsal}, "partial"},
+		"a violation with stand-ins": {v1alpha2.ConformanceReport{Result: v1alpha2.Failure, Finished: true, Environment: rehearsal}, "failure"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			html := string(render(t, &c.r))
+			if !strings.Contains(html, `class="verdict tone-`+c.want+`"`) {
+				t.Errorf("the head is not in the color of %s", c.want)
+			}
+			if c.want == "partial" && !strings.Contains(html, "<h1>Conformant with stand-ins, ") {
+				t.Error("the headline does not say that stand-ins ran")
+			}
+			if strings.Contains(html, "What a stand-in cannot show was skipped.") {
+				t.Error("the page says that something was skipped, and nothing was")
+			}
+		})
+	}
+}
+
+func TestPageOfACertifiedRun(t *testing.T) {
+	r := example.Rich(t)
+	r.Mode = v1alpha2.ModeCertified
+	html := string(render(t, r))
+	for _, want := range []string{
+		"Certified run: ", "<code>amc verify --certified</code>", "docs/verify-rules.md", "--certified --implementation vendor.yaml",
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
+func TestPageSaysWhatChanged(t *testing.T) {
+	now := example.Rich(t)
+	old := example.Rich(t)
+	old.RunID, old.Environment.Istio = "earlier", "1.30.0"
+	old.Behaviors = slices.Clone(old.Behaviors)
+	for i := range old.Behaviors {
+		if b := &old.Behaviors[i]; b.Verdict == v1alpha2.NonConformant {
+			b.Verdict = v1alpha2.Conformant
+		}
+	}
+	var b bytes.Buffer
+	if err := page.Write(&b, now, page.Beside{Since: old}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`<a href="#since">`, "Since run earlier of ", "1 broke, ", "<td>broke</td><td>conformant</td><td>non-conformant",
+		`<th scope="row">Istio</th><td>1.30.0</td>`,
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if strings.Contains(string(render(t, now)), `id="since"`) {
+		t.Error("without an earlier report the page says what changed")
+	}
+}
+
+func TestManyBehaviorsAreLaidOutInSight(t *testing.T) {
+	r := example.Rich(t)
+	if strings.Contains(string(render(t, r)), `class="many"`) {
+		t.Error("a picture of a whole page of few behaviors would have holes")
+	}
+	for i := range 500 {
+		r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: fmt.Sprintf("X-%d", i), Chapter: "X", Verdict: v1alpha2.Conformant})
+	}
+	if !strings.Contains(string(render(t, r)), `class="many"`) {
+		t.Error("a page of many behaviors is laid out at once")
 	}
 }
 
@@ -191,10 +287,10 @@ func TestPageInChromium(t *testing.T) {
 			const f = document.querySelector(".filters");
 			f.elements.text.value = "plaintext";
 			f.dispatchEvent(new Event("input"));
-			return document.querySelectorAll("details:not([hidden])").length
+			return document.querySelectorAll("details[data-verdict]:not([hidden])").length
 		})()`, new(int))
 		var left []string
-		b.eval(`[...document.querySelectorAll("details:not([hidden])")].map(d => d.id)`, &left)
+		b.eval(`[...document.querySelectorAll("details[data-verdict]:not([hidden])")].map(d => d.id)`, &left)
 		if len(left) > 6 {
 			t.Errorf("searching for plaintext leaves %v, want at most six", left)
 		}
@@ -213,6 +309,38 @@ func TestPageInChromium(t *testing.T) {
 			t.Error("the section a link points at stays closed or hidden")
 		}
 	})
+	t.Run("a link that was cut", func(t *testing.T) {
+		b.t = t
+		b.open(html)
+		b.eval(`(async () => { location.hash = "#%E0%A4%A"; await new Promise(r => setTimeout(r, 100)); })()`, nil)
+		for _, e := range b.seen().errors {
+			t.Errorf("%.400s", e)
+		}
+	})
+	t.Run("what scrolls", func(t *testing.T) {
+		b.t = t
+		b.view(1280, 900, "light", "screen")
+		b.open(html)
+		var wrong []string
+		b.eval(`(() => {
+			for (const d of document.querySelectorAll("details")) d.open = true;
+			return [
+				...[...document.querySelectorAll(".scroll")].filter(s => s.tabIndex !== 0 || !s.ariaLabel)
+					.map(s => "the keyboard does not reach " + s.textContent.slice(0, 40)),
+				...[...document.querySelectorAll(".scroll")].filter(s => s.scrollWidth > s.clientWidth + 1).map(s => "cut at 1280: " + s.ariaLabel),
+			];
+		})()`, &wrong)
+		for _, w := range wrong {
+			t.Error(w)
+		}
+		b.view(320, 640, "light", "screen")
+		var cut []string
+		b.eval(`[...document.querySelectorAll(".pair > :not(.all) .scroll")]
+			.filter(s => s.scrollWidth > s.clientWidth + 1).map(s => s.ariaLabel)`, &cut)
+		if len(cut) > 0 {
+			t.Errorf("cut at 320, though a value may break anywhere: %q", cut)
+		}
+	})
 	t.Run("keyboard", func(t *testing.T) {
 		b.t = t
 		b.open(html)
@@ -228,6 +356,11 @@ func TestPageInChromium(t *testing.T) {
 		b.eval(`document.getElementById("GW-01").open`, &open)
 		if !open {
 			t.Error("Enter does not open a section")
+		}
+		var offset string
+		b.eval(`getComputedStyle(document.activeElement).outlineOffset`, &offset)
+		if offset != "-3px" { // outside it would be cut off
+			t.Errorf("the ring around an open section is drawn at %s", offset)
 		}
 		b.open(html)
 		b.key(kb.Tab)
@@ -269,7 +402,9 @@ func TestPageInChromium(t *testing.T) {
 	}{
 		{"desktop", 1280, 900, "light", "screen"},
 		{"dark", 1280, 900, "dark", "screen"},
+		{"wide", 1920, 1080, "light", "screen"},
 		{"phone", 390, 844, "light", "screen"},
+		{"small", 320, 640, "light", "screen"},
 		{"phone-dark", 360, 740, "dark", "screen"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -310,10 +445,15 @@ func TestPageInChromium(t *testing.T) {
 			t.Errorf("dark paper: %s", background)
 		}
 		b.print("paper.pdf")
-		var hidden int
-		b.eval(`[...document.querySelectorAll("details dl")].filter(d => !d.getClientRects().length).length`, &hidden)
-		if hidden > 0 {
-			t.Errorf("%d sections are closed on paper", hidden)
+		var open, want []string
+		b.eval(`[...document.querySelectorAll("details[data-verdict]")].filter(d => d.open).map(d => d.dataset.verdict)`, &open)
+		for _, x := range example.Rich(t).Behaviors {
+			if s := x.Standing(); s != v1alpha2.Standing(v1alpha2.Conformant) && s != v1alpha2.Standing(v1alpha2.Skipped) {
+				want = append(want, string(s))
+			}
+		}
+		if diff := cmp.Diff(want, open); diff != "" {
+			t.Errorf("open on paper (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/plan"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/text"
@@ -42,6 +43,7 @@ var parsed = sync.OnceValue(func() *template.Template {
 		"mark":  func(s v1alpha2.Standing) string { return marks[s] },
 		"secs":  secs,
 		"brief": func(s string) string { return text.Cut(s, 600) },
+		"prose": prose,
 	}).Parse(source))
 })
 
@@ -54,10 +56,16 @@ var marks = map[v1alpha2.Standing]string{
 // flaky is shown beside the standings: what is flaky is counted once more by how it stands.
 const flaky v1alpha2.Standing = "flaky"
 
+// Beside is what a page says that does not follow from its report.
+type Beside struct {
+	ReportSum string                      // sha256 of report.yaml, by which a reader finds the page's bundle
+	Since     *v1alpha2.ConformanceReport // an earlier report, nil: the page says nothing of what changed
+}
+
 // Write renders the report as a page that loads nothing. Every value of the report is text in it,
 // never markup.
-func Write(w io.Writer, r *v1alpha2.ConformanceReport) error {
-	return parsed().Execute(w, pageOf(r))
+func Write(w io.Writer, r *v1alpha2.ConformanceReport, b Beside) error {
+	return parsed().Execute(w, pageOf(r, b))
 }
 
 // page is what the template shows, in the order of the page.
@@ -67,6 +75,7 @@ type page struct {
 	CSS              template.CSS
 	JS               template.JS
 	Title, Sentence  string
+	Kicker, Coverage string
 	Tone             string
 	Facts            []string
 	Bar              []segment
@@ -83,7 +92,12 @@ type page struct {
 	Columns          []v1alpha2.Standing
 	Chapters         []chapter
 	Skips            []skipClass
+	Since            *since
+	NotAutomated     []openChapter
+	Again            string // the command that runs this again
 	Tables           []factTable
+	Sum              string
+	Many             bool // so many behaviors that the browser lays out those in sight only
 	Known            bool // the report's catalog is this release's
 }
 
@@ -99,13 +113,22 @@ type (
 	part struct{ ID, Name string }
 )
 
-func pageOf(r *v1alpha2.ConformanceReport) *page {
+// many is from how many behaviors on a page is laid out as it is scrolled. Up to there it is whole at
+// once, as a picture of the whole page needs it.
+const many = 400
+
+func pageOf(r *v1alpha2.ConformanceReport, b Beside) *page {
 	p := &page{
 		R: r, Policy: policy, CSS: template.CSS(css), JS: template.JS(js),
 		Sentence: capital(summary.Headline(r)), Tone: toneOf(r), Facts: factsOf(r),
 		Known: r.Catalog.Digest == behaviors.Digest(),
 		Bar:   verdictBar(r.Summary), Notices: noticesOf(r), Chapters: chaptersOf(r),
 		Statements: summary.Statements(r), Traffic: trafficOf(r), Plot: plotOf(r), Skips: skipsOf(r), Tables: tablesOf(r),
+		Kicker: "Conformance of Istio ambient multicluster", Coverage: capital(summary.Coverage(r)) + ".",
+		Since: sinceOf(b.Since, r), NotAutomated: notAutomatedOf(r), Again: again(r), Sum: b.ReportSum, Many: len(r.Behaviors) > many,
+	}
+	if r.Mode == v1alpha2.ModeCertified {
+		p.Kicker = "Certified run: conformance of Istio ambient multicluster"
 	}
 	p.Title = p.Sentence + " – " + summary.Implementation(r)
 	for _, c := range summary.Columns {
@@ -122,6 +145,9 @@ func pageOf(r *v1alpha2.ConformanceReport) *page {
 func toneOf(r *v1alpha2.ConformanceReport) string {
 	switch r.Result {
 	case v1alpha2.Success, v1alpha2.Recorded, v1alpha2.Failure:
+		if r.Result != v1alpha2.Failure && len(r.Environment.StandIns) > 0 {
+			break // what holds is the word of a stand-in
+		}
 		if r.Finished {
 			return string(r.Result)
 		}
@@ -147,11 +173,13 @@ func factsOf(r *v1alpha2.ConformanceReport) []string {
 func (p *page) parts() []part {
 	all := []part{
 		{"page", "The page"}, {"attention", "Attention"}, {"topology", "What was tested"}, {"traffic", "Traffic"}, {"convergence", "Convergence"},
-		{"chapters", "Chapters"}, {"behaviors", "Behaviors"}, {"skips", "Skips"}, {"environment", "Environment"},
+		{"since", "What changed"}, {"chapters", "Chapters"}, {"behaviors", "Behaviors"}, {"skips", "Skips"},
+		{"not-automated", "Not automated"}, {"environment", "Environment"}, {"again", "Run it again"},
 	}
-	return slices.DeleteFunc(all, func(x part) bool {
-		return x.ID == "attention" && len(p.Attention) == 0 || x.ID == "skips" && len(p.Skips) == 0
-	})
+	empty := map[string]bool{
+		"attention": len(p.Attention) == 0, "skips": len(p.Skips) == 0, "since": p.Since == nil, "not-automated": len(p.NotAutomated) == 0,
+	}
+	return slices.DeleteFunc(all, func(x part) bool { return empty[x.ID] })
 }
 
 // noticesOf are the sentences without which the headline would mislead.
@@ -160,9 +188,16 @@ func noticesOf(r *v1alpha2.ConformanceReport) (all []notice) {
 	for _, s := range summary.Shortfalls(r) {
 		say(r.Failure != "" || !r.Finished, "Incomplete:", s+".")
 	}
-	say(false, "The suite proves a part:", summary.Coverage(r)+".")
 	if len(r.Environment.StandIns) > 0 {
-		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+". What a stand-in cannot show was skipped.")
+		skipped := ""
+		if slices.ContainsFunc(summary.Skips(r), func(g summary.SkipGroup) bool { return g.Name == string(plan.ClassStandIn) }) {
+			skipped = " What a stand-in cannot show was skipped."
+		}
+		say(false, "Not a certificate:", "the run used stand-ins for "+summary.StandIns(r)+"."+skipped)
+	}
+	if r.Mode == v1alpha2.ModeCertified {
+		say(false, "Certified:", "the bundle of this page claims that every core behavior with a spec holds, "+
+			"with no filter, no retry and no stand-in. Check the claim with `amc verify --certified`; docs/verify-rules.md has the rules.")
 	}
 	if n := r.Summary.Flaky; n > 0 {
 		say(false, "Flaky:", number(n, "behavior was", "behaviors were")+" settled only by another attempt, alone.")

@@ -1,5 +1,5 @@
 "use strict";
-// The page is whole without this: it adds filters, opens what a link points at, and opens everything for paper.
+// The page is whole without this: it adds filters, and opens what a link points at.
 (() => {
   const form = document.querySelector(".filters");
   const all = [...document.querySelectorAll("details[data-verdict]")];
@@ -32,7 +32,9 @@
     }
   });
   const follow = () => {
-    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let id = location.hash.slice(1);
+    try { id = decodeURIComponent(id); } catch { return; } // a link that somebody cut in the middle of a letter
+    const target = id && document.getElementById(id);
     if (!target) return;
     if (target.matches("details")) {
       if (target.hidden) { form.reset(); for (const d of all) d.hidden = false; for (const c of chapters) c.hidden = false; }
@@ -42,9 +44,6 @@
     target.scrollIntoView();
   };
   addEventListener("hashchange", follow);
-  let closed = [];
-  addEventListener("beforeprint", () => { closed = all.filter(d => !d.open); for (const d of closed) d.open = true; });
-  addEventListener("afterprint", () => { for (const d of closed) d.open = false; });
   apply();
   follow();
 })();

@@ -22,7 +22,7 @@ var classMeans = map[plan.Class]string{
 	plan.ClassVersion:  "the promise does not hold for this Istio version",
 	plan.ClassTopology: "the fleet does not have the shape, or the suite may not change it",
 	plan.ClassFeature:  "an optional capability that is missing or was not claimed",
-	plan.ClassStandIn:  "a stand-in cannot show it",
+	plan.ClassStandIn:  "only the component itself can show it",
 	plan.ClassProfile:  "not part of the chosen profile",
 	plan.ClassUser:     "taken out by the user",
 }

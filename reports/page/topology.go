@@ -1,10 +1,12 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/summary"
 )
@@ -80,8 +82,8 @@ func (t *topology) cluster(c v1alpha2.Cluster, x, y int) box {
 	const full, half = clusterW - 24, (clusterW - 36) / 2
 	b.Parts = []box{
 		partBox(x+12, y+66, half, t.standIn("pilot"), "istiod", t.istioOf(c)),
-		partBox(x+24+half, y+66, half, t.standIn("proxyv2"), "waypoints", "Envoy"),
-		partBox(x+12, y+118, full, t.standIn("ztunnel"), "ztunnel", "on every node"),
+		partBox(x+24+half, y+66, half, t.standIn("proxyv2"), "waypoints", cmp.Or(t.imageVersion("proxyv2"), "Envoy")),
+		partBox(x+12, y+118, full, t.standIn("ztunnel"), "ztunnel", strings.TrimSpace(t.imageVersion("ztunnel")+" on every node")),
 		partBox(x+12, y+170, full, t.standIn("proxyv2"), "east-west gateway", addressOf(c)),
 	}
 	return b
@@ -99,6 +101,23 @@ func partBox(x, y, w int, standIn bool, name, below string) box {
 		b.write(19+lineHeight, "soft", below, w/6)
 	}
 	return b
+}
+
+// imageVersion is the version that the tag of an image names, or the beginning of its digest: of images
+// that somebody built, and of those that were found without a tag.
+func (t *topology) imageVersion(name string) string {
+	for _, i := range t.report.Environment.Images {
+		if i.Name != name {
+			continue
+		}
+		ref, _, _ := strings.Cut(i.Ref, "@")
+		tag := ref[strings.LastIndex(ref, ":")+1:]
+		if _, err := behaviors.ParseVersion(tag); err == nil && !strings.Contains(tag, "/") {
+			return short(tag, 14)
+		}
+		return strings.TrimSuffix(short(strings.TrimPrefix(i.Digest, "sha256:"), 8), "…")
+	}
+	return ""
 }
 
 // istioOf is the version of a cluster's istiod, short enough for its box. The whole is among the

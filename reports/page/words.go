@@ -55,3 +55,25 @@ func number(n int, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// words are a piece of a sentence. What stands between backquotes is code: a command to type.
+type words struct {
+	Text string
+	Code bool
+}
+
+// prose tells code from words. A hostile text has no more pieces than an honest one, and its rest is
+// words.
+func prose(s string) (all []words) {
+	const most = 20
+	for range most {
+		before, rest, opened := strings.Cut(s, "`")
+		code, rest, closed := strings.Cut(rest, "`")
+		if !opened || !closed {
+			break
+		}
+		all = append(all, words{before, false}, words{code, true})
+		s = rest
+	}
+	return append(all, words{s, false})
+}

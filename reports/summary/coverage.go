@@ -78,13 +78,16 @@ func Shortfalls(r *v1alpha2.ConformanceReport) (all []string) {
 	return all
 }
 
-// Coverage says how much of what is promised the suite can prove at all.
+// Coverage says how much of what is promised the suite can prove at all, and how much of that holds.
 func Coverage(r *v1alpha2.ConformanceReport) string {
 	level := mustCover(r)
-	proven := 0
+	proven, holds := 0, 0
 	for _, b := range r.Behaviors {
 		if b.Level == string(level) {
 			proven++
+			if b.Verdict == v1alpha2.Conformant {
+				holds++
+			}
 		}
 	}
 	open := 0
@@ -93,7 +96,14 @@ func Coverage(r *v1alpha2.ConformanceReport) string {
 			open++
 		}
 	}
-	return fmt.Sprintf("%d of %s of the catalog have a spec", proven, number(proven+open, levelNoun[level]))
+	says := fmt.Sprintf("%d of %s of the catalog have a spec", proven, number(proven+open, levelNoun[level]))
+	switch { // nobody promises limitations
+	case level != behaviors.Core || proven == 0:
+		return says
+	case holds == proven:
+		return fmt.Sprintf("%s; all %d hold", says, proven)
+	}
+	return fmt.Sprintf("%s; %d of these %d hold", says, holds, proven)
 }
 
 // ids names behaviors, the first ones if there are many.

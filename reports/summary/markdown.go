@@ -17,13 +17,16 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		text.Markdown(Implementation(r)), text.Markdown(r.Profile), text.Markdown(string(r.Mode)),
 		text.Markdown(OrUnknown(r.Environment.Istio)), text.Markdown(OrUnknown(r.Environment.Kubernetes)),
 		len(r.Environment.Clusters), text.Markdown(OrUnknown(r.RunID)), r.Date.Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(&b, "**%s.**\n\n", Coverage(r))
+	if len(r.Environment.StandIns) > 0 {
+		b.WriteString("> Not a certificate: stand-ins ran in place of components of Istio.\n>\n")
+	}
 	for _, s := range r.Environment.StandIns {
 		fmt.Fprintf(&b, "> Stand-in for **%s**: %s\n>\n", text.Markdown(s.Name), text.Markdown(s.What))
 	}
 	for _, s := range Shortfalls(r) {
 		fmt.Fprintf(&b, "> Incomplete: %s.\n>\n", text.Markdown(s))
 	}
-	fmt.Fprintf(&b, "> %s.\n", Coverage(r))
 	b.WriteString("\n| the page | says | seen |\n| ---: | --- | --- |\n")
 	for _, s := range Statements(r) {
 		says := text.Markdown(s.Says)

@@ -181,6 +181,43 @@ func TestCoverage(t *testing.T) {
 			if got, want := summary.Coverage(&r), fmt.Sprintf("%d of %d ", proven, all); !strings.HasPrefix(got, want) {
 				t.Errorf("got %q, want %q", got, want)
 			}
+			holds := fmt.Sprintf("; 0 of these %d hold", proven)
+			if got := summary.Coverage(&r); strings.HasSuffix(got, holds) != (level == behaviors.Core) {
+				t.Errorf("got %q, want %q of the core level only", got, holds)
+			}
+		})
+	}
+}
+
+func TestHeadlineAndMarkdownSayStandIns(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	r := b.Report()
+	r.Finished, r.Result = true, v1alpha2.Success
+	for name, c := range map[string]struct {
+		standIns []v1alpha2.StandIn
+		headline string
+		says     bool
+	}{
+		"none": {nil, "conformant, ", false},
+		"one":  {[]v1alpha2.StandIn{{Name: "ztunnel", What: "another proxy"}}, "conformant with stand-ins, ", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.Environment.StandIns = c.standIns
+			if got := summary.Headline(&r); !strings.HasPrefix(got, c.headline) {
+				t.Errorf("got headline %q, want %q", got, c.headline)
+			}
+			var out bytes.Buffer
+			if err := summary.Markdown(&out, &r); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(out.String(), "> Not a certificate: "); got != c.says {
+				t.Errorf("the summary says that it is no certificate: %v, want %v", got, c.says)
+			}
+			if want := "**" + summary.Coverage(&r) + ".**"; !strings.Contains(out.String(), want) {
+				t.Errorf("the summary does not say %q", want)
+			}
 		})
 	}
 }
@@ -209,7 +246,7 @@ func TestTable(t *testing.T) {
 		"convergence: ",
 		"\nflaky, settled by another attempt alone: LB-01\n",
 		"incomplete: the run was not finished\n",
-		" core behaviors of the catalog have a spec\n",
+		" core behaviors of the catalog have a spec; 7 of these ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("lacks %q:\n%s", want, got)

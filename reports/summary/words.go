@@ -16,10 +16,10 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 	case !r.Finished:
 		return fmt.Sprintf("not finished, %d of %s known", ran-r.Summary.Unknown, number(ran, "behavior"))
 	case r.Result == v1alpha2.Success && r.Summary.Known > 0:
-		return fmt.Sprintf("conformant but for %s of this version of Istio, %s ran",
-			number(r.Summary.Known, "known fault"), number(ran, "behavior"))
+		return fmt.Sprintf("conformant%s but for %s of this version of Istio, %s ran",
+			withStandIns(r), number(r.Summary.Known, "known fault"), number(ran, "behavior"))
 	case r.Result == v1alpha2.Success:
-		return fmt.Sprintf("conformant, %s ran and %s", number(ran, "behavior"), hold(ran))
+		return fmt.Sprintf("conformant%s, %s ran and %s", withStandIns(r), number(ran, "behavior"), hold(ran))
 	case r.Result == v1alpha2.Recorded:
 		return fmt.Sprintf("recorded, %s ran and none had an unsafe outcome", number(ran, "probe"))
 	case r.Result == v1alpha2.Failure:
@@ -34,6 +34,14 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 		missing = fmt.Sprintf(", %s did not run", number(n, levelNoun[mustCover(r)]))
 	}
 	return fmt.Sprintf("partial, %s ran and %s%s", number(ran, "behavior"), hold(ran), missing)
+}
+
+// withStandIns keeps a run with stand-ins from looking like one of Istio.
+func withStandIns(r *v1alpha2.ConformanceReport) string {
+	if len(r.Environment.StandIns) == 0 {
+		return ""
+	}
+	return " with stand-ins"
 }
 
 func hold(n int) string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"ambient.test/conformance/internal/redact"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
@@ -57,6 +58,9 @@ func (in *inspection) noSecrets() (wrong []string) {
 	for _, n := range in.scanned() {
 		if s := in.files[n].secret; s != "" {
 			wrong = append(wrong, n+" holds "+s)
+		}
+		if s := redact.In([]byte(n)); s != "" {
+			wrong = append(wrong, "a name in the evidence holds "+s)
 		}
 	}
 	return wrong

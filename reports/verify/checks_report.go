@@ -17,6 +17,7 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
+	"ambient.test/conformance/reports/page"
 	"ambient.test/conformance/reports/summary"
 	"ambient.test/conformance/reports/text"
 )
@@ -185,13 +186,17 @@ const maxRendered = 64 << 20
 // rendersTheSame renders the report again. Counts and the like are not believed: they follow.
 func (in *inspection) rendersTheSame() (wrong []string) {
 	r := summary.Filled(in.report)
+	sum, err := bundle.ReportSum(r)
+	if err != nil {
+		return one(err)
+	}
 	for _, x := range bundle.Renderings {
 		if !slices.Contains(in.names, x.Name) {
 			wrong = append(wrong, x.Name+" is missing")
 			continue
 		}
 		h := &bounded{Hash: sha256.New(), left: maxRendered}
-		if err := x.Write(h, r); err != nil {
+		if err := x.Write(h, r, page.Beside{ReportSum: sum}); err != nil {
 			wrong = append(wrong, fmt.Sprintf("%s cannot be rendered: %s", x.Name, text.Line(err.Error(), 90)))
 		} else if hex.EncodeToString(h.Sum(nil)) != in.files[x.Name].sum {
 			wrong = append(wrong, fmt.Sprintf("%s is not what this release renders from %s", x.Name, layout.ReportFile))

@@ -46,7 +46,7 @@ var Rules = []Rule{
 	},
 	{
 		ID: "B05", For: Always, check: (*inspection).noSecrets, ReadsFiles: true,
-		Says: "No file holds a private key, a token or another credential; the attestation does not either.",
+		Says: "No file, and no name of one, holds a private key, a token or another credential; the attestation does not either.",
 	},
 	{
 		ID: "R01", For: Always, check: (*inspection).strictYAML,

@@ -158,7 +158,7 @@ func forge(t testing.TB, dir string, change func(*v1alpha2.ConformanceReport)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bundle.Render(dir, r); err != nil {
+	if err := bundle.Render(dir, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
@@ -757,6 +757,21 @@ func TestStatements(t *testing.T) {
 				t.Errorf("broken (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestSecretInAName(t *testing.T) {
+	dir := goodBundle(t)
+	folder := filepath.Join(dir, layout.EvidenceOf("LB-01"))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	token := "eyJ" + "hbGciOiJSUzI1NiJ9.eyJ" + "pc3MiOiJrdWJlcm5ldGVz.c2lnbmF0dXJlLXNpZw"
+	if err := os.WriteFile(filepath.Join(folder, token), []byte("harmless"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := broken(verifyTest(t, dir, nil)); !slices.Contains(got, "B05") {
+		t.Errorf("got %q broken, want B05 among them", got)
 	}
 }
 
