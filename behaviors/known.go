@@ -23,6 +23,7 @@ type Known struct {
 var KnownFaults = map[string][]Known{
 	"CP-04":    {{Finding: "F-01", Istio: ">=1.31"}},
 	"CP-22":    {{Finding: "F-02", Istio: ">=1.31"}},
+	"SCOPE-08": {{Finding: "F-10", Istio: ">=1.31"}},
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
 	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},
 }

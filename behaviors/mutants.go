@@ -63,6 +63,9 @@ var Mutants = []Mutant{
 	{"M51", "let the policies of cluster2 that admit an account admit another one"},
 	{"M52", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
 	{"M53", "take use-waypoint: none from services in cluster2"},
+	{"M54", "let the scope rules of cluster1 make the services of namespaces global that are labeled istio.io/global"},
+	{"M55", "put the mesh configuration of cluster1 back as it was, two seconds after each change"},
+	{"M56", "give cluster2 the mesh configuration of cluster1, whenever that changes"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -142,6 +142,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M51"}, apply: admitAnother},
 		{Mutant: behaviors.Mutant{ID: "M52"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: interfereWithServices(1, optIn)},
+		{Mutant: behaviors.Mutant{ID: "M54"}, apply: namespaceRule},
+		{Mutant: behaviors.Mutant{ID: "M55"}, apply: keepMeshConfig},
+		{Mutant: behaviors.Mutant{ID: "M56"}, apply: copyMeshConfig},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	securityapi "istio.io/api/security/v1"
@@ -252,24 +251,6 @@ func TestKeepingTheNetwork(t *testing.T) {
 				t.Errorf("got verdict %d for the changed namespace, want to leave it", got)
 			}
 		})
-	}
-}
-
-func TestWithoutScopes(t *testing.T) {
-	got, err := withoutScopes("trustDomain: td\nserviceScopeConfigs:\n- scope: GLOBAL\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m map[string]any
-	if err := yaml.Unmarshal([]byte(got), &m); err != nil {
-		t.Fatal(err)
-	}
-	// Absent would mean istiod's default, which is the scopes as they are.
-	if diff := cmp.Diff(map[string]any{"serviceScopeConfigs": []any{}, "trustDomain": "td"}, m); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if _, err := withoutScopes("a: ["); err == nil {
-		t.Error("a malformed configuration was taken")
 	}
 }
 

@@ -76,6 +76,13 @@ func (t *T) SetLabelTemporarily(c *Cluster, o client.Object, key, value string) 
 	t.SetLabel(Clusters{c}, o, key, value)
 }
 
+// LabelNamespaceTemporarily is [T.SetLabelTemporarily] of a namespace in every cluster.
+func (t *T) LabelNamespaceTemporarily(namespace, key, value string) {
+	for _, c := range t.Clusters {
+		t.SetLabelTemporarily(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, key, value)
+	}
+}
+
 // Service is a Service of the spec's own: an object of the same name in every cluster.
 type Service struct {
 	Namespace, Name string

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"istio.io/api/label"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -47,10 +46,7 @@ func (t *T) deployWaypoint(in Clusters, word string) string {
 // UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until the spec
 // ends, and so the services of all specs.
 func (t *T) UseWaypointTemporarily(name string) {
-	for _, c := range t.Clusters {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}
-		t.SetLabelTemporarily(c, ns, label.IoIstioUseWaypoint.Name, name)
-	}
+	t.LabelNamespaceTemporarily(fixture.MeshNamespace, label.IoIstioUseWaypoint.Name, name)
 }
 
 // SetWaypointLocal removes the global label of a waypoint's Service in every cluster.
