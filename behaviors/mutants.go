@@ -66,6 +66,8 @@ var Mutants = []Mutant{
 	{"M54", "let the scope rules of cluster1 make the services of namespaces global that are labeled istio.io/global"},
 	{"M55", "put the mesh configuration of cluster1 back as it was, two seconds after each change"},
 	{"M56", "give cluster2 the mesh configuration of cluster1, whenever that changes"},
+	{"M57", "remove istio.io/global from Gateways of waypoints in cluster2"},
+	{"M58", "let the waypoints of cluster1 that another namespace may not use be used by all"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -211,6 +211,33 @@ func removeGlobalFromWaypoint(s *corev1.Service) verdict {
 	return update
 }
 
+// unlabelWaypointGateways takes the global label from Gateways of cluster2.
+func unlabelWaypointGateways(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &gateway.GatewayList{}, ofSpecs, func(g *gateway.Gateway) verdict {
+		if g.Labels[workload.LabelGlobal] == "" {
+			return leave
+		}
+		delete(g.Labels, workload.LabelGlobal)
+		return update
+	})
+}
+
+// openWaypoints opens the waypoints of the second namespace to all others.
+func openWaypoints(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[0], &gateway.GatewayList{}, client.InNamespace(fixture.MeshNamespaceB), opened)
+}
+
+func opened(g *gateway.Gateway) verdict {
+	for _, l := range g.Spec.Listeners {
+		if l.AllowedRoutes == nil || *l.AllowedRoutes.Namespaces.From == gateway.NamespacesFromAll {
+			continue
+		}
+		*l.AllowedRoutes.Namespaces.From = gateway.NamespacesFromAll
+		return update
+	}
+	return leave
+}
+
 const renamed = "renamed"
 
 func renameWaypoint(s *corev1.Service) verdict {

@@ -145,6 +145,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M54"}, apply: namespaceRule},
 		{Mutant: behaviors.Mutant{ID: "M55"}, apply: keepMeshConfig},
 		{Mutant: behaviors.Mutant{ID: "M56"}, apply: copyMeshConfig},
+		{Mutant: behaviors.Mutant{ID: "M57"}, apply: unlabelWaypointGateways},
+		{Mutant: behaviors.Mutant{ID: "M58"}, apply: openWaypoints},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

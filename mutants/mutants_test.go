@@ -303,3 +303,28 @@ func TestPutRight(t *testing.T) {
 		t.Errorf("got %+v, want a listener that an east-west gateway can serve", l)
 	}
 }
+
+// A waypoint that other namespaces may not use is opened once.
+func TestOpened(t *testing.T) {
+	of := func(from gateway.FromNamespaces) *gateway.Gateway {
+		return &gateway.Gateway{Spec: gateway.GatewaySpec{Listeners: []gateway.Listener{
+			{AllowedRoutes: &gateway.AllowedRoutes{Namespaces: &gateway.RouteNamespaces{From: &from}}}}}}
+	}
+	for name, c := range map[string]struct {
+		of   *gateway.Gateway
+		want verdict
+	}{
+		"closed": {of(gateway.NamespacesFromSame), update},
+		"open":   {of(gateway.NamespacesFromAll), leave},
+		"silent": {&gateway.Gateway{Spec: gateway.GatewaySpec{Listeners: []gateway.Listener{{}}}}, leave},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := opened(c.of); got != c.want {
+				t.Errorf("got verdict %d, want %d", got, c.want)
+			}
+			if got := opened(c.of); got != leave {
+				t.Errorf("a second time: got verdict %d, want to leave it", got)
+			}
+		})
+	}
+}

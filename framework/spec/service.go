@@ -261,6 +261,13 @@ func (s *Service) UseWaypointIn(clusters Clusters, name string) {
 	s.SetLabel(clusters, label.IoIstioUseWaypoint.Name, name)
 }
 
+// UseWaypointOfSecondNamespace puts the Service behind a waypoint of the fixture's second namespace in every
+// cluster.
+func (s *Service) UseWaypointOfSecondNamespace(name string) {
+	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypointNamespace.Name, fixture.MeshNamespaceB)
+	s.UseWaypoint(name)
+}
+
 // WaypointBound reports whether the Service's status in a cluster says that a waypoint serves it there.
 func (s *Service) WaypointBound(c *Cluster) bool {
 	var got corev1.Service
