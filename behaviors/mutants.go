@@ -68,6 +68,7 @@ var Mutants = []Mutant{
 	{"M56", "give cluster2 the mesh configuration of cluster1, whenever that changes"},
 	{"M57", "remove istio.io/global from Gateways of waypoints in cluster2"},
 	{"M58", "let the waypoints of cluster1 that another namespace may not use be used by all"},
+	{"M59", "put the east-west gateway of cluster2 back as it was, two seconds after each change"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -147,6 +147,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M56"}, apply: copyMeshConfig},
 		{Mutant: behaviors.Mutant{ID: "M57"}, apply: unlabelWaypointGateways},
 		{Mutant: behaviors.Mutant{ID: "M58"}, apply: openWaypoints},
+		{Mutant: behaviors.Mutant{ID: "M59"}, apply: keepGateway},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)
