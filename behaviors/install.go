@@ -156,11 +156,11 @@ var DefaultScopeRuleExists = declare(Behavior{
 		blog(postAlpha, "By default, services labeled istio.io/global=true are marked global"),
 		code("manifests/helm-profiles/ambient.yaml", "the rule is a profile's value; istiod has no default of its own"),
 	},
-	Proof:   "The mesh configuration holds the rule and a labeled service is global; with an empty list of rules the same service is local.",
+	Proof: "A labeled service is answered by all clusters, one without the label by its own. With an empty list of rules in every cluster " +
+		"the first is answered by its own cluster, too; with the rules as they were by all again.",
 	Provoke: "Set meshConfig.serviceScopeConfigs to an empty list.",
 	Hazards: "A user's own serviceScopeConfigs silently replaces the rule.",
-	Mutants: []string{"M02"},
-	State:   notAutomated("it changes the mesh configuration of istiod; planned with the scope rules"),
+	Mutants: []string{"M02", "M55"}, State: Proven,
 })
 
 var CRDsMayComeLater = declare(Behavior{

@@ -63,6 +63,12 @@ var Mutants = []Mutant{
 	{"M51", "let the policies of cluster2 that admit an account admit another one"},
 	{"M52", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
 	{"M53", "take use-waypoint: none from services in cluster2"},
+	{"M54", "let the scope rules of cluster1 make the services of namespaces global that are labeled istio.io/global"},
+	{"M55", "put the mesh configuration of cluster1 back as it was, two seconds after each change"},
+	{"M56", "give cluster2 the mesh configuration of cluster1, whenever that changes"},
+	{"M57", "remove istio.io/global from Gateways of waypoints in cluster2"},
+	{"M58", "let the waypoints of cluster1 that another namespace may not use be used by all"},
+	{"M59", "put the east-west gateway of cluster2 back as it was, two seconds after each change"},
 	{"M90", "delete PeerAuthentications of pods in cluster2 that are STRICT"},
 	{"M91", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 }

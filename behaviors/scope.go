@@ -59,10 +59,10 @@ var NamespaceLabelDoesNothingByDefault = declare(Behavior{
 			{"one-sided-errors", "calls fail where only one cluster takes the label for global"},
 		},
 	},
-	Proof: "With the label on the namespace only, the outcome is recorded; with a rule that has a namespace selector " +
-		"the services are global.",
+	Proof: "With the label on the namespace only, what each cluster's client sees is recorded; a call that fails 10 s after the label or " +
+		"later is unsafe. With one more rule, for namespaces with the label, all clusters answer.",
 	Provoke: "Label the namespace in both clusters and call from both.",
-	State:   notAutomated("the second half changes the mesh configuration; planned with the scope rules"),
+	Mutants: []string{"M54", "M55"}, State: Proven,
 })
 
 var ScopeRulesCombine = declare(Behavior{
@@ -73,10 +73,12 @@ var ScopeRulesCombine = declare(Behavior{
 		implied(pageIndex),
 		code("pilot services.go", "a LOCAL rule never wins over a GLOBAL one, in any order"),
 	},
-	Proof:   "A table of rules against the observed scope; swapping a selector changes the row.",
-	Provoke: "Set serviceScopeConfigs to [GLOBAL for all, LOCAL for one namespace] and call that namespace.",
-	Hazards: "A comment in the API promises that local takes precedence; the code does not.",
-	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+	Proof: "Four services are local without rules of their own. A service that both selectors of a rule match is global, those that " +
+		"only one of them matches are local; one with a global rule between two local ones is global. With the selectors of the " +
+		"rules swapped, those that were global are local and the others global.",
+	Provoke: "Set serviceScopeConfigs to [LOCAL for a label, GLOBAL for the same label] and call a service that has it.",
+	Hazards: "A comment in the API promises that local takes precedence, of clusterLocal in serviceSettings; the rules' own comment does not.",
+	Mutants: []string{"M55"}, State: Proven,
 })
 
 var LocalScopeIsSourceOfTruth = declare(Behavior{
@@ -106,20 +108,22 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 
 var RulesMustBeUniform = declare(Behavior{
 	ID: "SCOPE-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
-	Promise: "Scope rules that differ between clusters are not supported: what happens is recorded.",
+	Promise: "Scope rules that differ between clusters are not supported: who serves a service that only the rules of its client's " +
+		"cluster match is recorded. A cluster whose rules do not match serves its own clients, and no call is sent to a cluster that " +
+		"does not serve the service.",
 	Sources: []Source{blog(postAlpha, "ServiceScope must be uniform across clusters")},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"both-agree", "a service is joined only where the rules of both clusters match it"},
-			{"local-rules", "each cluster applies its own rules to the labels of all"},
+			{"intersection", "a service is joined only between the clusters whose rules match it"},
+			{"local-truth", "the rules of the client's cluster decide alone: it reaches the service everywhere"},
 		},
-		Unsafe: []Outcome{
-			{"errors", "calls fail instead of staying local"},
-		},
+		Unsafe: []Outcome{{"errors", "calls are sent where nobody serves them, instead of staying local"}},
 	},
-	Proof:   "Two rules for two labels, objects that carry one or both; the outcome per row is recorded.",
-	Provoke: "Give the clusters rules for different labels.",
-	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+	Proof: "The rules of one cluster look for another label than those of the others. A service with both labels is answered by all; one " +
+		"with one of them by its own cluster where the rules do not match, and what a client sees where they match is recorded; a call " +
+		"that fails 10 s after the change or later is unsafe.",
+	Provoke: "Give the clusters rules for different labels, and call a service with one of them from the cluster whose rules match.",
+	Mutants: []string{"M55"}, State: Proven,
 })
 
 var GatewayServesExactlyGlobalServices = declare(Behavior{
@@ -199,9 +203,11 @@ var DiscoverySelectorsHideNamespaces = declare(Behavior{
 		implied(pageIndex),
 		code("pilot", "remote namespaces are filtered by the local mesh's selectors"),
 	},
-	Proof:   "Excluded in one cluster, its clients no longer see the service; clients of the other still do.",
+	Proof: "A global service of the namespace, with pods in the other clusters, is answered everywhere. Excluded in one cluster, calls " +
+		"from there are refused or reset within three seconds, and those from the others are answered; a service of another namespace is " +
+		"answered everywhere. Selected again, so is this one.",
 	Provoke: "Set discoverySelectors on one istiod so that the namespace does not match.",
-	State:   notAutomated("it changes the mesh configuration; planned with the scope rules"),
+	Mutants: []string{"M55", "M56"}, State: Proven,
 })
 
 var ClusterLocalSettingsAreRecorded = declare(Behavior{

@@ -164,9 +164,11 @@ var LabelOnGatewayReachesService = declare(Behavior{
 	ID: "WP-09", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
 	Promise: "The global label on a waypoint's Gateway reaches its Service and stays there.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "With the label on the Gateway, failover to the remote waypoint works; the label survives a change of the Gateway.",
+	Proof: "With the label neither on Gateway nor Service, and the waypoint of one cluster at 0, its client's calls are reset. With the " +
+		"label on the Gateway in every cluster all calls succeed through the others' waypoints, also after another change of the " +
+		"Gateway. Without it they are reset again.",
 	Provoke: "Label the Gateway instead of the Service.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M57"}, State: Proven,
 })
 
 var WorkloadWaypointsAcrossNetworks = declare(Behavior{
@@ -186,9 +188,10 @@ var CrossNamespaceWaypoint = declare(Behavior{
 	Promise: "A waypoint in another namespace serves in all clusters alike. Where it does not allow the namespace, it is " +
 		"missing in that cluster only.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "All calls carry the mark when both clusters allow the namespace. When one denies it, the mesh behaves as in WP-04.",
+	Proof: "All answers of a local and a global service carry one mark when all clusters allow the namespace, and none before. Where one " +
+		"does not allow it, the answers of the local service carry none there; those of both services to the others' clients do.",
 	Provoke: "Set istio.io/use-waypoint-namespace and allowedRoutes.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M10", "M58"}, State: Proven,
 })
 
 var CanaryWaypoint = declare(Behavior{
@@ -238,11 +241,12 @@ var TrafficPoliciesReachRemoteEndpoints = declare(Behavior{
 })
 
 var PolicyTargets = declare(Behavior{
-	ID: "WP-17", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointVariants,
+	ID: "WP-17", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints, MeshAdmin}, Feature: FeatureWaypointVariants,
 	Promise: "Authorization policies that target a Gateway, a Service or the GatewayClass refuse across clusters as they do locally.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "403 for forbidden requests of both clusters under each target; without the policy they pass.",
+	Proof: "Under each target the requests of a forbidden client get 403 in every cluster, and another client is answered by all; without " +
+		"the policy so is the first.",
 	Provoke: "Apply each kind of policy in both clusters.",
-	Mutants: []string{"M14"},
-	State:   notAutomated("planned; seen by hand on the real mesh"),
+	Hazards: "A policy on the GatewayClass counts in the root namespace only, and holds for all waypoints of the cluster.",
+	Mutants: []string{"M14"}, State: Proven,
 })

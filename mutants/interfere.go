@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +35,7 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
@@ -209,6 +212,57 @@ func removeGlobalFromWaypoint(s *corev1.Service) verdict {
 	}
 	delete(s.Labels, workload.LabelGlobal)
 	return update
+}
+
+// unlabelWaypointGateways takes the global label from Gateways of cluster2.
+func unlabelWaypointGateways(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &gateway.GatewayList{}, ofSpecs, func(g *gateway.Gateway) verdict {
+		if g.Labels[workload.LabelGlobal] == "" {
+			return leave
+		}
+		delete(g.Labels, workload.LabelGlobal)
+		return update
+	})
+}
+
+// openWaypoints opens the waypoints of the second namespace to all others.
+func openWaypoints(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[0], &gateway.GatewayList{}, client.InNamespace(fixture.MeshNamespaceB), opened)
+}
+
+func opened(g *gateway.Gateway) verdict {
+	for _, l := range g.Spec.Listeners {
+		if l.AllowedRoutes == nil || *l.AllowedRoutes.Namespaces.From == gateway.NamespacesFromAll {
+			continue
+		}
+		*l.AllowedRoutes.Namespaces.From = gateway.NamespacesFromAll
+		return update
+	}
+	return leave
+}
+
+// keepGateway lets a spec see that its change has been written, and then takes it back.
+func keepGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	all, err := inspect.Gateways(ctx, c.Client(), c.EastWestClass())
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s: it has no east-west gateway: restore the mesh first", c.Name)
+	}
+	before := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: all[0].Namespace, Name: all[0].Name}}
+	if err := get(ctx, c, before); err != nil {
+		return nil, err
+	}
+	return interfere(ctx, c, &gateway.GatewayList{}, client.InNamespace(before.Namespace), func(g *gateway.Gateway) verdict {
+		if g.Name != before.Name || maps.Equal(g.Labels, before.Labels) && equality.Semantic.DeepEqual(g.Spec, before.Spec) {
+			return leave
+		}
+		sleep.For(ctx, 2*time.Second)
+		g.Labels, g.Spec = before.Labels, before.Spec
+		return update
+	})
 }
 
 const renamed = "renamed"

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
@@ -169,42 +168,6 @@ func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return apply.Label(ctx, c, ns(), label.TopologyNetwork.Name, network)
 	}
 	return func(ctx context.Context) error { return set(ctx, before.Labels[label.TopologyNetwork.Name]) }, set(ctx, "")
-}
-
-// noScopes empties serviceScopeConfigs, which gives the label istio.io/global its meaning.
-func noScopes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	c := f.Clusters[0]
-	cm := &corev1.ConfigMap{}
-	cm.Namespace, cm.Name = istiod.Namespace, istiod.ConfigMap(c.Revision)
-	if err := get(ctx, c, cm); err != nil {
-		return nil, err
-	}
-	before := cm.Data["mesh"]
-	without, err := withoutScopes(before)
-	if err != nil {
-		return nil, fmt.Errorf("%s: ConfigMap %s: %w", c.Name, client.ObjectKeyFromObject(cm), err)
-	}
-	set := func(ctx context.Context, text string) error {
-		patch, err := json.Marshal(map[string]any{"data": map[string]any{"mesh": text}})
-		if err != nil {
-			return err
-		}
-		if err := c.Client().Patch(ctx, cm.DeepCopy(), client.RawPatch(types.MergePatchType, patch)); err != nil {
-			return fmt.Errorf("%s: patch ConfigMap %s: %w", c.Name, client.ObjectKeyFromObject(cm), err)
-		}
-		return nil
-	}
-	return func(ctx context.Context) error { return set(ctx, before) }, set(ctx, without)
-}
-
-func withoutScopes(config string) (string, error) {
-	var m map[string]any
-	if err := yaml.Unmarshal([]byte(config), &m); err != nil {
-		return "", err
-	}
-	m["serviceScopeConfigs"] = []any{}
-	b, err := yaml.Marshal(m)
-	return string(b), err
 }
 
 func istiodEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, error) {

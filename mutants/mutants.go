@@ -142,6 +142,12 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M51"}, apply: admitAnother},
 		{Mutant: behaviors.Mutant{ID: "M52"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: interfereWithServices(1, optIn)},
+		{Mutant: behaviors.Mutant{ID: "M54"}, apply: namespaceRule},
+		{Mutant: behaviors.Mutant{ID: "M55"}, apply: keepMeshConfig},
+		{Mutant: behaviors.Mutant{ID: "M56"}, apply: copyMeshConfig},
+		{Mutant: behaviors.Mutant{ID: "M57"}, apply: unlabelWaypointGateways},
+		{Mutant: behaviors.Mutant{ID: "M58"}, apply: openWaypoints},
+		{Mutant: behaviors.Mutant{ID: "M59"}, apply: keepGateway},
 		{Mutant: behaviors.Mutant{ID: "M90"}, apply: noStrict},
 		{Mutant: behaviors.Mutant{ID: "M91"}, apply: slowWaypoint},
 	} {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	securityapi "istio.io/api/security/v1"
@@ -255,24 +254,6 @@ func TestKeepingTheNetwork(t *testing.T) {
 	}
 }
 
-func TestWithoutScopes(t *testing.T) {
-	got, err := withoutScopes("trustDomain: td\nserviceScopeConfigs:\n- scope: GLOBAL\n")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m map[string]any
-	if err := yaml.Unmarshal([]byte(got), &m); err != nil {
-		t.Fatal(err)
-	}
-	// Absent would mean istiod's default, which is the scopes as they are.
-	if diff := cmp.Diff(map[string]any{"serviceScopeConfigs": []any{}, "trustDomain": "td"}, m); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if _, err := withoutScopes("a: ["); err == nil {
-		t.Error("a malformed configuration was taken")
-	}
-}
-
 // The impostor's configuration is YAML whatever is filled in, and a value that is missing is
 // noticed.
 func TestImpostorConfig(t *testing.T) {
@@ -320,5 +301,30 @@ func TestPutRight(t *testing.T) {
 	}
 	if l.Protocol != "HBONE" || l.Port != 15008 || *l.TLS.Mode != gateway.TLSModeTerminate {
 		t.Errorf("got %+v, want a listener that an east-west gateway can serve", l)
+	}
+}
+
+// A waypoint that other namespaces may not use is opened once.
+func TestOpened(t *testing.T) {
+	of := func(from gateway.FromNamespaces) *gateway.Gateway {
+		return &gateway.Gateway{Spec: gateway.GatewaySpec{Listeners: []gateway.Listener{
+			{AllowedRoutes: &gateway.AllowedRoutes{Namespaces: &gateway.RouteNamespaces{From: &from}}}}}}
+	}
+	for name, c := range map[string]struct {
+		of   *gateway.Gateway
+		want verdict
+	}{
+		"closed": {of(gateway.NamespacesFromSame), update},
+		"open":   {of(gateway.NamespacesFromAll), leave},
+		"silent": {&gateway.Gateway{Spec: gateway.GatewaySpec{Listeners: []gateway.Listener{{}}}}, leave},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := opened(c.of); got != c.want {
+				t.Errorf("got verdict %d, want %d", got, c.want)
+			}
+			if got := opened(c.of); got != leave {
+				t.Errorf("a second time: got verdict %d, want to leave it", got)
+			}
+		})
 	}
 }

@@ -188,7 +188,13 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if _, err := run.Healthy(ctx, f); err != nil {
 		return unknown(err)
 	}
-	everything, err := run.Selection{Profile: behaviors.ProfileAll}.Plan(run.Environment(f))
+	selection := run.Selection{Profile: behaviors.ProfileAll}
+	for _, b := range behaviors.WithSpecs() {
+		if b.Feature != "" { // it runs only where that is claimed
+			selection.Claims = append(selection.Claims, b.Feature)
+		}
+	}
+	everything, err := selection.Plan(run.Environment(f))
 	if err != nil {
 		return err
 	}

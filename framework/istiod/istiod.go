@@ -75,6 +75,17 @@ const (
 // Pods returns the names of the running istiod pods of a cluster, sorted. It is an error if there
 // is none.
 func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
+	pods, err := running(ctx, c)
+	var names []string
+	for _, p := range pods {
+		names = append(names, p.Name)
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// running are the istiod pods of a cluster that run, of all revisions; at least one.
+func running(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
 	}
@@ -82,18 +93,14 @@ func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 	if err := c.Client().List(ctx, &list, client.InNamespace(Namespace), client.MatchingLabels{"app": "istiod"}); err != nil {
 		return nil, fmt.Errorf("%s: listing istiod's pods: %w", c.Name, err)
 	}
-	var names []string
-	for _, p := range list.Items {
-		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-			names = append(names, p.Name)
-		}
-	}
-	if len(names) == 0 {
+	pods := slices.DeleteFunc(list.Items, func(p corev1.Pod) bool {
+		return p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil
+	})
+	if len(pods) == 0 {
 		return nil, fmt.Errorf("%s: no istiod pod is running in %s: run `kubectl --kubeconfig %s -n %s get pods -l app=istiod`", c.Name,
 			Namespace, c.Kubeconfig, Namespace)
 	}
-	slices.Sort(names)
-	return names, nil
+	return pods, nil
 }
 
 // Debug reads a debug endpoint, such as "clusterz" or "mesh", of one istiod of the cluster.
@@ -179,7 +186,7 @@ func Unsynced(rows []RemoteCluster, want []string) []string {
 
 // WaitSynced waits until every istiod of the cluster shows all the wanted clusters as synced.
 func WaitSynced(ctx context.Context, c *mesh.Cluster, want []string) error {
-	return poll(ctx, c, "istiod has not synced with the other clusters", func(ctx context.Context) []string {
+	return poll(ctx, c, "istiod has not synced with the other clusters", "remote", func(ctx context.Context) []string {
 		rows, err := RemoteClusters(ctx, c)
 		if err != nil {
 			return []string{err.Error()}
@@ -229,8 +236,8 @@ func remoteTimeout(containers []corev1.Container) (time.Duration, error) {
 }
 
 // poll looks until nothing is amiss. What istiod serves cannot be watched, so it is asked every 250 ms
-// until ctx ends.
-func poll(ctx context.Context, c *mesh.Cluster, says string, amiss func(context.Context) []string) error {
+// until ctx ends. logs is what its log says of such things.
+func poll(ctx context.Context, c *mesh.Cluster, says, logs string, amiss func(context.Context) []string) error {
 	var last string
 	err := wait.For(func(ctx context.Context) (bool, error) {
 		bad := amiss(ctx)
@@ -240,8 +247,8 @@ func poll(ctx context.Context, c *mesh.Cluster, says string, amiss func(context.
 		return len(bad) == 0, nil
 	}, wait.WithContext(ctx), wait.WithTimeout(0), wait.WithInterval(250*time.Millisecond), wait.WithImmediate())
 	if err != nil {
-		return fmt.Errorf("%s: %s: %s: run `%s -n %s logs -l app=istiod | grep -i remote`: %w", c.Name, says, last, c.Kubectl(), Namespace,
-			context.Cause(ctx))
+		return fmt.Errorf("%s: %s: %s: run `%s -n %s logs -l app=istiod | grep -i '%s'`: %w", c.Name, says, last, c.Kubectl(), Namespace,
+			logs, context.Cause(ctx))
 	}
 	return nil
 }
@@ -282,7 +289,7 @@ func parseSecretEvents(metrics []byte) (sum float64, err error) {
 // WaitNoticed waits until every istiod of the cluster has noticed a change of its remote secrets since
 // the events were counted.
 func WaitNoticed(ctx context.Context, c *mesh.Cluster, since map[string]float64) error {
-	return poll(ctx, c, "istiod has not noticed that its remote secrets changed", func(ctx context.Context) []string {
+	return poll(ctx, c, "istiod has not noticed that its remote secrets changed", "remote", func(ctx context.Context) []string {
 		now, err := SecretEvents(ctx, c)
 		if err != nil {
 			return []string{err.Error()}

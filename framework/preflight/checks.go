@@ -2,6 +2,7 @@ package preflight
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -73,6 +76,8 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			together(func(c []*inspect.Cluster) (string, error) { return domains(f, c) })},
 		{"root certificates", "give every istiod a CA that was issued by the same root (secret cacerts), and restart them", true,
 			together(commonRoot)},
+		{"scope rules", "give every istiod a rule of scope GLOBAL for services labeled istio.io/global=true in serviceScopeConfigs, as the " +
+			"ambient profile does", false, every(known(scopeRule))},
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
 		{"east-west gateways", "install an east-west gateway in each cluster, and name its class in the fleet file (gatewayClass) if it is " +
@@ -229,6 +234,36 @@ func domains(f *mesh.Fleet, all []*inspect.Cluster) (string, error) {
 		return "", sentence(faults)
 	}
 	return fmt.Sprintf("DNS domain %s, trust domain %s", all[0].Domain, all[0].TrustDomain), nil
+}
+
+// scopeRule expects a rule by which the label istio.io/global=true makes a service global in any
+// namespace: istiod has none of its own.
+func scopeRule(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
+	b, err := json.Marshal(c.MeshConfig["serviceScopeConfigs"])
+	if err != nil {
+		return "", err
+	}
+	var rules []struct {
+		Namespaces *metav1.LabelSelector `json:"namespaceSelector"`
+		Services   *metav1.LabelSelector `json:"servicesSelector"`
+		Scope      string                `json:"scope"`
+	}
+	if err := json.Unmarshal(b, &rules); err != nil {
+		return "", fmt.Errorf("serviceScopeConfigs of its mesh configuration are malformed: %w", err)
+	}
+	for _, r := range rules {
+		if r.Namespaces != nil || r.Scope != "GLOBAL" {
+			continue
+		}
+		labeled, err := metav1.LabelSelectorAsSelector(r.Services)
+		if err != nil {
+			return "", fmt.Errorf("serviceScopeConfigs of its mesh configuration are malformed: %w", err)
+		}
+		if r.Services == nil || labeled.Matches(labels.Set{workload.LabelGlobal: "true"}) {
+			return "services labeled " + workload.LabelGlobal + "=true are global", nil
+		}
+	}
+	return "", fmt.Errorf("no rule of its mesh configuration makes services labeled %s=true global, so they are local", workload.LabelGlobal)
 }
 
 // commonRoot expects one root certificate that every istiod distributes.

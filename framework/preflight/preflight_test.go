@@ -50,6 +50,8 @@ func healthy() *world {
 			Network:       "net-" + name, Revisions: []string{"default"}, Revision: "default", Name: name,
 			Flags:  map[string]string{"PILOT_ENABLE_AMBIENT": "true"},
 			Domain: "cluster.local", TrustDomain: "cluster.local", RootNamespace: "istio-system",
+			MeshConfig: map[string]any{"serviceScopeConfigs": []any{map[string]any{"scope": "GLOBAL", "servicesSelector": map[string]any{
+				"matchExpressions": []any{map[string]any{"key": "istio.io/global", "operator": "In", "values": []any{"true"}}}}}}},
 			Roots: []string{strings.Repeat("ab", 32), strings.Repeat(fmt.Sprint(i), 64)},
 			Nodes: []inspect.Node{{Name: "n1", OS: "linux", Schedulable: true}, {Name: "win", OS: "windows", Schedulable: true},
 				{Name: "down", OS: "linux"}},
@@ -161,6 +163,12 @@ func TestFaults(t *testing.T) {
 		"no common root": {func(w *world) { w.facts[1].Roots = w.facts[1].Roots[1:] }, "root certificates", fail,
 			"trust no common root"},
 		"root cannot be read": {func(w *world) { w.facts[1].Roots = nil }, "root certificates", warn, "west: ConfigMap istio-ca-root-cert"},
+		"no scope rule":       {func(w *world) { w.facts[1].MeshConfig = nil }, "scope rules", warn, "west: no rule of its mesh configuration"},
+		"scope rule of some namespaces": {func(w *world) {
+			rule := w.facts[0].MeshConfig["serviceScopeConfigs"].([]any)[0].(map[string]any)
+			rule["namespaceSelector"] = map[string]any{"matchLabels": map[string]any{"a": "b"}}
+		}, "scope rules", warn, "east: no rule of its mesh configuration"},
+		"malformed scope rule": {func(w *world) { w.facts[1].MeshConfig["serviceScopeConfigs"] = "GLOBAL" }, "scope rules", warn, "malformed"},
 		"remote secret is missing": {func(w *world) { w.remotes[1] = w.remotes[1][1:] }, "remote secrets", fail,
 			"west: istiod i does not know cluster east"},
 		"remote secret is not read": {func(w *world) {

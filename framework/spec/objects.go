@@ -14,7 +14,10 @@ import (
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -113,6 +116,31 @@ func (s *Service) servicePolicy(action security.AuthorizationPolicy_Action, rule
 			Spec: security.AuthorizationPolicy{Action: action, Rules: rules,
 				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: s.Name}}},
 		}
+	}
+}
+
+// DenyAtWaypoint is an AuthorizationPolicy on a waypoint of the specs' namespace, against the principals.
+func (t *T) DenyAtWaypoint(name string, principals ...string) Object {
+	meta := metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("waypoint")}
+	return func(*Cluster) client.Object { return gatewayPolicy(meta, "Gateway", name, principals) }
+}
+
+// DenyAtAllWaypoints is an AuthorizationPolicy on the class of the waypoints, against the principals. It
+// stands in the root namespace of the mesh and holds for all waypoints of the cluster.
+func (t *T) DenyAtAllWaypoints(principals ...string) Object {
+	return func(c *Cluster) client.Object {
+		facts, err := inspect.Read(t.ctx, c.Cluster)
+		t.NoError(err)
+		meta := metav1.ObjectMeta{Namespace: facts.RootNamespace, Name: t.Name("class")}
+		return gatewayPolicy(meta, "GatewayClass", c.ClassOfWaypoints(), principals)
+	}
+}
+
+func gatewayPolicy(meta metav1.ObjectMeta, kind, name string, principals []string) *securityv1.AuthorizationPolicy {
+	return &securityv1.AuthorizationPolicy{
+		ObjectMeta: meta,
+		Spec: security.AuthorizationPolicy{Action: security.AuthorizationPolicy_DENY, Rules: from(principals),
+			TargetRefs: []*typev1.PolicyTargetReference{{Group: gateway.GroupName, Kind: kind, Name: name}}},
 	}
 }
 

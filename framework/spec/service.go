@@ -77,6 +77,13 @@ func (t *T) SetLabelTemporarily(c *Cluster, o client.Object, key, value string) 
 	t.SetLabel(Clusters{c}, o, key, value)
 }
 
+// LabelNamespaceTemporarily is [T.SetLabelTemporarily] of a namespace in every cluster.
+func (t *T) LabelNamespaceTemporarily(namespace, key, value string) {
+	for _, c := range t.Clusters {
+		t.SetLabelTemporarily(c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, key, value)
+	}
+}
+
 // Service is a Service of the spec's own: an object of the same name in every cluster.
 type Service struct {
 	Namespace, Name string
@@ -278,6 +285,13 @@ func (s *Service) UseWaypoint(name string) { s.UseWaypointIn(s.t.Clusters, name)
 // UseWaypointIn is [Service.UseWaypoint] in some clusters.
 func (s *Service) UseWaypointIn(clusters Clusters, name string) {
 	s.SetLabel(clusters, label.IoIstioUseWaypoint.Name, name)
+}
+
+// UseWaypointOfSecondNamespace puts the Service behind a waypoint of the fixture's second namespace in every
+// cluster.
+func (s *Service) UseWaypointOfSecondNamespace(name string) {
+	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypointNamespace.Name, fixture.MeshNamespaceB)
+	s.UseWaypoint(name)
 }
 
 // WaypointBound reports whether the Service's status in a cluster says that a waypoint serves it there.

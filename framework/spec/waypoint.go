@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
@@ -25,21 +26,45 @@ func (t *T) SharedWaypoint() string {
 
 // DeployWaypoint creates a waypoint of the spec's own in every cluster and makes its Service
 // global.
-func (t *T) DeployWaypoint() string { return t.deployWaypoint(t.Clusters, "waypoint") }
+func (t *T) DeployWaypoint() string {
+	return t.deployWaypoint(t.Clusters, "waypoint", fixture.WaypointGateway)
+}
 
 // DeployWaypointOnlyIn is [T.DeployWaypoint] in one cluster, under a name that the others do not have.
 func (t *T) DeployWaypointOnlyIn(c *Cluster) string {
-	return t.deployWaypoint(Clusters{c}, "waypoint-of-"+c.Name)
+	return t.deployWaypoint(Clusters{c}, "waypoint-of-"+c.Name, fixture.WaypointGateway)
 }
 
-func (t *T) deployWaypoint(in Clusters, word string) string {
+// DeployWaypointInSecondNamespace is [T.DeployWaypoint] in the fixture's second namespace. It admits the
+// services of all namespaces.
+func (t *T) DeployWaypointInSecondNamespace() string {
+	return t.deployWaypoint(t.Clusters, "waypoint", inSecondNamespace(gateway.NamespacesFromAll))
+}
+
+// AdmitToWaypoint says from which namespaces services may use the waypoint of the second namespace, in one
+// cluster.
+func (t *T) AdmitToWaypoint(c *Cluster, name string, from gateway.FromNamespaces) {
+	t.NoError(apply.Objects(t.ctx, c.Cluster, inSecondNamespace(from)(c, name, t.owner())))
+	t.Changed()
+}
+
+func inSecondNamespace(from gateway.FromNamespaces) makeWaypoint {
+	return func(c *Cluster, name, owner string) *gateway.Gateway {
+		g := fixture.WaypointGateway(c, name, owner)
+		g.Namespace = fixture.MeshNamespaceB
+		g.Spec.Listeners[0].AllowedRoutes = &gateway.AllowedRoutes{Namespaces: &gateway.RouteNamespaces{From: &from}}
+		return g
+	}
+}
+
+type makeWaypoint func(c *Cluster, name, owner string) *gateway.Gateway
+
+func (t *T) deployWaypoint(in Clusters, word string, make makeWaypoint) string {
 	name := t.Name(word)
 	for _, c := range in {
-		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, fixture.WaypointGateway(c, name, "")) })
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, make(c, name, "")) })
 	}
-	t.Each(in, func(c *Cluster) {
-		t.NoError(fixture.CreateWaypoint(t.ctx, c, fixture.WaypointGateway(c, name, t.owner())))
-	})
+	t.Each(in, func(c *Cluster) { t.NoError(fixture.CreateWaypoint(t.ctx, c, make(c, name, t.owner()))) })
 	t.Changed()
 	return name
 }
@@ -47,15 +72,18 @@ func (t *T) deployWaypoint(in Clusters, word string) string {
 // UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until the spec
 // ends, and so the services of all specs.
 func (t *T) UseWaypointTemporarily(name string) {
-	for _, c := range t.Clusters {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespace}}
-		t.SetLabelTemporarily(c, ns, label.IoIstioUseWaypoint.Name, name)
-	}
+	t.LabelNamespaceTemporarily(fixture.MeshNamespace, label.IoIstioUseWaypoint.Name, name)
 }
 
 // SetWaypointLocal removes the global label of a waypoint's Service in every cluster.
 func (t *T) SetWaypointLocal(name string) {
-	t.SetLabel(t.Clusters, fixture.WaypointService(name), workload.LabelGlobal, "")
+	o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}}
+	t.SetLabel(t.Clusters, o, workload.LabelGlobal, "")
+}
+
+// LabelWaypointGateway sets a label of a waypoint's Gateway in every cluster; an empty value removes it.
+func (t *T) LabelWaypointGateway(name, key, value string) {
+	t.SetLabel(t.Clusters, &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}}, key, value)
 }
 
 // ScaleWaypoint sets the replicas of a waypoint of the spec's own in one cluster and waits. istiod

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http2"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
@@ -243,6 +244,24 @@ var ListenersAreValidated = spec.Proves(behaviors.ListenersAreValidated, func(t 
 			{Word: "passed", Says: "TLS passed through", Change: func(l *gatewayapi.Listener) { l.TLS = passthrough }},
 		}, func(wrong spec.Listener) { t.Expect(t.GatewayWith(c, wrong, at), ListenerRefused("HBONE")) })
 	})
+})
+
+// GW-24
+var GatewayDiscoveryConditions = spec.Proves(behaviors.GatewayDiscoveryConditions, func(t *spec.T) {
+	_, b := t.Clusters.Pair()
+	others := t.Clusters.Without(b)
+	echo := t.Service("echo", spec.Global)
+	joined := func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) }
+	t.EachCluster(joined)
+
+	for _, lack := range []spec.GatewayLack{spec.WithoutNetwork, spec.OfOtherClass, spec.WithoutAddress, spec.WithoutTermination} {
+		restore := t.TakeFromGateways(b, lack)
+		t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(others...), NoneAfter(10*time.Second)) })
+		joined(b)
+
+		restore()
+		t.EachCluster(joined)
+	}
 })
 
 // GW-29: services that differ in their pods or in their port. The same calls one after the other are the

@@ -72,6 +72,22 @@ var FlagEnablesMultiNetwork = spec.Proves(behaviors.FlagEnablesMultiNetwork, fun
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 })
 
+// INST-10
+var DefaultScopeRuleExists = spec.Proves(behaviors.DefaultScopeRuleExists, func(t *spec.T) {
+	echo, local := t.Service("echo", spec.Global), t.Service("local")
+	joined := func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) }
+	t.EachCluster(func(c *spec.Cluster) {
+		joined(c)
+		t.Control(c.Client.HTTP(local), AnsweredBy(c))
+	})
+
+	restore := t.SetMeshConfig(t.Clusters, spec.ScopeRules())
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+
+	restore()
+	t.EachCluster(joined)
+})
+
 // INST-12: two services swap their virtual addresses in the other cluster, in front of ztunnel and of a
 // waypoint: waypoints once matched the address before the name (istio/istio#58512).
 var OverlappingAddressesStayApart = spec.Proves(behaviors.OverlappingAddressesStayApart, func(t *spec.T) {

@@ -2,12 +2,17 @@
 package scope
 
 import (
+	"slices"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
 )
 
 // SCOPE-01
@@ -64,6 +69,79 @@ var OnlyTheLiteralTrueCounts = spec.Proves(behaviors.OnlyTheLiteralTrueCounts, f
 	spec.Each(t, wrong, func(echo *spec.Service) {
 		t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 	})
+})
+
+// SCOPE-05: every cluster has the label on the namespace, and none on the service.
+var NamespaceLabelDoesNothingByDefault = spec.Proves(behaviors.NamespaceLabelDoesNothingByDefault, func(t *spec.T) {
+	echo, global := t.DeployEcho("echo", spec.InSecondNamespace), t.Service("global", spec.Global)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(echo), AnsweredBy(c))
+		t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...))
+	})
+
+	t.LabelNamespaceTemporarily(echo.Namespace, workload.LabelGlobal, "true")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.RecordOutcome("a client of "+c.Name, c.Client.HTTP(echo), func(os traffic.Outcomes) string {
+			return reach(os, c, t.Clusters)
+		}, NoneAfter(10*time.Second))
+	})
+
+	t.SetMeshConfig(t.Clusters, spec.MoreScopeRules(
+		spec.ScopeRule{Namespaces: spec.Labeled(workload.LabelGlobal, "true"), Scope: spec.GlobalScope}))
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+})
+
+// reach names whom a client reaches behind a service that may be global or local.
+func reach(os traffic.Outcomes, own *spec.Cluster, all spec.Clusters) string {
+	if os.Count(traffic.Lost) > 0 {
+		return "one-sided-errors"
+	}
+	for name, clusters := range map[string]spec.Clusters{"local": {own}, "global": all} {
+		if ok, _ := AnsweredBy(clusters...).Match(os); ok {
+			return name
+		}
+	}
+	return ""
+}
+
+// chosen is the label by which rules of specs choose services.
+const chosen = "chosen"
+
+// SCOPE-06: the rules choose by labels of the spec's own, beside the rules of the mesh.
+var ScopeRulesCombine = spec.Proves(behaviors.ScopeRulesCombine, func(t *spec.T) {
+	unlabeled := t.DeployEcho("unlabeled", spec.InSecondNamespace)
+	there, here, either := t.ServiceFor("there", unlabeled, spec.InSecondNamespace), t.Service("here"), t.Service("any")
+	there.SetLabel(t.Clusters, chosen, "both")
+	here.SetLabel(t.Clusters, chosen, "both")
+	either.SetLabel(t.Clusters, chosen, "either")
+	services := []*spec.Service{unlabeled, there, here, either}
+	scopes := func(judge spec.Judge, global ...*spec.Service) {
+		spec.Each(t, services, func(s *spec.Service) {
+			t.EachCluster(func(c *spec.Cluster) {
+				if slices.Contains(global, s) {
+					judge(c.Client.HTTP(s), AnsweredBy(t.Clusters...))
+				} else {
+					judge(c.Client.HTTP(s), AnsweredBy(c))
+				}
+			})
+		})
+	}
+	scopes(t.Control)
+
+	both, in := spec.Labeled(chosen, "both"), func(s *spec.Service) *metav1.LabelSelector {
+		return spec.Labeled(corev1.LabelMetadataName, s.Namespace)
+	}
+	local := spec.ScopeRule{Services: spec.Labeled(chosen, "either"), Scope: spec.LocalScope}
+	global := spec.ScopeRule{Services: spec.Labeled(chosen, "either"), Scope: spec.GlobalScope}
+	undo := t.SetMeshConfig(t.Clusters, spec.MoreScopeRules(local, global, local,
+		spec.ScopeRule{Namespaces: in(there), Services: both, Scope: spec.GlobalScope}))
+	scopes(t.Expect, there, either)
+
+	undo()
+	t.SetMeshConfig(t.Clusters, spec.MoreScopeRules(local,
+		spec.ScopeRule{Namespaces: in(here), Services: both, Scope: spec.GlobalScope},
+		spec.ScopeRule{Namespaces: in(there), Services: spec.Unlabeled(chosen), Scope: spec.GlobalScope}))
+	scopes(t.Expect, here, unlabeled)
 })
 
 // labels says which clusters keep a service's label, and which lose it.
@@ -127,6 +205,32 @@ func scope(os traffic.Outcomes, labeled, all spec.Clusters) string {
 	}
 	return ""
 }
+
+// SCOPE-08: the rule of one cluster looks for a label of the spec's own, those of the others for the one
+// of the mesh.
+var RulesMustBeUniform = spec.Proves(behaviors.RulesMustBeUniform, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	both, theirs, own := t.Service("both", spec.Global), t.Service("theirs", spec.Global), t.Service("own")
+	both.SetLabel(t.Clusters, chosen, "yes")
+	own.SetLabel(t.Clusters, chosen, "yes")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(theirs), AnsweredBy(t.Clusters...))
+		t.Control(c.Client.HTTP(own), AnsweredBy(c))
+	})
+
+	t.SetMeshConfig(spec.Clusters{a}, spec.ScopeRules(spec.ScopeRule{Services: spec.Labeled(chosen, "yes"), Scope: spec.GlobalScope}))
+
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(both), AnsweredBy(t.Clusters...)) })
+	record := func(echo *spec.Service, matched, unmatched spec.Clusters) {
+		t.Each(unmatched, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
+		t.Each(matched, func(c *spec.Cluster) {
+			t.RecordOutcome("the rules of "+c.Name+" match", c.Client.HTTP(echo), func(os traffic.Outcomes) string {
+				return scope(os, matched, t.Clusters)
+			}, NoneAfter(10*time.Second))
+		})
+	}
+	t.Together(func() { record(own, spec.Clusters{a}, others) }, func() { record(theirs, others, spec.Clusters{a}) })
+})
 
 // SCOPE-09
 var GatewayServesExactlyGlobalServices = spec.Proves(behaviors.GatewayServesExactlyGlobalServices, func(t *spec.T) {
@@ -197,4 +301,22 @@ var NamespacesAreTheSame = spec.Proves(behaviors.NamespacesAreTheSame, func(t *s
 	t.Apply(others, near.Object)
 	near.SetGlobal(others...)
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(near), AnsweredBy(t.Clusters...), FromPodsOf(near.App)) })
+})
+
+// SCOPE-14: the pods are elsewhere, so what hides the service in one cluster takes no pods from it.
+var DiscoverySelectorsHideNamespaces = spec.Proves(behaviors.DiscoverySelectorsHideNamespaces, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	far := t.DeployEcho("far", spec.Global, spec.InSecondNamespace, spec.OnlyIn(others...))
+	shown := t.Service("shown", spec.Global)
+	served := func(c *spec.Cluster) { t.Control(c.Client.HTTP(far), AnsweredBy(others...)) }
+	t.EachCluster(served)
+
+	undo := t.SetMeshConfig(spec.Clusters{a}, spec.HiddenNamespace(far.Namespace))
+
+	t.Expect(a.Client.HTTP(far).Within(3*time.Second), EndAs(traffic.Reset, traffic.Refused))
+	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(far), AnsweredBy(others...)) })
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(shown), AnsweredBy(t.Clusters...)) })
+
+	undo()
+	t.EachCluster(served)
 })

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/onsi/gomega/types"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
 )
 
 // WP-01
@@ -235,6 +237,54 @@ var GlobalServiceNeedsGlobalWaypoint = spec.Proves(behaviors.GlobalServiceNeedsG
 	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint())
 })
 
+// WP-09
+var LabelOnGatewayReachesService = spec.Proves(behaviors.LabelOnGatewayReachesService, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	echo := t.Service("echo", spec.Global)
+	waypoint := t.DeployWaypoint()
+	t.SetWaypointLocal(waypoint)
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+	t.ScaleWaypoint(a, waypoint, 0)
+	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
+
+	takenOver := func() { t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...)) }
+	t.LabelWaypointGateway(waypoint, workload.LabelGlobal, "true")
+	takenOver()
+	t.LabelWaypointGateway(waypoint, "changed", "true") // istiod writes the Service once more
+	takenOver()
+
+	t.LabelWaypointGateway(waypoint, workload.LabelGlobal, "")
+	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
+})
+
+// WP-11
+var CrossNamespaceWaypoint = spec.Proves(behaviors.CrossNamespaceWaypoint, func(t *spec.T) {
+	a, others := t.Clusters.Split()
+	local, global := t.Service("local"), t.Service("global", spec.Global)
+	local.TraceWaypoints()
+	global.TraceWaypoints()
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...), WithoutWaypoint()) })
+	served := func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(local), AnsweredBy(c), ViaWaypointOf(c))
+		t.Expect(c.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+	}
+
+	waypoint := t.DeployWaypointInSecondNamespace()
+	local.UseWaypointOfSecondNamespace(waypoint)
+	global.UseWaypointOfSecondNamespace(waypoint)
+	t.EachCluster(served)
+
+	t.AdmitToWaypoint(a, waypoint, gateway.NamespacesFromSame)
+	t.Expect(a.Client.HTTP(local), AnsweredBy(a), WithoutWaypoint())
+	t.ObserveLook(a.Client.HTTP(global))
+	t.Each(others, served)
+
+	t.AdmitToWaypoint(a, waypoint, gateway.NamespacesFromAll)
+	t.EachCluster(served)
+})
+
 // status names what became of a local service whose own waypoint is gone. It is empty when the
 // outcomes are mixed, or none of those that close the service is among them.
 func status(os traffic.Outcomes, home *spec.Cluster) string {
@@ -275,3 +325,22 @@ var OptingOutOfWaypoints = spec.Proves(behaviors.OptingOutOfWaypoints, func(t *s
 	out.UseWaypoint("")
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(out), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 }, spec.Serial)
+
+// WP-17: the policy on the class holds for all waypoints of a cluster, so this spec runs alone.
+var PolicyTargets = spec.Proves(behaviors.PolicyTargets, func(t *spec.T) {
+	echo, forbidden := t.Service("echo", spec.Global), t.Principal(fixture.ClientB)
+	waypoint := t.DeployWaypoint()
+	echo.UseWaypoint(waypoint)
+	echo.TraceWaypoints()
+	served := func(by func(*spec.Cluster) *traffic.Client) {
+		t.EachCluster(func(c *spec.Cluster) { t.Control(by(c).HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+	}
+	for _, policy := range []spec.Object{t.DenyAtWaypoint(waypoint, forbidden), echo.Deny(forbidden), t.DenyAtAllWaypoints(forbidden)} {
+		served(func(c *spec.Cluster) *traffic.Client { return c.ClientB })
+
+		t.ApplyEverywhere(policy)
+		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.ClientB.HTTP(echo), HaveStatus(403)) })
+		served(func(c *spec.Cluster) *traffic.Client { return c.Client })
+		t.DeleteEverywhere(policy)
+	}
+})

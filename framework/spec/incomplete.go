@@ -1,0 +1,126 @@
+package spec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"istio.io/api/label"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/inspect"
+	"ambient.test/conformance/framework/wait"
+)
+
+// GatewayLack is something that an east-west gateway needs to count, taken from it.
+type GatewayLack struct {
+	// Says completes "a gateway ...".
+	Says string
+
+	take func(g *gateway.Gateway, nobody string)
+	// address says that the status must have no address either. istiod never takes one away.
+	address bool
+}
+
+// What an east-west gateway needs to count. Without its class or address nobody manages the gateway, and
+// its pods stay as they are.
+var (
+	WithoutNetwork = GatewayLack{Says: "without a network", take: func(g *gateway.Gateway, _ string) {
+		delete(g.Labels, label.TopologyNetwork.Name)
+	}}
+	OfOtherClass = GatewayLack{Says: "of another class", take: func(g *gateway.Gateway, nobody string) {
+		g.Spec.GatewayClassName = gateway.ObjectName(nobody)
+	}}
+	WithoutAddress = GatewayLack{Says: "without an address", address: true, take: func(g *gateway.Gateway, nobody string) {
+		kind := gateway.HostnameAddressType
+		g.Spec.Addresses = []gateway.GatewaySpecAddress{{Type: &kind, Value: nobody}}
+	}}
+	WithoutTermination = GatewayLack{Says: "without a listener that ends HBONE", take: func(g *gateway.Gateway, _ string) {
+		mode := gateway.TLSModePassthrough
+		for i := range g.Spec.Listeners {
+			g.Spec.Listeners[i].TLS = &gateway.ListenerTLSConfig{Mode: &mode}
+		}
+	}}
+)
+
+// TakeFromGateways takes something from each east-west gateway of a cluster. restore gives it back, and waits
+// until the gateways are programmed and their pods rolled out; the end of the spec does so at the latest.
+func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
+	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
+	t.NoError(err)
+	if len(all) == 0 {
+		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
+	}
+	var undo []func(context.Context) error
+	for _, x := range all {
+		undo = append(undo, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
+	}
+	t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
+	t.Changed()
+	return func() {
+		for _, f := range undo {
+			t.NoError(f(t.ctx))
+		}
+		t.Changed()
+	}
+}
+
+// take changes one gateway. What is returned gives back what was taken, and is called after the spec, too.
+func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) func(context.Context) error {
+	var before gateway.Gateway
+	t.NoError(c.Cluster.Client().Get(t.ctx, key, &before))
+	change := func(ctx context.Context, with func(*gateway.Gateway)) error {
+		var g gateway.Gateway
+		if err := c.Cluster.Client().Get(ctx, key, &g); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		was := client.MergeFrom(g.DeepCopy())
+		with(&g)
+		if err := c.Cluster.Client().Patch(ctx, &g, was); err != nil {
+			return fmt.Errorf("%s: gateway %s: %w", c.Name, key, err)
+		}
+		return nil
+	}
+	restore := untilDone(func(ctx context.Context) error {
+		if err := change(ctx, func(g *gateway.Gateway) { g.Labels, g.Spec = before.Labels, before.Spec }); err != nil {
+			return err
+		}
+		_, programmed := wait.Gateway(ctx, c.Cluster, key.Namespace, key.Name)
+		d, err := eastwest.Deployment(ctx, c.Cluster)
+		if err := errors.Join(programmed, err); err != nil {
+			return err
+		}
+		return wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0)
+	})
+	t.Cleanup(restore)
+	t.NoError(change(t.ctx, func(g *gateway.Gateway) { l.take(g, t.Name("nobody")) }))
+	if l.address {
+		t.NoError(t.forgetAddresses(c, key))
+	}
+	return restore
+}
+
+// forgetAddresses takes the addresses out of a Gateway's status, once its controller has written that they
+// cannot be used.
+func (t *T) forgetAddresses(c *Cluster, key client.ObjectKey) error {
+	var now *gateway.Gateway
+	seen := func(g *gateway.Gateway, exists bool) (bool, string) {
+		if now = g; !exists {
+			return false, "it does not exist"
+		}
+		p := meta.FindStatusCondition(g.Status.Conditions, string(gateway.GatewayConditionProgrammed))
+		return p != nil && p.ObservedGeneration >= g.Generation, "its controller has not seen the change"
+	}
+	if err := wait.Object(t.ctx, c.Cluster, &gateway.GatewayList{}, key.Namespace, key.Name, seen); err != nil {
+		return err
+	}
+	was := client.MergeFrom(now.DeepCopy())
+	now.Status.Addresses = nil
+	if err := c.Cluster.Client().Status().Patch(t.ctx, now, was); err != nil {
+		return fmt.Errorf("%s: status of gateway %s: %w", c.Name, key, err)
+	}
+	return nil
+}
