@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -98,6 +99,8 @@ type serviceOptions struct {
 	namespace, app   string
 	scope            *string // value of the global label; nil = none
 	udp              int
+	pods             map[*Cluster]int32 // how many; else as many as the fleet's replicas
+	gated            bool
 }
 
 // Global makes the Service global in every cluster from the start.
@@ -133,6 +136,22 @@ func InFrontOf(app string) ServiceOption {
 func WithUDP(port int) ServiceOption {
 	return func(o *serviceOptions) { o.udp = port }
 }
+
+// Pods gives the Service this many pods in these clusters. In others it has as many as the fleet has of
+// everything.
+func Pods(n int32, in ...*Cluster) ServiceOption {
+	return func(o *serviceOptions) {
+		if o.pods == nil {
+			o.pods = map[*Cluster]int32{}
+		}
+		for _, c := range in {
+			o.pods[c] = n
+		}
+	}
+}
+
+// WithReadinessGates lets [T.SetReady] decide over the readiness of the Service's pods.
+func WithReadinessGates(o *serviceOptions) { o.gated = true }
 
 func resolve(options []ServiceOption) (o serviceOptions) {
 	o.namespace, o.app = fixture.MeshNamespace, fixture.Echo
@@ -174,14 +193,17 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	if o.in == nil {
 		o.in = t.Clusters
 	}
-	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(),
-		Replicas: max(1, t.Fleet.Replicas)}
+	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Gated: o.gated}
 	for _, c := range o.in {
 		for _, object := range e.Objects(c.Cluster) {
 			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
 		}
 	}
-	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
+	t.Each(o.in, func(c *Cluster) {
+		e := e
+		e.Replicas = cmp.Or(o.pods[c], t.Fleet.Replicas, 1)
+		t.NoError(e.Deploy(t.ctx, c.Cluster))
+	})
 	o.in = nil // where the Service has no pods, none exist
 	return t.service(word, e.Name, o)
 }

@@ -32,9 +32,10 @@ func cluster(objects ...client.Object) *mesh.Cluster {
 func clusterThat(reacts interceptor.Funcs, objects ...client.Object) *mesh.Cluster {
 	c := &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}
 	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithInterceptorFuncs(reacts).WithScheme(mesh.Scheme).WithObjects(objects...).
-		WithStatusSubresource(&appsv1.Deployment{}).
+		WithStatusSubresource(&appsv1.Deployment{}, &corev1.Pod{}).
 		// Waits select by these fields, which a real API server knows by itself.
 		WithIndex(&appsv1.Deployment{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
+		WithIndex(&corev1.Pod{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
 		WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} }).
 		Build()})
 	return c
@@ -330,6 +331,83 @@ func TestDeploy(t *testing.T) {
 	err := echo().Deploy(within(t, true), cluster(deployed(t, 1)))
 	if !strings.Contains(fmt.Sprint(err), "1 of 2 replicas available") {
 		t.Errorf("got %v, want to wait for the second replica", err)
+	}
+}
+
+// kubelet lets the readiness of pods, whose containers are ready or not, follow their gates.
+func kubelet(containers corev1.ConditionStatus) interceptor.Funcs {
+	return interceptor.Funcs{SubResourcePatch: func(ctx context.Context, w client.Client, sub string, o client.Object, p client.Patch,
+		opts ...client.SubResourcePatchOption) error {
+		if err := w.SubResource(sub).Patch(ctx, o, p, opts...); err != nil {
+			return err
+		}
+		pod := o.(*corev1.Pod)
+		ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue}
+		for _, c := range pod.Status.Conditions {
+			if c.Type == ReadinessGate {
+				ready.Status = c.Status
+			}
+		}
+		pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+		pod.Status.Conditions = append(pod.Status.Conditions, ready, corev1.PodCondition{Type: corev1.ContainersReady, Status: containers})
+		return w.SubResource(sub).Update(ctx, pod)
+	}}
+}
+
+// A pod counts as not ready only while it would answer: what has crashed would prove nothing.
+func TestSetReady(t *testing.T) {
+	for title, c := range map[string]struct {
+		ready   bool
+		reacts  interceptor.Funcs
+		objects []client.Object
+		fails   string
+	}{
+		"not ready":                       {false, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionTrue)}, ""},
+		"ready again":                     {true, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionFalse)}, ""},
+		"not ready, and its server is":    {false, kubelet(corev1.ConditionFalse), []client.Object{pod("a", corev1.ConditionTrue)}, "neither are its"},
+		"not ready, and nobody looks":     {false, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionTrue)}, "it is still ready"},
+		"ready again, and nobody looks":   {true, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionFalse)}, "not ready"},
+		"a pod that does not exist there": {false, interceptor.Funcs{}, nil, "c1: readiness gate of pod ns/a: "},
+	} {
+		t.Run(title, func(t *testing.T) {
+			c1 := clusterThat(c.reacts, c.objects...)
+			err := SetReady(within(t, c.fails != ""), c1, "ns", "a", c.ready)
+			if c.fails == "" && err != nil {
+				t.Errorf("got %v, want no error", err)
+			}
+			if !strings.Contains(fmt.Sprint(err), c.fails) {
+				t.Errorf("got %v, want an error that says %q", err, c.fails)
+			}
+		})
+	}
+}
+
+func TestDeployGated(t *testing.T) {
+	e := echo()
+	e.Gated = true
+	c := clusterThat(kubelet(corev1.ConditionTrue), deployed(t, 2), pod("a", corev1.ConditionFalse), pod("b", corev1.ConditionFalse))
+	if err := e.Deploy(within(t, false), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		var p corev1.Pod
+		if err := c.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: name}, &p); err != nil {
+			t.Fatal(err)
+		}
+		gate := func(c corev1.PodCondition) bool { return c.Type == ReadinessGate && c.Status == corev1.ConditionTrue }
+		if !slices.ContainsFunc(p.Status.Conditions, gate) {
+			t.Errorf("pod %s: got conditions %v, want an open gate", name, p.Status.Conditions)
+		}
+	}
+	var d appsv1.Deployment
+	if err := c.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "echo"}, &d); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]corev1.PodReadinessGate{{ConditionType: ReadinessGate}}, d.Spec.Template.Spec.ReadinessGates); diff != "" {
+		t.Errorf("gates of the pods (-want +got):\n%s", diff)
+	}
+	if err := e.Deploy(within(t, true), cluster(deployed(t, 1))); !strings.Contains(fmt.Sprint(err), "1 of 2 pods have been made") {
+		t.Errorf("got %v, want to wait for the second pod", err)
 	}
 }
 

@@ -1,0 +1,53 @@
+package spec
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
+)
+
+// Pod is a pod of a Service.
+type Pod struct {
+	Cluster         *Cluster
+	Namespace, Name string
+	IP              string
+}
+
+// String is the pod's name, by which it answers.
+func (p Pod) String() string { return p.Name }
+
+// URL leads to the pod itself, past the Service.
+func (p Pod) URL() string {
+	return "http://" + net.JoinHostPort(p.IP, strconv.Itoa(traffic.HTTP)) + "/"
+}
+
+// Pods are the pods of a Service in some clusters, by name.
+func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
+	for _, c := range in {
+		var pods corev1.PodList
+		t.NoError(c.Cluster.Client().List(t.ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{workload.LabelApp: s.App}))
+		slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+		for _, p := range pods.Items {
+			if p.DeletionTimestamp == nil {
+				all = append(all, Pod{c, p.Namespace, p.Name, p.Status.PodIP})
+			}
+		}
+	}
+	return all
+}
+
+// SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer whoever
+// calls them. They must be of a Service [WithReadinessGates], whose pods go with the spec.
+func (t *T) SetReady(ready bool, pods ...Pod) {
+	Each(t, pods, func(p Pod) {
+		t.NoError(workload.SetReady(t.ctx, p.Cluster.Cluster, p.Namespace, p.Name, ready))
+	})
+	t.Changed()
+}
