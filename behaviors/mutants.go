@@ -63,6 +63,10 @@ var Mutants = []Mutant{
 	{"M51", "let the policies of cluster2 that admit an account admit another one"},
 	{"M52", "let the east-west gateway of cluster2 refuse the services with a policy by path"},
 	{"M53", "take use-waypoint: none from services in cluster2"},
+	{"M70", "publish the addresses of pods that are not ready in services of cluster1"},
+	{"M71", "let each service of cluster2 lead to one of its pods only"},
+	{"M72", "take the traffic distribution from services in cluster1"},
+	{"M74", "once pods of cluster2 are not ready, make those of the same service in cluster1 not ready, too"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -142,6 +142,10 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M51"}, apply: admitAnother},
 		{Mutant: behaviors.Mutant{ID: "M52"}, Does: "by taking istio.io/global from them", apply: localUnderPolicy},
 		{Mutant: behaviors.Mutant{ID: "M53"}, apply: interfereWithServices(1, optIn)},
+		{Mutant: behaviors.Mutant{ID: "M70"}, apply: interfereWithServices(0, publishNotReady)},
+		{Mutant: behaviors.Mutant{ID: "M71"}, apply: oneOfMany},
+		{Mutant: behaviors.Mutant{ID: "M72"}, apply: interfereWithServices(0, noDistribution)},
+		{Mutant: behaviors.Mutant{ID: "M74"}, apply: notReadyEither},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

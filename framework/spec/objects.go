@@ -12,6 +12,7 @@ import (
 	typev1 "istio.io/api/type/v1beta1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -47,6 +48,13 @@ func (s *Service) LocalityRule(preference *networking.LocalityLoadBalancerSettin
 			}},
 		}
 	}
+}
+
+// PreferClose is the Service with a traffic distribution that prefers what is close.
+func (s *Service) PreferClose(c *Cluster) client.Object {
+	o, prefer := s.Object(c).(*corev1.Service), corev1.ServiceTrafficDistributionPreferClose
+	o.Spec.TrafficDistribution = &prefer
+	return o
 }
 
 // PodPolicy is an AuthorizationPolicy on the pods of the Service for the principals; none selects
