@@ -66,7 +66,9 @@ var Mutants = []Mutant{
 	{"M70", "publish the addresses of pods that are not ready in services of cluster1"},
 	{"M71", "let each service of cluster2 lead to one of its pods only"},
 	{"M72", "take the traffic distribution from services in cluster1"},
+	{"M73", "let a restart of a service's pods in cluster2 take all of them away before it makes new ones"},
 	{"M74", "once pods of cluster2 are not ready, make those of the same service in cluster1 not ready, too"},
+	{"M75", "let servers of cluster2 that serve HTTPS show another certificate"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

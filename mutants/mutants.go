@@ -145,7 +145,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M70"}, apply: interfereWithServices(0, publishNotReady)},
 		{Mutant: behaviors.Mutant{ID: "M71"}, apply: oneOfMany},
 		{Mutant: behaviors.Mutant{ID: "M72"}, apply: interfereWithServices(0, noDistribution)},
+		{Mutant: behaviors.Mutant{ID: "M73"}, apply: recreatePods},
 		{Mutant: behaviors.Mutant{ID: "M74"}, apply: notReadyEither},
+		{Mutant: behaviors.Mutant{ID: "M75"}, apply: anotherCertificate},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -114,4 +115,38 @@ func closeGates(ctx context.Context, c *mesh.Cluster, app string) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// recreatePods lets every restart of a deployment of a spec in cluster2 begin with the end of all its pods.
+func recreatePods(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, recreated)
+}
+
+func recreated(d *appsv1.Deployment) verdict {
+	if d.Labels[workload.LabelOwner] == fixture.Owner || d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType ||
+		len(d.OwnerReferences) > 0 { // istiod's, for a waypoint
+		return leave
+	}
+	d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	return update
+}
+
+// anotherCertificate gives the servers of specs in cluster2 another certificate than theirs.
+func anotherCertificate(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	x, err := workload.SelfSigned((&fixture.Fixture{Fleet: f}).Host("*"))
+	if err != nil {
+		return nil, err
+	}
+	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, showing(x))
+}
+
+func showing(x *workload.Certificate) func(*appsv1.Deployment) verdict {
+	return func(d *appsv1.Deployment) verdict {
+		a := d.Spec.Template.Annotations
+		if a[workload.AnnotationCertificate] == "" || a[workload.AnnotationCertificate] == x.Cert {
+			return leave
+		}
+		a[workload.AnnotationCertificate], a[workload.AnnotationKey] = x.Cert, x.Key
+		return update
+	}
 }

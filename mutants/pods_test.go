@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -80,6 +82,45 @@ func TestServicesAndPods(t *testing.T) {
 				t.Errorf("got %d for the second time, want %d", got, leave)
 			}
 		})
+	}
+}
+
+func TestRecreated(t *testing.T) {
+	for title, c := range map[string]struct {
+		meta metav1.ObjectMeta
+		want verdict
+	}{
+		"of a spec":     {metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: "lb-13"}}, update},
+		"of the others": {metav1.ObjectMeta{Labels: map[string]string{workload.LabelOwner: fixture.Owner}}, leave},
+		"of a waypoint": {metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{Kind: "Gateway"}}}, leave},
+	} {
+		t.Run(title, func(t *testing.T) {
+			d := &appsv1.Deployment{ObjectMeta: c.meta}
+			if got := recreated(d); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+			if got := recreated(d); got != leave {
+				t.Errorf("got %d for the second time, want %d", got, leave)
+			}
+		})
+	}
+}
+
+func TestShowing(t *testing.T) {
+	own := &workload.Certificate{Cert: "own", Key: "k"}
+	d := &appsv1.Deployment{}
+	if got := showing(own)(d); got != leave {
+		t.Errorf("without a certificate: got %d, want %d", got, leave)
+	}
+	d.Spec.Template.Annotations = map[string]string{workload.AnnotationCertificate: "its", workload.AnnotationKey: "its"}
+	for i, want := range []verdict{update, leave} {
+		if got := showing(own)(d); got != want {
+			t.Errorf("time %d: got %d, want %d", i+1, got, want)
+		}
+	}
+	want := map[string]string{workload.AnnotationCertificate: "own", workload.AnnotationKey: "k"}
+	if diff := cmp.Diff(want, d.Spec.Template.Annotations); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 }
 

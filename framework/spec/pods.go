@@ -1,12 +1,16 @@
 package spec
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/traffic"
@@ -50,4 +54,18 @@ func (t *T) SetReady(ready bool, pods ...Pod) {
 		t.NoError(workload.SetReady(t.ctx, p.Cluster.Cluster, p.Namespace, p.Name, ready))
 	})
 	t.Changed()
+}
+
+// PodsReplaced is a rolling restart of a Service's pods in one cluster, several times, each until every
+// old pod is gone. The Service must come from DeployEcho.
+func PodsReplaced(c *Cluster, s *Service, times int) Event {
+	return Event{Says: fmt.Sprintf("the pods of %s are replaced %d times in %s", s.Name, times, c), Do: func(ctx context.Context) error {
+		for range times {
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.App}}
+			if err := workload.Restart(ctx, c.Cluster, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }

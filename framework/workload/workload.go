@@ -61,6 +61,10 @@ type Echo struct {
 	// Gated gives the pods a [ReadinessGate], see [SetReady]. Deploy opens it; a pod that is made later
 	// is not ready before somebody else does.
 	Gated bool
+	// Errors is the proxy that answers in the application's place, each request with status 503; nil for
+	// the application itself.
+	Errors *Envoy
+	TLS    *Certificate // served on the port [traffic.HTTPS]; nil = none
 }
 
 // Objects returns the ServiceAccount and the Deployment for one cluster. The application answers
@@ -69,34 +73,46 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
 	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
 	grace := int64(2) // the application drains for a second; more only makes scaling slow
-	return []client.Object{
-		&corev1.ServiceAccount{ObjectMeta: meta},
-		&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
-			Replicas: &e.Replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-				ServiceAccountName:            e.Name,
-				NodeSelector:                  e.nodeSelector(),
-				ReadinessGates:                e.gates(),
-				TerminationGracePeriodSeconds: &grace,
-				SecurityContext:               restrictedPod(),
-				Containers: []corev1.Container{{
-					SecurityContext: restrictedContainer(),
-					Name:            Container, Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
-					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
-						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
-						strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
-					Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
-						{ContainerPort: traffic.ServerFirst}},
-					// The application answers on its TCP port only once all its servers are up.
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
-						ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
-					Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
-						corev1.ResourceMemory: resource.MustParse("24Mi")}},
-				}},
-			}},
+	d := &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+		Replicas: &e.Replicas,
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+			ServiceAccountName:            e.Name,
+			NodeSelector:                  e.nodeSelector(),
+			ReadinessGates:                e.gates(),
+			TerminationGracePeriodSeconds: &grace,
+			SecurityContext:               restrictedPod(),
+			Containers:                    []corev1.Container{e.container(c)},
 		}},
+	}}
+	if e.TLS != nil {
+		e.TLS.show(&d.Spec.Template)
+	}
+	return []client.Object{&corev1.ServiceAccount{ObjectMeta: meta}, d}
+}
+
+func (e Echo) container(c *mesh.Cluster) corev1.Container {
+	if e.Errors != nil {
+		return e.erring(c)
+	}
+	return e.application(c)
+}
+
+func (e Echo) application(c *mesh.Cluster) corev1.Container {
+	return corev1.Container{
+		SecurityContext: restrictedContainer(),
+		Name:            Container, Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+		Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
+			"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
+			strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
+		Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
+		Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
+			{ContainerPort: traffic.ServerFirst}},
+		// The application answers on its TCP port only once all its servers are up.
+		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
+			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
+			corev1.ResourceMemory: resource.MustParse("24Mi")}},
 	}
 }
 

@@ -2,6 +2,8 @@ package workload
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
@@ -101,6 +104,76 @@ func TestEchoObjects(t *testing.T) {
 	}
 }
 
+// with is the pod of an echo.
+func with(e Echo) corev1.PodTemplateSpec {
+	return e.Objects(&mesh.Cluster{Name: "c1"})[1].(*appsv1.Deployment).Spec.Template
+}
+
+// What answers with errors names itself, as the application does.
+func TestErrors(t *testing.T) {
+	c := with(Echo{Image: "istio/app:1", Errors: &Envoy{"istio/proxyv2:1", "/bin/envoy"}}).Spec.Containers[0]
+	if c.Image != "istio/proxyv2:1" {
+		t.Errorf("got image %s, want that of the proxy", c.Image)
+	}
+	if c.Command[0] != "/bin/envoy" {
+		t.Errorf("got command %q, want the proxy", c.Command)
+	}
+	var config struct {
+		Static struct {
+			Listeners []struct {
+				Address struct {
+					Socket struct {
+						Port int `json:"port_value"`
+					} `json:"socket_address"`
+				} `json:"address"`
+			} `json:"listeners"`
+		} `json:"static_resources"`
+	}
+	if err := yaml.Unmarshal([]byte(erring), &config); err != nil {
+		t.Fatal(err)
+	}
+	if got := config.Static.Listeners[0].Address.Socket.Port; got != traffic.HTTP {
+		t.Errorf("it listens on %d, and Services lead to %d", got, traffic.HTTP)
+	}
+	env := map[string]string{}
+	for _, v := range c.Env {
+		env[v.Name] = v.Value
+	}
+	if got, want := env["ANSWER"], "Cluster=c1\nHostname=$(POD)\n"; got != want {
+		t.Errorf("it answers %q, want %q", got, want)
+	}
+}
+
+// The files of a certificate are where the application looks for them, and hold what its pod's annotations
+// say.
+func TestTLS(t *testing.T) {
+	x, err := SelfSigned("*.ns.svc.cluster.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair([]byte(x.Cert), []byte(x.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "s.ns.svc.cluster.local"}); err != nil {
+		t.Error(err)
+	}
+	pod := with(Echo{TLS: x})
+	files := map[string]string{}
+	for _, f := range pod.Spec.Volumes[0].DownwardAPI.Items {
+		_, name, _ := strings.Cut(strings.TrimSuffix(f.FieldRef.FieldPath, "']"), "['")
+		files[pod.Spec.Containers[0].VolumeMounts[0].MountPath+"/"+f.Path] = pod.Annotations[name]
+	}
+	for flag, want := range map[string]string{"--crt": x.Cert, "--key": x.Key} {
+		args := pod.Spec.Containers[0].Args
+		if got := files[args[slices.Index(args, flag)+1]]; got != want {
+			t.Errorf("%s: got %q, want %q", flag, got, want)
+		}
+	}
+}
+
 // The echo must run wherever the owner of a cluster allows pods at all.
 func TestEchoIsRestricted(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
@@ -114,6 +187,8 @@ func TestEchoIsRestricted(t *testing.T) {
 	}{
 		"as it is":            {func(*corev1.PodSpec) {}, true},
 		"without its context": {func(s *corev1.PodSpec) { s.SecurityContext = nil }, false}, // the check itself can fail
+		"with errors":         {func(s *corev1.PodSpec) { s.Containers[0] = with(Echo{Errors: &Envoy{}}).Spec.Containers[0] }, true},
+		"with TLS":            {func(s *corev1.PodSpec) { *s = with(Echo{TLS: &Certificate{}}).Spec }, true},
 	} {
 		t.Run(title, func(t *testing.T) {
 			_, d := parts(t)

@@ -168,3 +168,18 @@ var TrafficDistributionKeepsTrafficInTheNetwork = spec.Proves(behaviors.TrafficD
 	t.ApplyEverywhere(echo.Object) // as it was
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 })
+
+// LB-13: the pods of the other cluster, and there are no others.
+var ChurnLosesNoRequests = spec.Proves(behaviors.ChurnLosesNoRequests, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, near := t.DeployEcho("far", spec.Global, spec.OnlyIn(b), spec.Pods(3, b)), t.Service("near")
+	across, own, local := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(near)
+	t.Given(across, AnsweredBy(b))
+
+	seen := t.While(spec.PodsReplaced(b, far, 3), across, own, local)
+
+	t.Expect(seen.Of(across), AtMost(1))
+	t.Control(seen.Of(own), AtMost(1))
+	t.Control(seen.Of(local), NoneLost())
+	t.Expect(across, FromPods(t.Pods(far, b)...)) // the new ones
+}, spec.Serial)
