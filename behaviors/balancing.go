@@ -17,12 +17,11 @@ var WeightFollowsEndpointCounts = declare(Behavior{
 		blog(postAlpha, "istiod informs each ztunnel how many endpoints there are"),
 		code("pilot ambient multicluster.go", "a remote network's capacity is the number of its pods"),
 	},
-	Proof: "With one local and three remote pods the remote share of 400 calls lies in the interval around three " +
-		"quarters; with one and one around a half.",
+	Proof: "Each of two clusters has one pod, and then one has three. Of 240 calls of each cluster's client the share of each " +
+		"cluster lies where chance leads but once in a million: around a half, and then around a quarter and three quarters.",
 	Provoke: "Scale the service to 3 in one cluster and count who answers the other.",
-	Hazards: "Terminating pods count until they are deleted.",
-	Mutants: []string{"M01"},
-	State:   notAutomated("planned: it needs 400 calls and a binomial interval"),
+	Hazards: "Terminating pods count until they are deleted, so the number of pods only grows.",
+	Mutants: []string{"M61"}, State: Proven,
 })
 
 var RemoteServesWithoutLocalEndpoints = declare(Behavior{
@@ -45,9 +44,10 @@ var LocalNotReadyPodsAreLeftOut = declare(Behavior{
 	ID: "LB-04", Level: Core, Istio: ">=1.27",
 	Promise: "A local pod that is not ready gets no new requests.",
 	Sources: []Source{implied(pageVerify)},
-	Proof:   "With the local pod not ready forty of forty calls are served remotely; ready again, both serve.",
-	Provoke: "Let the readiness probe of the local pod fail.",
-	State:   notAutomated("planned: it needs an echo deployment with a readiness switch"),
+	Proof: "Of two local pods one is not ready: the other answers every call. Neither is: the other clusters do. Ready again, all " +
+		"answer. Called by its own address, each answers all the while.",
+	Provoke: "Give pods a readiness gate and switch its condition by a patch of their status.",
+	Mutants: []string{"M60"}, State: Proven,
 })
 
 var RemoteNotReadyPodsDrawTraffic = declare(Behavior{
@@ -57,16 +57,18 @@ var RemoteNotReadyPodsDrawTraffic = declare(Behavior{
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
 			{"left-out", "no call is sent to a remote pod that is not ready"},
-			{"fails", "about the remote share of calls fails"},
+			{"fewer", "calls fail, and fewer than the remote share"},
+			{"fails", "the remote share of calls fails, by the number of pods"},
 		},
 		Unsafe: []Outcome{
-			{"all-fail", "calls fail although the local pods are ready, beyond the remote share"},
+			{"beyond", "calls fail although the local pods are ready, beyond the remote share"},
 		},
 	},
-	Proof:   "Remote pods running but not ready, local ones fine: the share of failures is recorded; ready again, no call fails.",
-	Provoke: "Let the readiness probes fail in the other cluster only and call from this one.",
-	Hazards: "Seen on the real mesh: about half of the calls fail with one pod on each side.",
-	State:   notAutomated("planned: it needs an echo deployment with a readiness switch; seen by hand as documented in the hazards"),
+	Proof: "Three remote pods run and are not ready, and a local one is: the share of failures is recorded. The other cluster's own " +
+		"clients lose no call, and the pods answer at their own addresses. Ready again, no call fails.",
+	Provoke: "Give pods a readiness gate, switch its condition in the other cluster only, and call from this one.",
+	Hazards: "Seen on the real mesh: about half of the calls fail with one pod on each side, and three quarters with three pods to one.",
+	Mutants: []string{"M64"}, State: Proven,
 })
 
 var RemoteEndpointIsPinnedBehindWaypoint = declare(Behavior{
@@ -87,10 +89,10 @@ var RemoteEndpointIsPinnedBehindWaypoint = declare(Behavior{
 			{"errors", "requests fail while the pods are healthy"},
 		},
 	},
-	Proof: "No local pods, three remote ones, 60 requests through the waypoint: the distribution is recorded; without " +
-		"the waypoint all three are seen.",
+	Proof: "No local pods and three remote ones: how many of these answer calls through the waypoint is recorded. Without the " +
+		"waypoint all three do.",
 	Provoke: "Send requests through a waypoint to a service with three remote pods and count their host names.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M03"}, State: Proven,
 })
 
 var TrafficDistributionKeepsTrafficInTheNetwork = declare(Behavior{
@@ -100,10 +102,11 @@ var TrafficDistributionKeepsTrafficInTheNetwork = declare(Behavior{
 		blog(postAlpha, "you can control the load balancing behavior of a service with its trafficDistribution"),
 		note("pilot-svc-trafficDistribution", ""),
 	},
-	Proof:   "With PreferClose forty of forty calls are local; without local endpoints all are remote; unset, they are mixed.",
+	Proof: "With PreferClose every call stays in the client's cluster, though others have more pods. With no local pod ready all " +
+		"are remote; ready again, local. Unset, they are mixed.",
 	Provoke: "Set spec.trafficDistribution in both clusters.",
 	Hazards: "Set it in both clusters: the local object's setting wins.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M62"}, State: Proven,
 })
 
 var NamespaceTrafficDistribution = declare(Behavior{
@@ -177,10 +180,13 @@ var ChurnLosesNoRequests = declare(Behavior{
 	ID: "LB-13", Level: Core, Istio: ">=1.27",
 	Promise: "Replacing pods in one cluster under load costs clients of the other no more than a hundredth of their requests.",
 	Sources: []Source{upstream("TestServiceRestart", "")},
-	Proof:   "200 replacements while calls run: at most 1 % fail and the counts converge.",
+	Proof: "The service has three pods, all in one cluster. They are replaced three times by rolling restarts while clients of both " +
+		"clusters call: at most 1 % of the calls fail, in either cluster, and afterwards the new pods answer, each of them. Calls to " +
+		"another service lose none.",
 	Provoke: "Restart the deployment over and over while calling from the other cluster.",
-	Hazards: "A remote pod that is not ready still draws traffic, LB-05.",
-	State:   notAutomated("planned for the long profile: it takes minutes"),
+	Hazards: "A remote pod that is not ready still draws traffic, LB-05. Nine pods are replaced, so that the spec takes little more " +
+		"than a minute; what one replacement in a hundred loses it does not see.",
+	Mutants: []string{"M63"}, State: Proven,
 })
 
 var UnequalWeightsAreRecorded = declare(Behavior{

@@ -38,13 +38,11 @@ var OutlierDetectionEjects = declare(Behavior{
 	ID: "FO-04", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "A waypoint takes an endpoint out that answers with errors, and sends its requests to the other cluster.",
 	Sources: []Source{doc(pageFailover, "instructs waypoint proxies how to identify when endpoints")},
-	Proof: "With maxEjectionPercent 100 calls move to the other cluster after the first error and return after the " +
-		"ejection time; without outlierDetection the errors continue. The page's own rule runs too, and what it " +
-		"ejects is recorded.",
+	Proof: "The only local pod answers every request with 503. With maxEjectionPercent 100 every call goes to the other clusters, " +
+		"by the local waypoint; without outlierDetection the errors continue. What the page's own rule makes of it is observed.",
 	Provoke: "Let the local pod answer 503 under the page's DestinationRule.",
 	Hazards: "The page's rule sets no maxEjectionPercent: of two endpoints it ejects none, as seen on the real mesh.",
-	Mutants: []string{"M13"},
-	State:   notAutomated("planned: it needs an echo deployment that answers with errors on demand"),
+	Mutants: []string{"M13"}, State: Proven,
 })
 
 var AllEndpointsEjected = declare(Behavior{
@@ -54,7 +52,7 @@ var AllEndpointsEjected = declare(Behavior{
 	Proof:   "Both sides answer with errors: who is called is recorded; one healthy side is used.",
 	Provoke: "Let the pods of both clusters answer 503.",
 	Hazards: "A remote network is one endpoint: one bad pod can eject all of it.",
-	State:   notAutomated("planned with FO-04"),
+	State:   notAutomated("planned: servers that answer with errors are there, as FO-04 has them"),
 })
 
 var RemoteWaypointTakesOver = declare(Behavior{

@@ -90,7 +90,7 @@ var StrictHoldsInBothClusters = declare(Behavior{
 	Proof: "In every cluster the client in the mesh is served by all clusters, and the one outside it is refused. Under PERMISSIVE, " +
 		"before and after, the one outside is served by its own cluster only.",
 	Provoke: "Apply STRICT in both clusters and call from a pod outside the mesh.",
-	Mutants: []string{"M90"}, State: Proven,
+	Mutants: []string{"M66"}, State: Proven,
 })
 
 var CrossNetworkTrafficIsMutualTLS = declare(Behavior{

@@ -69,8 +69,14 @@ var Mutants = []Mutant{
 	{"M57", "remove istio.io/global from Gateways of waypoints in cluster2"},
 	{"M58", "let the waypoints of cluster1 that another namespace may not use be used by all"},
 	{"M59", "put the east-west gateway of cluster2 back as it was, two seconds after each change"},
-	{"M90", "delete PeerAuthentications of pods in cluster2 that are STRICT"},
-	{"M91", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
+	{"M60", "publish the addresses of pods that are not ready in services of cluster1"},
+	{"M61", "let each service of cluster2 lead to one of its pods only"},
+	{"M62", "take the traffic distribution from services in cluster1"},
+	{"M63", "let a restart of a service's pods in cluster2 take all of them away before it makes new ones"},
+	{"M64", "once pods of cluster2 are not ready, make those of the same service in cluster1 not ready, too"},
+	{"M65", "let servers of cluster2 that serve HTTPS show another certificate"},
+	{"M66", "delete PeerAuthentications of pods in cluster2 that are STRICT"},
+	{"M67", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -57,17 +57,17 @@ var HalfCloseCrossesClusters = declare(Behavior{
 	Proof:   "Data arrives after the other side has closed, in both directions, remote as local.",
 	Provoke: "Close the writing side and read on.",
 	Mutants: []string{"M03"},
-	State:   notAutomated("planned: the echo client cannot half-close"),
+	State:   notAutomated("planned: neither the echo client can half-close nor a port-forward; it needs a client of the suite's own"),
 })
 
 var ApplicationTLSIsEndToEnd = declare(Behavior{
 	ID: "TRF-06", Level: Core, Istio: ">=1.27",
 	Promise: "TLS of the application passes through: the client sees the application's certificate.",
 	Sources: transparent,
-	Proof:   "The certificate is the application's, remote as local.",
+	Proof: "The application has a certificate of its own. A client who trusts that one and no other is served, remote as local; one " +
+		"who trusts another ends the handshake.",
 	Provoke: "Call an HTTPS port of a remote-only service.",
-	Mutants: []string{"M03"},
-	State:   notAutomated("planned: one more shape in the protocols chapter"),
+	Mutants: []string{"M03", "M65"}, State: Proven,
 })
 
 var UDPIsNotCaptured = declare(Behavior{
@@ -94,7 +94,7 @@ var LargePayloads = declare(Behavior{
 	Proof:   "The digests of 64 MiB each way and of ten thousand single bytes are equal, remote as local.",
 	Provoke: "Send a large body to a remote-only service.",
 	Mutants: []string{"M03"},
-	State:   notAutomated("planned: the echo client does not send large bodies"),
+	State:   notAutomated("planned: the echo client sends at most 4 MB and no body by HTTP; it needs a client of the suite's own in a pod"),
 })
 
 var LongLivedConnections = declare(Behavior{
@@ -158,5 +158,5 @@ var AbortsPropagate = declare(Behavior{
 	Proof:   "The other end sees the end in time and the open sockets return to what they were, remote as local.",
 	Provoke: "Kill the client in the middle of a transfer.",
 	Mutants: []string{"M03"},
-	State:   notAutomated("planned: the echo client cannot abort"),
+	State:   notAutomated("planned: the echo client cannot abort, and the server sends no large bodies; it needs both of the suite's own"),
 })

@@ -70,7 +70,7 @@ var WaypointRestart = declare(Behavior{
 		"came through exactly one waypoint, and in the end all through the local one again. The other clusters' clients, and a service " +
 		"without a waypoint, lose none. With no waypoint anywhere all calls fail.",
 	Provoke: "Restart the waypoint, and delete its pod by force, while calls run.",
-	Mutants: []string{"M91"}, State: Proven,
+	Mutants: []string{"M67"}, State: Proven,
 })
 
 var NewPodsDuringCNIRestart = declare(Behavior{

@@ -106,16 +106,13 @@ func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Und
 // envoy runs the Envoy of the east-west gateway's image with a configuration and waits until it listens.
 func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.ObjectMeta, like *appsv1.Deployment,
 	files map[string]string, port int32) (Undo, error) {
-	program := "/usr/local/bin/envoy"
-	if f.Images["proxyv2"].StandIn != "" {
-		program += ".real" // the first is the relay
-	}
+	proxy := workload.EnvoyOf(f, like)
 	undo, err := created(ctx, c,
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: meta.Namespace, Name: meta.Name}, StringData: files},
 		&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
-				Name: "envoy", Image: like.Spec.Template.Spec.Containers[0].Image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Command:      []string{program, "-c", "/etc/mutant/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
+				Name: "envoy", Image: proxy.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+				Command:      []string{proxy.Program, "-c", "/etc/mutant/envoy.yaml", "--disable-hot-restart", "--concurrency", "1"},
 				VolumeMounts: []corev1.VolumeMount{{Name: "config", MountPath: "/etc/mutant"}},
 				ReadinessProbe: &corev1.Probe{PeriodSeconds: 1,
 					ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(port)}}},

@@ -148,8 +148,14 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M57"}, apply: unlabelWaypointGateways},
 		{Mutant: behaviors.Mutant{ID: "M58"}, apply: openWaypoints},
 		{Mutant: behaviors.Mutant{ID: "M59"}, apply: keepGateway},
-		{Mutant: behaviors.Mutant{ID: "M90"}, apply: noStrict},
-		{Mutant: behaviors.Mutant{ID: "M91"}, apply: slowWaypoint},
+		{Mutant: behaviors.Mutant{ID: "M60"}, apply: interfereWithServices(0, publishNotReady)},
+		{Mutant: behaviors.Mutant{ID: "M61"}, apply: oneOfMany},
+		{Mutant: behaviors.Mutant{ID: "M62"}, apply: interfereWithServices(0, noDistribution)},
+		{Mutant: behaviors.Mutant{ID: "M63"}, apply: recreatePods},
+		{Mutant: behaviors.Mutant{ID: "M64"}, apply: notReadyEither},
+		{Mutant: behaviors.Mutant{ID: "M65"}, apply: anotherCertificate},
+		{Mutant: behaviors.Mutant{ID: "M66"}, apply: noStrict},
+		{Mutant: behaviors.Mutant{ID: "M67"}, apply: slowWaypoint},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

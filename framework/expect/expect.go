@@ -188,6 +188,25 @@ func FromPodsOf(deployment string) Matcher {
 	return EachAnswer("to come from a pod of "+deployment, func(o traffic.Outcome) bool { return o.FromPodOf(deployment) })
 }
 
+// FromPods expects that every call succeeds, that each of the pods answers, and nobody else.
+func FromPods[P fmt.Stringer](pods ...P) Matcher {
+	want := names(pods)
+	return Matcher{
+		says:    "every call to succeed, answered by each of the pods " + strings.Join(want, ", ") + " and nobody else",
+		samples: SpreadOver(len(want)),
+		fault: func(os traffic.Outcomes) string {
+			if f := allOK(os); f != "" {
+				return f
+			}
+			got := map[string]int{}
+			for _, o := range os {
+				got[o.Workload]++
+			}
+			return counted(got, want, len(os))
+		},
+	}
+}
+
 // FromOnePod expects that every call succeeds and that one pod answers them all.
 func FromOnePod() Matcher {
 	return Matcher{says: "every call to succeed, answered by one pod", fault: func(os traffic.Outcomes) string {
@@ -275,15 +294,19 @@ func traversed(os traffic.Outcomes) string {
 
 // answered says what is wrong when not each of these clusters answers, or another does.
 func answered(os traffic.Outcomes, want []string) string {
-	got := os.Clusters()
-	for _, c := range want {
-		if got[c] == 0 {
-			return fmt.Sprintf("%s answered none of %d calls", c, len(os))
+	return counted(os.Clusters(), want, len(os))
+}
+
+// counted says what is wrong when not each of those who should has answered, or another has.
+func counted(got map[string]int, want []string, calls int) string {
+	for _, w := range want {
+		if got[w] == 0 {
+			return fmt.Sprintf("%s answered none of %d calls", w, calls)
 		}
 	}
-	for c, n := range got {
-		if !slices.Contains(want, c) {
-			return fmt.Sprintf("%s answered %d calls", c, n)
+	for w, n := range got {
+		if !slices.Contains(want, w) {
+			return fmt.Sprintf("%s answered %d calls", w, n)
 		}
 	}
 	return ""
@@ -297,10 +320,10 @@ func allOK(os traffic.Outcomes) string {
 	return ""
 }
 
-func names[C fmt.Stringer](clusters []C) []string {
+func names[X fmt.Stringer](those []X) []string {
 	var all []string
-	for _, c := range clusters {
-		all = append(all, c.String())
+	for _, x := range those {
+		all = append(all, x.String())
 	}
 	slices.Sort(all)
 	return all

@@ -25,6 +25,8 @@ func TestMatchers(t *testing.T) {
 	reset, denied := traffic.Outcome{Kind: traffic.Reset}, traffic.Outcome{Kind: traffic.Status, Code: 403}
 	refused := traffic.Outcome{Kind: traffic.Refused}
 	a, b := name("a"), name("b")
+	second, third := from("a"), from("b")
+	second.Workload, third.Workload = "echo-2", "echo-3"
 	type sets []traffic.Outcomes
 	for title, c := range map[string]struct {
 		matcher   types.GomegaMatcher
@@ -50,6 +52,8 @@ func TestMatchers(t *testing.T) {
 				{from("a", "a"), from("b", "b"), reset}}},
 		"without waypoint": {WithoutWaypoint(), sets{{from("a")}}, sets{{from("a"), from("a", "a")}}},
 		"from one pod":     {FromOnePod(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
+		"from two pods": {FromPods(name("echo-1"), name("echo-2")), sets{{from("a"), second}},
+			sets{{from("a")}, {from("a"), second, reset}, {from("a"), second, third}}},
 		"from one cluster": {FromOneCluster(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
 		"from pods of": {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}},
 			{{Kind: traffic.Reached, Workload: "echo-b-75fd-x7k2p"}}}},

@@ -60,6 +60,7 @@ func (c *Cluster) connect() error {
 		}
 		c.config.QPS, c.config.Burst = 200, 400 // client-side throttling would only hide time
 		c.config.UserAgent = "amc"
+		c.config.WarningHandlerWithContext = rest.NoWarnings{} // specs ask on purpose for what an API server warns of
 		if c.all.Kube, c.err = kubernetes.NewForConfig(c.config); c.err != nil {
 			return
 		}

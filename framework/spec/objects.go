@@ -12,6 +12,7 @@ import (
 	typev1 "istio.io/api/type/v1beta1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -24,9 +25,23 @@ import (
 var (
 	// PreferCluster is the preference of the failover page.
 	PreferCluster = &networking.LocalityLoadBalancerSetting{FailoverPriority: []string{label.TopologyCluster.Name}}
+	// AnyError is the outlier detection of the failover page: the first error takes an endpoint out.
+	AnyError = anyError(0)
+	// AnyErrorOfAll is the same, where all endpoints may be taken out. The page leaves it at Envoy's
+	// tenth, which of a few endpoints is none.
+	AnyErrorOfAll = anyError(100)
 	// NoPreference switches every preference off, also that of regions.
 	NoPreference = &networking.LocalityLoadBalancerSetting{Enabled: wrapperspb.Bool(false)}
 )
+
+func anyError(percent int32) *networking.OutlierDetection {
+	return &networking.OutlierDetection{
+		Consecutive_5XxErrors: wrapperspb.UInt32(1),
+		Interval:              durationpb.New(time.Second),
+		BaseEjectionTime:      durationpb.New(time.Minute),
+		MaxEjectionPercent:    percent, // 0 = not set
+	}
+}
 
 func (s *Service) meta(kind string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name + "-" + kind}
@@ -34,15 +49,16 @@ func (s *Service) meta(kind string) metav1.ObjectMeta {
 
 // LocalityRule is the DestinationRule of the failover page for the Service, with a preference.
 func (s *Service) LocalityRule(preference *networking.LocalityLoadBalancerSetting) Object {
+	return s.OutlierRule(preference, AnyError)
+}
+
+// OutlierRule is [Service.LocalityRule] with another outlier detection; nil for none.
+func (s *Service) OutlierRule(preference *networking.LocalityLoadBalancerSetting, detection *networking.OutlierDetection) Object {
 	return func(*Cluster) client.Object {
 		return &networkingv1.DestinationRule{
 			ObjectMeta: s.meta("locality"),
 			Spec: networking.DestinationRule{Host: s.Host(), TrafficPolicy: &networking.TrafficPolicy{
-				OutlierDetection: &networking.OutlierDetection{
-					Consecutive_5XxErrors: wrapperspb.UInt32(1),
-					Interval:              durationpb.New(time.Second),
-					BaseEjectionTime:      durationpb.New(time.Minute),
-				},
+				OutlierDetection: detection,
 				LoadBalancer: &networking.LoadBalancerSettings{
 					LbPolicy:          &networking.LoadBalancerSettings_Simple{Simple: networking.LoadBalancerSettings_ROUND_ROBIN},
 					LocalityLbSetting: preference,
@@ -50,6 +66,13 @@ func (s *Service) LocalityRule(preference *networking.LocalityLoadBalancerSettin
 			}},
 		}
 	}
+}
+
+// PreferClose is the Service with a traffic distribution that prefers what is close.
+func (s *Service) PreferClose(c *Cluster) client.Object {
+	o, prefer := s.Object(c).(*corev1.Service), corev1.ServiceTrafficDistributionPreferClose
+	o.Spec.TrafficDistribution = &prefer
+	return o
 }
 
 // PodPolicy is an AuthorizationPolicy on the pods of the Service for the principals; none selects

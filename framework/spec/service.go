@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/traffic"
@@ -94,6 +96,7 @@ type Service struct {
 	scope  *string  // value of the global label as it is made; nil = none
 	in     Clusters // clusters with pods; nil = all
 	udp    int
+	https  bool
 	labels map[string]map[string]string // by key and cluster, see answers.go
 }
 
@@ -106,6 +109,10 @@ type serviceOptions struct {
 	namespace, app   string
 	scope            *string // value of the global label; nil = none
 	udp              int
+	pods             map[*Cluster]int32 // how many; else as many as the fleet's replicas
+	gated            bool
+	erring           Clusters // whose pods answer with errors
+	tls              *workload.Certificate
 }
 
 // Global makes the Service global in every cluster from the start.
@@ -142,6 +149,32 @@ func WithUDP(port int) ServiceOption {
 	return func(o *serviceOptions) { o.udp = port }
 }
 
+// Pods gives the Service this many pods in these clusters. In others it has as many as the fleet has of
+// everything.
+func Pods(n int32, in ...*Cluster) ServiceOption {
+	return func(o *serviceOptions) {
+		if o.pods == nil {
+			o.pods = map[*Cluster]int32{}
+		}
+		for _, c := range in {
+			o.pods[c] = n
+		}
+	}
+}
+
+// WithReadinessGates lets [T.SetReady] decide over the readiness of the Service's pods.
+func WithReadinessGates(o *serviceOptions) { o.gated = true }
+
+// ErringIn lets the Service's pods in these clusters answer every HTTP request with status 503.
+func ErringIn(clusters ...*Cluster) ServiceOption {
+	return func(o *serviceOptions) { o.erring = clusters }
+}
+
+// WithTLS lets the Service's pods serve HTTPS, too, with this certificate.
+func WithTLS(x *workload.Certificate) ServiceOption {
+	return func(o *serviceOptions) { o.tls = x }
+}
+
 func resolve(options []ServiceOption) (o serviceOptions) {
 	o.namespace, o.app = fixture.MeshNamespace, fixture.Echo
 	for _, f := range options {
@@ -163,7 +196,7 @@ func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Serv
 }
 
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope, in: o.in, udp: o.udp}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope, in: o.in, udp: o.udp, https: o.tls != nil}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -182,14 +215,23 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	if o.in == nil {
 		o.in = t.Clusters
 	}
-	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(),
-		Replicas: max(1, t.Fleet.Replicas)}
+	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Gated: o.gated, TLS: o.tls}
 	for _, c := range o.in {
 		for _, object := range e.Objects(c.Cluster) {
 			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })
 		}
 	}
-	t.Each(o.in, func(c *Cluster) { t.NoError(e.Deploy(t.ctx, c.Cluster)) })
+	t.Each(o.in, func(c *Cluster) {
+		e := e
+		e.Replicas = cmp.Or(o.pods[c], t.Fleet.Replicas, 1)
+		if slices.Contains(o.erring, c) {
+			gateway, err := eastwest.Deployment(t.ctx, c.Cluster)
+			t.NoError(err)
+			proxy := workload.EnvoyOf(t.Fleet, gateway)
+			e.Errors = &proxy
+		}
+		t.NoError(e.Deploy(t.ctx, c.Cluster))
+	})
 	o.in = nil // where the Service has no pods, none exist
 	return t.service(word, e.Name, o)
 }
@@ -250,7 +292,19 @@ func (s *Service) Object(c *Cluster) client.Object {
 		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: int32(s.udp),
 			TargetPort: intstr.FromInt32(traffic.HTTP)})
 	}
+	if s.https {
+		protocol := "https"
+		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: protocol, AppProtocol: &protocol, Port: 443,
+			TargetPort: intstr.FromInt32(traffic.HTTPS)})
+	}
 	return o
+}
+
+// Certificate makes one that an application may show under the name of any Service of the mesh namespace.
+func (t *T) Certificate() *workload.Certificate {
+	x, err := workload.SelfSigned(t.Host("*"))
+	t.NoError(err)
+	return x
 }
 
 // Host is the Service's full name.

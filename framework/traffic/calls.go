@@ -34,6 +34,11 @@ func (c *Client) HTTP(to Target) Calls {
 	return Calls{c, to.Host(), Call{URL: "http://" + to.Host() + ":80/"}}
 }
 
+// HTTPS are GETs by TLS that trust this certificate only.
+func (c *Client) HTTPS(to Target, ca string) Calls {
+	return Calls{c, to.Host(), Call{URL: "https://" + to.Host() + ":443/", CA: ca}}
+}
+
 // TCP are raw TCP calls: the client speaks first, the server echoes.
 func (c *Client) TCP(to Target) Calls { return c.raw(to, TCP) }
 

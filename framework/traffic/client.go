@@ -21,9 +21,10 @@ import (
 	"ambient.test/conformance/framework/portforward"
 )
 
-// Ports of the echo application. Services map 80 to HTTP and keep the others.
+// Ports of the echo application. Services map 80 to HTTP, 443 to HTTPS, and keep the others.
 const (
 	HTTP        = 8080
+	HTTPS       = 8443 // only where a spec asks for it
 	TCP         = 9090
 	ServerFirst = 9091
 	GRPC        = 7070 // the suite drives the application by it, too
@@ -49,6 +50,7 @@ type Call struct {
 	HTTP2       bool              // prior knowledge
 	Reuse       int               // >1: this many requests on ONE connection count as the calls (HTTP/2, gRPC only)
 	ServerFirst bool              // TCP: the server speaks first
+	CA          string            // HTTPS: the only certificate that is trusted, as PEM; default any
 	Tunnel      *Tunnel           // HBONE around the connection; default none
 }
 
@@ -162,7 +164,8 @@ func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, e
 	timeout := cmp.Or(call.Timeout, CallTimeout)
 	req := &proto.ForwardEchoRequest{
 		Url: call.URL, Count: int32(count), TimeoutMicros: timeout.Microseconds(), Method: call.Method, Message: call.Message, Http2: call.HTTP2,
-		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: true,
+		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: call.CA == "",
+		CaCert: call.CA,
 	}
 	if call.Await != "" {
 		req.ExpectedResponse = wrapperspb.String(call.Await)

@@ -135,9 +135,12 @@ func when(e *corev1.Event) time.Time {
 	return e.CreationTimestamp.Time
 }
 
-func podReady(p *corev1.Pod) bool {
+func podReady(p *corev1.Pod) bool { return podHas(p, corev1.PodReady) }
+
+// podHas says that a condition of a pod is true.
+func podHas(p *corev1.Pod, condition corev1.PodConditionType) bool {
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
+		if c.Type == condition {
 			return c.Status == corev1.ConditionTrue
 		}
 	}

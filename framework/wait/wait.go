@@ -269,6 +269,19 @@ func Pod(ctx context.Context, c *mesh.Cluster, ns, name string) error {
 	})
 }
 
+// PodRunsUnready waits until the named pod is not ready although all its containers are.
+func PodRunsUnready(ctx context.Context, c *mesh.Cluster, ns, name string) error {
+	return Object(ctx, c, &corev1.PodList{}, ns, name, func(p *corev1.Pod, exists bool) (bool, string) {
+		switch {
+		case !exists:
+			return false, "it does not exist"
+		case podReady(p):
+			return false, "it is still ready"
+		}
+		return podHas(p, corev1.ContainersReady), "it is not ready, and neither are its containers"
+	})
+}
+
 // Gone waits until no object of the type of list's items matches the options.
 func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...client.ListOption) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))

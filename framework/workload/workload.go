@@ -34,6 +34,8 @@ const (
 	LabelApp   = "app"
 	// LabelGlobal is the label that the ambient profile's serviceScopeConfigs selects.
 	LabelGlobal = "istio.io/global"
+	// ReadinessGate is the condition without which a pod of a gated [Echo] is not ready.
+	ReadinessGate = corev1.PodConditionType(api.Group + "/ready")
 	// RestartedAt is the annotation of kubectl that makes a template a new one.
 	RestartedAt = "kubectl.kubernetes.io/restartedAt"
 )
@@ -57,6 +59,13 @@ type Echo struct {
 	Image           string // reference of the app image
 	Replicas        int32
 	Node            string // on which the pods run; empty: any
+	// Gated gives the pods a [ReadinessGate], see [SetReady]. Deploy opens it; a pod that is made later
+	// is not ready before somebody else does.
+	Gated bool
+	// Errors is the proxy that answers in the application's place, each request with status 503; nil for
+	// the application itself.
+	Errors *Envoy
+	TLS    *Certificate // served on the port [traffic.HTTPS]; nil = none
 }
 
 // Objects returns the ServiceAccount and the Deployment for one cluster. The application answers
@@ -65,33 +74,46 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 	labels := map[string]string{LabelApp: e.Name, LabelOwner: e.Owner}
 	meta := metav1.ObjectMeta{Namespace: e.Namespace, Name: e.Name, Labels: labels}
 	grace := int64(2) // the application drains for a second; more only makes scaling slow
-	return []client.Object{
-		&corev1.ServiceAccount{ObjectMeta: meta},
-		&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
-			Replicas: &e.Replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
-				ServiceAccountName:            e.Name,
-				NodeSelector:                  e.nodeSelector(),
-				TerminationGracePeriodSeconds: &grace,
-				SecurityContext:               restrictedPod(),
-				Containers: []corev1.Container{{
-					SecurityContext: restrictedContainer(),
-					Name:            Container, Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
-					Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
-						"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
-						strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
-					Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-					Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
-						{ContainerPort: traffic.ServerFirst}},
-					// The application answers on its TCP port only once all its servers are up.
-					ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
-						ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
-					Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
-						corev1.ResourceMemory: resource.MustParse("24Mi")}},
-				}},
-			}},
+	d := &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{
+		Replicas: &e.Replicas,
+		Selector: &metav1.LabelSelector{MatchLabels: map[string]string{LabelApp: e.Name}},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+			ServiceAccountName:            e.Name,
+			NodeSelector:                  e.nodeSelector(),
+			ReadinessGates:                e.gates(),
+			TerminationGracePeriodSeconds: &grace,
+			SecurityContext:               restrictedPod(),
+			Containers:                    []corev1.Container{e.container(c)},
 		}},
+	}}
+	if e.TLS != nil {
+		e.TLS.show(&d.Spec.Template)
+	}
+	return []client.Object{&corev1.ServiceAccount{ObjectMeta: meta}, d}
+}
+
+func (e Echo) container(c *mesh.Cluster) corev1.Container {
+	if e.Errors != nil {
+		return e.erring(c)
+	}
+	return e.application(c)
+}
+
+func (e Echo) application(c *mesh.Cluster) corev1.Container {
+	return corev1.Container{
+		SecurityContext: restrictedContainer(),
+		Name:            Container, Image: e.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+		Args: []string{"--cluster", c.Name, "--version", "v1", "--port", strconv.Itoa(traffic.HTTP), "--grpc", strconv.Itoa(traffic.GRPC),
+			"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
+			strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
+		Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
+		Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
+			{ContainerPort: traffic.ServerFirst}},
+		// The application answers on its TCP port only once all its servers are up.
+		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
+			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(traffic.HTTP)}}},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
+			corev1.ResourceMemory: resource.MustParse("24Mi")}},
 	}
 }
 
@@ -100,6 +122,13 @@ func (e Echo) nodeSelector() map[string]string {
 		return nil
 	}
 	return map[string]string{corev1.LabelHostname: e.Node}
+}
+
+func (e Echo) gates() []corev1.PodReadinessGate {
+	if !e.Gated {
+		return nil
+	}
+	return []corev1.PodReadinessGate{{ConditionType: ReadinessGate}}
 }
 
 // The echo asks for nothing that Pod Security's level "restricted" forbids, so that it runs
@@ -122,7 +151,61 @@ func (e Echo) Deploy(ctx context.Context, c *mesh.Cluster) error {
 	if err := apply.Objects(ctx, c, e.Objects(c)...); err != nil {
 		return err
 	}
+	if e.Gated {
+		if err := e.openGates(ctx, c); err != nil {
+			return err
+		}
+	}
 	return wait.Deployment(ctx, c, e.Namespace, e.Name, 0)
+}
+
+// openGates opens the gates of all pods as soon as they exist.
+func (e Echo) openGates(ctx context.Context, c *mesh.Cluster) error {
+	if err := wait.Object(ctx, c, &appsv1.DeploymentList{}, e.Namespace, e.Name, func(d *appsv1.Deployment, exists bool) (bool, string) {
+		if !exists {
+			return false, "it does not exist"
+		}
+		return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas >= e.Replicas,
+			fmt.Sprintf("%d of %d pods have been made", d.Status.UpdatedReplicas, e.Replicas)
+	}); err != nil {
+		return err
+	}
+	var pods corev1.PodList
+	if err := c.Client().List(ctx, &pods, client.InNamespace(e.Namespace), client.MatchingLabels{LabelApp: e.Name}); err != nil {
+		return fmt.Errorf("%s: pods of %s/%s: %w", c.Name, e.Namespace, e.Name, err)
+	}
+	for i := range pods.Items {
+		if err := setGate(ctx, c, &pods.Items[i], true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetReady makes a pod of a gated [Echo] ready, or not ready, and waits until it is. The pod runs on and
+// answers whoever calls it. Unlike a probe that fails, the gate does not flap, and it acts at once.
+func SetReady(ctx context.Context, c *mesh.Cluster, namespace, name string, ready bool) error {
+	if err := setGate(ctx, c, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}, ready); err != nil {
+		return err
+	}
+	if ready {
+		return wait.Pod(ctx, c, namespace, name)
+	}
+	return wait.PodRunsUnready(ctx, c, namespace, name)
+}
+
+func setGate(ctx context.Context, c *mesh.Cluster, pod *corev1.Pod, open bool) error {
+	status := map[bool]corev1.ConditionStatus{true: corev1.ConditionTrue, false: corev1.ConditionFalse}[open]
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": []corev1.PodCondition{
+		{Type: ReadinessGate, Status: status, Reason: "Conformance", LastTransitionTime: metav1.Now()}}}})
+	if err != nil {
+		return err
+	}
+	// Conditions merge by their types: those of the kubelet stay.
+	if err := c.Client().Status().Patch(ctx, pod, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
+		return fmt.Errorf("%s: readiness gate of pod %s: %w", c.Name, client.ObjectKeyFromObject(pod), err)
+	}
+	return nil
 }
 
 // Service builds a Service that selects echo pods by their app label. It is the same in every

@@ -2,6 +2,8 @@ package workload
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
@@ -32,9 +35,10 @@ func cluster(objects ...client.Object) *mesh.Cluster {
 func clusterThat(reacts interceptor.Funcs, objects ...client.Object) *mesh.Cluster {
 	c := &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}
 	c.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithInterceptorFuncs(reacts).WithScheme(mesh.Scheme).WithObjects(objects...).
-		WithStatusSubresource(&appsv1.Deployment{}).
+		WithStatusSubresource(&appsv1.Deployment{}, &corev1.Pod{}).
 		// Waits select by these fields, which a real API server knows by itself.
 		WithIndex(&appsv1.Deployment{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
+		WithIndex(&corev1.Pod{}, metav1.ObjectNameField, func(o client.Object) []string { return []string{o.GetName()} }).
 		WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} }).
 		Build()})
 	return c
@@ -100,6 +104,76 @@ func TestEchoObjects(t *testing.T) {
 	}
 }
 
+// with is the pod of an echo.
+func with(e Echo) corev1.PodTemplateSpec {
+	return e.Objects(&mesh.Cluster{Name: "c1"})[1].(*appsv1.Deployment).Spec.Template
+}
+
+// What answers with errors names itself, as the application does.
+func TestErrors(t *testing.T) {
+	c := with(Echo{Image: "istio/app:1", Errors: &Envoy{"istio/proxyv2:1", "/bin/envoy"}}).Spec.Containers[0]
+	if c.Image != "istio/proxyv2:1" {
+		t.Errorf("got image %s, want that of the proxy", c.Image)
+	}
+	if c.Command[0] != "/bin/envoy" {
+		t.Errorf("got command %q, want the proxy", c.Command)
+	}
+	var config struct {
+		Static struct {
+			Listeners []struct {
+				Address struct {
+					Socket struct {
+						Port int `json:"port_value"`
+					} `json:"socket_address"`
+				} `json:"address"`
+			} `json:"listeners"`
+		} `json:"static_resources"`
+	}
+	if err := yaml.Unmarshal([]byte(erring), &config); err != nil {
+		t.Fatal(err)
+	}
+	if got := config.Static.Listeners[0].Address.Socket.Port; got != traffic.HTTP {
+		t.Errorf("it listens on %d, and Services lead to %d", got, traffic.HTTP)
+	}
+	env := map[string]string{}
+	for _, v := range c.Env {
+		env[v.Name] = v.Value
+	}
+	if got, want := env["ANSWER"], "Cluster=c1\nHostname=$(POD)\n"; got != want {
+		t.Errorf("it answers %q, want %q", got, want)
+	}
+}
+
+// The files of a certificate are where the application looks for them, and hold what its pod's annotations
+// say.
+func TestTLS(t *testing.T) {
+	x, err := SelfSigned("*.ns.svc.cluster.local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair([]byte(x.Cert), []byte(x.Key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "s.ns.svc.cluster.local"}); err != nil {
+		t.Error(err)
+	}
+	pod := with(Echo{TLS: x})
+	files := map[string]string{}
+	for _, f := range pod.Spec.Volumes[0].DownwardAPI.Items {
+		_, name, _ := strings.Cut(strings.TrimSuffix(f.FieldRef.FieldPath, "']"), "['")
+		files[pod.Spec.Containers[0].VolumeMounts[0].MountPath+"/"+f.Path] = pod.Annotations[name]
+	}
+	for flag, want := range map[string]string{"--crt": x.Cert, "--key": x.Key} {
+		args := pod.Spec.Containers[0].Args
+		if got := files[args[slices.Index(args, flag)+1]]; got != want {
+			t.Errorf("%s: got %q, want %q", flag, got, want)
+		}
+	}
+}
+
 // The echo must run wherever the owner of a cluster allows pods at all.
 func TestEchoIsRestricted(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
@@ -113,6 +187,8 @@ func TestEchoIsRestricted(t *testing.T) {
 	}{
 		"as it is":            {func(*corev1.PodSpec) {}, true},
 		"without its context": {func(s *corev1.PodSpec) { s.SecurityContext = nil }, false}, // the check itself can fail
+		"with errors":         {func(s *corev1.PodSpec) { s.Containers[0] = with(Echo{Errors: &Envoy{}}).Spec.Containers[0] }, true},
+		"with TLS":            {func(s *corev1.PodSpec) { *s = with(Echo{TLS: &Certificate{}}).Spec }, true},
 	} {
 		t.Run(title, func(t *testing.T) {
 			_, d := parts(t)
@@ -330,6 +406,83 @@ func TestDeploy(t *testing.T) {
 	err := echo().Deploy(within(t, true), cluster(deployed(t, 1)))
 	if !strings.Contains(fmt.Sprint(err), "1 of 2 replicas available") {
 		t.Errorf("got %v, want to wait for the second replica", err)
+	}
+}
+
+// kubelet lets the readiness of pods, whose containers are ready or not, follow their gates.
+func kubelet(containers corev1.ConditionStatus) interceptor.Funcs {
+	return interceptor.Funcs{SubResourcePatch: func(ctx context.Context, w client.Client, sub string, o client.Object, p client.Patch,
+		opts ...client.SubResourcePatchOption) error {
+		if err := w.SubResource(sub).Patch(ctx, o, p, opts...); err != nil {
+			return err
+		}
+		pod := o.(*corev1.Pod)
+		ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue}
+		for _, c := range pod.Status.Conditions {
+			if c.Type == ReadinessGate {
+				ready.Status = c.Status
+			}
+		}
+		pod.Status.Conditions = slices.DeleteFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+		pod.Status.Conditions = append(pod.Status.Conditions, ready, corev1.PodCondition{Type: corev1.ContainersReady, Status: containers})
+		return w.SubResource(sub).Update(ctx, pod)
+	}}
+}
+
+// A pod counts as not ready only while it would answer: what has crashed would prove nothing.
+func TestSetReady(t *testing.T) {
+	for title, c := range map[string]struct {
+		ready   bool
+		reacts  interceptor.Funcs
+		objects []client.Object
+		fails   string
+	}{
+		"not ready":                       {false, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionTrue)}, ""},
+		"ready again":                     {true, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionFalse)}, ""},
+		"not ready, and its server is":    {false, kubelet(corev1.ConditionFalse), []client.Object{pod("a", corev1.ConditionTrue)}, "neither are its"},
+		"not ready, and nobody looks":     {false, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionTrue)}, "it is still ready"},
+		"ready again, and nobody looks":   {true, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionFalse)}, "not ready"},
+		"a pod that does not exist there": {false, interceptor.Funcs{}, nil, "c1: readiness gate of pod ns/a: "},
+	} {
+		t.Run(title, func(t *testing.T) {
+			c1 := clusterThat(c.reacts, c.objects...)
+			err := SetReady(within(t, c.fails != ""), c1, "ns", "a", c.ready)
+			if c.fails == "" && err != nil {
+				t.Errorf("got %v, want no error", err)
+			}
+			if !strings.Contains(fmt.Sprint(err), c.fails) {
+				t.Errorf("got %v, want an error that says %q", err, c.fails)
+			}
+		})
+	}
+}
+
+func TestDeployGated(t *testing.T) {
+	e := echo()
+	e.Gated = true
+	c := clusterThat(kubelet(corev1.ConditionTrue), deployed(t, 2), pod("a", corev1.ConditionFalse), pod("b", corev1.ConditionFalse))
+	if err := e.Deploy(within(t, false), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b"} {
+		var p corev1.Pod
+		if err := c.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: name}, &p); err != nil {
+			t.Fatal(err)
+		}
+		gate := func(c corev1.PodCondition) bool { return c.Type == ReadinessGate && c.Status == corev1.ConditionTrue }
+		if !slices.ContainsFunc(p.Status.Conditions, gate) {
+			t.Errorf("pod %s: got conditions %v, want an open gate", name, p.Status.Conditions)
+		}
+	}
+	var d appsv1.Deployment
+	if err := c.Client().Get(t.Context(), client.ObjectKey{Namespace: "ns", Name: "echo"}, &d); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]corev1.PodReadinessGate{{ConditionType: ReadinessGate}}, d.Spec.Template.Spec.ReadinessGates); diff != "" {
+		t.Errorf("gates of the pods (-want +got):\n%s", diff)
+	}
+	if err := e.Deploy(within(t, true), cluster(deployed(t, 1))); !strings.Contains(fmt.Sprint(err), "1 of 2 pods have been made") {
+		t.Errorf("got %v, want to wait for the second pod", err)
 	}
 }
 

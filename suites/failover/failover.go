@@ -7,6 +7,7 @@ import (
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 )
 
 // FO-01
@@ -46,6 +47,28 @@ var WaypointFailsBackToLocalCluster = spec.Proves(behaviors.WaypointFailsBackToL
 	t.Scale(local, echo, 1)
 
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaOneWaypoint()) })
+})
+
+// FO-04: the only pod of the client's cluster answers with errors. What the page's own rule makes of it is
+// observed.
+var OutlierDetectionEjects = spec.Proves(behaviors.OutlierDetectionEjects, func(t *spec.T) {
+	local, remotes := t.Clusters.Split()
+	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint, spec.Pods(1, local), spec.ErringIn(local))
+	calls := local.Client.HTTP(echo)
+	others := func(judge spec.Judge) {
+		t.Each(remotes, func(c *spec.Cluster) { judge(c.Client.HTTP(echo), AnsweredBy(c), ViaOneWaypoint()) })
+	}
+	t.ApplyEverywhere(echo.OutlierRule(spec.PreferCluster, nil))
+	t.Control(calls, AnsweredOnlyBy(t.Clusters...), EachAnswer("of "+local.Name+", and no other, to be an error",
+		func(o traffic.Outcome) bool { return (o.Code == 503) == (o.Cluster == local.Name) }))
+
+	t.ApplyEverywhere(echo.LocalityRule(spec.PreferCluster))
+	others(t.Given)
+	t.ObserveLook(calls)
+
+	t.ApplyEverywhere(echo.OutlierRule(spec.PreferCluster, spec.AnyErrorOfAll))
+	t.Expect(calls, AnsweredBy(remotes...), ViaWaypointOf(local))
+	others(t.Control)
 })
 
 // FO-06: how many calls are lost meanwhile no source says; it is recorded.

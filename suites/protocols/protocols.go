@@ -71,6 +71,22 @@ var ServerFirstTCPCrossesClusters = spec.Proves(behaviors.ServerFirstTCPCrossesC
 	})
 })
 
+// TRF-06: the client trusts the certificate that the application shows, and no other.
+var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, func(t *spec.T) {
+	own, another := t.Certificate(), t.Certificate()
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.Clusters.Without(c)
+		local := t.DeployEcho("in-"+c.Name, spec.OnlyIn(c), spec.WithTLS(own))
+		remote := t.DeployEcho("not-in-"+c.Name, spec.Global, spec.OnlyIn(others...), spec.WithTLS(own))
+		t.Control(c.Client.HTTPS(local, own.Cert), AnsweredBy(c))
+		t.Expect(c.Client.HTTPS(remote, own.Cert), AnsweredBy(others...))
+		t.Control(c.Client.HTTPS(remote, another.Cert), EachAnswer("to show a certificate that the client does not trust",
+			func(o traffic.Outcome) bool {
+				return strings.Contains(o.Detail, "certificate signed by unknown authority")
+			}))
+	})
+})
+
 // hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in the
 // other clusters only, as controls to one that is local.
 func hereAndThere(t *spec.T, calls func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher)) {

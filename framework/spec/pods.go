@@ -1,0 +1,71 @@
+package spec
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/workload"
+)
+
+// Pod is a pod of a Service.
+type Pod struct {
+	Cluster         *Cluster
+	Namespace, Name string
+	IP              string
+}
+
+// String is the pod's name, by which it answers.
+func (p Pod) String() string { return p.Name }
+
+// URL leads to the pod itself, past the Service.
+func (p Pod) URL() string {
+	return "http://" + net.JoinHostPort(p.IP, strconv.Itoa(traffic.HTTP)) + "/"
+}
+
+// Pods are the pods of a Service in some clusters, by name.
+func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
+	for _, c := range in {
+		var pods corev1.PodList
+		t.NoError(c.Cluster.Client().List(t.ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{workload.LabelApp: s.App}))
+		slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
+		for _, p := range pods.Items {
+			if p.DeletionTimestamp == nil {
+				all = append(all, Pod{c, p.Namespace, p.Name, p.Status.PodIP})
+			}
+		}
+	}
+	return all
+}
+
+// SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer whoever
+// calls them. They must be of a Service [WithReadinessGates], whose pods go with the spec.
+func (t *T) SetReady(ready bool, pods ...Pod) {
+	Each(t, pods, func(p Pod) {
+		t.NoError(workload.SetReady(t.ctx, p.Cluster.Cluster, p.Namespace, p.Name, ready))
+	})
+	t.Changed()
+}
+
+// PodsReplaced is a rolling restart of a Service's pods in one cluster, several times, each until every
+// old pod is gone. The Service must come from DeployEcho.
+func PodsReplaced(c *Cluster, s *Service, times int) Event {
+	return Event{Says: fmt.Sprintf("the pods of %s are replaced %d times in %s", s.Name, times, c), Do: func(ctx context.Context) error {
+		for range times {
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.App}}
+			if err := workload.Restart(ctx, c.Cluster, d); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}

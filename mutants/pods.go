@@ -1,0 +1,152 @@
+package mutants
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/workload"
+)
+
+// publishNotReady makes a service lead to its pods whether they are ready or not.
+func publishNotReady(s *corev1.Service) verdict {
+	if ofWaypoint(s) || s.Spec.PublishNotReadyAddresses {
+		return leave
+	}
+	s.Spec.PublishNotReadyAddresses = true
+	return update
+}
+
+// noDistribution takes the preference from a service.
+func noDistribution(s *corev1.Service) verdict {
+	if ofWaypoint(s) || s.Spec.TrafficDistribution == nil {
+		return leave
+	}
+	s.Spec.TrafficDistribution = nil
+	return update
+}
+
+// chosen is the label of the one pod to which a service leads.
+const chosen = "chosen"
+
+// oneOfMany lets each service in cluster2 that has pods of its own lead to the first of them.
+func oneOfMany(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	choose := choice{}
+	pods, err := interfere(ctx, f.Clusters[1], &corev1.PodList{}, ofSpecs, choose.pod)
+	if err != nil {
+		return nil, err
+	}
+	services, err := interfereWithServices(1, choose.only)(ctx, f)
+	if err != nil {
+		return nil, errors.Join(err, pods(context.WithoutCancel(ctx)))
+	}
+	return all([]Undo{services, pods}), nil
+}
+
+// choice is the name of a pod, by its app.
+type choice map[string]string
+
+func (ch choice) pod(p *corev1.Pod) verdict {
+	app := p.Labels[workload.LabelApp]
+	if app == "" || p.Labels[workload.LabelOwner] == fixture.Owner {
+		return leave
+	}
+	if ch[app] == "" {
+		ch[app] = p.Name
+	}
+	if ch[app] != p.Name || p.Labels[chosen] != "" {
+		return leave
+	}
+	p.Labels[chosen] = "true"
+	return update
+}
+
+// only makes a service lead to the chosen pod. Those in front of the fixture's pods lead on to them.
+func (choice) only(s *corev1.Service) verdict {
+	switch s.Spec.Selector[workload.LabelApp] {
+	case "", fixture.Echo, fixture.Client, fixture.ClientB, fixture.Plain:
+		return leave
+	}
+	if s.Spec.Selector[chosen] != "" {
+		return leave
+	}
+	s.Spec.Selector[chosen] = "true"
+	return update
+}
+
+// notReadyEither makes the pods of a service in cluster1 not ready as soon as one of cluster2 is not.
+func notReadyEither(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	after := context.WithoutCancel(ctx)
+	var failed []error
+	stop, err := interfere(ctx, f.Clusters[1], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		if gateClosed(p) {
+			failed = append(failed, closeGates(after, f.Clusters[0], p.Labels[workload.LabelApp]))
+		}
+		return leave
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return errors.Join(append(failed, stop(ctx))...) }, nil
+}
+
+func gateClosed(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == workload.ReadinessGate && c.Status == corev1.ConditionFalse
+	})
+}
+
+// closeGates makes the pods of an app that are ready not ready.
+func closeGates(ctx context.Context, c *mesh.Cluster, app string) error {
+	var pods corev1.PodList
+	if err := c.Client().List(ctx, &pods, ofSpecs, client.MatchingLabels{workload.LabelApp: app}); err != nil {
+		return err
+	}
+	var failed []error
+	for i := range pods.Items {
+		if p := &pods.Items[i]; !gateClosed(p) {
+			failed = append(failed, workload.SetReady(ctx, c, p.Namespace, p.Name, false))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// recreatePods lets every restart of a deployment of a spec in cluster2 begin with the end of all its pods.
+func recreatePods(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, recreated)
+}
+
+func recreated(d *appsv1.Deployment) verdict {
+	if d.Labels[workload.LabelOwner] == fixture.Owner || d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType ||
+		len(d.OwnerReferences) > 0 { // istiod's, for a waypoint
+		return leave
+	}
+	d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	return update
+}
+
+// anotherCertificate gives the servers of specs in cluster2 another certificate than theirs.
+func anotherCertificate(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	x, err := workload.SelfSigned((&fixture.Fixture{Fleet: f}).Host("*"))
+	if err != nil {
+		return nil, err
+	}
+	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, showing(x))
+}
+
+func showing(x *workload.Certificate) func(*appsv1.Deployment) verdict {
+	return func(d *appsv1.Deployment) verdict {
+		a := d.Spec.Template.Annotations
+		if a[workload.AnnotationCertificate] == "" || a[workload.AnnotationCertificate] == x.Cert {
+			return leave
+		}
+		a[workload.AnnotationCertificate], a[workload.AnnotationKey] = x.Cert, x.Key
+		return update
+	}
+}
