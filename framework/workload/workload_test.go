@@ -437,9 +437,10 @@ func TestSetReady(t *testing.T) {
 		objects []client.Object
 		fails   string
 	}{
-		"not ready":                       {false, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionTrue)}, ""},
-		"ready again":                     {true, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionFalse)}, ""},
-		"not ready, and its server is":    {false, kubelet(corev1.ConditionFalse), []client.Object{pod("a", corev1.ConditionTrue)}, "neither are its"},
+		"not ready":   {false, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionTrue)}, ""},
+		"ready again": {true, kubelet(corev1.ConditionTrue), []client.Object{pod("a", corev1.ConditionFalse)}, ""},
+		"not ready, and its server is": {false, kubelet(corev1.ConditionFalse), []client.Object{pod("a", corev1.ConditionTrue)},
+			"neither are its"},
 		"not ready, and nobody looks":     {false, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionTrue)}, "it is still ready"},
 		"ready again, and nobody looks":   {true, interceptor.Funcs{}, []client.Object{pod("a", corev1.ConditionFalse)}, "not ready"},
 		"a pod that does not exist there": {false, interceptor.Funcs{}, nil, "c1: readiness gate of pod ns/a: "},
