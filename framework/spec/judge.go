@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/onsi/gomega"
@@ -104,8 +105,8 @@ func (t *T) Given(s Subject, want ...types.GomegaMatcher) { t.judge(given, false
 // firstLook is how many calls a look makes while a change arrives. The sample that decides comes after.
 const firstLook = 8
 
-// judge looks with few calls until the subject seems as wanted; then it takes the sample that decides,
-// spread over the hold time. One wrong outcome in the sample is a fault, not a second chance: a mesh
+// judge looks with few calls until the subject seems as wanted; then the sample that decides is taken,
+// spread over the hold time, while the spec goes on to other judgments. One wrong outcome in the sample is a fault, not a second chance: a mesh
 // that is right for ten of every thirty seconds must not pass because one look was lucky.
 func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
 	j := judgment{T: t, role: r, subject: s, always: always}
@@ -122,16 +123,90 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 		return
 	}
 	budgets, matchers := expect.SplitBudgets(matchers)
-	j.want, j.samples = all(s, matchers), expect.Samples(matchers...)
+	j.want, j.samples, j.where = all(s, matchers), expect.Samples(matchers...), where()
 	j.converge()
-	j.hold()
-	t.stands(j)
-	for _, b := range budgets {
-		if wrong := b.Exceeded(traffic.Losses{Made: j.made, Lost: j.lost}); wrong != "" {
-			j.end(false, fmt.Sprintf("expected %s\nseen     %s", b, wrong))
+	t.meanwhile(j.where, func() {
+		j.hold()
+		t.stands(j)
+		for _, b := range budgets {
+			if wrong := b.Exceeded(traffic.Losses{Made: j.made, Lost: j.lost}); wrong != "" {
+				j.end(false, fmt.Sprintf("expected %s\nseen     %s", b, wrong))
+			}
+		}
+		t.Observe("%s%s: %s (%s, held %s%s)", r.prefix, s, inShort(j.value), j.when, t.times.Hold, j.losses())
+	})
+}
+
+// held is a judgment that holds meanwhile.
+type held struct {
+	done chan struct{}
+	end  *ending // once done
+}
+
+// meanwhile lets a judgment hold while the spec goes on to others, until [T.Still].
+func (t *T) meanwhile(line string, hold func()) {
+	h := &held{done: make(chan struct{})}
+	t.mu.Lock()
+	t.holding = append(t.holding, h)
+	t.mu.Unlock()
+	go func() {
+		defer close(h.done)
+		if h.end = t.attempt(hold); h.end != nil {
+			h.end.where = cmp.Or(h.end.where, line)
+		}
+	}()
+}
+
+// Still waits until every judgment so far has held, and ends the spec if one has not. What changes the
+// mesh, or calls it for another reason, must wait so: it would break what is judged.
+func (t *T) Still() {
+	t.mu.Lock()
+	holding := slices.Clone(t.holding)
+	t.mu.Unlock()
+	var ends []*ending
+	for _, h := range holding {
+		<-h.done
+		ends = append(ends, h.end)
+	}
+	if end := gravest(ends); end != nil {
+		panic(*end)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.holding = slices.DeleteFunc(t.holding, func(h *held) bool { return slices.Contains(holding, h) })
+}
+
+// abandon stops the judgments that still hold when a spec ends, since nothing may call while it cleans
+// up. One that has ended graver than the spec's body counts.
+func (t *T) abandon(end *ending, stop func()) *ending {
+	t.mu.Lock()
+	holding := slices.Clone(t.holding)
+	t.mu.Unlock()
+	ends := []*ending{end}
+	for _, h := range holding {
+		select {
+		case <-h.done:
+			ends = append(ends, h.end)
+		default:
 		}
 	}
-	t.Observe("%s%s: %s (%s, held %s%s)", r.prefix, s, inShort(j.value), j.when, t.times.Hold, j.losses())
+	stop()
+	for _, h := range holding {
+		<-h.done
+	}
+	return gravest(ends)
+}
+
+// holds says that a judgment still holds.
+func (t *T) holds() bool {
+	return slices.ContainsFunc(t.holding, func(h *held) bool {
+		select {
+		case <-h.done:
+			return false
+		default:
+			return true
+		}
+	})
 }
 
 // all wants everything of a subject. Wanting nothing would hold of whatever is seen.
@@ -154,7 +229,7 @@ type judgment struct {
 
 	value any
 	when  string
-	where string          // of the judgment, once it has held
+	where string          // of the judgment
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }
@@ -225,7 +300,6 @@ func (t *T) stands(j judgment) {
 	if _, calls := j.subject.(Sampler); !calls {
 		return
 	}
-	j.where = where()
 	t.confirmLater(j.since, func() {
 		// A whole sample: none of the clusters may be missing by chance.
 		if v, err := j.subject.Look(j.ctx, j.samples); err == nil { // else it held, and nothing else was learned

@@ -84,6 +84,7 @@ func HiddenNamespace(name string) istiod.MeshSetting {
 func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (undo func()) {
 	var mu sync.Mutex
 	restore := map[*Cluster]func(context.Context) error{}
+	t.Still()
 	t.Each(clusters, func(c *Cluster) {
 		undo, err := istiod.ChangeMeshConfig(t.ctx, c.Cluster, setting)
 		t.NoError(err)
@@ -95,6 +96,7 @@ func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (undo f
 	})
 	t.Changed()
 	return func() {
+		t.Still()
 		t.Each(clusters, func(c *Cluster) { t.NoError(restore[c](t.ctx)) })
 		t.Changed()
 	}

@@ -75,6 +75,7 @@ const burst = 100
 
 // Burst makes calls of several kinds, all of them at the same time, and returns what each kind saw.
 func (t *T) Burst(kinds ...traffic.Calls) []Subject {
+	t.Still()
 	all := make([]Subject, len(kinds))
 	var calls sync.WaitGroup
 	for i, k := range kinds {

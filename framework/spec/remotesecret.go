@@ -99,12 +99,14 @@ func (s *RemoteSecret) Put(change SecretChange) {
 		s.noticed(put)
 		return
 	}
+	s.t.Still()
 	s.t.NoError(put())
 	s.t.Changed()
 }
 
 // noticed makes a change and waits until every istiod of the cluster has noticed it.
 func (s *RemoteSecret) noticed(change func() error) {
+	s.t.Still()
 	events, err := istiod.SecretEvents(s.t.ctx, s.In.Cluster)
 	s.t.NoError(err)
 	s.t.NoError(change())

@@ -28,6 +28,7 @@ type Object func(c *Cluster) client.Object
 
 // Apply writes an object of the spec's own to the clusters and deletes it after the spec.
 func (t *T) Apply(clusters Clusters, object Object) {
+	t.Still()
 	for _, c := range clusters {
 		o := object(c)
 		labels := o.GetLabels()
@@ -47,6 +48,7 @@ func (t *T) ApplyEverywhere(object Object) { t.Apply(t.Clusters, object) }
 
 // Delete removes an object from the clusters before the spec ends.
 func (t *T) Delete(clusters Clusters, object Object) {
+	t.Still()
 	for _, c := range clusters {
 		t.NoError(deleted(t.ctx, c, object(c)))
 	}
@@ -65,6 +67,7 @@ func deleted(ctx context.Context, c *Cluster, o client.Object) error {
 
 // SetLabel sets a label of an object in the clusters; an empty value removes it.
 func (t *T) SetLabel(clusters Clusters, o client.Object, key, value string) {
+	t.Still()
 	for _, c := range clusters {
 		t.NoError(apply.Label(t.ctx, c.Cluster, o, key, value))
 	}
@@ -239,6 +242,7 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 // DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the stream
 // to it.
 func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
+	t.Still()
 	made := t.deployClient(c, fixture.MeshNamespace, word)
 	t.Changed()
 	return made
@@ -358,6 +362,7 @@ func (s *Service) WaypointBound(c *Cluster) bool {
 // Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone.
 // The Service must come from DeployEcho.
 func (t *T) Scale(c *Cluster, s *Service, replicas int32) {
+	t.Still()
 	t.NoError(workload.Scale(t.ctx, c.Cluster, s.Namespace, s.App, replicas))
 	t.Changed()
 }

@@ -207,6 +207,80 @@ func TestExpectAlways(t *testing.T) {
 	}
 }
 
+// Judgments hold side by side, and what breaks one of them counts wherever the spec is by then.
+func TestJudgmentsHoldMeanwhile(t *testing.T) {
+	const second = time.Second
+	is := func(state func(time.Duration) bool) world {
+		return world{time.Now(), func(d time.Duration) (bool, error) { return state(d), nil }}
+	}
+	right := func(time.Duration) bool { return true }
+	a := expect.AnsweredBy(cluster("a"))
+	for name, c := range map[string]struct {
+		body    func(*T)
+		want    v1alpha2.Verdict
+		message string
+		took    time.Duration // at most
+	}{
+		"three of them": {func(s *T) {
+			s.Expect(is(right), a)
+			s.Control(is(right), a)
+			s.Expect(is(right), a)
+		}, v1alpha2.Conformant, "", 22 * second}, // one hold time, three at rest, and the calls
+		"a change between them": {func(s *T) {
+			s.Control(is(right), a)
+			s.Still()
+			s.Changed()
+			s.Expect(is(right), a)
+		}, v1alpha2.Conformant, "", 27 * second},
+		"parts that change what is their own": {func(s *T) {
+			s.Control(is(right), a)
+			part := func() {
+				for range 3 {
+					s.Expect(is(right), a)
+					s.Still()
+					s.Changed()
+				}
+			}
+			s.Together(part, part, part, part)
+		}, v1alpha2.Conformant, "", 35 * second},
+		"a change beside them": {func(s *T) {
+			s.Control(is(right), a)
+			s.Changed()
+		}, v1alpha2.Unknown, "authoring mistake: the mesh was changed while a judgment held", 6 * second},
+		"the first breaks while another is awaited": {func(s *T) {
+			s.Expect(is(func(d time.Duration) bool { return d < 3*second }), a)
+			s.Control(is(func(d time.Duration) bool { return d > 20*second }), a)
+		}, v1alpha2.NonConformant, "was as expected", 30 * second},
+		"the first breaks, then the world does": {func(s *T) {
+			s.Expect(is(func(d time.Duration) bool { return d < 3*second }), a)
+			time.Sleep(10 * second)
+			s.NoError(errors.New("the pod is gone"))
+		}, v1alpha2.NonConformant, "was as expected", 12 * second},
+		"the world breaks before the first has held": {func(s *T) {
+			s.Expect(is(func(d time.Duration) bool { return d < 3*second }), a)
+			s.NoError(errors.New("the pod is gone"))
+		}, v1alpha2.Unknown, "the pod is gone", 6 * second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", c.body)
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+				if !strings.Contains(r.Message, c.message) {
+					t.Errorf("got message %q, want one with %q", r.Message, c.message)
+				}
+				if r.Took > c.took {
+					t.Errorf("it took %s, want at most %s", r.Took, c.took)
+				}
+				if r.Verdict == v1alpha2.NonConformant && r.At == "" {
+					t.Error("it ended at no line")
+				}
+			})
+		})
+	}
+}
+
 // What held must hold until the spec ends, unless the spec changed something.
 func TestConfirm(t *testing.T) {
 	const second = time.Second
@@ -221,7 +295,7 @@ func TestConfirm(t *testing.T) {
 		"stays right":            {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
 		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) {}, v1alpha2.NonConformant},
 		"10 s right, 20 s wrong": {func(d time.Duration) bool { return d%(30*second) < 10*second }, func(*T) {}, v1alpha2.NonConformant},
-		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Changed(); time.Sleep(10 * second) },
+		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Still(); s.Changed(); time.Sleep(10 * second) },
 			v1alpha2.Conformant},
 		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
 		"a counter that has gone on": {func(time.Duration) bool { return true }, func(s *T) {
@@ -229,6 +303,7 @@ func TestConfirm(t *testing.T) {
 			s.Expect(Probe("a counter", func(context.Context) (any, error) { return time.Now().Before(last), nil }), expect.IsTrue)
 		}, v1alpha2.Conformant},
 		"a control that is wrong later": {func(time.Duration) bool { return true }, func(s *T) {
+			s.Still()
 			s.Changed()
 			s.Control(begun(func(d time.Duration) bool { return d < 10*second }), expect.AnsweredBy(cluster("a")))
 		}, v1alpha2.Unknown},

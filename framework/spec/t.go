@@ -84,6 +84,8 @@ type T struct {
 	// tunnelClients deploy the clients that open tunnels, by cluster.
 	tunnelClients map[string]func() *traffic.Client
 	changed       time.Time
+	together      int      // parts of the spec that run side by side, each of which may change what is its own
+	holding       []*held  // judgments since the last change
 	standing      []func() // look again at what held since the last change
 	rest          func(ctx context.Context, d time.Duration) bool
 	cleanups      []func(context.Context) error
@@ -125,8 +127,10 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	if a.Previous != "" {
 		t.Observe("a first attempt, beside other specs, did not count: %s", a.Previous)
 	}
-	t.ctx = traffic.WithRecorder(sctx, t.record)
-	end := t.attempt(func() { s.body(t); t.confirm() })
+	body, stop := context.WithCancel(traffic.WithRecorder(sctx, t.record))
+	t.ctx = body
+	end := t.attempt(func() { s.body(t); t.Still(); t.confirm() })
+	end = t.abandon(end, stop)
 	switch {
 	case ctx.Err() != nil: // whatever broke or was refused may have been our own interruption
 		end = &ending{verdict: v1alpha2.Unknown, message: "the run was interrupted while the spec ran"}
@@ -226,10 +230,14 @@ func (t *T) Observe(format string, args ...any) {
 	t.result.Observations = append(t.result.Observations, fmt.Sprintf(format, args...))
 }
 
-// Changed starts the clock of the next convergence. The verbs that change the mesh call it.
+// Changed starts the clock of the next convergence. The verbs that change the mesh call it, and call
+// [T.Still] before they do.
 func (t *T) Changed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.together == 0 && t.holds() {
+		panic("authoring mistake: the mesh was changed while a judgment held: call Still before")
+	}
 	t.changed, t.standing = time.Now(), nil
 }
 
@@ -257,20 +265,31 @@ func Each[X any](t *T, items []X, f func(X)) {
 // what was learned about the mesh counts more than what broke beside it.
 func (t *T) Together(parts ...func()) {
 	ends := make([]*ending, len(parts))
+	side := func(n int) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.together += n
+	}
+	side(len(parts))
+	defer side(-len(parts))
 	var wg sync.WaitGroup
 	for i, f := range parts {
 		wg.Go(func() { ends[i] = t.attempt(f) })
 	}
 	wg.Wait()
-	var worst *ending
+	if end := gravest(ends); end != nil {
+		panic(*end)
+	}
+}
+
+// gravest is the gravest of several ends; nil ones are none.
+func gravest(ends []*ending) (worst *ending) {
 	for _, end := range ends {
 		if end != nil && (worst == nil || worst.verdict == v1alpha2.Unknown || worst.flaky && end.verdict == v1alpha2.NonConformant) {
 			worst = end
 		}
 	}
-	if worst != nil {
-		panic(*worst)
-	}
+	return worst
 }
 
 // record keeps a line for each set of calls: the first ones and the last ones, since a spec that

@@ -113,6 +113,7 @@ const (
 //
 // If the event does not happen, or cannot be undone, the verdict is unknown.
 func (t *T) While(e Event, rows ...Row) Timelines {
+	t.Still()
 	// One line for each call would be all that the result keeps; it has the timelines instead.
 	calls := traffic.WithRecorder(t.ctx, func(traffic.Record) {})
 	streams := make([]*traffic.Stream, len(rows))
@@ -172,6 +173,7 @@ func (t *T) happen(e Event) (h happened) {
 		if err := e.Do(t.ctx); err != nil {
 			t.NoError(fmt.Errorf("%s: it did not happen: %w", e.Says, err))
 		}
+		t.Still()
 	})
 	if e.Undo != nil {
 		h.heal = time.Now()

@@ -11,6 +11,7 @@ import (
 // CallAndCount makes calls once and returns their outcomes with what every cluster's ztunnels count
 // from their begin on.
 func (t *T) CallAndCount(calls traffic.Calls) (traffic.Outcomes, Counted) {
+	t.Still()
 	before := map[*Cluster]ztunnel.Counters{}
 	for _, c := range t.Clusters {
 		counters, err := ztunnel.Opened(t.ctx, c.Cluster)
