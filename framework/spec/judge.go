@@ -106,8 +106,9 @@ func (t *T) Given(s Subject, want ...types.GomegaMatcher) { t.judge(given, false
 const firstLook = 8
 
 // judge looks with few calls until the subject seems as wanted; then the sample that decides is taken,
-// spread over the hold time, while the spec goes on to other judgments. One wrong outcome in the sample is a fault, not a second chance: a mesh
-// that is right for ten of every thirty seconds must not pass because one look was lucky.
+// spread over the hold time, while the spec goes on to other judgments. One wrong outcome in the sample is
+// a fault, not a second chance: a mesh that is right for ten of every thirty seconds must not pass because
+// one look was lucky.
 func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
 	j := judgment{T: t, role: r, subject: s, always: always}
 	t.mu.Lock()

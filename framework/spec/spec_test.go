@@ -295,8 +295,11 @@ func TestConfirm(t *testing.T) {
 		"stays right":            {func(time.Duration) bool { return true }, func(*T) { time.Sleep(10 * second) }, v1alpha2.Conformant},
 		"20 s wrong, 10 s right": {func(d time.Duration) bool { return d%(30*second) > 20*second }, func(*T) {}, v1alpha2.NonConformant},
 		"10 s right, 20 s wrong": {func(d time.Duration) bool { return d%(30*second) < 10*second }, func(*T) {}, v1alpha2.NonConformant},
-		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) { s.Still(); s.Changed(); time.Sleep(10 * second) },
-			v1alpha2.Conformant},
+		"wrong after a change": {func(d time.Duration) bool { return d < 10*second }, func(s *T) {
+			s.Still()
+			s.Changed()
+			time.Sleep(10 * second)
+		}, v1alpha2.Conformant},
 		"wrong later": {func(d time.Duration) bool { return d < 10*second }, func(*T) { time.Sleep(10 * second) }, v1alpha2.NonConformant},
 		"a counter that has gone on": {func(time.Duration) bool { return true }, func(s *T) {
 			last := time.Now().Add(8 * second)
