@@ -76,14 +76,14 @@ var Statements = []Statement{
 		"Traffic routing relies on consistent waypoint naming conventions", same,
 		"The waypoint of the same name in the other cluster took over when the local one was gone and its Service was global: 140 of 140 " +
 			"calls. Where the waypoint that a cluster's services named was missing, half of the calls of its clients failed.",
-		[]string{"WP-01", "WP-04", "FO-06"},
+		[]string{"WP-01", "WP-04", "WP-11", "FO-06"},
 	},
 	{
 		"Only the local cluster's service scope configuration is used as the source of truth",
 		"Only uniform service scope configurations are supported",
 		"With the label in one cluster only, both stayed with their own pods, and no call failed. Behind a waypoint it is not so: clients of " +
 			"the cluster that had label and waypoint lost half of their calls (65 of 120 got 503).",
-		[]string{"SCOPE-07", "SCOPE-08", "SCOPE-17"},
+		[]string{"SCOPE-04", "SCOPE-05", "SCOPE-06", "SCOPE-07", "SCOPE-08", "SCOPE-14", "SCOPE-17", "INST-10"},
 	},
 	{
 		"Remote cluster service scopes are not respected, which can lead to unexpected traffic behavior",
@@ -97,7 +97,7 @@ var Statements = []Statement{
 		"This can lead to unintended cross-cluster traffic in single-network multi-cluster deployments",
 		"It is not so between networks: a local service behind a global waypoint stayed local (40 of 40 calls), and when its waypoint was " +
 			"gone, its calls failed (7 of 7 batches), while a global service beside it was served through the other cluster's waypoint.",
-		[]string{"WP-07", "SCOPE-10"},
+		[]string{"WP-07", "WP-08", "WP-09", "SCOPE-10"},
 	},
 	{
 		"Ambient east-west gateways currently only support meshed mTLS traffic",
