@@ -118,6 +118,7 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 
 	if over, ok := s.(seen); ok {
 		t.NoError(over.err)
+		_, j.event = over.value.(traffic.Timeline)
 		j.want = all(s, matchers)
 		j.match(over.value, false)
 		t.Observe("%s%s: %v", r.prefix, s, over.value)
@@ -144,8 +145,13 @@ type held struct {
 	end  *ending // once done
 }
 
-// meanwhile lets a judgment hold while the spec goes on to others, until [T.Still].
+// meanwhile lets a judgment hold while the spec goes on to others, until [T.Still]. Beside other specs the
+// spec waits instead: they use the time, and more calls at once would only make all of them late.
 func (t *T) meanwhile(line string, hold func()) {
+	if t.beside {
+		hold()
+		return
+	}
 	h := &held{done: make(chan struct{})}
 	t.mu.Lock()
 	t.holding = append(t.holding, h)
@@ -231,6 +237,7 @@ type judgment struct {
 	value any
 	when  string
 	where string          // of the judgment
+	event bool            // it is of calls during an event, which a neighbor's change may have cost, too
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }
@@ -356,7 +363,7 @@ func (j *judgment) end(held bool, message string) {
 	if held {
 		subject += ": was as expected " + j.when + ", then was not"
 	}
-	panic(ending{verdict: j.role.verdict, role: j.role.name, flaky: held, where: cmp.Or(j.where, where()),
+	panic(ending{verdict: j.role.verdict, role: j.role.name, flaky: held || j.event, where: cmp.Or(j.where, where()),
 		message: j.role.prefix + subject + "\n" + message})
 }
 

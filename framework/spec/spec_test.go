@@ -281,6 +281,40 @@ func TestJudgmentsHoldMeanwhile(t *testing.T) {
 	}
 }
 
+// Beside other specs judgments hold one after the other, and calls that an event cost are not the last
+// word.
+func TestBesideOtherSpecs(t *testing.T) {
+	a := expect.AnsweredBy(cluster("a"))
+	event := traffic.Timeline{Begin: time.Now(), End: time.Now().Add(time.Second), Calls: []traffic.Timed{{At: time.Now(), Took: time.Second}}}
+	for name, c := range map[string]struct {
+		body  func(*T)
+		retry bool
+		took  time.Duration // at least
+	}{
+		"three judgments": {func(s *T) {
+			for range 3 {
+				s.Control(world{time.Now(), func(time.Duration) (bool, error) { return true, nil }}, a)
+			}
+			s.Expect(yes, expect.IsTrue)
+		}, false, 30 * time.Second},
+		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, true, 0},
+		"a value that is wrong":     {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &Spec{Behavior: behaviors.ByID("SCOPE-01"), body: c.body}
+				r, _ := s.Run(t.Context(), Attempt{Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Times: testTimes, Parallel: true})
+				if r.Retry != c.retry {
+					t.Errorf("got retry %t (%s: %s), want %t", r.Retry, r.Verdict, r.Message, c.retry)
+				}
+				if r.Took < c.took {
+					t.Errorf("it took %s, want %s at least", r.Took, c.took)
+				}
+			})
+		})
+	}
+}
+
 // What held must hold until the spec ends, unless the spec changed something.
 func TestConfirm(t *testing.T) {
 	const second = time.Second

@@ -84,6 +84,7 @@ type T struct {
 	// tunnelClients deploy the clients that open tunnels, by cluster.
 	tunnelClients map[string]func() *traffic.Client
 	changed       time.Time
+	beside        bool     // other specs run at the same time
 	together      int      // parts of the spec that run side by side, each of which may change what is its own
 	holding       []*held  // judgments since the last change
 	standing      []func() // look again at what held since the last change
@@ -97,7 +98,8 @@ type ending struct {
 	role    string // of the judgment that failed; empty when none did
 	where   string
 	message string
-	// flaky: what was expected was seen, and then for once not.
+	// flaky: what was expected was seen, and then for once not; or calls failed during an event. Beside
+	// other specs that may be their doing.
 	flaky bool
 }
 
@@ -119,7 +121,7 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	sctx, cancel := context.WithTimeout(ctx, a.Times.Spec)
 	defer cancel()
 	now := time.Now()
-	t := &T{Fixture: a.Fixture, Behavior: s.Behavior, times: a.Times, changed: now, rest: a.Rest}
+	t := &T{Fixture: a.Fixture, Behavior: s.Behavior, times: a.Times, changed: now, rest: a.Rest, beside: a.Parallel}
 	if t.rest == nil {
 		t.rest = sleep.For
 	}

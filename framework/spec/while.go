@@ -140,7 +140,7 @@ func (t *T) While(e Event, rows ...Row) Timelines {
 	}
 	for _, l := range result.Timelines {
 		if n := l.Before().Count(traffic.Lost); n > 0 {
-			panic(ending{verdict: v1alpha2.Unknown, role: given.name, where: where(), message: fmt.Sprintf(
+			panic(ending{verdict: v1alpha2.Unknown, role: given.name, flaky: true, where: where(), message: fmt.Sprintf(
 				"given: %s\nexpected no call to fail before %s\nseen     %s", l.Who, e.Says, l.Before())})
 		}
 	}
