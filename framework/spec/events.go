@@ -117,8 +117,8 @@ func (t *T) ScaleGateway(c *Cluster, pods int32) {
 	d, err := eastwest.Deployment(t.ctx, c.Cluster)
 	t.NoError(err)
 	before := replicas(d)
-	t.Still()
-	t.Cleanup(func(ctx context.Context) error { return workload.Scale(ctx, c.Cluster, d.Namespace, d.Name, before) })
-	t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods))
-	t.Changed()
+	t.change(func() {
+		t.Cleanup(func(ctx context.Context) error { return workload.Scale(ctx, c.Cluster, d.Namespace, d.Name, before) })
+		t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods))
+	})
 }

@@ -54,19 +54,19 @@ func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 	if len(all) == 0 {
 		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
 	}
-	t.Still()
 	var undo []func(context.Context) error
-	for _, x := range all {
-		undo = append(undo, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
-	}
-	t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
-	t.Changed()
-	return func() {
-		t.Still()
-		for _, f := range undo {
-			t.NoError(f(t.ctx))
+	t.change(func() {
+		for _, x := range all {
+			undo = append(undo, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
 		}
-		t.Changed()
+		t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
+	})
+	return func() {
+		t.change(func() {
+			for _, f := range undo {
+				t.NoError(f(t.ctx))
+			}
+		})
 	}
 }
 

@@ -76,16 +76,15 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 // undo restores it; the end of the spec does so at the latest.
 func (t *T) SetIstiodEnv(c *Cluster, name, value string) (undo func()) {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
-	t.Still()
-	restore, err := workload.ChangeTemplate(t.ctx, c.Cluster, d, workload.Env("discovery", name, value))
-	t.NoError(err)
-	restore = untilDone(restore)
-	t.Cleanup(restore)
-	t.Changed()
+	var restore func(context.Context) error
+	t.change(func() {
+		undo, err := workload.ChangeTemplate(t.ctx, c.Cluster, d, workload.Env("discovery", name, value))
+		t.NoError(err)
+		restore = untilDone(undo)
+		t.Cleanup(restore)
+	})
 	return func() {
-		t.Still()
-		t.NoError(restore(t.ctx))
-		t.Changed()
+		t.change(func() { t.NoError(restore(t.ctx)) })
 	}
 }
 

@@ -84,20 +84,18 @@ func HiddenNamespace(name string) istiod.MeshSetting {
 func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (undo func()) {
 	var mu sync.Mutex
 	restore := map[*Cluster]func(context.Context) error{}
-	t.Still()
-	t.Each(clusters, func(c *Cluster) {
-		undo, err := istiod.ChangeMeshConfig(t.ctx, c.Cluster, setting)
-		t.NoError(err)
-		undo = untilDone(undo)
-		t.Cleanup(undo)
-		mu.Lock()
-		defer mu.Unlock()
-		restore[c] = undo
+	t.change(func() {
+		t.Each(clusters, func(c *Cluster) {
+			undo, err := istiod.ChangeMeshConfig(t.ctx, c.Cluster, setting)
+			t.NoError(err)
+			undo = untilDone(undo)
+			t.Cleanup(undo)
+			mu.Lock()
+			defer mu.Unlock()
+			restore[c] = undo
+		})
 	})
-	t.Changed()
 	return func() {
-		t.Still()
-		t.Each(clusters, func(c *Cluster) { t.NoError(restore[c](t.ctx)) })
-		t.Changed()
+		t.change(func() { t.Each(clusters, func(c *Cluster) { t.NoError(restore[c](t.ctx)) }) })
 	}
 }

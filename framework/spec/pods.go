@@ -50,11 +50,11 @@ func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
 // SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer whoever
 // calls them. They must be of a Service [WithReadinessGates], whose pods go with the spec.
 func (t *T) SetReady(ready bool, pods ...Pod) {
-	t.Still()
-	Each(t, pods, func(p Pod) {
-		t.NoError(workload.SetReady(t.ctx, p.Cluster.Cluster, p.Namespace, p.Name, ready))
+	t.change(func() {
+		Each(t, pods, func(p Pod) {
+			t.NoError(workload.SetReady(t.ctx, p.Cluster.Cluster, p.Namespace, p.Name, ready))
+		})
 	})
-	t.Changed()
 }
 
 // PodsReplaced is a rolling restart of a Service's pods in one cluster, several times, each until every

@@ -99,9 +99,7 @@ func (s *RemoteSecret) Put(change SecretChange) {
 		s.noticed(put)
 		return
 	}
-	s.t.Still()
-	s.t.NoError(put())
-	s.t.Changed()
+	s.t.change(func() { s.t.NoError(put()) })
 }
 
 // noticed makes a change and waits until every istiod of the cluster has noticed it.

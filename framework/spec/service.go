@@ -28,19 +28,19 @@ type Object func(c *Cluster) client.Object
 
 // Apply writes an object of the spec's own to the clusters and deletes it after the spec.
 func (t *T) Apply(clusters Clusters, object Object) {
-	t.Still()
-	for _, c := range clusters {
-		o := object(c)
-		labels := o.GetLabels()
-		if labels == nil {
-			labels = map[string]string{}
+	t.change(func() {
+		for _, c := range clusters {
+			o := object(c)
+			labels := o.GetLabels()
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[workload.LabelOwner] = t.owner()
+			o.SetLabels(labels)
+			t.NoError(apply.Objects(t.ctx, c.Cluster, o))
+			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })
 		}
-		labels[workload.LabelOwner] = t.owner()
-		o.SetLabels(labels)
-		t.NoError(apply.Objects(t.ctx, c.Cluster, o))
-		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })
-	}
-	t.Changed()
+	})
 }
 
 // ApplyEverywhere is [T.Apply] to all clusters.
@@ -48,11 +48,11 @@ func (t *T) ApplyEverywhere(object Object) { t.Apply(t.Clusters, object) }
 
 // Delete removes an object from the clusters before the spec ends.
 func (t *T) Delete(clusters Clusters, object Object) {
-	t.Still()
-	for _, c := range clusters {
-		t.NoError(deleted(t.ctx, c, object(c)))
-	}
-	t.Changed()
+	t.change(func() {
+		for _, c := range clusters {
+			t.NoError(deleted(t.ctx, c, object(c)))
+		}
+	})
 }
 
 // DeleteEverywhere is [T.Delete] from all clusters.
@@ -67,11 +67,11 @@ func deleted(ctx context.Context, c *Cluster, o client.Object) error {
 
 // SetLabel sets a label of an object in the clusters; an empty value removes it.
 func (t *T) SetLabel(clusters Clusters, o client.Object, key, value string) {
-	t.Still()
-	for _, c := range clusters {
-		t.NoError(apply.Label(t.ctx, c.Cluster, o, key, value))
-	}
-	t.Changed()
+	t.change(func() {
+		for _, c := range clusters {
+			t.NoError(apply.Label(t.ctx, c.Cluster, o, key, value))
+		}
+	})
 }
 
 // SetLabelTemporarily is [T.SetLabel] in one cluster; after the spec the label has its old value.
@@ -241,10 +241,8 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 
 // DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the stream
 // to it.
-func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
-	t.Still()
-	made := t.deployClient(c, fixture.MeshNamespace, word)
-	t.Changed()
+func (t *T) DeployClient(c *Cluster, word string) (made *traffic.Client) {
+	t.change(func() { made = t.deployClient(c, fixture.MeshNamespace, word) })
 	return made
 }
 
@@ -362,7 +360,5 @@ func (s *Service) WaypointBound(c *Cluster) bool {
 // Scale sets how many pods the Service has in one cluster, and waits until they are ready or gone.
 // The Service must come from DeployEcho.
 func (t *T) Scale(c *Cluster, s *Service, replicas int32) {
-	t.Still()
-	t.NoError(workload.Scale(t.ctx, c.Cluster, s.Namespace, s.App, replicas))
-	t.Changed()
+	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, s.Namespace, s.App, replicas)) })
 }

@@ -232,8 +232,15 @@ func (t *T) Observe(format string, args ...any) {
 	t.result.Observations = append(t.result.Observations, fmt.Sprintf(format, args...))
 }
 
-// Changed starts the clock of the next convergence. The verbs that change the mesh call it, and call
-// [T.Still] before they do.
+// change is how the verbs change the mesh: once every judgment so far has held, and then a new clock runs.
+func (t *T) change(f func()) {
+	t.Still()
+	f()
+	t.Changed()
+}
+
+// Changed starts the clock of the next convergence. What changes the mesh otherwise than by a verb calls it,
+// and calls [T.Still] before.
 func (t *T) Changed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,11 +17,12 @@ import (
 
 // SharedWaypoint makes sure that the fixture's waypoint serves in every cluster and returns its
 // name. Its Service is global. No spec may change it.
-func (t *T) SharedWaypoint() string {
-	t.Still()
-	name, err := t.Fixture.SharedWaypoint(t.ctx)
-	t.NoError(err)
-	t.Changed()
+func (t *T) SharedWaypoint() (name string) {
+	t.change(func() {
+		var err error
+		name, err = t.Fixture.SharedWaypoint(t.ctx)
+		t.NoError(err)
+	})
 	return name
 }
 
@@ -45,9 +46,7 @@ func (t *T) DeployWaypointInSecondNamespace() string {
 // AdmitToWaypoint says from which namespaces services may use the waypoint of the second namespace, in one
 // cluster.
 func (t *T) AdmitToWaypoint(c *Cluster, name string, from gateway.FromNamespaces) {
-	t.Still()
-	t.NoError(apply.Objects(t.ctx, c.Cluster, inSecondNamespace(from)(c, name, t.owner())))
-	t.Changed()
+	t.change(func() { t.NoError(apply.Objects(t.ctx, c.Cluster, inSecondNamespace(from)(c, name, t.owner()))) })
 }
 
 func inSecondNamespace(from gateway.FromNamespaces) makeWaypoint {
@@ -66,9 +65,9 @@ func (t *T) deployWaypoint(in Clusters, word string, make makeWaypoint) string {
 	for _, c := range in {
 		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, make(c, name, "")) })
 	}
-	t.Still()
-	t.Each(in, func(c *Cluster) { t.NoError(fixture.CreateWaypoint(t.ctx, c, make(c, name, t.owner()))) })
-	t.Changed()
+	t.change(func() {
+		t.Each(in, func(c *Cluster) { t.NoError(fixture.CreateWaypoint(t.ctx, c, make(c, name, t.owner()))) })
+	})
 	return name
 }
 
@@ -92,9 +91,7 @@ func (t *T) LabelWaypointGateway(name, key, value string) {
 // ScaleWaypoint sets the replicas of a waypoint of the spec's own in one cluster and waits. istiod
 // owns the Deployment but not its replicas, so they stay as set.
 func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
-	t.Still()
-	t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas))
-	t.Changed()
+	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas)) })
 }
 
 // TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every
