@@ -32,8 +32,7 @@ func GatewayRestarts(c *Cluster) Event {
 // old pods have drained and are gone.
 func WaypointRestarts(c *Cluster, name string) Event {
 	return Event{Says: "the waypoint of " + c.Name + " restarts", Do: func(ctx context.Context) error {
-		return workload.Restart(ctx, c.Cluster, &appsv1.Deployment{
-			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}})
+		return workload.Restart(ctx, c.Cluster, deployment(fixture.MeshNamespace, name))
 	}}
 }
 
@@ -48,15 +47,14 @@ func WaypointIsKilled(c *Cluster, name string) Event {
 // IstiodRestarts is a rolling restart of a cluster's istiod.
 func IstiodRestarts(c *Cluster) Event {
 	return Event{Says: "istiod of " + c.Name + " restarts", Do: func(ctx context.Context) error {
-		return workload.Restart(ctx, c.Cluster, &appsv1.Deployment{
-			ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}})
+		return workload.Restart(ctx, c.Cluster, istiodOf(c))
 	}}
 }
 
 // IstiodAbsent is a time without the istiod of a cluster, in which something else is done. It is over
 // when as many pods as before are ready and have synced with all clusters.
 func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
+	d := istiodOf(c)
 	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(d), d))
 	before := replicas(d)
 	return Event{
@@ -89,6 +87,16 @@ func (s *Service) Toggles(times int) Event {
 			sleep.For(s.t.ctx, apart)
 		}
 	})
+}
+
+// deployment is one that is read, restarted or changed by its name.
+func deployment(namespace, name string) *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+// istiodOf is that of a cluster's istiod.
+func istiodOf(c *Cluster) *appsv1.Deployment {
+	return deployment(istiod.Namespace, istiod.Deployment(c.Revision))
 }
 
 // replicas are how many pods a Deployment wants.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -75,10 +74,9 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 // SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and waits.
 // undo restores it; the end of the spec does so at the latest.
 func (t *T) SetIstiodEnv(c *Cluster, name, value string) (undo func()) {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
 	var restore func(context.Context) error
 	t.change(func() {
-		undo, err := workload.ChangeTemplate(t.ctx, c.Cluster, d, workload.Env("discovery", name, value))
+		undo, err := workload.ChangeTemplate(t.ctx, c.Cluster, istiodOf(c), workload.Env("discovery", name, value))
 		t.NoError(err)
 		restore = untilDone(undo)
 		t.Cleanup(restore)

@@ -8,9 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/traffic"
@@ -62,8 +60,7 @@ func (t *T) SetReady(ready bool, pods ...Pod) {
 func PodsReplaced(c *Cluster, s *Service, times int) Event {
 	return Event{Says: fmt.Sprintf("the pods of %s are replaced %d times in %s", s.Name, times, c), Do: func(ctx context.Context) error {
 		for range times {
-			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.App}}
-			if err := workload.Restart(ctx, c.Cluster, d); err != nil {
+			if err := workload.Restart(ctx, c.Cluster, deployment(s.Namespace, s.App)); err != nil {
 				return err
 			}
 		}

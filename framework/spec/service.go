@@ -203,8 +203,7 @@ func (t *T) service(word, app string, o serviceOptions) *Service {
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
-		s.UseWaypoint(t.SharedWaypoint())
-		s.TraceWaypoints()
+		s.PutBehind(t.SharedWaypoint())
 	}
 	if o.global {
 		s.SetGlobal(t.Clusters...)

@@ -94,6 +94,13 @@ func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
 	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas)) })
 }
 
+// PutBehind puts the Service behind a waypoint of its namespace in every cluster, with a trace of the
+// waypoints that an answer came through.
+func (s *Service) PutBehind(waypoint string) {
+	s.UseWaypoint(waypoint)
+	s.TraceWaypoints()
+}
+
 // TraceWaypoints makes visible which waypoints an answer came through: an HTTPRoute in every
 // cluster adds the cluster's name to each answer, see [traffic.WaypointHeader].
 func (s *Service) TraceWaypoints() { s.t.ApplyEverywhere(s.TraceRoute()) }

@@ -63,22 +63,24 @@ type Timelines []traffic.Timeline
 
 // Of is what one of the rows saw; the value is a [traffic.Timeline], which budgets judge.
 func (ls Timelines) Of(r Row) Subject {
+	l, err := ls.of(r)
+	return seen{r.String(), l, err}
+}
+
+// of is what a row saw. The error says why nothing was learned of it.
+func (ls Timelines) of(r Row) (traffic.Timeline, error) {
 	for _, l := range ls {
 		if l.Who == r.String() {
-			return seen{l.Who, l, l.Unknown()}
+			return l, l.Unknown()
 		}
 	}
-	return seen{r.String(), nil, fmt.Errorf("authoring mistake: no such calls ran while it happened: %s", r)}
+	return traffic.Timeline{}, fmt.Errorf("authoring mistake: no such calls ran while it happened: %s", r)
 }
 
 // Answers are the calls of one of the rows that did not fail; the value is [traffic.Outcomes].
 func (ls Timelines) Answers(r Row) Subject {
-	for _, l := range ls {
-		if l.Who == r.String() {
-			return seen{l.Who + ": what was answered", slices.DeleteFunc(l.Outcomes(), traffic.Lost), l.Unknown()}
-		}
-	}
-	return ls.Of(r)
+	l, err := ls.of(r)
+	return seen{r.String() + ": what was answered", slices.DeleteFunc(l.Outcomes(), traffic.Lost), err}
 }
 
 // String says what each row saw.

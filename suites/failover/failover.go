@@ -76,8 +76,7 @@ var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, fun
 	local, remotes := t.Clusters.Split()
 	echo, direct := t.Service("echo", spec.Global), t.Service("direct", spec.Global)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c))
 		t.Given(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))

@@ -405,8 +405,7 @@ var GatewayAppliesNoServicePolicy = spec.Proves(behaviors.GatewayAppliesNoServic
 	a, others := t.Clusters.Split()
 	echo := t.Service("echo", spec.Global)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	t.ScaleWaypoint(a, waypoint, 0)
 	allowed, forbidden := a.Client.HTTP(echo).Path("/ok"), a.Client.HTTP(echo).Path("/no")
 	for _, calls := range []traffic.Calls{allowed, forbidden} {

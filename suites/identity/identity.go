@@ -40,8 +40,7 @@ var WaypointIdentityArrives = spec.Proves(behaviors.WaypointIdentityArrives, fun
 	refused := EndAs(traffic.Status, traffic.Reset)
 
 	admit(fixture.Client)
-	echo.UseWaypoint(t.SharedWaypoint())
-	echo.TraceWaypoints()
+	echo.PutBehind(t.SharedWaypoint())
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Expect(c.Client.HTTP(echo), refused)
 		t.Control(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))

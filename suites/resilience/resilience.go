@@ -34,8 +34,7 @@ var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 	local, remotes := t.Clusters.Split()
 	echo, direct := t.Service("echo", spec.Global), t.Service("direct", spec.Global)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	through, rows := local.Client.HTTP(echo), append(t.HTTPFromEach(echo), t.HTTPFromEach(direct)...)
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Given(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(c))

@@ -46,8 +46,7 @@ var PolicyAppliesExactlyOnce = spec.Proves(behaviors.PolicyAppliesExactlyOnce, f
 var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spec.T) {
 	echo := t.Service("echo", spec.Global)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	all := AnsweredBy(t.Clusters...)
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
 
@@ -202,8 +201,7 @@ var ServiceBehindGlobalWaypoint = spec.Proves(behaviors.ServiceBehindGlobalWaypo
 	local, global := t.Service("local"), t.Service("global", spec.Global)
 	waypoint := t.DeployWaypoint()
 	for _, s := range []*spec.Service{local, global} {
-		s.UseWaypoint(waypoint)
-		s.TraceWaypoints()
+		s.PutBehind(waypoint)
 	}
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Expect(c.Client.HTTP(local), AnsweredBy(c), ViaOneWaypoint())
@@ -222,8 +220,7 @@ var GlobalServiceNeedsGlobalWaypoint = spec.Proves(behaviors.GlobalServiceNeedsG
 	a, others := t.Clusters.Split()
 	echo := t.Service("echo", spec.Global)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 
 	t.ScaleWaypoint(a, waypoint, 0)
@@ -243,8 +240,7 @@ var LabelOnGatewayReachesService = spec.Proves(behaviors.LabelOnGatewayReachesSe
 	echo := t.Service("echo", spec.Global)
 	waypoint := t.DeployWaypoint()
 	t.SetWaypointLocal(waypoint)
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 	t.ScaleWaypoint(a, waypoint, 0)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
@@ -330,8 +326,7 @@ var OptingOutOfWaypoints = spec.Proves(behaviors.OptingOutOfWaypoints, func(t *s
 var PolicyTargets = spec.Proves(behaviors.PolicyTargets, func(t *spec.T) {
 	echo, forbidden := t.Service("echo", spec.Global), t.Principal(fixture.ClientB)
 	waypoint := t.DeployWaypoint()
-	echo.UseWaypoint(waypoint)
-	echo.TraceWaypoints()
+	echo.PutBehind(waypoint)
 	served := func(by func(*spec.Cluster) *traffic.Client) {
 		t.EachCluster(func(c *spec.Cluster) { t.Control(by(c).HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 	}
