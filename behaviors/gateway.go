@@ -282,7 +282,7 @@ var GatewayPortIsAlways15008 = declare(Behavior{
 })
 
 var GatewayDiscoveryConditions = declare(Behavior{
-	ID: "GW-24", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "GW-24", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A remote gateway counts only with the right class, a network label, an address and an HBONE listener; " +
 		"without one of them clients stay local and no call fails.",
 	Sources: slices.Concat([]Source{code("pilot networks.go", "")}, meshedOnly),

@@ -149,7 +149,7 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 })
 
 var DefaultScopeRuleExists = declare(Behavior{
-	ID: "INST-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "INST-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "The rule that makes services labeled istio.io/global=true global is part of the installation. If it is " +
 		"missing, the suite reports this before it tests scopes.",
 	Sources: []Source{

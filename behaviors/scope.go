@@ -107,7 +107,7 @@ var LocalScopeIsSourceOfTruth = declare(Behavior{
 })
 
 var RulesMustBeUniform = declare(Behavior{
-	ID: "SCOPE-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "SCOPE-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Scope rules that differ between clusters are not supported: who serves a service that only the rules of its client's " +
 		"cluster match is recorded. A cluster whose rules do not match serves its own clients, and no call is sent to a cluster that " +
 		"does not serve the service.",

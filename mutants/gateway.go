@@ -106,7 +106,7 @@ func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Und
 // envoy runs the Envoy of the east-west gateway's image with a configuration and waits until it listens.
 func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.ObjectMeta, like *appsv1.Deployment,
 	files map[string]string, port int32) (Undo, error) {
-	proxy := workload.EnvoyOf(f, like)
+	proxy := workload.EnvoyOf(f, like.Spec.Template.Spec)
 	undo, err := created(ctx, c,
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: meta.Namespace, Name: meta.Name}, StringData: files},
 		&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{

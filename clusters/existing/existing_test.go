@@ -311,19 +311,21 @@ func TestRBACIsNarrow(t *testing.T) {
 	if !changesIstioSystem(Rights{MeshAdmin: true}) {
 		t.Error("istio-system may not be changed with --allow-mesh-changes")
 	}
-	restartsIstiod := func(o Rights) bool {
+	patches := func(o Rights, resource string) bool {
 		return slices.ContainsFunc(RBAC(o), func(g Grant) bool {
 			role, ok := g.Object.(*rbacv1.Role)
 			return ok && role.Namespace == "istio-system" && slices.ContainsFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
-				return slices.Contains(r.Resources, "deployments") && slices.Contains(r.Verbs, "patch")
+				return slices.Contains(r.Resources, resource) && slices.Contains(r.Verbs, "patch")
 			})
 		})
 	}
-	if restartsIstiod(Rights{Namespaces: []string{"amc-mesh"}}) {
-		t.Error("istiod may be restarted without --allow-mesh-changes")
-	}
-	if !restartsIstiod(Rights{MeshAdmin: true}) {
-		t.Error("istiod may not be restarted with --allow-mesh-changes")
+	for _, resource := range []string{"deployments", "configmaps", "authorizationpolicies"} {
+		if patches(Rights{Namespaces: []string{"amc-mesh"}}, resource) {
+			t.Errorf("%s of istio-system may be changed without --allow-mesh-changes", resource)
+		}
+		if !patches(Rights{MeshAdmin: true}, resource) {
+			t.Errorf("%s of istio-system may not be changed with --allow-mesh-changes", resource)
+		}
 	}
 	if docs != len(objects) {
 		t.Errorf("%d documents for %d objects", docs, len(objects))

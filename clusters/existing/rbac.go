@@ -144,7 +144,10 @@ func RBAC(o Rights) []Grant {
 		{"evidence: telemetry settings of the whole mesh", "telemetry.istio.io", "telemetries", "list", nil},
 	}
 	if o.MeshAdmin {
-		system = append(system, right{"restarting istiod while calls run", "apps", "deployments", "get list watch patch", nil})
+		system = append(system,
+			right{"restarting istiod while calls run", "apps", "deployments", "get list watch patch", nil},
+			right{"rules of the mesh configuration for services of the suite, until the end of a spec", "", "configmaps", "patch", nil},
+			right{"policies on the class of waypoints, until the end of a spec", "security.istio.io", "authorizationpolicies", write, nil})
 	}
 	if o.GatewayNamespace == istiod.Namespace {
 		system = append(system, endpoints)

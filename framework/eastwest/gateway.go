@@ -70,17 +70,50 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 	return found, nil
 }
 
-// Deployment is that of a cluster's only east-west gateway.
-func Deployment(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
-	var all appsv1.DeploymentList
-	if err := c.Client().List(ctx, &all, client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}); err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+// Pod is one of a cluster's east-west gateways. Whoever may run the suite may list pods, and need not be
+// allowed to list Deployments.
+func Pod(ctx context.Context, c *mesh.Cluster) (*corev1.Pod, error) {
+	var all corev1.PodList
+	if err := c.Client().List(ctx, &all, ofGateways(c)); err != nil {
+		return nil, fmt.Errorf("%s: pods of east-west gateways: %w", c.Name, err)
 	}
-	if len(all.Items) != 1 {
-		return nil, fmt.Errorf("%s: it has %d Deployments of east-west gateways, expected one: run `%s get deployments -A -l %s=%s`",
-			c.Name, len(all.Items), c.Kubectl(), gateway.GatewayClassNameLabelKey, c.EastWestClass())
+	if len(all.Items) == 0 {
+		return nil, fmt.Errorf("%s: its east-west gateways have no pods: run `%s get gateways,pods -A`", c.Name, c.Kubectl())
 	}
 	return &all.Items[0], nil
+}
+
+func ofGateways(c *mesh.Cluster) client.MatchingLabels {
+	return client.MatchingLabels{gateway.GatewayClassNameLabelKey: c.EastWestClass()}
+}
+
+// Deployment is that of a cluster's only east-west gateway.
+func Deployment(ctx context.Context, c *mesh.Cluster) (*appsv1.Deployment, error) {
+	all, err := Deployments(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) != 1 {
+		return nil, wrongNumber(c, len(all), "one")
+	}
+	return &all[0], nil
+}
+
+// Deployments are those of a cluster's east-west gateways, at least one.
+func Deployments(ctx context.Context, c *mesh.Cluster) ([]appsv1.Deployment, error) {
+	var all appsv1.DeploymentList
+	if err := c.Client().List(ctx, &all, ofGateways(c)); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if len(all.Items) == 0 {
+		return nil, wrongNumber(c, 0, "one or more")
+	}
+	return all.Items, nil
+}
+
+func wrongNumber(c *mesh.Cluster, got int, want string) error {
+	return fmt.Errorf("%s: it has %d Deployments of east-west gateways, expected %s: run `%s get deployments -A -l %s=%s`",
+		c.Name, got, want, c.Kubectl(), gateway.GatewayClassNameLabelKey, c.EastWestClass())
 }
 
 // endpoints are the ready pods behind the Services that have one of the addresses.

@@ -91,11 +91,12 @@ func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) func(context.C
 			return err
 		}
 		_, programmed := wait.Gateway(ctx, c.Cluster, key.Namespace, key.Name)
-		d, err := eastwest.Deployment(ctx, c.Cluster)
-		if err := errors.Join(programmed, err); err != nil {
-			return err
+		all, err := eastwest.Deployments(ctx, c.Cluster)
+		err = errors.Join(programmed, err)
+		for _, d := range all {
+			err = errors.Join(err, wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0))
 		}
-		return wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0)
+		return err
 	})
 	t.Cleanup(restore)
 	t.NoError(change(t.ctx, func(g *gateway.Gateway) { l.take(g, t.Name("nobody")) }))

@@ -227,9 +227,9 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 		e := e
 		e.Replicas = cmp.Or(o.pods[c], t.Fleet.Replicas, 1)
 		if slices.Contains(o.erring, c) {
-			gateway, err := eastwest.Deployment(t.ctx, c.Cluster)
+			gateway, err := eastwest.Pod(t.ctx, c.Cluster)
 			t.NoError(err)
-			proxy := workload.EnvoyOf(t.Fleet, gateway)
+			proxy := workload.EnvoyOf(t.Fleet, gateway.Spec)
 			e.Errors = &proxy
 		}
 		t.NoError(e.Deploy(t.ctx, c.Cluster))

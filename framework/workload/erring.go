@@ -3,7 +3,6 @@ package workload
 import (
 	_ "embed"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"ambient.test/conformance/framework/mesh"
@@ -15,9 +14,9 @@ type Envoy struct {
 	Program string // its path in the image
 }
 
-// EnvoyOf is the proxy that a gateway's deployment runs.
-func EnvoyOf(f *mesh.Fleet, d *appsv1.Deployment) Envoy {
-	e := Envoy{d.Spec.Template.Spec.Containers[0].Image, "/usr/local/bin/envoy"}
+// EnvoyOf is the proxy that a gateway's pods run.
+func EnvoyOf(f *mesh.Fleet, pod corev1.PodSpec) Envoy {
+	e := Envoy{pod.Containers[0].Image, "/usr/local/bin/envoy"}
 	if f.Images["proxyv2"].StandIn != "" {
 		e.Program += ".real" // the first is the relay
 	}
