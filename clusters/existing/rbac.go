@@ -160,6 +160,8 @@ func RBAC(o Rights) []Grant {
 		own := []right{
 			ports("driving the clients"),
 			stuck,
+			{"readiness gates of the specs' own pods", "", "pods/status", "patch", nil},
+			{"waypoints of the specs' own that are killed", "", "pods", "delete", nil},
 			{"certificates of the mesh in the name of the suite's own ServiceAccounts", "", "serviceaccounts/token", "create", nil},
 			{"the mesh's root certificate", "", "configmaps", "get", nil},
 		}
