@@ -28,6 +28,25 @@ const meshKey = "mesh"
 // takenWithin is how long istiods get to take a mesh configuration. They watch their ConfigMap.
 const takenWithin = 30 * time.Second
 
+// ScopeRules is the setting of the mesh configuration that holds the scope rules, a list of [ScopeRule].
+const ScopeRules = "serviceScopeConfigs"
+
+// ScopeRule is a scope rule. A selector that is nil selects everything.
+type ScopeRule struct {
+	Namespaces *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
+	Services   *metav1.LabelSelector `json:"servicesSelector,omitempty"`
+	Scope      ServiceScope          `json:"scope"`
+}
+
+// ServiceScope is what a rule makes of the services that it selects.
+type ServiceScope string
+
+// Scopes of rules.
+const (
+	GlobalScope ServiceScope = "GLOBAL"
+	LocalScope  ServiceScope = "LOCAL"
+)
+
 // MeshSetting is a change of one setting of the mesh configuration.
 type MeshSetting struct {
 	// Name is that of the configuration's YAML, such as serviceScopeConfigs.

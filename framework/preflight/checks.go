@@ -239,20 +239,16 @@ func domains(f *mesh.Fleet, all []*inspect.Cluster) (string, error) {
 // scopeRule expects a rule by which the label istio.io/global=true makes a service global in any
 // namespace: istiod has none of its own.
 func scopeRule(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
-	b, err := json.Marshal(c.MeshConfig["serviceScopeConfigs"])
+	b, err := json.Marshal(c.MeshConfig[istiod.ScopeRules])
 	if err != nil {
 		return "", err
 	}
-	var rules []struct {
-		Namespaces *metav1.LabelSelector `json:"namespaceSelector"`
-		Services   *metav1.LabelSelector `json:"servicesSelector"`
-		Scope      string                `json:"scope"`
-	}
+	var rules []istiod.ScopeRule
 	if err := json.Unmarshal(b, &rules); err != nil {
 		return "", fmt.Errorf("serviceScopeConfigs of its mesh configuration are malformed: %w", err)
 	}
 	for _, r := range rules {
-		if r.Namespaces != nil || r.Scope != "GLOBAL" {
+		if r.Namespaces != nil || r.Scope != istiod.GlobalScope {
 			continue
 		}
 		labeled, err := metav1.LabelSelectorAsSelector(r.Services)

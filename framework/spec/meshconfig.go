@@ -12,20 +12,13 @@ import (
 	"ambient.test/conformance/framework/istiod"
 )
 
-// ScopeRule is a rule of serviceScopeConfigs. A selector that is nil selects everything.
-type ScopeRule struct {
-	Namespaces *metav1.LabelSelector `json:"namespaceSelector,omitempty"`
-	Services   *metav1.LabelSelector `json:"servicesSelector,omitempty"`
-	Scope      ServiceScope          `json:"scope"`
-}
-
-// ServiceScope is what a rule makes of the services that it selects.
-type ServiceScope string
+// ScopeRule is a rule of serviceScopeConfigs.
+type ScopeRule = istiod.ScopeRule
 
 // Scopes of rules.
 const (
-	GlobalScope ServiceScope = "GLOBAL"
-	LocalScope  ServiceScope = "LOCAL"
+	GlobalScope = istiod.GlobalScope
+	LocalScope  = istiod.LocalScope
 )
 
 // Labeled selects what has a label of this value.
@@ -41,14 +34,14 @@ func Unlabeled(key string) *metav1.LabelSelector {
 
 // ScopeRules are the only scope rules of a mesh configuration.
 func ScopeRules(rules ...ScopeRule) istiod.MeshSetting {
-	return istiod.MeshSetting{Name: "serviceScopeConfigs", Change: func(any) any {
+	return istiod.MeshSetting{Name: istiod.ScopeRules, Change: func(any) any {
 		return append([]ScopeRule{}, rules...) // not null, which would be no setting
 	}}
 }
 
 // MoreScopeRules are added to the scope rules of a mesh configuration.
 func MoreScopeRules(rules ...ScopeRule) istiod.MeshSetting {
-	return istiod.MeshSetting{Name: "serviceScopeConfigs", Change: func(before any) any {
+	return istiod.MeshSetting{Name: istiod.ScopeRules, Change: func(before any) any {
 		all, _ := before.([]any)
 		for _, r := range rules {
 			all = append(all, r)
