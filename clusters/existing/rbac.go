@@ -62,7 +62,7 @@ func rules(rights []right) (rules []rbacv1.PolicyRule, whys []string) {
 }
 
 // RBAC returns the least rights that the suite's ServiceAccount needs on clusters that the suite
-// did not create. A run of all specs was seen to use each right.
+// did not create. Specs were seen to use each right, with an account that has no others.
 //
 // Kubernetes RBAC cannot restrict the creation of namespaces to names, nor roles to a prefix of
 // namespaces. So the suite gets no right to create namespaces. The namespaces that it works in are
