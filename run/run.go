@@ -216,8 +216,9 @@ func prepare(o Options) (*run, error) {
 // execute does what the plan says and records it. The error is why the run could not go on.
 func (r *run) execute(ctx context.Context) error {
 	fmt.Fprintf(r.Out, "plan: %s\n", r.plan.Sentence())
+	undone := r.undo(ctx)
 	began := time.Now()
-	if err := r.preflight(ctx); err != nil {
+	if err := errors.Join(r.preflight(ctx), undone); err != nil {
 		return err
 	}
 	r.phase("preflight", time.Since(began), 0)
@@ -276,6 +277,23 @@ func (r *run) execute(ctx context.Context) error {
 	leaked := under.Wait()
 	r.phase("specs", time.Since(began), cpu())
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
+}
+
+// undo puts the mesh back to what it was before an earlier run that was killed. Preflight would refuse it as
+// it is.
+func (r *run) undo(ctx context.Context) error {
+	var ids []string
+	for _, e := range r.plan.Run {
+		ids = append(ids, e.Behavior.ID)
+	}
+	undone, err := fixture.Undo(ctx, r.fleet, ids)
+	if len(undone) > 0 {
+		fmt.Fprintf(r.Out, "an earlier run was cut off and left the mesh changed, which is undone now: %s\n", strings.Join(undone, "; "))
+	}
+	if err != nil {
+		return fmt.Errorf("what an earlier run changed of the mesh cannot be undone: %w", err)
+	}
+	return nil
 }
 
 // known is the finding by which the report marks a violation that this version is known for.

@@ -164,6 +164,7 @@ func RBAC(o Rights) []Grant {
 			{"waypoints of the specs' own that are killed", "", "pods", "delete", nil},
 			{"certificates of the mesh in the name of the suite's own ServiceAccounts", "", "serviceaccounts/token", "create", nil},
 			{"the mesh's root certificate", "", "configmaps", "get", nil},
+			{"notes of how to put back what a spec changes, should the run be killed", "", "configmaps", "list create delete", nil},
 		}
 		for _, k := range apply.Kinds {
 			i := slices.IndexFunc(own, func(r right) bool { return r.group == k.Group && r.verbs == write })

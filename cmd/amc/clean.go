@@ -19,7 +19,8 @@ func cleanCommand() *cobra.Command {
 		Short: "remove what runs keep in the clusters of a fleet: the suite's namespaces and all that is in them",
 		Long: `Clean removes the namespaces ` + fixture.MeshNamespace + ` and ` + fixture.PlainNamespace + ` from every cluster of a fleet file.
 A run keeps them with its servers, clients and waypoint, so that the next run is faster. Clean touches only namespaces
-that carry the suite's label. The mesh and the clusters stay.`,
+that carry the suite's label. The mesh and the clusters stay. What a run that was killed has left changed of the mesh is
+put back first.`,
 		Example: `  amc clean --fleet _artifacts/fleet.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -103,7 +103,7 @@ func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Atte
 	if r.o.Done != nil {
 		r.o.Done(ctx, result)
 	}
-	patience := 30 * time.Second
+	patience := 2 * time.Minute // istiod may have to start anew and to read all clusters
 	if ctx.Err() != nil {
 		patience = 8 * time.Second // somebody waits for the prompt
 	}

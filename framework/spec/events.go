@@ -7,11 +7,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/internal/sleep"
 )
@@ -55,8 +55,7 @@ func IstiodRestarts(c *Cluster) Event {
 // when as many pods as before are ready and have synced with all clusters.
 func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 	d := istiodOf(c)
-	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(d), d))
-	before := replicas(d)
+	before := t.keep(c, d, undo.Field{"spec", "replicas"})
 	return Event{
 		Says: "istiod of " + c.Name + " is absent",
 		Do: func(ctx context.Context) error {
@@ -67,7 +66,7 @@ func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
-			if err := workload.Scale(ctx, c.Cluster, d.Namespace, d.Name, before); err != nil {
+			if err := before.restore(ctx); err != nil {
 				return err
 			}
 			return istiod.WaitSynced(ctx, c.Cluster, t.Clusters.Names())
@@ -99,14 +98,6 @@ func istiodOf(c *Cluster) *appsv1.Deployment {
 	return deployment(istiod.Namespace, istiod.Deployment(c.Revision))
 }
 
-// replicas are how many pods a Deployment wants.
-func replicas(d *appsv1.Deployment) int32 {
-	if d.Spec.Replicas == nil {
-		return 1
-	}
-	return *d.Spec.Replicas
-}
-
 // RemoteTimeout waits for as long as the istiods of these clusters give a cluster to synchronize, until
 // they call it timed out.
 func (t *T) RemoteTimeout(clusters ...*Cluster) {
@@ -124,9 +115,8 @@ func (t *T) RemoteTimeout(clusters ...*Cluster) {
 func (t *T) ScaleGateway(c *Cluster, pods int32) {
 	d, err := eastwest.Deployment(t.ctx, c.Cluster)
 	t.NoError(err)
-	before := replicas(d)
+	t.keep(c, d, undo.Field{"spec", "replicas"})
 	t.change(func() {
-		t.Cleanup(func(ctx context.Context) error { return workload.Scale(ctx, c.Cluster, d.Namespace, d.Name, before) })
 		t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods))
 	})
 }

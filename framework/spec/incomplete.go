@@ -7,11 +7,13 @@ import (
 
 	"istio.io/api/label"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/inspect"
+	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/wait"
 )
 
@@ -54,56 +56,45 @@ func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 	if len(all) == 0 {
 		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
 	}
-	var undo []func(context.Context) error
+	var before []*kept
 	t.change(func() {
 		for _, x := range all {
-			undo = append(undo, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
+			before = append(before, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
 		}
 		t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
 	})
 	return func() {
 		t.change(func() {
-			for _, f := range undo {
-				t.NoError(f(t.ctx))
+			for _, g := range before {
+				t.NoError(g.restore(t.ctx))
 			}
 		})
 	}
 }
 
-// take changes one gateway. What is returned gives back what was taken, and is called after the spec, too.
-func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) func(context.Context) error {
-	var before gateway.Gateway
-	t.NoError(c.Cluster.Client().Get(t.ctx, key, &before))
-	change := func(ctx context.Context, with func(*gateway.Gateway)) error {
-		var g gateway.Gateway
-		if err := c.Cluster.Client().Get(ctx, key, &g); err != nil {
-			return fmt.Errorf("%s: %w", c.Name, err)
-		}
-		was := client.MergeFrom(g.DeepCopy())
-		with(&g)
-		if err := c.Cluster.Client().Patch(ctx, &g, was); err != nil {
-			return fmt.Errorf("%s: gateway %s: %w", c.Name, key, err)
-		}
-		return nil
-	}
-	restore := untilDone(func(ctx context.Context) error {
-		if err := change(ctx, func(g *gateway.Gateway) { g.Labels, g.Spec = before.Labels, before.Spec }); err != nil {
-			return err
-		}
-		_, programmed := wait.Gateway(ctx, c.Cluster, key.Namespace, key.Name)
+// take changes one gateway. What is returned gives back what was taken.
+func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) *kept {
+	g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	before := t.keep(c, g, undo.Field{"metadata", "labels"}, undo.Field{"spec"})
+	before.undo = func(ctx context.Context) error {
+		programmed := before.note.Undo(ctx)
 		all, err := eastwest.Deployments(ctx, c.Cluster)
 		err = errors.Join(programmed, err)
 		for _, d := range all {
 			err = errors.Join(err, wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0))
 		}
 		return err
-	})
-	t.Cleanup(restore)
-	t.NoError(change(t.ctx, func(g *gateway.Gateway) { l.take(g, t.Name("nobody")) }))
+	}
+	t.NoError(c.Cluster.Client().Get(t.ctx, key, g))
+	was := client.MergeFrom(g.DeepCopy())
+	l.take(g, t.Name("nobody"))
+	if err := c.Cluster.Client().Patch(t.ctx, g, was); err != nil {
+		t.NoError(fmt.Errorf("%s: gateway %s: %w", c.Name, key, err))
+	}
 	if l.address {
 		t.NoError(t.forgetAddresses(c, key))
 	}
-	return restore
+	return before
 }
 
 // forgetAddresses takes the addresses out of a Gateway's status, once its controller has written that they

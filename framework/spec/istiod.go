@@ -11,6 +11,7 @@ import (
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -72,17 +73,15 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 }
 
 // SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and waits.
-// undo restores it; the end of the spec does so at the latest.
-func (t *T) SetIstiodEnv(c *Cluster, name, value string) (undo func()) {
-	var restore func(context.Context) error
+// restore gives it the old one; the end of the spec does so at the latest.
+func (t *T) SetIstiodEnv(c *Cluster, name, value string) (restore func()) {
+	before := t.keep(c, istiodOf(c), undo.Field{"spec", "template"})
 	t.change(func() {
-		undo, err := workload.ChangeTemplate(t.ctx, c.Cluster, istiodOf(c), workload.Env("discovery", name, value))
+		_, err := workload.ChangeTemplate(t.ctx, c.Cluster, istiodOf(c), workload.Env("discovery", name, value))
 		t.NoError(err)
-		restore = untilDone(undo)
-		t.Cleanup(restore)
 	})
 	return func() {
-		t.change(func() { t.NoError(restore(t.ctx)) })
+		t.change(func() { t.NoError(before.restore(t.ctx)) })
 	}
 }
 

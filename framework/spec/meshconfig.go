@@ -1,15 +1,14 @@
 package spec
 
 import (
-	"context"
 	"maps"
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/undo"
 )
 
 // ScopeRule is a rule of serviceScopeConfigs.
@@ -72,23 +71,22 @@ func HiddenNamespace(name string) istiod.MeshSetting {
 }
 
 // SetMeshConfig changes a setting of the mesh configuration in some clusters, and waits until each istiod
-// of them has it in force. undo restores the configuration and waits likewise; the end of the spec does so
+// of them has it in force. restore puts back the configuration and waits likewise; the end of the spec does so
 // at the latest.
-func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (undo func()) {
-	var mu sync.Mutex
-	restore := map[*Cluster]func(context.Context) error{}
+func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (restore func()) {
+	before := map[*Cluster]*kept{}
+	for _, c := range clusters {
+		before[c] = t.keep(c, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.ConfigMap(c.Revision)}},
+			undo.Field{"data"})
+	}
 	t.change(func() {
 		t.Each(clusters, func(c *Cluster) {
-			undo, err := istiod.ChangeMeshConfig(t.ctx, c.Cluster, setting)
+			restore, err := istiod.ChangeMeshConfig(t.ctx, c.Cluster, setting)
 			t.NoError(err)
-			undo = untilDone(undo)
-			t.Cleanup(undo)
-			mu.Lock()
-			defer mu.Unlock()
-			restore[c] = undo
+			before[c].undo = restore
 		})
 	})
 	return func() {
-		t.change(func() { t.Each(clusters, func(c *Cluster) { t.NoError(restore[c](t.ctx)) }) })
+		t.change(func() { t.Each(clusters, func(c *Cluster) { t.NoError(before[c].restore(t.ctx)) }) })
 	}
 }

@@ -23,7 +23,6 @@ type RemoteSecret struct {
 
 	t      *T
 	before *corev1.Secret
-	other  *corev1.Secret // of another namespace, as a change has made it; nil if there is none
 }
 
 // RemoteSecret finds the Secret by which the istiod of a cluster reads another cluster. After the spec
@@ -34,16 +33,11 @@ func (t *T) RemoteSecret(in, of *Cluster) *RemoteSecret {
 	before, err := remotesecret.Find(t.ctx, in.Cluster, of.Name)
 	t.NoError(err)
 	s := &RemoteSecret{In: in, Of: of, t: t, before: before}
-	t.Cleanup(s.restore)
+	t.keep(in, before).undo = s.restore
 	return s
 }
 
 func (s *RemoteSecret) restore(ctx context.Context) error {
-	if s.other != nil {
-		if err := remotesecret.Delete(ctx, s.In.Cluster, s.other); err != nil {
-			return err
-		}
-	}
 	if err := remotesecret.Put(ctx, s.In.Cluster, s.before); err != nil {
 		return err
 	}
@@ -93,7 +87,7 @@ func (s *RemoteSecret) Put(change SecretChange) {
 	s.t.Observe("%s is now one %s", s, change.Says)
 	put := func() error { return remotesecret.Put(s.t.ctx, s.In.Cluster, changed) }
 	if client.ObjectKeyFromObject(changed) != client.ObjectKeyFromObject(s.before) {
-		s.other = changed
+		s.t.keep(s.In, changed)
 	}
 	if changed.Namespace == istiod.Namespace && changed.Labels[remotesecret.Label] == "true" {
 		s.noticed(put)

@@ -20,6 +20,7 @@ import (
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -37,8 +38,12 @@ func (t *T) Apply(clusters Clusters, object Object) {
 			}
 			labels[workload.LabelOwner] = t.owner()
 			o.SetLabels(labels)
+			if o.GetNamespace() == "" || !own(o.GetNamespace()) {
+				t.keep(c, o)
+			} else {
+				t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })
+			}
 			t.NoError(apply.Objects(t.ctx, c.Cluster, o))
-			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })
 		}
 	})
 }
@@ -76,9 +81,7 @@ func (t *T) SetLabel(clusters Clusters, o client.Object, key, value string) {
 
 // SetLabelTemporarily is [T.SetLabel] in one cluster; after the spec the label has its old value.
 func (t *T) SetLabelTemporarily(c *Cluster, o client.Object, key, value string) {
-	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(o), o))
-	before := o.GetLabels()[key]
-	t.Cleanup(func(ctx context.Context) error { return apply.Label(ctx, c.Cluster, o, key, before) })
+	t.keep(c, o, undo.Field{"metadata", "labels", key})
 	t.SetLabel(Clusters{c}, o, key, value)
 }
 

@@ -203,20 +203,6 @@ func (t *T) Cleanup(f func(context.Context) error) {
 	t.cleanups = append(t.cleanups, f)
 }
 
-// untilDone is an undoing that does nothing once it has succeeded. What fails is tried again when it is
-// called again.
-func untilDone(undo func(context.Context) error) func(context.Context) error {
-	done := false
-	return func(ctx context.Context) error {
-		if done {
-			return nil
-		}
-		err := undo(ctx)
-		done = err == nil
-		return err
-	}
-}
-
 // NoError ends the spec as unknown if err is set: the world broke, and nothing was learned about
 // the mesh.
 func (t *T) NoError(err error) {

@@ -45,6 +45,9 @@ var rooms = []room{
 	{"framework/mesh", []string{"reports/api", "internal"}, "handles of a fleet and its clusters; everything below builds on them"},
 	{"framework/wait", []string{"framework/mesh", "internal"}, "waits with patience, for anything"},
 	{"framework/apply", []string{"framework/mesh", "reports/api", "internal"}, "applies objects and deletes them"},
+	{"framework/undo", []string{
+		"framework/mesh", "framework/wait", "framework/apply", "reports/api",
+	}, "notes of how to put back what a spec changes of a mesh"},
 	{"framework/portforward", []string{"framework/mesh", "internal"}, "connections into a pod"},
 	{"framework/traffic", []string{"framework/mesh", "framework/portforward", "internal"}, "calls and their outcomes"},
 	{"framework/workload", []string{
@@ -75,7 +78,7 @@ var rooms = []room{
 	}, "checks of clusters and mesh before anything runs"},
 	{"framework/fixture", []string{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/workload", "framework/traffic",
-		"framework/istiod", "framework/portforward", "internal",
+		"framework/istiod", "framework/portforward", "framework/undo", "internal",
 	}, "what stands for the whole run"},
 	{"framework/spec", []string{"behaviors", "reports/api", "framework", "internal"}, "the words of a spec"},
 	{"framework/runner", []string{"behaviors", "reports/api", "framework", "internal"}, "runs bodies, retries, cleans up"},
