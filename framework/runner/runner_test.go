@@ -11,11 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/onsi/gomega"
+
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
@@ -230,6 +233,47 @@ func TestFlakyBesideOthersRunsAgainAlone(t *testing.T) {
 		x, _ := r.Result("SCOPE-01")
 		if o := fmt.Sprint(x.Observations); !strings.Contains(o, "a first attempt, beside other specs, did not count") {
 			t.Errorf("the first attempt is not told: %s", o)
+		}
+	})
+}
+
+// samples are calls that are always answered.
+type samples struct{}
+
+func (samples) String() string { return "the calls" }
+
+func (samples) Look(context.Context, int) (any, error) { return true, nil }
+
+func (samples) Spread(_ context.Context, _ int, over time.Duration) (traffic.Outcomes, error) {
+	time.Sleep(over)
+	return nil, nil
+}
+
+// A spec that waits at its end, before it looks again, leaves its place to the next one.
+func TestWaitingSpecsLeaveTheirPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var active, most atomic.Int32
+		calls := func(s *spec.T) {
+			fine(s)
+			most.Store(max(most.Load(), active.Add(1)))
+			s.Expect(samples{}, gomega.Or(gomega.BeNil(), gomega.BeTrue()))
+			active.Add(-1)
+		}
+		begun := time.Now()
+		r, l := start(t.Context(), 2,
+			body{"SCOPE-01", calls, nil}, body{"SCOPE-02", calls, nil}, body{"SCOPE-03", calls, nil}, body{"LB-01", calls, nil})
+		r.Wait()
+		for _, x := range l.results {
+			if x.Verdict != v1alpha2.Conformant {
+				t.Errorf("%s: got %s (%s), want conformant", x.Behavior.ID, x.Verdict, x.Message)
+			}
+		}
+		if got := most.Load(); got != 2 {
+			t.Errorf("got %d specs at once, want 2", got)
+		}
+		// Each holds for 200 ms and rests for 600 ms. Two after two without leaving take 1.6 s.
+		if got, want := time.Since(begun), time.Second; got > want {
+			t.Errorf("got all of them after %s, want at most %s", got, want)
 		}
 	})
 }
