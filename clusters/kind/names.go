@@ -7,13 +7,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"ambient.test/conformance/internal/module"
 )
 
 // Everything that a run makes carries its id twice: in the name, as amc-<run>-..., and in a label.
 // Only what has both is ever deleted.
 const (
-	LabelRun  = "ambient.test/run"  // the run's id
-	LabelFrom = "ambient.test/from" // host:folder of the run's fleet file, to tell a run that is used from one that was left behind
+	LabelRun  = module.Labels + "run"  // the run's id
+	LabelFrom = module.Labels + "from" // host:folder of the run's fleet file, to tell a run that is used from one that was left behind
 )
 
 // MaxClusters is how many clusters a fleet may have: each has ten gateway addresses in the transit

@@ -17,12 +17,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"ambient.test/conformance/internal/module"
+	"ambient.test/conformance/reports/api"
 )
 
-const (
-	root   = "../.."
-	module = "ambient.test/conformance/"
-)
+const root = "../.."
 
 // room is a folder with what it may import of this module. A room covers the folders below it,
 // unless one of them is a room of its own. A package may always import its own room.
@@ -180,7 +180,7 @@ func TestNobodyImportsUpward(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			to, ours := strings.CutPrefix(path, module)
+			to, ours := strings.CutPrefix(path, module.Path+"/")
 			if !ours || seen[pkg+" -> "+to] {
 				continue
 			}
@@ -266,26 +266,42 @@ func TestCoreStandsAlone(t *testing.T) {
 	}
 }
 
-// domainRooms may write cluster.local: mesh holds the default, behaviors is text for people, and
-// stand-ins know Istio's own default. Everybody else asks the fleet.
-var domainRooms = []string{"behaviors", "framework/mesh", "standins"}
+// writtenOnce are names that code takes from one place: who may write them, and where all others get
+// them.
+var writtenOnce = []struct {
+	name   string
+	rooms  []string
+	advice string
+}{
+	// The catalog is text for people, and stand-ins know Istio's own default.
+	{"cluster.local", []string{"behaviors", "framework/mesh", "standins"}, "take the domain or trust domain from the fleet"},
+	{api.Group, []string{"reports/api"}, "build it from api.Group"},
+	{module.Registry, []string{"internal/module"}, "build it from a constant of internal/module"},
+}
 
-func TestDomainIsWrittenOnce(t *testing.T) {
-	sources(t, func(pkg, name string) {
-		if strings.HasSuffix(name, "_test.go") || slices.ContainsFunc(domainRooms, func(r string) bool { return inside(pkg, r) }) {
-			return
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ast.Inspect(file, func(n ast.Node) bool {
-			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && strings.Contains(l.Value, "cluster.local") {
-				t.Errorf("%s/%s writes cluster.local: take the domain or trust domain from the fleet", pkg, filepath.Base(name))
-			}
-			return true
+func TestNamesAreWrittenOnce(t *testing.T) {
+	for _, c := range writtenOnce {
+		t.Run(c.name, func(t *testing.T) {
+			sources(t, func(pkg, name string) {
+				if strings.HasSuffix(name, "_test.go") || slices.ContainsFunc(c.rooms, func(r string) bool { return inside(pkg, r) }) {
+					return
+				}
+				file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ast.Inspect(file, func(n ast.Node) bool {
+					if _, ok := n.(*ast.ImportSpec); ok {
+						return false
+					}
+					if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && strings.Contains(l.Value, c.name) {
+						t.Errorf("%s/%s writes %s: %s", pkg, filepath.Base(name), c.name, c.advice)
+					}
+					return true
+				})
+			})
 		})
-	})
+	}
 }
 
 // TestArchitecturePage holds that the page shows this table.
