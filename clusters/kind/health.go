@@ -41,7 +41,7 @@ func Health(ctx context.Context, f *mesh.Fleet) error {
 	if err := all.Wait(); err != nil {
 		return err
 	}
-	return layRoutes(parent, e, nodesOf(f, node{}))
+	return addRoutes(parent, e, nodesOf(f, node{}))
 }
 
 // of returns the container engine that the fleet runs in.

@@ -169,7 +169,7 @@ func setUp(ctx context.Context, e *engine.Engine, c *mesh.Cluster, n int) (*subj
 	probe, transit := host(pods[0], 255<<8+n), netip.MustParseAddr(c.Kind.TransitIP)
 	for k := range pods {
 		if k > 0 {
-			probe, transit = twin(probe), twin(transit)
+			probe, transit = asIPv6(probe), asIPv6(transit)
 		}
 		s.families = append(s.families, addresses{
 			probe: probe.String(), vip: host(services[k], 255<<8+n).String(), node: nodes[k], transit: transit.String(),

@@ -114,7 +114,7 @@ func Up(ctx context.Context, o Options) (fleet *mesh.Fleet, err error) {
 	if err := all.Wait(); err != nil {
 		return nil, err
 	}
-	if err := layRoutes(parent, o.Engine, nodes); err != nil {
+	if err := addRoutes(parent, o.Engine, nodes); err != nil {
 		return nil, err
 	}
 	f.Kind.Unfinished = false
@@ -179,7 +179,7 @@ func plan(ctx context.Context, o *Options) (*mesh.Fleet, []node, error) {
 	return f, nodesOf(f, node{MTU: mtu, CgroupV1: strings.TrimSpace(facts) == "1", ShortOfCaps: o.Engine.NeedsWrapper()}), nil
 }
 
-// layout lays the fleet out in its block of addresses.
+// layout gives the fleet the addresses of its block.
 func layout(o Options, b block) *mesh.Fleet {
 	f := &mesh.Fleet{
 		RunID: o.RunID, Provider: mesh.ProviderKind, Created: time.Now().UTC().Truncate(time.Second), Images: o.Images,
@@ -200,9 +200,9 @@ func layout(o Options, b block) *mesh.Fleet {
 		first, last := b.pool(i)
 		podCIDR, serviceCIDR, pool := pods.String(), services.String(), first.String()+"-"+last.String()
 		if o.Shape.DualStack { // lists as Kubernetes and MetalLB have them
-			podCIDR += "," + twinRange(pods).String()
-			serviceCIDR += "," + netip.PrefixFrom(twin(services.Addr()), serviceBits6).String()
-			pool += "," + twin(first).String() + "-" + twin(last).String()
+			podCIDR += "," + rangeAsIPv6(pods).String()
+			serviceCIDR += "," + netip.PrefixFrom(asIPv6(services.Addr()), serviceBits6).String()
+			pool += "," + asIPv6(first).String() + "-" + asIPv6(last).String()
 		}
 		kindName := kindName(o.RunID, i)
 		place, network := i, i
@@ -270,13 +270,13 @@ func familiesOf(f *mesh.Fleet, c *mesh.Cluster, i int) (all []family) {
 		v := family{IP: "ip", Pods: pods[k], Services: services[k], Network: c.Kind.NetworkCIDR, GatewayPool: pools[k]}
 		nodeBits := 24 // as the controller manager gives them
 		if k > 0 {
-			v.IP, v.Network, nodeBits = "ip6", twinRange(netip.MustParsePrefix(c.Kind.NetworkCIDR)).String(), 64
+			v.IP, v.Network, nodeBits = "ip6", rangeAsIPv6(netip.MustParsePrefix(c.Kind.NetworkCIDR)).String(), 64
 		}
 		v.PodRange = subnet(netip.MustParsePrefix(v.Pods), nodeBits, i).String()
 		for _, m := range f.Members() {
 			for _, ip := range transitIPs(m) {
 				if k > 0 {
-					ip = twin(netip.MustParseAddr(ip)).String()
+					ip = asIPv6(netip.MustParseAddr(ip)).String()
 				}
 				v.Fleet = append(v.Fleet, ip)
 			}
@@ -298,7 +298,7 @@ func network(ctx context.Context, d docker, f *mesh.Fleet, dir, name, subnet str
 		"--label", LabelRun + "=" + f.RunID, "--label", LabelFrom + "=" + from(dir),
 	}, more...)
 	if dual {
-		args = append(args, "--ipv6", "--subnet", twinRange(netip.MustParsePrefix(subnet)).String())
+		args = append(args, "--ipv6", "--subnet", rangeAsIPv6(netip.MustParsePrefix(subnet)).String())
 	}
 	_, err := d.Output(ctx, append(args, name)...)
 	if err != nil {
@@ -360,7 +360,7 @@ func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
 	for _, n := range nodes {
 		args := []string{"network", "connect", "--ip", n.TransitIP}
 		if len(n.Families) > 1 {
-			args = append(args, "--ip6", twin(netip.MustParseAddr(n.TransitIP)).String())
+			args = append(args, "--ip6", asIPv6(netip.MustParseAddr(n.TransitIP)).String())
 		}
 		if _, err := d.Output(ctx, append(args, f.Kind.TransitNetwork, n.Host)...); err != nil {
 			return err
@@ -369,11 +369,11 @@ func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
 	return nil
 }
 
-// layRoutes gives nodes their routes to the pods of their peers, which a boot of the node takes away.
+// addRoutes gives nodes their routes to the pods of their peers, which a boot of the node takes away.
 // They go by the container network that peers share. Over the transit network they cannot: the engine
-// drops there what has an address of another range, as on every internal network. Laying routes again
+// drops there what has an address of another range, as on every internal network. Adding routes again
 // changes nothing.
-func layRoutes(ctx context.Context, d docker, nodes []node) error {
+func addRoutes(ctx context.Context, d docker, nodes []node) error {
 	addresses := map[string][]string{}
 	for _, n := range nodes {
 		if len(n.Peers) == 0 {

@@ -61,17 +61,17 @@ func host(p netip.Prefix, n int) netip.Addr {
 	return subnet(p.Masked(), p.Addr().BitLen(), n).Addr()
 }
 
-// twin returns the IPv6 address that belongs to an IPv4 address of a fleet of both families:
+// asIPv6 returns the IPv6 address that belongs to an IPv4 address of a fleet of both families:
 // a.b.c.d and fdac:0:aabb:cc::d. It is of the range that every site may use (RFC 4193).
-func twin(v4 netip.Addr) netip.Addr {
+func asIPv6(v4 netip.Addr) netip.Addr {
 	a := v4.As4()
 	return netip.AddrFrom16([16]byte{0: 0xfd, 1: 0xac, 4: a[0], 5: a[1], 7: a[2], 15: a[3]})
 }
 
-// twinRange returns the IPv6 range with the twins of all addresses of a /16 or a /24. Those are a /48
-// and a /64, so Kubernetes gives each node one of each.
-func twinRange(v4 netip.Prefix) netip.Prefix {
-	return netip.PrefixFrom(twin(v4.Masked().Addr()), map[int]int{16: 48, 24: 64}[v4.Bits()])
+// rangeAsIPv6 returns the IPv6 range of all addresses of a /16 or a /24. Those are a /48 and a /64, so
+// Kubernetes gives each node one of each.
+func rangeAsIPv6(v4 netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(asIPv6(v4.Masked().Addr()), map[int]int{16: 48, 24: 64}[v4.Bits()])
 }
 
 // taken is an address range in use, and what uses it.

@@ -111,6 +111,6 @@ func downMesh(ctx context.Context, out io.Writer, show progress.Reporter, artifa
 	if err := install.Undo(ctx, f, o); err != nil {
 		return unknown(err)
 	}
-	fmt.Fprintf(out, "the mesh of fleet %s is gone and has left nothing behind; `amc up` lays it down again\n", f.RunID)
+	fmt.Fprintf(out, "the mesh of fleet %s is gone and has left nothing behind; `amc up` installs it again\n", f.RunID)
 	return nil
 }

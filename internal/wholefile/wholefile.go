@@ -12,7 +12,7 @@ import (
 )
 
 // Write writes a file below root. It writes to a new file under a random name beside it and renames
-// that one, so nobody can lay a link where the bytes go, and a reader sees the old content or the
+// that one, so nobody can put a link where the bytes go, and a reader sees the old content or the
 // new one. A link under the name itself is replaced, not followed.
 func Write(root *os.Root, name string, data []byte, perm fs.FileMode) error {
 	tmp := path.Join(path.Dir(name), ".amc-"+rand.Text()+".tmp")
