@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -68,97 +69,119 @@ func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	if say == nil {
 		say = func(string, ...any) {}
 	}
-	begin := time.Now()
+	u := &watching{
+		watcher: w, say: say, begin: time.Now(), since: map[string]time.Time{}, said: map[string]bool{},
+		state: &state{objects: make([]map[types.NamespacedName]client.Object, len(w.sources))},
+	}
 	changes := make(chan change)
 	for i := range w.sources {
 		go w.follow(ctx, i, changes)
-	}
-	st := &state{objects: make([]map[types.NamespacedName]client.Object, len(w.sources))}
-	since := map[string]time.Time{}
-	said := map[string]bool{}
-	var last verdict
-	var sourceErr error
-	fail := func(p *Problem, cause error) error {
-		reason, blamed := firstOf(last.seen, "nothing was seen of it"), p
-		if blamed == nil && len(last.problems) > 0 {
-			blamed = &last.problems[0]
-		}
-		next := w.next
-		switch {
-		case blamed != nil:
-			reason += "; " + blamed.String() + lastWords(ctx, w.cluster, blamed)
-			if blamed.pod != nil {
-				next = fmt.Sprintf("-n %s describe pod %s", blamed.pod.Namespace, blamed.pod.Name)
-			}
-		case sourceErr != nil && !st.complete():
-			reason = "it cannot be watched: " + oneLine(sourceErr.Error())
-		}
-		return &Error{Cluster: w.cluster.Name, Object: w.object, Reason: reason, Waited: time.Since(begin),
-			Next: w.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
 	}
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return fail(nil, context.Cause(ctx))
+			return u.fail(ctx, nil, context.Cause(ctx))
 		case ch := <-changes:
 			if ch.err != nil {
-				sourceErr = ch.err
+				u.sourceErr = ch.err
 				// A server that refuses once will refuse again.
 				if apierrors.IsForbidden(ch.err) || apierrors.IsUnauthorized(ch.err) {
-					return fail(nil, ch.err)
+					return u.fail(ctx, nil, ch.err)
 				}
 				continue
 			}
-			st.take(ch)
+			u.state.take(ch)
 		case <-alarm.C:
 		}
-		if !st.complete() {
+		if !u.state.complete() {
 			continue
 		}
-		last = judge(st)
-		if last.done {
+		u.last = judge(u.state)
+		if u.last.done {
 			return nil
 		}
-		if last.seen != "" && !said[last.seen] {
-			said[last.seen] = true
-			say("%s: %s", w.object, last.seen)
-		}
-		now, wake := time.Now(), time.Duration(0)
-		present := map[string]bool{}
-		for i := range last.problems {
-			p := &last.problems[i]
-			k := p.key()
-			present[k] = true
-			if since[k].IsZero() {
-				since[k] = now
-			}
-			if !said[k] && p.Reason != "NotReady" { // a reason is worth reporting, "not ready yet" is not
-				said[k] = true
-				say("%s", p)
-			}
-			limit, known := patience[p.Reason]
-			if !known || limit == never {
-				continue
-			}
-			left := limit - now.Sub(since[k])
-			if left <= 0 {
-				return fail(p, nil)
-			}
-			if wake == 0 || left < wake {
-				wake = left
-			}
-		}
-		for k := range since {
-			if !present[k] {
-				delete(since, k)
-			}
+		u.once(u.last.seen, "%s: %s", w.object, u.last.seen)
+		overdue, wake := u.problems(time.Now())
+		if overdue != nil {
+			return u.fail(ctx, overdue, nil)
 		}
 		if wake > 0 {
 			alarm.Reset(wake)
 		}
 	}
+}
+
+// watching is a watcher while it waits.
+type watching struct {
+	*watcher
+	say       func(string, ...any)
+	begin     time.Time
+	state     *state
+	last      verdict
+	since     map[string]time.Time // when each problem of the last verdict was first seen
+	said      map[string]bool
+	sourceErr error
+}
+
+// once says something the first time that it is so. There is nothing to say of an empty key.
+func (u *watching) once(key, format string, args ...any) {
+	if key == "" || u.said[key] {
+		return
+	}
+	u.said[key] = true
+	u.say(format, args...)
+}
+
+// problems counts how long each problem of the last verdict lasts. It returns one that has lasted
+// longer than its patience, or else the time until the next one will have; 0 if none ever does.
+func (u *watching) problems(now time.Time) (overdue *Problem, wake time.Duration) {
+	present := map[string]bool{}
+	for i := range u.last.problems {
+		p := &u.last.problems[i]
+		k := p.key()
+		present[k] = true
+		if u.since[k].IsZero() {
+			u.since[k] = now
+		}
+		if p.Reason != "NotReady" { // a reason is worth reporting, "not ready yet" is not
+			u.once(k, "%s", p)
+		}
+		limit, known := patience[p.Reason]
+		if !known || limit == never {
+			continue
+		}
+		left := limit - now.Sub(u.since[k])
+		if left <= 0 {
+			return p, 0
+		}
+		if wake == 0 || left < wake {
+			wake = left
+		}
+	}
+	maps.DeleteFunc(u.since, func(k string, _ time.Time) bool { return !present[k] })
+	return nil, wake
+}
+
+// fail is the error of a wait that is over: because of p, or else for a cause.
+func (u *watching) fail(ctx context.Context, p *Problem, cause error) error {
+	reason, blamed := firstOf(u.last.seen, "nothing was seen of it"), p
+	if blamed == nil && len(u.last.problems) > 0 {
+		blamed = &u.last.problems[0]
+	}
+	next := u.next
+	switch {
+	case blamed != nil:
+		reason += "; " + blamed.String() + lastWords(ctx, u.cluster, blamed)
+		if blamed.pod != nil {
+			next = fmt.Sprintf("-n %s describe pod %s", blamed.pod.Namespace, blamed.pod.Name)
+		}
+	case u.sourceErr != nil && !u.state.complete():
+		reason = "it cannot be watched: " + oneLine(u.sourceErr.Error())
+	}
+	return &Error{Cluster: u.cluster.Name, Object: u.object, Reason: reason, Waited: time.Since(u.begin),
+		Next: u.cluster.Kubectl() + " " + next, Problem: p, cause: cause}
 }
 
 // follow keeps one source up to date until ctx ends. A reflector does the listing, watching and
