@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -11,10 +12,15 @@ import (
 )
 
 func imagesCommand() *cobra.Command {
-	var m imageFlags
 	c := &cobra.Command{Use: "images", Short: "the images of the fleet: list, build, push"}
+	c.AddCommand(imagesListCommand(), imagesBuildCommand(), imagesPushCommand())
+	return c
+}
+
+func imagesListCommand() *cobra.Command {
+	var m imageFlags
 	var output string
-	list := &cobra.Command{
+	c := &cobra.Command{
 		Use: "list", Short: "every image: its reference, where it comes from, and what stands in for what", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			set, _, err := m.plan(c.Context(), newProgress(c.ErrOrStderr()), false)
@@ -27,28 +33,37 @@ func imagesCommand() *cobra.Command {
 				e.SetIndent("", "  ")
 				return e.Encode(set.List())
 			case "table":
+				return imagesTable(c.OutOrStdout(), set.List())
 			default:
 				return usage("-o %s: expected table or json", output)
 			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tSOURCE\tIN CACHE\tREFERENCE\tWHAT")
-			for _, r := range set.List() {
-				here := "-"
-				if r.Source == images.Built {
-					here = map[bool]string{true: "yes", false: "no"}[r.Here]
-				}
-				what := r.What
-				if r.StandIn != "" {
-					what += " (stand-in: " + r.StandIn + ")"
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Source, here, r.Ref, what)
-			}
-			return w.Flush()
 		},
 	}
-	list.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	m.withoutEngine(list)
-	build := &cobra.Command{
+	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	m.withoutEngine(c)
+	return c
+}
+
+func imagesTable(out io.Writer, all []images.Row) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tSOURCE\tIN CACHE\tREFERENCE\tWHAT")
+	for _, r := range all {
+		here := "-"
+		if r.Source == images.Built {
+			here = map[bool]string{true: "yes", false: "no"}[r.Here]
+		}
+		what := r.What
+		if r.StandIn != "" {
+			what += " (stand-in: " + r.StandIn + ")"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.Name, r.Source, here, r.Ref, what)
+	}
+	return w.Flush()
+}
+
+func imagesBuildCommand() *cobra.Command {
+	var m imageFlags
+	c := &cobra.Command{
 		Use: "build", Short: "make sure that every image is there: built or pulled, the node image in the container engine", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			set, e, err := m.plan(c.Context(), newProgress(c.OutOrStdout()), true)
@@ -66,15 +81,19 @@ func imagesCommand() *cobra.Command {
 			return nil
 		},
 	}
-	m.flags(build)
+	m.flags(c)
+	return c
+}
+
+func imagesPushCommand() *cobra.Command {
+	m := imageFlags{images: images.Build} // what was pulled is in a registry already
 	var to string
-	push := &cobra.Command{
+	c := &cobra.Command{
 		Use: "push --to REGISTRY/PREFIX", Short: "copy the built images of the mesh to a registry", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if to == "" {
 				return usage("--to is missing: expected a registry and a prefix, such as registry.example/amc")
 			}
-			m.images = images.Build
 			set, _, err := m.plan(c.Context(), newProgress(c.OutOrStdout()), false)
 			if err != nil {
 				return err
@@ -89,8 +108,7 @@ func imagesCommand() *cobra.Command {
 			return nil
 		},
 	}
-	push.Flags().StringVar(&to, "to", "", "registry and prefix")
-	push.Flags().StringVar(&m.istio, "istio", images.DefaultIstio, "version of Istio's module")
-	c.AddCommand(list, build, push)
+	c.Flags().StringVar(&to, "to", "", "registry and prefix")
+	c.Flags().StringVar(&m.istio, "istio", images.DefaultIstio, "version of Istio's module")
 	return c
 }
