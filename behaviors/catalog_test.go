@@ -129,9 +129,11 @@ func TestOrder(t *testing.T) {
 		t.Fatalf("the catalog begins with %s, want INST-01", ids[0])
 	}
 	for _, ids := range [][2]string{{"LB-02", "LB-10"}, {"INST-99", "SCOPE-01"}, {"CLN-01", "ZZ-01"}} {
-		if got := CompareIDs(ids[0], ids[1]); got >= 0 {
-			t.Errorf("got %d for %s and %s, want the first before the second: ids are not compared as text", got, ids[0], ids[1])
-		}
+		t.Run(ids[0]+" before "+ids[1], func(t *testing.T) {
+			if got := CompareIDs(ids[0], ids[1]); got >= 0 {
+				t.Errorf("got %d, want less than 0: ids are not compared as text", got)
+			}
+		})
 	}
 }
 
@@ -152,7 +154,7 @@ func TestVersions(t *testing.T) {
 	} {
 		t.Run(in, func(t *testing.T) {
 			if v, err := ParseVersion(in); err != nil {
-				t.Errorf("%v", err)
+				t.Errorf("got %v, want %s", err, want)
 			} else if v.String() != want {
 				t.Errorf("got %s, want %s", v, want)
 			}
