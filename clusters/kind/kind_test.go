@@ -287,9 +287,11 @@ func TestRunIDs(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", "A1", "a-b", "a b", "../x", "abcdefghijklm", "é"} {
-		if CheckRunID(bad) == nil {
-			t.Errorf("%q is taken for a run id", bad)
-		}
+		t.Run(bad, func(t *testing.T) {
+			if CheckRunID(bad) == nil {
+				t.Errorf("%q is taken for a run id", bad)
+			}
+		})
 	}
 }
 
@@ -314,11 +316,17 @@ func TestChooseBlock(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, err := chooseBlock(c.asked, c.busy)
-			switch {
-			case c.err == "" && (err != nil || b.String() != c.want):
-				t.Errorf("%s: got %v, %v, want %s", c.name, b, err, c.want)
-			case c.err != "" && !strings.Contains(fmt.Sprint(err), c.err):
-				t.Errorf("%s: got %v, %v, want an error with %q", c.name, b, err, c.err)
+			if c.err != "" {
+				if !strings.Contains(fmt.Sprint(err), c.err) {
+					t.Errorf("got %v, %v, want an error with %q", b, err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("got %v, want %s", err, c.want)
+			}
+			if got := b.String(); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
 	}
@@ -357,8 +365,8 @@ broken
 	for _, r := range got {
 		s = append(s, r.by+" "+r.Prefix.String())
 	}
-	if want := []string{"host route on tun0 10.0.0.0/8", "host route on docker0 172.17.0.0/16"}; !slices.Equal(s, want) {
-		t.Errorf("got %q, want %q", s, want)
+	if diff := cmp.Diff([]string{"host route on tun0 10.0.0.0/8", "host route on docker0 172.17.0.0/16"}, s); diff != "" {
+		t.Errorf("routes (-want +got):\n%s", diff)
 	}
 }
 
@@ -486,8 +494,8 @@ func TestRemoveOnlyWhatCarriesTheRun(t *testing.T) {
 		"amc-r2-c1-control-plane", "amc-r1-c3-control-plane", "postgres", "amc-r11-x", "c1-control-plane", "amc-r2-transit",
 		"kind", "amc-r2-node:latest", "node:1",
 	}
-	if got := names(d.containers, d.networks, d.images); !slices.Equal(got, want) {
-		t.Errorf("left are\n%q, want\n%q", got, want)
+	if diff := cmp.Diff(want, names(d.containers, d.networks, d.images)); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
 	}
 	for _, c := range d.calls {
 		if strings.HasPrefix(c, "rm ") && !strings.Contains(c, " -v") {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -63,8 +62,8 @@ func TestNarrowSpec(t *testing.T) {
 		"oomScoreAdj": 100, "args": ["x"]}, "linux": {"resources": {"devices": [{"major": 9007199254740993}]}}}`), &want); err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %s", narrowed)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("narrowed spec (-want +got):\n%s", diff)
 	}
 	for _, number := range []string{"9007199254740993", "18446744073709551615"} { // larger than a float can hold
 		if !strings.Contains(string(narrowed), number) {
@@ -85,11 +84,13 @@ func TestNarrowSpec(t *testing.T) {
 		t.Errorf("with every capability: got %s, want no change", same)
 	}
 	for _, s := range []string{`{}`, `{"process": null}`, `{"process": {"capabilities": null, "rlimits": null}}`} {
-		if got, err := narrowSpec([]byte(s), short); err != nil {
-			t.Errorf("%s: %v", s, err)
-		} else if got != nil {
-			t.Errorf("%s: got %s, want no change", s, got)
-		}
+		t.Run(s, func(t *testing.T) {
+			if got, err := narrowSpec([]byte(s), short); err != nil {
+				t.Errorf("got %v, want no error", err)
+			} else if got != nil {
+				t.Errorf("got %s, want no change", got)
+			}
+		})
 	}
 	for _, s := range []string{
 		`[`, `{"process": []}`, `{"process": {"capabilities": []}}`, `{"process": {"rlimits": [{"hard": -1}]}}`,
