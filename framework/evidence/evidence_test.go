@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -188,8 +187,8 @@ func TestGatherLeavesBehindWhatHangs(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		want := []string{"a/deaf: did not come in time", "a/half: then it broke", "b: what was not even asked for: did not come in time"}
-		if !slices.Equal(missing, want) {
-			t.Errorf("missing %q, want %q", missing, want)
+		if diff := cmp.Diff(want, missing); diff != "" {
+			t.Errorf("missing (-want +got):\n%s", diff)
 		}
 	})
 }

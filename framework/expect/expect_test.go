@@ -62,7 +62,7 @@ func TestMatchers(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			for _, os := range c.good {
 				if ok, err := c.matcher.Match(os); err != nil {
-					t.Errorf("%s: %v", os, err)
+					t.Errorf("%s: got %v, want a match", os, err)
 				} else if !ok {
 					t.Errorf("%s does not match: %s", os, c.matcher.FailureMessage(os))
 				}

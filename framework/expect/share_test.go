@@ -1,6 +1,7 @@
 package expect
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -30,8 +31,11 @@ func TestShareRange(t *testing.T) {
 	} {
 		t.Run(strconv.Itoa(c.n)+" of "+strconv.FormatFloat(c.p, 'g', -1, 64), func(t *testing.T) {
 			low, high := ShareRange(c.n, c.p)
-			if low != c.low || high != c.high {
-				t.Errorf("got %d to %d, want %d to %d", low, high, c.low, c.high)
+			if low != c.low {
+				t.Errorf("got a range from %d, want from %d", low, c.low)
+			}
+			if high != c.high {
+				t.Errorf("got a range to %d, want to %d", high, c.high)
 			}
 			for side, p := range map[string]float64{"below": between(c.n, 0, low-1, c.p), "above": between(c.n, high+1, c.n, c.p)} {
 				if p > FalseAlarm/2 {
@@ -48,10 +52,12 @@ func TestShareRange(t *testing.T) {
 	}
 	// What the sample size promises: equal shares do not pass for 1 to 3, nor the other way round.
 	for _, c := range []struct{ claimed, real float64 }{{0.75, 0.5}, {0.5, 0.75}, {0.25, 0.5}} {
-		low, high := shareRange(shares, c.claimed, FalseAlarm/2)
-		if p := between(shares, low, high, c.real); p > 2e-3 {
-			t.Errorf("a share of %g passes for %g with probability %g", c.real, c.claimed, p)
-		}
+		t.Run(fmt.Sprintf("%g does not pass for %g", c.real, c.claimed), func(t *testing.T) {
+			low, high := shareRange(shares, c.claimed, FalseAlarm/2)
+			if got, want := between(shares, low, high, c.real), 2e-3; got > want {
+				t.Errorf("got probability %g, want at most %g", got, want)
+			}
+		})
 	}
 }
 
@@ -61,9 +67,11 @@ func TestBinomial(t *testing.T) {
 		p    float64
 		want float64
 	}{{4, 2, 0.5, 6.0 / 16}, {3, 3, 0.75, 27.0 / 64}, {3, 0, 0.75, 1.0 / 64}, {5, 1, 0.2, 0.4096}} {
-		if got := binomial(c.n, c.k, c.p); math.Abs(got-c.want) > 1e-12 {
-			t.Errorf("%d of %d at %g: got %g, want %g", c.k, c.n, c.p, got, c.want)
-		}
+		t.Run(fmt.Sprintf("%d of %d at %g", c.k, c.n, c.p), func(t *testing.T) {
+			if got := binomial(c.n, c.k, c.p); math.Abs(got-c.want) > 1e-12 {
+				t.Errorf("got %g, want %g", got, c.want)
+			}
+		})
 	}
 }
 
@@ -72,9 +80,11 @@ func TestCallsForShare(t *testing.T) {
 		p    float64
 		want int
 	}{{0.75, 51}, {0.25, 51}, {0.5, 21}} {
-		if got := CallsForShare(c.p); got != c.want {
-			t.Errorf("share %g: got %d calls, want %d", c.p, got, c.want)
-		}
+		t.Run(fmt.Sprint(c.p), func(t *testing.T) {
+			if got := CallsForShare(c.p); got != c.want {
+				t.Errorf("got %d calls, want %d", got, c.want)
+			}
+		})
 	}
 }
 

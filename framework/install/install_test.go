@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/gateway-api/pkg/consts"
 	"sigs.k8s.io/yaml"
@@ -132,8 +133,10 @@ func TestRevisionOfCharts(t *testing.T) {
 	got := map[string]bool{}
 	for _, o := range rendered(t, f, images) {
 		got[o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName()] = true
-		if d, is := o.(*appsv1.Deployment); is && (d.Spec.Replicas == nil || *d.Spec.Replicas != 2) {
-			t.Errorf("Deployment %s has replicas %v, want 2", d.Name, d.Spec.Replicas)
+		if d, is := o.(*appsv1.Deployment); is {
+			if diff := cmp.Diff(ptr.To(int32(2)), d.Spec.Replicas); diff != "" {
+				t.Errorf("replicas of Deployment %s (-want +got):\n%s", d.Name, diff)
+			}
 		}
 	}
 	for _, want := range []string{"Deployment/" + istiod.Deployment("stable"), "Service/" + istiod.Deployment("stable"),

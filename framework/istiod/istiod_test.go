@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -18,8 +19,8 @@ func TestParseClusters(t *testing.T) {
 	}
 	want := []RemoteCluster{{Name: "cluster1", Status: Synced, Istiod: "istiod-a"},
 		{Name: "cluster2", Secret: "istio-system/istio-remote-secret-cluster2", Status: Synced, Istiod: "istiod-a"}}
-	if !slices.Equal(rows, want) {
-		t.Errorf("rows are %+v, want %+v", rows, want)
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	if _, err := parseClusters([]byte("Authentication required"), "istiod-a"); err == nil {
 		t.Error("a refusal was read as a list of clusters")

@@ -298,7 +298,7 @@ func TestNoFaults(t *testing.T) {
 			w(x)
 			for _, r := range x.run(t.Context()) {
 				if r.Status != ok {
-					t.Errorf("%s is %s: %s", r.Name, r.Status, r.Detail)
+					t.Errorf("%s: got %s (%s), want %s", r.Name, r.Status, r.Detail, ok)
 				}
 			}
 		})

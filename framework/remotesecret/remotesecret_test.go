@@ -115,8 +115,12 @@ func TestDelete(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if all, err := All(t.Context(), c); err != nil || len(all) != 0 {
-		t.Errorf("got %d secrets (%v), want none", len(all), err)
+	all, err := All(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 0 {
+		t.Errorf("got %d secrets, want none", len(all))
 	}
 }
 

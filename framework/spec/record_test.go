@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/eastwest"
@@ -36,14 +37,16 @@ func TestAnswersAsOutcomes(t *testing.T) {
 func TestServiceWithPodsElsewhere(t *testing.T) {
 	a, b := &Cluster{}, &Cluster{}
 	s := &Service{Namespace: "ns", Name: "s", App: "echo", in: Clusters{b}, udp: 53, t: &T{Behavior: &behaviors.Behavior{ID: "GW-12"}}}
-	want := map[*Cluster]string{a: "echo-elsewhere", b: "echo"}
-	for c, app := range want {
-		o := s.Object(c).(*corev1.Service)
-		if diff := cmp.Diff(map[string]string{"app": app}, o.Spec.Selector); diff != "" {
-			t.Errorf("selector (-want +got):\n%s", diff)
-		}
-		if got := o.Spec.Ports[len(o.Spec.Ports)-1]; got.Protocol != "UDP" || got.Port != 53 || got.TargetPort.IntVal != traffic.HTTP {
-			t.Errorf("got last port %+v, want UDP 53 to the HTTP port of the pods", got)
-		}
+	udp := corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: 53, TargetPort: intstr.FromInt32(traffic.HTTP)}
+	for app, c := range map[string]*Cluster{"echo-elsewhere": a, "echo": b} {
+		t.Run(app, func(t *testing.T) {
+			o := s.Object(c).(*corev1.Service)
+			if diff := cmp.Diff(map[string]string{"app": app}, o.Spec.Selector); diff != "" {
+				t.Errorf("selector (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(udp, o.Spec.Ports[len(o.Spec.Ports)-1]); diff != "" {
+				t.Errorf("last port (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"slices"
 	"testing"
 	"time"
 
@@ -35,8 +34,8 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if !slices.Equal(o.Waypoints, []string{"cluster1", "cluster2"}) {
-		t.Errorf("came through %v: two waypoints must show as two", o.Waypoints)
+	if diff := cmp.Diff([]string{"cluster1", "cluster2"}, o.Waypoints); diff != "" {
+		t.Errorf("waypoints, of which two must show as two (-want +got):\n%s", diff)
 	}
 	if o.Request.Get("X-Big") != "hhh" {
 		t.Errorf("request headers %v", o.Request)
@@ -72,7 +71,7 @@ func TestFail(t *testing.T) {
 
 func TestOutcomesString(t *testing.T) {
 	os := Outcomes{{Kind: Reached, Cluster: "cluster1", Code: 200}, {Kind: Reset}, {Kind: Reset}, {Kind: Status, Code: 503}}
-	if got := os.String(); got != "2 x reset, 1 x cluster1, 1 x status 503" {
-		t.Error(got)
+	if got, want := os.String(), "2 x reset, 1 x cluster1, 1 x status 503"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
