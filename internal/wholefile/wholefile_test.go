@@ -65,10 +65,12 @@ func TestWriteLeavesNothingWhenItFails(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"a", "none/a", "../a"} { // a folder, in no folder, outside
-		if err := Write(root, name, []byte("new"), 0o600); err == nil {
-			t.Errorf("%s was written", name)
-		}
+	for what, name := range map[string]string{"a folder": "a", "in no folder": "none/a", "outside": "../a"} {
+		t.Run(what, func(t *testing.T) {
+			if err := Write(root, name, []byte("new"), 0o600); err == nil {
+				t.Errorf("%s was written", name)
+			}
+		})
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil {

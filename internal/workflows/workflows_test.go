@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rhysd/actionlint"
 	"go.yaml.in/yaml/v3"
 
@@ -166,8 +167,8 @@ func TestUploads(t *testing.T) {
 				got = append(got, line[strings.LastIndex(line, "/")+1:])
 			}
 			slices.Sort(got)
-			if !slices.Equal(got, want) {
-				t.Errorf("%s uploads %v, want %v", name, got, want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("uploads of %s (-want +got):\n%s", name, diff)
 			}
 		}
 	}
