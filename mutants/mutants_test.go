@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	securityapi "istio.io/api/security/v1"
@@ -13,6 +14,7 @@ import (
 	security "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 
@@ -282,8 +284,12 @@ func TestMixUp(t *testing.T) {
 	for app, want := range map[string]string{fixture.ClientB: fixture.Client, fixture.Client: fixture.Client, fixture.Echo: fixture.Echo} {
 		t.Run(app, func(t *testing.T) {
 			s := workload.Service("ns", "s", app, "owner")
-			if got := mixUp(s); (got == update) != (app != want) {
-				t.Errorf("got verdict %d", got)
+			changes := leave
+			if app != want {
+				changes = update
+			}
+			if got := mixUp(s); got != changes {
+				t.Errorf("got verdict %d, want %d", got, changes)
 			}
 			if got := s.Spec.Selector[workload.LabelApp]; got != want {
 				t.Errorf("got app %q, want %q", got, want)
@@ -293,14 +299,18 @@ func TestMixUp(t *testing.T) {
 }
 
 func TestPutRight(t *testing.T) {
-	l := &gateway.Listener{Protocol: gateway.HTTPProtocolType, Port: 80}
+	l := &gateway.Listener{Name: "mesh", Protocol: gateway.HTTPProtocolType, Port: 80}
 	for _, want := range []verdict{update, leave} {
 		if got := putRight(l); got != want {
 			t.Errorf("got verdict %d, want %d", got, want)
 		}
 	}
-	if l.Protocol != "HBONE" || l.Port != 15008 || *l.TLS.Mode != gateway.TLSModeTerminate {
-		t.Errorf("got %+v, want a listener that an east-west gateway can serve", l)
+	// What an east-west gateway can serve.
+	want := &gateway.Listener{Name: "mesh", Protocol: "HBONE", Port: 15008, TLS: &gateway.ListenerTLSConfig{
+		Mode: ptr.To(gateway.TLSModeTerminate), Options: map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
+	}}
+	if diff := cmp.Diff(want, l); diff != "" {
+		t.Errorf("listener (-want +got):\n%s", diff)
 	}
 }
 
