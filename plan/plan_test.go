@@ -357,7 +357,7 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"ambient.test/conformance/behaviors", "ambient.test/conformance/plan"}
-	if got := strings.Fields(string(out)); !slices.Equal(got, want) {
-		t.Errorf("plan depends on %v, want %v", got, want)
+	if diff := cmp.Diff(want, strings.Fields(string(out))); diff != "" {
+		t.Errorf("what plan depends on (-want +got):\n%s", diff)
 	}
 }

@@ -372,11 +372,12 @@ func TestAppOfClusters(t *testing.T) {
 func TestSuiteOfBuildInfo(t *testing.T) {
 	s := suite(&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"},
 		Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"}}}, true)
-	if s != (v1alpha2.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}) {
-		t.Errorf("%+v", s)
+	if diff := cmp.Diff(v1alpha2.Suite{Version: "v1.2.3", Commit: "abc", Dirty: true}, s); diff != "" {
+		t.Errorf("a release (-want +got):\n%s", diff)
 	}
-	if s := suite(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, true); s != (v1alpha2.Suite{Version: "devel"}) {
-		t.Errorf("%+v", s)
+	s = suite(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}, true)
+	if diff := cmp.Diff(v1alpha2.Suite{Version: "devel"}, s); diff != "" {
+		t.Errorf("a checkout (-want +got):\n%s", diff)
 	}
 }
 

@@ -273,7 +273,7 @@ func TestPageInChromium(t *testing.T) {
 		b.view(1280, 900, "light", "screen")
 		b.open(html)
 		for _, e := range b.seen().errors { // the policy refuses nothing of the page's own, nothing is loaded, nothing is thrown
-			t.Errorf("%.400s", e)
+			t.Errorf("got %.400s, want no error of the page", e)
 		}
 		if n := b.seen().requests; n != 1 {
 			t.Errorf("%d requests, one is the page", n)
@@ -314,7 +314,7 @@ func TestPageInChromium(t *testing.T) {
 		b.open(html)
 		b.eval(`(async () => { location.hash = "#%E0%A4%A"; await new Promise(r => setTimeout(r, 100)); })()`, nil)
 		for _, e := range b.seen().errors {
-			t.Errorf("%.400s", e)
+			t.Errorf("got %.400s, want no error of the page", e)
 		}
 	})
 	t.Run("what scrolls", func(t *testing.T) {
@@ -530,19 +530,22 @@ func TestHostileValuesAreText(t *testing.T) {
 	// stops it.
 	attack := []byte("<p><script>window.pwned=1</script>")
 	html := render(t, example.Rich(t))
-	for _, c := range []struct {
+	for name, c := range map[string]struct {
 		html []byte
 		want bool
 	}{
-		{bytes.Replace(policyTag.ReplaceAll(html, nil), []byte("<main>"), attack, 1), true},
-		{bytes.Replace(html, []byte("<main>"), attack, 1), false},
+		"unescaped, without the policy": {bytes.Replace(policyTag.ReplaceAll(html, nil), []byte("<main>"), attack, 1), true},
+		"unescaped, with the policy":    {bytes.Replace(html, []byte("<main>"), attack, 1), false},
 	} {
-		b.open(c.html)
-		var pwned bool
-		b.eval(`"pwned" in window`, &pwned)
-		if pwned != c.want {
-			t.Errorf("an unescaped script ran: %v, want %v", pwned, c.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			b.t = t
+			b.open(c.html)
+			var pwned bool
+			b.eval(`"pwned" in window`, &pwned)
+			if pwned != c.want {
+				t.Errorf("the script ran: got %v, want %v", pwned, c.want)
+			}
+		})
 	}
 }
 

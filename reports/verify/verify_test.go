@@ -395,7 +395,7 @@ func TestGoodBundleBreaksNoRule(t *testing.T) {
 	v := verifyTest(t, dir, public)
 	for _, f := range v.Findings {
 		if f.Status != Holds {
-			t.Errorf("%s %s: %s", f.Rule, f.Status, f.Message)
+			t.Errorf("%s: got %s (%s), want %s", f.Rule, f.Status, f.Message, Holds)
 		}
 	}
 	if !v.OK() {
@@ -558,7 +558,7 @@ func TestSignatures(t *testing.T) {
 				t.Fatal(err)
 			}
 			if v := verifyTest(t, dir, k); !v.OK() {
-				t.Errorf("%v", broken(v))
+				t.Errorf("got %v broken, want no rule", broken(v))
 			}
 			// The verdicts of a signed bundle cannot be changed, not even with sums that fit.
 			copied := copyBundle(t, dir)
@@ -1059,9 +1059,11 @@ func TestWhatWasNotReadIsNotChecked(t *testing.T) {
 		got[f.Rule] = f.Status
 	}
 	for _, rule := range []string{"B04", "B05", "R09", "R14"} {
-		if got[rule] != NotChecked {
-			t.Errorf("%s: got %s, want %s", rule, got[rule], NotChecked)
-		}
+		t.Run(rule, func(t *testing.T) {
+			if got[rule] != NotChecked {
+				t.Errorf("got %s, want %s", got[rule], NotChecked)
+			}
+		})
 	}
 }
 
@@ -1255,9 +1257,11 @@ func TestHostileBundles(t *testing.T) {
 		})
 	}
 	for name, dir := range map[string]string{"nothing": filepath.Join(t.TempDir(), "none"), "a file": "/etc/hostname"} {
-		if _, err := Bundle(context.Background(), dir, Options{}); err == nil {
-			t.Errorf("%s is taken for a bundle", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if _, err := Bundle(t.Context(), dir, Options{}); err == nil {
+				t.Errorf("%s is taken for a bundle", dir)
+			}
+		})
 	}
 }
 
