@@ -45,13 +45,16 @@ func TestFromEnv(t *testing.T) {
 		"IPV6_ENABLED": "maybe", "SECRET_TTL": "long", "TERMINATION_GRACE_PERIOD_SECONDS": "x", "POOL_MAX_STREAMS_PER_CONNECTION": "0",
 		"XDS_ON_DEMAND": "true",
 	} {
-		if _, err := fromEnv(func(q string) string {
-			if q == k {
-				return v
+		t.Run(k, func(t *testing.T) {
+			_, err := fromEnv(func(q string) string {
+				if q == k {
+					return v
+				}
+				return ""
+			})
+			if err == nil {
+				t.Errorf("%s=%s accepted", k, v)
 			}
-			return ""
-		}); err == nil {
-			t.Errorf("%s=%s accepted", k, v)
-		}
+		})
 	}
 }

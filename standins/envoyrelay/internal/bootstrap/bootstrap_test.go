@@ -2,9 +2,10 @@ package bootstrap
 
 import (
 	"encoding/json"
-	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const given = `{
@@ -38,16 +39,18 @@ func TestRewrite(t *testing.T) {
 	want1 := strings.Replace(given, "proxy/XDS", "proxy/XDS-relay", 1)
 	from, to := strings.Index(want1, `    {"name": "metadata_discovery"`), strings.Index(want1, `    {"name": "internal_listener"`)
 	_ = json.Unmarshal([]byte(want1[:from]+want1[to:]), &want)
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %s", out)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bootstrap (-want +got):\n%s", diff)
 	}
 }
 
 func TestRewriteRefuses(t *testing.T) {
 	for _, in := range []string{`{`, `[]`, `{}`, `{"static_resources": {"clusters": [{"name": "xds-grpc"}]}}`} {
-		if _, _, err := Rewrite([]byte(in), "x"); err == nil {
-			t.Errorf("%s: no error", in)
-		}
+		t.Run(in, func(t *testing.T) {
+			if out, _, err := Rewrite([]byte(in), "x"); err == nil {
+				t.Errorf("got %s, want an error", out)
+			}
+		})
 	}
 }
 
@@ -55,8 +58,15 @@ func FuzzRewrite(f *testing.F) {
 	f.Add([]byte(given))
 	f.Add([]byte(`{"bootstrap_extensions": [1, null], "static_resources": {"clusters": [{"name": "xds-grpc", "pipe": {"path": 3}}]}}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if out, agent, err := Rewrite(in, "relay"); err == nil && (agent == "" || !json.Valid(out)) {
-			t.Errorf("agent %q, out %s", agent, out)
+		out, agent, err := Rewrite(in, "relay")
+		if err != nil {
+			return
+		}
+		if agent == "" {
+			t.Error("got no agent's socket, want one")
+		}
+		if !json.Valid(out) {
+			t.Errorf("got %s, want JSON", out)
 		}
 	})
 }

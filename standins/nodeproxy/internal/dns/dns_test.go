@@ -234,14 +234,16 @@ func TestOverTheWire(t *testing.T) {
 		}
 		return m
 	}
-	if got := answer(ask("udp", "echo")); got != "NOERROR; echo. A 10.0.0.1" {
-		t.Error(got)
-	}
-	if got := answer(ask("tcp", "echo")); got != "NOERROR; echo. A 10.0.0.1" {
-		t.Error(got)
-	}
-	if got := answer(ask("tcp", "x.test")); got != "NOERROR; x.test. A 192.0.2.2" {
-		t.Errorf("a TCP query is forwarded over TCP: %s", got)
+	for _, c := range []struct{ network, name, want string }{
+		{"udp", "echo", "NOERROR; echo. A 10.0.0.1"},
+		{"tcp", "echo", "NOERROR; echo. A 10.0.0.1"},
+		{"tcp", "x.test", "NOERROR; x.test. A 192.0.2.2"}, // forwarded over TCP
+	} {
+		t.Run(c.name+" over "+c.network, func(t *testing.T) {
+			if got := answer(ask(c.network, c.name)); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 	if m := ask("udp", "big.test"); !m.Truncated {
 		t.Error("an answer larger than UDP allows must say so")
@@ -259,7 +261,7 @@ func TestFailures(t *testing.T) {
 	q := new(dns.Msg).SetQuestion("x.test.", dns.TypeA)
 	dead := server(t, "ns", netip.MustParseAddrPort("127.0.0.1:1"))
 	if m := dead.Answer(context.Background(), q, true); m.Rcode != dns.RcodeServerFailure {
-		t.Error(answer(m))
+		t.Errorf("no name server answers: got %q, want SERVFAIL", answer(m))
 	}
 	alive := server(t, "ns", netip.MustParseAddrPort("127.0.0.1:1"), upstream(t))
 	if m := alive.Answer(context.Background(), q, true); answer(m) != "NOERROR; x.test. A 192.0.2.2" {
@@ -268,7 +270,7 @@ func TestFailures(t *testing.T) {
 	unknown := server(t, "ns")
 	unknown.Client = func(context.Context) (*workloadapi.Workload, error) { return nil, errors.New("who") }
 	if m := unknown.Answer(context.Background(), q, false); m.Rcode != dns.RcodeServerFailure {
-		t.Error(answer(m))
+		t.Errorf("the client is not known: got %q, want SERVFAIL", answer(m))
 	}
 }
 

@@ -132,8 +132,8 @@ func TestStatus(t *testing.T) {
 	if se.Code != 401 {
 		t.Fatalf("got status %d, want 401", se.Code)
 	}
-	if se.Error() != "http status: 401 Unauthorized" {
-		t.Fatal(se)
+	if got, want := se.Error(), "http status: 401 Unauthorized"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
 	}
 }
 

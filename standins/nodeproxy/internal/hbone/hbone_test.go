@@ -414,8 +414,8 @@ func TestHeaders(t *testing.T) {
 	if host := ForwardedHost(f); host != "" {
 		t.Fatalf("got host %q, want none", host)
 	}
-	if h := ForwardedHost(`for="10.0.0.1:5";Host="a.b"`); h != "a.b" {
-		t.Fatal(h)
+	if got, want := ForwardedHost(`for="10.0.0.1:5";Host="a.b"`), "a.b"; got != want {
+		t.Fatalf("got host %q, want %q", got, want)
 	}
 	a, b := Traceparent(), Traceparent()
 	if want := regexp.MustCompile("^00-.{49}-00$"); !want.MatchString(a) {
@@ -444,9 +444,11 @@ func TestParseAuthority(t *testing.T) {
 	for _, bad := range []string{
 		"", "x", "x:", ":80", "x:0", "x:65536", "2001:db8::1:80", "[fe80::1%eth0]:80", "http://x:80", "a@b:80", "x:-1", "x:80:80",
 	} {
-		if a, ok := ParseAuthority(bad); ok {
-			t.Errorf("%q taken for %+v", bad, a)
-		}
+		t.Run(bad, func(t *testing.T) {
+			if a, ok := ParseAuthority(bad); ok {
+				t.Errorf("%q taken for %+v", bad, a)
+			}
+		})
 	}
 }
 
@@ -489,10 +491,10 @@ func FuzzBaggage(f *testing.F) {
 	f.Add("k8s.cluster.name=c1,k8s.namespace.name=ns,k8s.deployment.name=echo", `for="1.2.3.4:5";host=x`)
 	f.Fuzz(func(t *testing.T, baggage, forwarded string) {
 		if b, ok := ParseBaggage(baggage); !ok && b != (Baggage{}) {
-			t.Fatalf("%q: %+v", baggage, b)
+			t.Fatalf("%q: got %+v, want nothing of what cannot be read", baggage, b)
 		}
 		if h := ForwardedHost(forwarded); len(h) > len(forwarded) {
-			t.Fatal(h)
+			t.Fatalf("got host %q, want no more than there is in %q", h, forwarded)
 		}
 	})
 }

@@ -202,7 +202,7 @@ func TestHandshake(t *testing.T) {
 				return
 			}
 			if all != nil {
-				t.Fatal(all)
+				t.Fatalf("got %v, want a handshake", all)
 			}
 			if diff := cmp.Diff([]any{idA, "h2", uint16(tls.VersionTLS13)}, []any{peer, proto, c.ConnectionState().Version}); diff != "" {
 				t.Errorf("peer, protocol and version (-want +got):\n%s", diff)

@@ -489,11 +489,11 @@ func TestUncapturedAndUnknownDestinations(t *testing.T) {
 		"istio_tcp_connections_opened_total",
 		map[string]string{"connection_security_policy": "unknown", "reporter": "source", "destination_workload": "plain-deploy"},
 	); n != 1 {
-		t.Errorf("%v opened", n)
+		t.Errorf("got %v connections opened, want 1", n)
 	}
 	// Nobody listens: the client sees its connection end, the log says why.
 	if got, _ := call(t, client, plain.IP.String()+":1", ""); got != "" {
-		t.Fatal(got)
+		t.Fatalf("got %q from a closed port, want nothing", got)
 	}
 	c.log.find(t, plain.IP.String()+":1", "connection failed: Connection refused")
 	// Somebody other than the pod expected answers on the pod's HBONE port.
@@ -503,7 +503,7 @@ func TestUncapturedAndUnknownDestinations(t *testing.T) {
 	) // so that its address is another's for others
 	c.apply(c.workload("expected", state.IPs(iw)[0]))
 	if got, _ := call(t, client, netip.AddrPortFrom(state.IPs(iw)[0], 80).String(), "x"); got != "" {
-		t.Fatal(got)
+		t.Fatalf("got %q from an impostor, want nothing", got)
 	}
 	c.log.find(
 		t,
@@ -527,7 +527,7 @@ func TestSourceMustBeKnown(t *testing.T) {
 	}
 	c.apply(w) // istiod is late, not silent: the connection goes on
 	if got := <-done; !strings.HasPrefix(got, "hello") {
-		t.Fatal(got)
+		t.Fatalf("got %q, want hello", got)
 	}
 }
 

@@ -264,11 +264,11 @@ func TestLookups(t *testing.T) {
 	host := pod("h", "n1", "10.1.0.1", func(w *workloadapi.Workload) { w.NetworkMode = workloadapi.NetworkMode_HOST_NETWORK })
 	apply(t, s, a, host, pod("elsewhere", "n2", "10.1.0.1"))
 	if w := s.Workload(netip.MustParseAddr("10.1.0.1")); w.GetName() != "a" {
-		t.Fatalf("%v", w)
+		t.Fatalf("got %v, want pod a", w)
 	}
 	s.Apply(AddressType, nil, []string{a.Uid})
 	if w := s.Workload(netip.MustParseAddr("10.1.0.1")); w.GetName() != "h" {
-		t.Fatalf("%v", w)
+		t.Fatalf("got %v, want pod h, which is left", w)
 	}
 	if w := s.LocalPod("ns", "h", ""); w == nil {
 		t.Fatal("own pod: got none")
@@ -326,7 +326,7 @@ func TestHolders(t *testing.T) {
 	}
 	s.Apply(AddressType, nil, []string{"c//Pod/ns/a"})
 	if n["two"] != 0 {
-		t.Fatal(n)
+		t.Fatalf("got %d of two, want 0: its pod is gone", n["two"])
 	}
 }
 

@@ -123,21 +123,23 @@ func TestServerVerified(t *testing.T) {
 	_, cc, token := start(t)
 	root := filepath.Join(t.TempDir(), "other.pem")
 	os.WriteFile(root, proxytest.NewCA().RootPEM(), 0o600)
-	for name, dial := range map[string]struct{ host, root string }{"other root": {"istiod.test", root}, "other name": {"evil.test", ""}} {
-		if dial.root == "" {
-			dial.root = filepath.Join(filepath.Dir(token), "root.pem")
-		}
-		c, err := Dial(cc.Target(), dial.host, dial.root, Token{Path: token})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		_, err = ca.NewIstioCertificateServiceClient(c).CreateCertificate(ctx, &ca.IstioCertificateRequest{})
-		if want := "x509"; !strings.Contains(fmt.Sprint(err), want) {
-			t.Errorf("%s: got %v, want %s", name, err, want)
-		}
-		cancel()
-		c.Close()
+	for name, dial := range map[string]struct{ host, root string }{
+		"other root": {"istiod.test", root},
+		"other name": {"evil.test", filepath.Join(filepath.Dir(token), "root.pem")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Dial(cc.Target(), dial.host, dial.root, Token{Path: token})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err = ca.NewIstioCertificateServiceClient(c).CreateCertificate(ctx, &ca.IstioCertificateRequest{})
+			if want := "x509"; !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		})
 	}
 }
 
@@ -242,7 +244,7 @@ func TestStream(t *testing.T) {
 			RemovedResources: []string{"y"},
 		},
 	); a.ErrorDetail != nil {
-		t.Fatal(a)
+		t.Fatalf("got NACK %v, want ACK", a.ErrorDetail)
 	}
 	if c.Ready() {
 		t.Fatal("ready with one type of two")
@@ -257,7 +259,7 @@ func TestStream(t *testing.T) {
 	subscribed(s, map[string]string{"x": "2"})
 	say(s, &discovery.DeltaDiscoveryResponse{TypeUrl: typeA, Nonce: "5", RemovedResources: []string{"x"}})
 	if len(held) != 0 {
-		t.Fatal(held)
+		t.Fatalf("got %v held, want nothing", held)
 	}
 	s.end <- nil
 }

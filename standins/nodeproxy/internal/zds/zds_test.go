@@ -7,12 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 	"istio.io/istio/pkg/zdsapi"
@@ -191,8 +191,9 @@ func TestConversation(t *testing.T) {
 		t.Fatal("end of the connection unnoticed")
 	}
 	<-h.lost
-	if want := []string{"start", "add u1 ns", "keep u2", "sent", "del u1", "add u3 ns", "lost"}; !slices.Equal(h.events, want) {
-		t.Fatal(h.events)
+	want := []string{"start", "add u1 ns", "keep u2", "sent", "del u1", "add u3 ns", "lost"}
+	if diff := cmp.Diff(want, h.events); diff != "" {
+		t.Fatalf("events (-want +got):\n%s", diff)
 	}
 }
 
@@ -265,11 +266,19 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a := r.GetAdd(); a != nil && (fds != 1 || a.Uid == "" || a.WorkloadInfo == nil) {
-			t.Fatalf("accepted %v with %d descriptors", r, fds)
+		a := r.GetAdd()
+		want := 0 // only a pod that is added comes with its namespace
+		if a != nil {
+			want = 1
 		}
-		if r.GetAdd() == nil && fds != 0 {
-			t.Fatalf("accepted %v with %d descriptors", r, fds)
+		if fds != want {
+			t.Errorf("accepted %v with %d descriptors, want %d", r, fds, want)
+		}
+		if a != nil && a.Uid == "" {
+			t.Errorf("accepted %v, want a uid", r)
+		}
+		if a != nil && a.WorkloadInfo == nil {
+			t.Errorf("accepted %v, want a workload", r)
 		}
 	})
 }
