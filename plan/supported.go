@@ -23,7 +23,8 @@ type Combination struct {
 }
 
 // Supported is the support window: verify accepts reports of these minors of Istio, preflight warns
-// outside of these combinations, and the nightly matrix runs those that it can. `amc matrix` prints it for CI systems.
+// outside of these combinations, and the nightly matrix runs those that it can. `amc matrix` prints
+// it for CI systems.
 var Supported = []Combination{
 	{"1.31", []string{"1.36", "1.35", "1.34"}, []string{"v0.0.0-20260827124520-eed52ebb66ad"}, []string{"1.36"}},
 	{"1.30", []string{"1.36", "1.35", "1.34"}, nil, nil},
@@ -38,7 +39,8 @@ func Minors() (all []string) {
 	return all
 }
 
-// Beyond says that an Istio version is outside of [Supported]; empty if it is within, or if it is none.
+// Beyond says that an Istio version is outside of [Supported]; empty if it is within, or if it is
+// none.
 func Beyond(istio string) string {
 	v, err := behaviors.ParseVersion(istio)
 	if err != nil {

@@ -179,8 +179,8 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.C
 	slices.SortStableFunc(e.Images, func(a, b v1alpha2.Image) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// appImages takes the digest of the application that specs call from the pods that run it, where the
-// fleet file does not have it: on clusters of others, a registry gave it to the nodes alone.
+// appImages takes the digest of the application that specs call from the pods that run it, where
+// the fleet file does not have it: on clusters of others, a registry gave it to the nodes alone.
 func (r *run) appImages(ctx context.Context, clusters fixture.Clusters) error {
 	if r.fleet.Images[appImage].Digest != "" {
 		return nil
@@ -210,7 +210,8 @@ func (r *run) appImages(ctx context.Context, clusters fixture.Clusters) error {
 // appImage is the name of the application's image in fleet files and reports.
 const appImage = "app"
 
-// withApp says of each cluster which application ran. Those that run the first cluster's are not named.
+// withApp says of each cluster which application ran. Those that run the first cluster's are not
+// named.
 func withApp(images []v1alpha2.Image, clusters []*mesh.Cluster, ran []mesh.ImageRef) []v1alpha2.Image {
 	images = slices.Clone(images)
 	i := slices.IndexFunc(images, func(i v1alpha2.Image) bool { return i.Name == appImage })

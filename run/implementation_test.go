@@ -56,7 +56,8 @@ func TestReadImplementation(t *testing.T) {
 	}
 }
 
-// What no certificate allows is said before anything is created, by a run and by whoever asks first.
+// What no certificate allows is said before anything is created, by a run and by whoever asks
+// first.
 func TestCertifiable(t *testing.T) {
 	standIn := mesh.ImageRef{Ref: "proxy:1", Digest: "sha256:" + strings.Repeat("1", 64), Source: "found", StandIn: "an Envoy"}
 	for name, c := range map[string]struct {

@@ -104,7 +104,8 @@ func usage(format string, args ...any) error { return UsageError{fmt.Errorf(form
 
 // Run does what the plan says and writes the bundle. The report is nil if the run could not begin.
 // The error says why the run as a whole could not go on, or what the options do not allow; verdicts
-// are in the report alone. When ctx is canceled, the specs under way end as unknown and clean up, and the bundle is closed.
+// are in the report alone. When ctx is canceled, the specs under way end as unknown and clean up,
+// and the bundle is closed.
 func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 	r, err := prepare(o)
 	if err != nil {
@@ -328,8 +329,8 @@ func (r *run) ginkgo(tree *runner.Ginkgo, under *runner.Run) error {
 	return r.bundle.AttachGinkgo(data)
 }
 
-// redactJSON redacts each text of a JSON document by itself. In the document as a whole a secret would
-// end where the escape of a quote begins, and what is left would be no JSON.
+// redactJSON redacts each text of a JSON document by itself. In the document as a whole a secret
+// would end where the escape of a quote begins, and what is left would be no JSON.
 func redactJSON(data []byte) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
@@ -364,8 +365,8 @@ func (r *run) phase(name string, took, cpu time.Duration) {
 	})
 }
 
-// cpu begins to measure the CPU time of the fleet's nodes. The result is 0 where nobody can measure it:
-// a figure, on which no verdict rests.
+// cpu begins to measure the CPU time of the fleet's nodes. The result is 0 where nobody can measure
+// it: a figure, on which no verdict rests.
 func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
 	unknown := func() time.Duration { return 0 }
 	if r.fleet.Provider != mesh.ProviderKind {

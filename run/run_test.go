@@ -89,7 +89,8 @@ func TestFinish(t *testing.T) {
 	}
 }
 
-// What calls saw while something happened is in the report by the second, and one by one in the evidence.
+// What calls saw while something happened is in the report by the second, and one by one in the
+// evidence.
 func TestEventsAreReported(t *testing.T) {
 	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	begin := at.Add(2 * time.Second)

@@ -23,8 +23,8 @@ import (
 	"ambient.test/conformance/reports/verify"
 )
 
-// recorded is the closed bundle of a run on a vendor's clusters in which all that was planned held. What
-// the clusters and the specs would have said is recorded; all else is the run's own.
+// recorded is the closed bundle of a run on a vendor's clusters in which all that was planned held.
+// What the clusters and the specs would have said is recorded; all else is the run's own.
 func recorded(t *testing.T, f *mesh.Fleet, mode v1alpha2.Mode) string {
 	t.Helper()
 	o := Options{Implementation: whole, Artifacts: filepath.Join(t.TempDir(), "bundle"), Fleet: filepath.Join(t.TempDir(), "fleet.yaml")}
@@ -99,8 +99,8 @@ func keyFiles(t *testing.T) (private, public string) {
 	return private, public
 }
 
-// The path of docs/certify.md, from the fleet file to a verified certificate. What stands in the way of
-// one is named once, before the run and after it, and nothing in a fleet file hides it.
+// The path of docs/certify.md, from the fleet file to a verified certificate. What stands in the
+// way of one is named once, before the run and after it, and nothing in a fleet file hides it.
 func TestVendorsPath(t *testing.T) {
 	private, public := keyFiles(t)
 	standIn := func(ref, what string) func(*mesh.Fleet) {
@@ -165,8 +165,8 @@ func TestVendorsPath(t *testing.T) {
 	}
 }
 
-// A stand-in for Envoy takes no core behavior with it but those that only Istio's Envoy can show, and
-// that the clusters are others' only those for which it takes a fleet of ours.
+// A stand-in for Envoy takes no core behavior with it but those that only Istio's Envoy can show,
+// and that the clusters are others' only those for which it takes a fleet of ours.
 func TestStandInSkipsAreNamed(t *testing.T) {
 	f := vendorFleet()
 	f.Images["proxyv2"] = mesh.ImageRef{Ref: "proxyv2:1", Digest: "sha256:" + strings.Repeat("e", 64), Source: "found", StandIn: "an Envoy"}

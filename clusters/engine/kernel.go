@@ -53,8 +53,8 @@ var features = []feature{
 		"ipset", []string{"create", "amc-preflight", "hash:ip"}},
 }
 
-// ipv6 is what a fleet of both address families needs beyond the others. In the network namespace of
-// the try, IPv6 is off where it is off in the whole kernel.
+// ipv6 is what a fleet of both address families needs beyond the others. In the network namespace
+// of the try, IPv6 is off where it is off in the whole kernel.
 var ipv6 = feature{"IPv6", "nodes and pods of a dual-stack fleet have IPv6 addresses, and Docker and kube-proxy translate them",
 	"CONFIG_IP6_NF_NAT", "ip6table_nat", "ip6tables", iptables("-t", "nat", "-A", "POSTROUTING", "-j", "MASQUERADE")}
 

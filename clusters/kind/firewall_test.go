@@ -78,8 +78,8 @@ func (p place) do(f func() error) {
 	}
 }
 
-// stack writes addresses, ranges and rules in one address family: as they stand here for IPv4, their
-// counterparts in IPv6.
+// stack writes addresses, ranges and rules in one address family: as they stand here for IPv4,
+// their counterparts in IPv6.
 type stack struct{ v6 bool }
 
 var (

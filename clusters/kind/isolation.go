@@ -412,7 +412,8 @@ func judge(probes []probe, answers map[string]map[string]string) *v1alpha2.Isola
 	return iso
 }
 
-// toOutside is what a pod tries to send out of the fleet: the first three by IPv4, the others by IPv6.
+// toOutside is what a pod tries to send out of the fleet: the first three by IPv4, the others by
+// IPv6.
 var toOutside = []struct{ name, address string }{
 	{"tcp", outside + ":443/tcp"}, {"udp", outside + ":53/udp"}, {"icmp", outside + " icmp"},
 	{"tcp6", "[" + outside6 + "]:443/tcp"}, {"udp6", "[" + outside6 + "]:53/udp"}, {"icmp6", outside6 + " icmpv6"},

@@ -369,10 +369,10 @@ func connect(ctx context.Context, d docker, f *mesh.Fleet, nodes []node) error {
 	return nil
 }
 
-// addRoutes gives nodes their routes to the pods of their peers, which a boot of the node takes away.
-// They go by the container network that peers share. Over the transit network they cannot: the engine
-// drops there what has an address of another range, as on every internal network. Adding routes again
-// changes nothing.
+// addRoutes gives nodes their routes to the pods of their peers, which a boot of the node takes
+// away. They go by the container network that peers share. Over the transit network they cannot:
+// the engine drops there what has an address of another range, as on every internal network. Adding
+// routes again changes nothing.
 func addRoutes(ctx context.Context, d docker, nodes []node) error {
 	addresses := map[string][]string{}
 	for _, n := range nodes {

@@ -34,8 +34,8 @@ func (b block) subnet(n int) netip.Prefix { return subnet(b.Prefix, subnetBits, 
 func (b block) transit() netip.Prefix      { return b.subnet(0) }
 func (b block) network(n int) netip.Prefix { return b.subnet(n) }
 
-// node returns the address of the first node of cluster n in the transit network; worker returns that
-// of its i-th worker.
+// node returns the address of the first node of cluster n in the transit network; worker returns
+// that of its i-th worker.
 func (b block) node(n int) netip.Addr      { return b.worker(n, 0) }
 func (b block) worker(n, i int) netip.Addr { return host(b.transit(), firstNode+n-1+i*nodesApart) }
 
@@ -68,8 +68,8 @@ func asIPv6(v4 netip.Addr) netip.Addr {
 	return netip.AddrFrom16([16]byte{0: 0xfd, 1: 0xac, 4: a[0], 5: a[1], 7: a[2], 15: a[3]})
 }
 
-// rangeAsIPv6 returns the IPv6 range of all addresses of a /16 or a /24. Those are a /48 and a /64, so
-// Kubernetes gives each node one of each.
+// rangeAsIPv6 returns the IPv6 range of all addresses of a /16 or a /24. Those are a /48 and a /64,
+// so Kubernetes gives each node one of each.
 func rangeAsIPv6(v4 netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(asIPv6(v4.Masked().Addr()), map[int]int{16: 48, 24: 64}[v4.Bits()])
 }

@@ -84,7 +84,8 @@ func listCommand() *cobra.Command {
 	return c
 }
 
-// warnBeyond says beside a table, on the error stream, that a version is outside of the support window.
+// warnBeyond says beside a table, on the error stream, that a version is outside of the support
+// window.
 func warnBeyond(c *cobra.Command, format, istio string) {
 	if says := plan.Beyond(istio); says != "" && format == formatTable {
 		fmt.Fprintln(c.ErrOrStderr(), says)
@@ -318,8 +319,8 @@ func listFeatures(out io.Writer, format string) error {
 	return table(out, rows)
 }
 
-// table aligns rows. On a terminal it wraps the last column at the width: the end of a reason is what
-// to do.
+// table aligns rows. On a terminal it wraps the last column at the width: the end of a reason is
+// what to do.
 func table(out io.Writer, rows [][]string) error {
 	width := 0
 	if f, ok := out.(interface{ Fd() uintptr }); ok {

@@ -104,9 +104,9 @@ func ids(all []*behaviors.Behavior) []string {
 	return s
 }
 
-// targets lists the behaviors to run on a mutant, of those that run on this fleet at all. One that the
-// version is known to break is red without a mutant: nothing has to show that it can be, and it cannot
-// be green when the mesh is restored.
+// targets lists the behaviors to run on a mutant, of those that run on this fleet at all. One that
+// the version is known to break is red without a mutant: nothing has to show that it can be, and it
+// cannot be green when the mesh is restored.
 func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan, version behaviors.Version) []string {
 	all := m.Targets()
 	if len(o.include) > 0 {
@@ -231,8 +231,8 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	return printTrials(out, all, failed, complete)
 }
 
-// try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the mesh
-// whatever happens.
+// try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the
+// mesh whatever happens.
 func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant,
 	chosen []string) (found []trial, err error) {
 	if len(chosen) == 0 {
@@ -337,8 +337,8 @@ func inBrief(message string) string {
 	return short
 }
 
-// specs runs behaviors and returns their results. Unlike `amc run` it neither checks the health of the
-// mesh nor repairs it.
+// specs runs behaviors and returns their results. Unlike `amc run` it neither checks the health of
+// the mesh nor repairs it.
 func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, chosen []string,
 	convergence time.Duration) (map[string]spec.Result, error) {
 	fx, err := fixture.Create(ctx, f)

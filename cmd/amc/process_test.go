@@ -17,8 +17,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// asAmc makes the test's own binary the command, so that tests see what a shell sees: signals and exit
-// codes.
+// asAmc makes the test's own binary the command, so that tests see what a shell sees: signals and
+// exit codes.
 const asAmc = "AMC_TEST_IS_AMC"
 
 func TestMain(m *testing.M) {

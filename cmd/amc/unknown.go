@@ -94,8 +94,8 @@ func near(word string, known []string) (meant string) {
 	return meant
 }
 
-// distance is how many letters must be added, left out, changed or swapped with the next to make one
-// word of another.
+// distance is how many letters must be added, left out, changed or swapped with the next to make
+// one word of another.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
@@ -121,8 +121,8 @@ func distance(a, b string) int {
 	return rows[len(a)][len(b)]
 }
 
-// output is standard output that remembers that it could not be written: half a table is no success,
-// whatever the verb makes of the error.
+// output is standard output that remembers that it could not be written: half a table is no
+// success, whatever the verb makes of the error.
 type output struct {
 	*os.File
 	failed error

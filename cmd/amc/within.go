@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// patience is how long the verbs that read a bundle may take. A bundle may come from a stranger, and
-// no honest one takes so long.
+// patience is how long the verbs that read a bundle may take. A bundle may come from a stranger,
+// and no honest one takes so long.
 const patience = 30 * time.Second
 
-// memoryLimit is from where on the garbage of these verbs is collected at once. What they need at the
-// same time is bounded by the limits of a bundle and is less than that.
+// memoryLimit is from where on the garbage of these verbs is collected at once. What they need at
+// the same time is bounded by the limits of a bundle and is less than that.
 const memoryLimit = 384 << 20
 
 // within does something that needs no clean-up and gives it up when it takes too long or the user

@@ -14,7 +14,8 @@ import (
 )
 
 // Kinds are the resources that specs write, all of them in namespaces. Secrets are left out on
-// purpose: evidence is collected by this table. The verb that writes remote secrets undoes that itself.
+// purpose: evidence is collected by this table. The verb that writes remote secrets undoes that
+// itself.
 var Kinds = []schema.GroupVersionResource{
 	{Version: "v1", Resource: "services"},
 	{Version: "v1", Resource: "serviceaccounts"},
@@ -35,8 +36,8 @@ var Kinds = []schema.GroupVersionResource{
 }
 
 // Left lists the objects of all Kinds in a namespace that a label selector selects, those that are
-// being deleted among them. It leaves out objects that another object owns, because they are deleted
-// with it, and kinds that the cluster does not have.
+// being deleted among them. It leaves out objects that another object owns, because they are
+// deleted with it, and kinds that the cluster does not have.
 func Left(ctx context.Context, c *mesh.Cluster, namespace, selector string) ([]unstructured.Unstructured, error) {
 	var left []unstructured.Unstructured
 	for _, k := range Kinds {

@@ -79,8 +79,8 @@ func (a Address) through(id *Identity, double bool) traffic.Tunnel {
 	return t
 }
 
-// CallDouble is [Endpoint.CallDouble] with one identity in both tunnels: the echo application knows no
-// other. Without an id the client has no certificate.
+// CallDouble is [Endpoint.CallDouble] with one identity in both tunnels: the echo application knows
+// no other. Without an id the client has no certificate.
 func (a Address) CallDouble(ctx context.Context, id *Identity, host string) (Answer, error) {
 	return a.Speak(ctx, id, host+":80", HBONE)
 }

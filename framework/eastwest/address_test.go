@@ -8,7 +8,8 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// What the echo application says of a call is one of three: an answer, a refusal, or nothing learned.
+// What the echo application says of a call is one of three: an answer, a refusal, or nothing
+// learned.
 func TestThreeResults(t *testing.T) {
 	const answer, refusal, nothing = "an answer", "a refusal", "nothing"
 	for name, c := range map[string]struct {

@@ -241,12 +241,13 @@ const (
 	HTTP Protocol = "HTTP/1.1"
 	H2C  Protocol = "HTTP/2 without TLS"
 	TLS  Protocol = "TLS"
-	// HBONE is what a ztunnel is addressed in: a second tunnel in the first, and an HTTP request in it.
+	// HBONE is what a ztunnel is addressed in: a second tunnel in the first, and an HTTP request in
+	// it.
 	HBONE Protocol = "HBONE"
 )
 
-// Speak opens a tunnel to authority (host:port) and addresses what is behind it in its own protocol.
-// But for HBONE, every byte that comes back is in Raw.
+// Speak opens a tunnel to authority (host:port) and addresses what is behind it in its own
+// protocol. But for HBONE, every byte that comes back is in Raw.
 func (e *Endpoint) Speak(ctx context.Context, id *Identity, authority string, in Protocol) (Answer, error) {
 	if in == HBONE {
 		t, err := e.double(ctx, Both(id), authority)

@@ -50,8 +50,8 @@ func (g *Gateway) Close() {
 
 // Find returns the east-west gateways of a cluster. It goes the way that traffic goes: from the
 // address in a Gateway's status to the Service that has it, and to the ready endpoints of that
-// Service. Labels prove nothing, since any pod can carry them. The list is empty if there is none of
-// the class.
+// Service. Labels prove nothing, since any pod can carry them. The list is empty if there is none
+// of the class.
 func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway, err error) {
 	fault := func(what string, err error) error {
 		return fmt.Errorf("%s: %s: %w: run `%s get gateways,services,endpointslices -A`", c.Name, what, err, c.Kubectl())
@@ -70,8 +70,8 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 	return found, nil
 }
 
-// Pod is one of a cluster's east-west gateways. Whoever may run the suite may list pods, and need not be
-// allowed to list Deployments.
+// Pod is one of a cluster's east-west gateways. Whoever may run the suite may list pods, and need
+// not be allowed to list Deployments.
 func Pod(ctx context.Context, c *mesh.Cluster) (*corev1.Pod, error) {
 	var all corev1.PodList
 	if err := c.Client().List(ctx, &all, ofGateways(c)); err != nil {

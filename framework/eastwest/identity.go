@@ -171,8 +171,8 @@ func OfTrustDomain(name string) Flaw {
 	return Flaw{"of trust domain " + name, func(c *x509.Certificate) { c.URIs[0].Host = name }}
 }
 
-// Mint makes a certificate for a ServiceAccount with the CA of one cluster of ours, from the folder of
-// the mesh's CAs. The holder trusts the roots of another identity.
+// Mint makes a certificate for a ServiceAccount with the CA of one cluster of ours, from the folder
+// of the mesh's CAs. The holder trusts the roots of another identity.
 func Mint(like *Identity, folder, cluster, trustDomain, namespace, account string, flaw Flaw) (*Identity, error) {
 	dir := filepath.Join(folder, cluster)
 	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca-cert.pem"), filepath.Join(dir, "ca-key.pem"))

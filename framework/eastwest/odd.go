@@ -16,7 +16,8 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Odd is an HTTP/2 connection such as no proxy of a mesh opens: what it announces, and its one request.
+// Odd is an HTTP/2 connection such as no proxy of a mesh opens: what it announces, and its one
+// request.
 type Odd struct {
 	Says     string
 	Settings []http2.Setting
@@ -43,8 +44,8 @@ func Many(fields, size int) (all []hpack.HeaderField) {
 // maxFrame is the largest frame that every peer takes.
 const maxFrame = 16384
 
-// Request makes an odd request with a certificate of the mesh. What answers it with an error, ends the
-// stream or ends the connection refuses it; any other status is in Code.
+// Request makes an odd request with a certificate of the mesh. What answers it with an error, ends
+// the stream or ends the connection refuses it; any other status is in Code.
 func (e *Endpoint) Request(ctx context.Context, id *Identity, odd Odd) (Answer, error) {
 	return e.secured(ctx, id, func(c *alertConn) (Answer, error) {
 		code, err := c.request(odd)
@@ -76,7 +77,8 @@ func (e *Endpoint) secured(ctx context.Context, id *Identity, attempt func(*aler
 	return a, nil
 }
 
-// request returns the status that answers an odd request. The error says how it was ended without one.
+// request returns the status that answers an odd request. The error says how it was ended without
+// one.
 func (c *alertConn) request(odd Odd) (int, error) {
 	_ = c.SetDeadline(time.Now().Add(closing))
 	go func() { _, _ = c.Write(odd.bytes()) }() // the peer may refuse before it has read all

@@ -24,16 +24,16 @@ var scanned = []int{22, 80, 443, 2379, 6443, 8080, 8443, 9090, 10250, 10255, 102
 type Ports struct {
 	Way  string
 	Open []int
-	// Inside says that the client is in the gateway's own cluster, where not every address of a gateway
-	// leads to it.
+	// Inside says that the client is in the gateway's own cluster, where not every address of a
+	// gateway leads to it.
 	Inside bool
 }
 
 // String is for messages.
 func (p Ports) String() string { return fmt.Sprintf("%s: %v", p.Way, p.Open) }
 
-// OpenPorts connects to ports of the address, each within a second. It says something of HTTP, which
-// makes servers of HTTP answer and others end the connection.
+// OpenPorts connects to ports of the address, each within a second. It says something of HTTP,
+// which makes servers of HTTP answer and others end the connection.
 func (a Address) OpenPorts(ctx context.Context) (Ports, error) {
 	host, _, err := net.SplitHostPort(a.At)
 	if err != nil {
@@ -60,8 +60,8 @@ func (a Address) OpenPorts(ctx context.Context) (Ports, error) {
 	return found, errors.Join(errs...)
 }
 
-// connected says that a connection was opened, whatever came of it. A server that does not say a word
-// within the second is taken for none.
+// connected says that a connection was opened, whatever came of it. A server that does not say a
+// word within the second is taken for none.
 func connected(o traffic.Outcome) bool {
 	return o.Kind != traffic.Refused && o.Kind != traffic.TimedOut && !strings.Contains(o.Detail, "dial tcp")
 }

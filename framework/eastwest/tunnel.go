@@ -61,8 +61,8 @@ type Tunnel struct {
 	close func()
 }
 
-// Lost says whether what carries the tunnel was lost. A tunnel carries another one, so this is asked
-// from inside to outside, down to the connection that [portforward.Lost] knows.
+// Lost says whether what carries the tunnel was lost. A tunnel carries another one, so this is
+// asked from inside to outside, down to the connection that [portforward.Lost] knows.
 func (t *Tunnel) Lost() error { return portforward.Lost(t.Conn) }
 
 // Close ends the tunnel.
@@ -88,12 +88,12 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 // certificateAlerts are those with which a TLS server refuses a client's certificate or the lack of
-// one: bad, unsupported, revoked, expired, unknown, of an unknown authority, not admitted, required (RFC
-// 8446 section 6.2).
+// one: bad, unsupported, revoked, expired, unknown, of an unknown authority, not admitted, required
+// (RFC 8446 section 6.2).
 var certificateAlerts = []tls.AlertError{42, 43, 44, 45, 46, 48, 49, 116}
 
-// OfCertificate says that a connection was ended because of the client's certificate: by an alert that
-// says so, or by closing without an answer.
+// OfCertificate says that a connection was ended because of the client's certificate: by an alert
+// that says so, or by closing without an answer.
 func (r *Refusal) OfCertificate() bool {
 	if r.Status != 0 {
 		return false
@@ -105,9 +105,9 @@ func (r *Refusal) OfCertificate() bool {
 	return slices.ContainsFunc(certificateAlerts, func(a tls.AlertError) bool { return strings.Contains(text, a.Error()) })
 }
 
-// failed tells what the peer did from what broke on our side: the result is a *Refusal when the peer
-// ended the connection, and another error when nothing was learned, such as a silence that ran into
-// our own time limit or a lost connection to the API server.
+// failed tells what the peer did from what broke on our side: the result is a *Refusal when the
+// peer ended the connection, and another error when nothing was learned, such as a silence that ran
+// into our own time limit or a lost connection to the API server.
 func failed(hop string, c net.Conn, err error) error {
 	var silent net.Error
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || errors.As(err, &silent) && silent.Timeout() {

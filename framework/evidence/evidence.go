@@ -48,9 +48,9 @@ type Case struct {
 }
 
 // Save writes the evidence into dir, which must exist: finding.txt, calls.txt, events.txt where
-// something happened while calls ran, a folder for each cluster, and missing.txt when something could
-// not be read. It returns after [Patience] at the latest. Only a failed write is an error; a cluster that
-// does not answer is not.
+// something happened while calls ran, a folder for each cluster, and missing.txt when something
+// could not be read. It returns after [Patience] at the latest. Only a failed write is an error; a
+// cluster that does not answer is not.
 func Save(ctx context.Context, dir string, f *mesh.Fleet, c Case) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()

@@ -10,9 +10,9 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// Budget is how many calls may fail because of a change. It judges a [traffic.Timeline], which calls
-// under an event leave. Beside a matcher of calls it limits what Expect forgives while the mesh
-// converges.
+// Budget is how many calls may fail because of a change. It judges a [traffic.Timeline], which
+// calls under an event leave. Beside a matcher of calls it limits what Expect forgives while the
+// mesh converges.
 type Budget struct {
 	says  string // completes "expected ..."
 	wrong func(traffic.Losses) string

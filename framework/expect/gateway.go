@@ -53,7 +53,8 @@ func ListenerAccepted() types.GomegaMatcher {
 	})
 }
 
-// ListenerRefused expects that a listener is not accepted, with a message that has this word of the rule.
+// ListenerRefused expects that a listener is not accepted, with a message that has this word of the
+// rule.
 func ListenerRefused(word string) types.GomegaMatcher {
 	return Value("the listener to be refused with a message that names "+word, func(conditions []metav1.Condition) string {
 		c := meta.FindStatusCondition(conditions, string(gateway.ListenerConditionAccepted))
@@ -75,8 +76,8 @@ func ServedIn(c fmt.Stringer) types.GomegaMatcher {
 }
 
 // RefusedByGateway expects that the gateway opens no tunnel to what is behind it: it answers the
-// CONNECT with an error of HTTP (4xx, 5xx), or accepts it and ends the tunnel before anybody behind it
-// has spoken.
+// CONNECT with an error of HTTP (4xx, 5xx), or accepts it and ends the tunnel before anybody behind
+// it has spoken.
 func RefusedByGateway() types.GomegaMatcher {
 	return everyWay("the gateway to refuse the tunnel", func(a eastwest.Answer) string {
 		switch {
@@ -91,8 +92,8 @@ func RefusedByGateway() types.GomegaMatcher {
 	})
 }
 
-// NotAnswered expects that the application does not answer: the request is refused, or the tunnel is
-// ended without an answer. A proxy may answer with an error of its own.
+// NotAnswered expects that the application does not answer: the request is refused, or the tunnel
+// is ended without an answer. A proxy may answer with an error of its own.
 func NotAnswered() types.GomegaMatcher {
 	return everyWay("no answer of the application", func(a eastwest.Answer) string {
 		switch {
@@ -105,9 +106,9 @@ func NotAnswered() types.GomegaMatcher {
 	})
 }
 
-// NotExposed expects that not one byte comes from behind the gateway: the CONNECT is answered with an
-// error of HTTP (4xx, 5xx), or the tunnel ends in silence. Envoy may answer 200 before it finds that no
-// chain matches.
+// NotExposed expects that not one byte comes from behind the gateway: the CONNECT is answered with
+// an error of HTTP (4xx, 5xx), or the tunnel ends in silence. Envoy may answer 200 before it finds
+// that no chain matches.
 func NotExposed() types.GomegaMatcher {
 	return everyWay("not one byte from behind the gateway", func(a eastwest.Answer) string {
 		switch {

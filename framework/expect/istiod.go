@@ -11,8 +11,8 @@ import (
 	"ambient.test/conformance/framework/istiod"
 )
 
-// AllSynced expects that every istiod that answered shows each of the clusters once and synced: its own
-// without a remote secret, the others with one. The mesh may have more clusters.
+// AllSynced expects that every istiod that answered shows each of the clusters once and synced: its
+// own without a remote secret, the others with one. The mesh may have more clusters.
 func AllSynced[C fmt.Stringer](own fmt.Stringer, clusters ...C) types.GomegaMatcher {
 	want := names(clusters)
 	says := fmt.Sprintf("to show %s once and synced, %s without a secret and the others with one", strings.Join(want, ", "), own)

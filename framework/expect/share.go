@@ -10,24 +10,25 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// FalseAlarm is how often, at most, chance alone makes a sample look as if shares were others than they
-// are: once in a million.
+// FalseAlarm is how often, at most, chance alone makes a sample look as if shares were others than
+// they are: once in a million.
 const FalseAlarm = 1e-6
 
-// shares is the sample size for shares. A mesh that gives each of two clusters a half, whatever their
-// pods, passes for one that gives them 1 to 3 at most twice in a thousand samples, and the other way round.
+// shares is the sample size for shares. A mesh that gives each of two clusters a half, whatever
+// their pods, passes for one that gives them 1 to 3 at most twice in a thousand samples, and the
+// other way round.
 const shares = 240
 
-// ShareRange is how many of n calls may fall to somebody whose share is p. Chance leads out of it with
-// [FalseAlarm], half of that on each side.
+// ShareRange is how many of n calls may fall to somebody whose share is p. Chance leads out of it
+// with [FalseAlarm], half of that on each side.
 func ShareRange(n int, p float64) (low, high int) { return shareRange(n, p, FalseAlarm) }
 
 func shareRange(n int, p, alarm float64) (low, high int) {
 	return tail(n, p, alarm/2), n - tail(n, 1-p, alarm/2)
 }
 
-// tail is the smallest number of hits to which chance leads, in n trials of probability p, or to fewer,
-// more often than alarm.
+// tail is the smallest number of hits to which chance leads, in n trials of probability p, or to
+// fewer, more often than alarm.
 func tail(n int, p, alarm float64) int {
 	sum := 0.0
 	for k := range n {
@@ -44,7 +45,8 @@ func binomial(n, k int, p float64) float64 {
 	return math.Exp(factorial(n) - factorial(k) - factorial(n-k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
 }
 
-// CallsForShare is how many calls it takes until a share of p can be told from all calls and from none.
+// CallsForShare is how many calls it takes until a share of p can be told from all calls and from
+// none.
 func CallsForShare(p float64) int {
 	for n := 1; ; n++ {
 		if low, high := ShareRange(n, p); low > 0 && high < n {
@@ -53,8 +55,8 @@ func CallsForShare(p float64) int {
 	}
 }
 
-// InProportion expects that every call succeeds, and that the clusters answer in proportion to their
-// numbers of pods, within what chance allows.
+// InProportion expects that every call succeeds, and that the clusters answer in proportion to
+// their numbers of pods, within what chance allows.
 func InProportion[C interface {
 	comparable
 	fmt.Stringer

@@ -65,8 +65,8 @@ type RemoteCluster struct {
 	Istiod string `json:"-"`          // the pod that says so
 }
 
-// Synced is the status of a cluster that istiod has read completely, TimedOut that of one that it has
-// given up to wait for.
+// Synced is the status of a cluster that istiod has read completely, TimedOut that of one that it
+// has given up to wait for.
 const (
 	Synced   = "synced"
 	TimedOut = "timeout"
@@ -201,8 +201,8 @@ const (
 	defaultRemoteTimeout  = 30 * time.Second
 )
 
-// RemoteTimeout is how long the istiod of a cluster gives another one to synchronize, until it calls it
-// timed out. It is an error if there is no limit.
+// RemoteTimeout is how long the istiod of a cluster gives another one to synchronize, until it
+// calls it timed out. It is an error if there is no limit.
 func RemoteTimeout(ctx context.Context, c *mesh.Cluster) (time.Duration, error) {
 	name := Deployment(c.Revision)
 	d, err := c.Kube().AppsV1().Deployments(Namespace).Get(ctx, name, metav1.GetOptions{})
@@ -235,8 +235,8 @@ func remoteTimeout(containers []corev1.Container) (time.Duration, error) {
 	return limit, nil
 }
 
-// poll looks until nothing is amiss. What istiod serves cannot be watched, so it is asked every 250 ms
-// until ctx ends. logs is what its log says of such things.
+// poll looks until nothing is amiss. What istiod serves cannot be watched, so it is asked every 250
+// ms until ctx ends. logs is what its log says of such things.
 func poll(ctx context.Context, c *mesh.Cluster, says, logs string, amiss func(context.Context) []string) error {
 	var last string
 	err := wait.For(func(ctx context.Context) (bool, error) {
@@ -253,9 +253,9 @@ func poll(ctx context.Context, c *mesh.Cluster, says, logs string, amiss func(co
 	return nil
 }
 
-// SecretEvents is how often the istiods of a cluster have noticed that a remote secret appeared, changed
-// or went, by pod. Clusters are listed with the same status before a change and after it; this counter
-// tells that a change has arrived.
+// SecretEvents is how often the istiods of a cluster have noticed that a remote secret appeared,
+// changed or went, by pod. Clusters are listed with the same status before a change and after it;
+// this counter tells that a change has arrived.
 func SecretEvents(ctx context.Context, c *mesh.Cluster) (map[string]float64, error) {
 	pods, err := Pods(ctx, c)
 	if err != nil {
@@ -286,8 +286,8 @@ func parseSecretEvents(metrics []byte) (sum float64, err error) {
 	return sum, nil
 }
 
-// WaitNoticed waits until every istiod of the cluster has noticed a change of its remote secrets since
-// the events were counted.
+// WaitNoticed waits until every istiod of the cluster has noticed a change of its remote secrets
+// since the events were counted.
 func WaitNoticed(ctx context.Context, c *mesh.Cluster, since map[string]float64) error {
 	return poll(ctx, c, "istiod has not noticed that its remote secrets changed", "remote", func(ctx context.Context) []string {
 		now, err := SecretEvents(ctx, c)
@@ -298,8 +298,8 @@ func WaitNoticed(ctx context.Context, c *mesh.Cluster, since map[string]float64)
 	})
 }
 
-// unnoticed lists, as sentences, the istiods that have counted no event more. One that has started in
-// between has read the secrets as they are.
+// unnoticed lists, as sentences, the istiods that have counted no event more. One that has started
+// in between has read the secrets as they are.
 func unnoticed(since, now map[string]float64) (bad []string) {
 	for _, pod := range slices.Sorted(maps.Keys(now)) {
 		if before, was := since[pod]; was && now[pod] <= before {

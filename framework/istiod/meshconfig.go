@@ -28,7 +28,8 @@ const meshKey = "mesh"
 // takenWithin is how long istiods get to take a mesh configuration. They watch their ConfigMap.
 const takenWithin = 30 * time.Second
 
-// ScopeRules is the setting of the mesh configuration that holds the scope rules, a list of [ScopeRule].
+// ScopeRules is the setting of the mesh configuration that holds the scope rules, a list of
+// [ScopeRule].
 const ScopeRules = "serviceScopeConfigs"
 
 // ScopeRule is a scope rule. A selector that is nil selects everything.
@@ -55,11 +56,12 @@ type MeshSetting struct {
 	Change func(before any) any
 }
 
-// ChangeMeshConfig changes a setting of a cluster's mesh configuration, and waits until every istiod of
-// the cluster's revision has it in force. undo restores the ConfigMap as it was, and waits until every
-// istiod has what it had.
+// ChangeMeshConfig changes a setting of a cluster's mesh configuration, and waits until every
+// istiod of the cluster's revision has it in force. undo restores the ConfigMap as it was, and
+// waits until every istiod has what it had.
 //
-// It is an error if the istiods have the setting from somewhere else than from their revision's ConfigMap.
+// It is an error if the istiods have the setting from somewhere else than from their revision's
+// ConfigMap.
 func ChangeMeshConfig(ctx context.Context, c *mesh.Cluster, s MeshSetting) (undo func(context.Context) error, err error) {
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: ConfigMap(c.Revision)}}
 	fault := func(err error) error {
@@ -168,7 +170,8 @@ func taken(ctx context.Context, c *mesh.Cluster, setting string, want proto.Mess
 	})
 }
 
-// otherThan says what is wrong when an istiod's configuration, as JSON, has another value of a setting.
+// otherThan says what is wrong when an istiod's configuration, as JSON, has another value of a
+// setting.
 func otherThan(want proto.Message, setting string, config []byte) string {
 	var all map[string]any
 	if err := json.Unmarshal(config, &all); err != nil {

@@ -111,9 +111,9 @@ type Cluster struct {
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
 	// Revision is that of the cluster's istiod; empty for the default one.
 	Revision string `json:"revision,omitempty"`
-	// GatewayClass and WaypointClass are the classes of the cluster's east-west gateways and waypoints,
-	// where a vendor has classes of its own; empty for Istio's. Read them by [Cluster.EastWestClass] and
-	// [Cluster.ClassOfWaypoints].
+	// GatewayClass and WaypointClass are the classes of the cluster's east-west gateways and
+	// waypoints, where a vendor has classes of its own; empty for Istio's. Read them by
+	// [Cluster.EastWestClass] and [Cluster.ClassOfWaypoints].
 	GatewayClass  string `json:"gatewayClass,omitempty"`
 	WaypointClass string `json:"waypointClass,omitempty"`
 	// Kubernetes and Istio are the versions that API server and istiod say of themselves, Nodes is how

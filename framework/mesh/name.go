@@ -1,6 +1,7 @@
 package mesh
 
-// DefaultDomain is the clusters' DNS domain and the mesh's trust domain unless a fleet says otherwise.
+// DefaultDomain is the clusters' DNS domain and the mesh's trust domain unless a fleet says
+// otherwise.
 const DefaultDomain = "cluster.local"
 
 // String is the cluster's name.

@@ -2,8 +2,8 @@
 // subresource).
 //
 // Each pod has one connection to the API server, which stays open for the whole run and carries any
-// number of streams. A call therefore costs a stream and not an exec, and the suite needs no route to
-// the clusters' networks. client-go's own port-forwarder opens a local port instead.
+// number of streams. A call therefore costs a stream and not an exec, and the suite needs no route
+// to the clusters' networks. client-go's own port-forwarder opens a local port instead.
 package portforward
 
 import (
@@ -46,8 +46,8 @@ func Open(c *mesh.Cluster, namespace, name string) *Pod {
 // String names the pod as cluster/namespace/name.
 func (p *Pod) String() string { return p.Cluster.Name + "/" + p.Namespace + "/" + p.Name }
 
-// Dial connects to a port on the pod's loopback. Errors name the pod and the port. A refused port shows
-// as an error of the first read, because the kubelet reports it on a stream of its own.
+// Dial connects to a port on the pod's loopback. Errors name the pod and the port. A refused port
+// shows as an error of the first read, because the kubelet reports it on a stream of its own.
 func (p *Pod) Dial(ctx context.Context, port int) (net.Conn, error) {
 	c, err := p.connection(ctx)
 	if err != nil {
@@ -171,8 +171,8 @@ func (p *Pod) stream(ctx context.Context, c httpstream.Connection, port int) (ne
 	return s, nil
 }
 
-// create creates a stream. Left alone, a connection that is lost just now would make it wait 30 seconds
-// for the server's reply.
+// create creates a stream. Left alone, a connection that is lost just now would make it wait 30
+// seconds for the server's reply.
 func (p *Pod) create(ctx context.Context, c httpstream.Connection, h http.Header) (httpstream.Stream, error) {
 	type result struct {
 		s   httpstream.Stream
@@ -245,9 +245,9 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// Lost says whether a connection of [Pod.Dial], or one that it carries, ended on our side: its deadline
-// passed, the API server's connection was lost, or the kubelet reports that it could not reach the
-// port. It is nil if the pod's side may have ended it, and for other connections.
+// Lost says whether a connection of [Pod.Dial], or one that it carries, ended on our side: its
+// deadline passed, the API server's connection was lost, or the kubelet reports that it could not
+// reach the port. It is nil if the pod's side may have ended it, and for other connections.
 func Lost(c net.Conn) error {
 	if c, ok := c.(interface{ Lost() error }); ok {
 		return c.Lost()

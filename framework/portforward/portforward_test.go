@@ -24,9 +24,9 @@ import (
 	"ambient.test/conformance/framework/mesh/meshtest"
 )
 
-// kubelet is the far end of port-forwards: an API server that answers only these, by what serves each
-// port. As the real one does, it ends both streams of a forward when its port's server is done, and
-// says on the error stream why it failed.
+// kubelet is the far end of port-forwards: an API server that answers only these, by what serves
+// each port. As the real one does, it ends both streams of a forward when its port's server is
+// done, and says on the error stream why it failed.
 type kubelet struct {
 	ports map[int]func(data io.ReadWriter) error
 
@@ -255,8 +255,8 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
-// What the kubelet says on the error stream is the error of the read. Bytes that arrive before it must
-// not be lost.
+// What the kubelet says on the error stream is the error of the read. Bytes that arrive before it
+// must not be lost.
 func TestRefusedPort(t *testing.T) {
 	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{
 		1: func(data io.ReadWriter) error {

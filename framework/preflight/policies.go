@@ -16,8 +16,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// authorizationPolicies expects no policy of the root namespace that decides over the suite's calls:
-// promises would look broken that are not.
+// authorizationPolicies expects no policy of the root namespace that decides over the suite's
+// calls: promises would look broken that are not.
 func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
 	r, err := m.reader()
 	if err != nil {

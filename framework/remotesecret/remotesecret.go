@@ -1,5 +1,6 @@
-// Package remotesecret is about the Secrets by which the istiod of one cluster reads another one: how
-// they are made, found, written and given a new token. Neither tokens nor kubeconfigs may be logged.
+// Package remotesecret is about the Secrets by which the istiod of one cluster reads another one:
+// how they are made, found, written and given a new token. Neither tokens nor kubeconfigs may be
+// logged.
 package remotesecret
 
 import (
@@ -23,7 +24,8 @@ import (
 )
 
 const (
-	// Label marks remote secrets. Istio's own constant would bring its whole Kubernetes client with it.
+	// Label marks remote secrets. Istio's own constant would bring its whole Kubernetes client with
+	// it.
 	Label = "istio/multiCluster"
 	// prefix and annotation are how istioctl names a remote secret and says whose it is.
 	prefix     = "istio-remote-secret-"
@@ -62,9 +64,9 @@ func All(ctx context.Context, in *mesh.Cluster) ([]corev1.Secret, error) {
 	return list.Items, nil
 }
 
-// Find returns the Secret by which the istiod of a cluster reads the cluster of this name. It must be
-// the only one of that cluster, and have no other cluster's kubeconfig in it: what happens to it would
-// happen to more than one.
+// Find returns the Secret by which the istiod of a cluster reads the cluster of this name. It must
+// be the only one of that cluster, and have no other cluster's kubeconfig in it: what happens to it
+// would happen to more than one.
 func Find(ctx context.Context, in *mesh.Cluster, of string) (*corev1.Secret, error) {
 	all, err := All(ctx, in)
 	if err != nil {
@@ -83,8 +85,8 @@ func Find(ctx context.Context, in *mesh.Cluster, of string) (*corev1.Secret, err
 	return found[0], nil
 }
 
-// Put writes a Secret, whether it is there or not: afterwards it has just these labels, annotations and
-// data.
+// Put writes a Secret, whether it is there or not: afterwards it has just these labels, annotations
+// and data.
 func Put(ctx context.Context, in *mesh.Cluster, s *corev1.Secret) error {
 	want := &corev1.Secret{Type: s.Type, Data: s.Data, ObjectMeta: metav1.ObjectMeta{
 		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Annotations: s.Annotations}}
@@ -109,8 +111,8 @@ func Delete(ctx context.Context, in *mesh.Cluster, s *corev1.Secret) error {
 	return nil
 }
 
-// Edit returns a copy of a Secret in which the kubeconfig of a cluster is another one. The change gets
-// the API server that it leads to, and whom it speaks as there.
+// Edit returns a copy of a Secret in which the kubeconfig of a cluster is another one. The change
+// gets the API server that it leads to, and whom it speaks as there.
 func Edit(s *corev1.Secret, of string, change func(*clientcmdapi.Cluster, *clientcmdapi.AuthInfo) error) (*corev1.Secret, error) {
 	fault := func(err error) error {
 		return fmt.Errorf("kubeconfig of %s in Secret %s: %w", of, client.ObjectKeyFromObject(s), err)

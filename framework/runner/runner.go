@@ -62,8 +62,8 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	return r
 }
 
-// pass runs specs and returns those that must run again, alone. A spec that waits at its end leaves its
-// place to the next one, unless it must be alone.
+// pass runs specs and returns those that must run again, alone. A spec that waits at its end leaves
+// its place to the next one, unless it must be alone.
 func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
 	places := make(chan struct{}, parallel)
 	attempt := spec.Attempt{Fixture: r.o.Fixture, Times: r.o.Times, Parallel: min(parallel, len(specs)) > 1}

@@ -45,8 +45,8 @@ func (c *Client) TCP(to Target) Calls { return c.raw(to, TCP) }
 // ServerFirst are raw TCP calls to the port whose server speaks first.
 func (c *Client) ServerFirst(to Target) Calls { return c.raw(to, ServerFirst).AwaitBanner() }
 
-// Written are HTTP/1.1 requests written by hand, one after the other on one connection; the last must
-// ask the server to close it. The echo client's own requests come one to a connection.
+// Written are HTTP/1.1 requests written by hand, one after the other on one connection; the last
+// must ask the server to close it. The echo client's own requests come one to a connection.
 func (c *Client) Written(to Target, requests ...string) Calls {
 	url := "tcp://" + to.Host() + ":80"
 	return Calls{c, to.Host(), Call{URL: url, Message: strings.Join(requests, ""), Await: "HTTP/1.1 200"}}
@@ -122,8 +122,8 @@ func (c Calls) String() string {
 	return s
 }
 
-// Spread makes n calls evenly over a time, each on a connection of its own, and returns the outcome of
-// each. Calls on one connection are made at the end of the time. See [Client.Do] for the error.
+// Spread makes n calls evenly over a time, each on a connection of its own, and returns the outcome
+// of each. Calls on one connection are made at the end of the time. See [Client.Do] for the error.
 func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes, error) {
 	if c.Call.Times != 0 {
 		n = c.Call.Times

@@ -34,8 +34,8 @@ const (
 const CallTimeout = 5 * time.Second
 
 // Parallel is how many calls of one client run at the same time, whoever asks for them. Specs that
-// run side by side would otherwise make so many at once, each with two TLS handshakes for each tunnel,
-// that a small machine answers some of them later than [CallTimeout].
+// run side by side would otherwise make so many at once, each with two TLS handshakes for each
+// tunnel, that a small machine answers some of them later than [CallTimeout].
 const Parallel = 8
 
 // Call describes calls to make; each is on a connection of its own.
@@ -60,8 +60,8 @@ type Tunnel struct {
 	Proxy string
 	// Cert and Key are PEM; empty = no certificate.
 	Cert, Key string
-	// Double opens a second tunnel inside the first, to the same authority and with the same certificate,
-	// as to another network.
+	// Double opens a second tunnel inside the first, to the same authority and with the same
+	// certificate, as to another network.
 	Double bool
 }
 

@@ -68,8 +68,8 @@ func (s *Stream) make(ctx context.Context, call func(context.Context) (Outcome, 
 	delete(s.under, i)
 }
 
-// Close ends the stream once the calls under way have ended, and returns all of them in the order in
-// which they began.
+// Close ends the stream once the calls under way have ended, and returns all of them in the order
+// in which they began.
 func (s *Stream) Close() []Timed {
 	close(s.stop)
 	s.loop.Wait()

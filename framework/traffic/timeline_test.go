@@ -95,8 +95,8 @@ func hangIf(b bool) {
 	}
 }
 
-// timeline has a call each second from 2 s before the event on. An r is one that is reached, an x one
-// that fails, a ? one of which nothing was learned.
+// timeline has a call each second from 2 s before the event on. An r is one that is reached, an x
+// one that fails, a ? one of which nothing was learned.
 func timeline(calls string) Timeline {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	l := Timeline{Who: "client -> echo", Begin: begin, End: begin.Add(2 * second)}

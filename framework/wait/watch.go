@@ -60,8 +60,8 @@ type change struct {
 	err     error
 }
 
-// until judges after every change. It ends when the verdict is done, when a problem has lasted longer
-// than its patience, or with ctx.
+// until judges after every change. It ends when the verdict is done, when a problem has lasted
+// longer than its patience, or with ctx.
 func (w *watcher) until(ctx context.Context, judge func(*state) verdict) error {
 	ctx, cancel := Give(ctx, Budget)
 	defer cancel()
@@ -275,7 +275,8 @@ func (s *state) complete() bool {
 	return !slices.ContainsFunc(s.objects, func(m map[types.NamespacedName]client.Object) bool { return m == nil })
 }
 
-// podsBy returns the pods of a source that match the selector (nil: all), in the order of their names.
+// podsBy returns the pods of a source that match the selector (nil: all), in the order of their
+// names.
 func (s *state) podsBy(source int, selector *metav1.LabelSelector) []*corev1.Pod {
 	sel := labels.Everything()
 	if selector != nil {

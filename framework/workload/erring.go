@@ -26,8 +26,8 @@ func EnvoyOf(f *mesh.Fleet, pod corev1.PodSpec) Envoy {
 //go:embed erring.yaml
 var erring string
 
-// erring is the container that answers with errors. The echo application does so only when a request asks
-// for it, and then all its pods would.
+// erring is the container that answers with errors. The echo application does so only when a
+// request asks for it, and then all its pods would.
 func (e Echo) erring(c *mesh.Cluster) corev1.Container {
 	x := e.application(c)
 	x.Image, x.Args = e.Errors.Image, nil

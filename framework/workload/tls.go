@@ -44,8 +44,8 @@ func SelfSigned(name string) (*Certificate, error) {
 		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))}, nil
 }
 
-// Annotations of a pod that shows a certificate. They become files in it: a Secret would be one more
-// object to remove, and this key protects nothing.
+// Annotations of a pod that shows a certificate. They become files in it: a Secret would be one
+// more object to remove, and this key protects nothing.
 const (
 	AnnotationCertificate = api.Group + "/certificate"
 	AnnotationKey         = api.Group + "/key"

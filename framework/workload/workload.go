@@ -59,11 +59,11 @@ type Echo struct {
 	Image           string // reference of the app image
 	Replicas        int32
 	Node            string // on which the pods run; empty: any
-	// Gated gives the pods a [ReadinessGate], see [SetReady]. Deploy opens it; a pod that is made later
-	// is not ready before somebody else does.
+	// Gated gives the pods a [ReadinessGate], see [SetReady]. Deploy opens it; a pod that is made
+	// later is not ready before somebody else does.
 	Gated bool
-	// Errors is the proxy that answers in the application's place, each request with status 503; nil for
-	// the application itself.
+	// Errors is the proxy that answers in the application's place, each request with status 503; nil
+	// for the application itself.
 	Errors *Envoy
 	TLS    *Certificate // served on the port [traffic.HTTPS]; nil = none
 }
@@ -182,8 +182,9 @@ func (e Echo) openGates(ctx context.Context, c *mesh.Cluster) error {
 	return nil
 }
 
-// SetReady makes a pod of a gated [Echo] ready, or not ready, and waits until it is. The pod runs on and
-// answers whoever calls it. Unlike a probe that fails, the gate does not flap, and it acts at once.
+// SetReady makes a pod of a gated [Echo] ready, or not ready, and waits until it is. The pod runs
+// on and answers whoever calls it. Unlike a probe that fails, the gate does not flap, and it acts
+// at once.
 func SetReady(ctx context.Context, c *mesh.Cluster, namespace, name string, ready bool) error {
 	if err := setGate(ctx, c, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}, ready); err != nil {
 		return err
@@ -237,8 +238,8 @@ func Scale(ctx context.Context, c *mesh.Cluster, namespace, name string, replica
 	return wait.Deployment(ctx, c, namespace, name, d.Generation)
 }
 
-// Restart replaces the pods of a Deployment or a DaemonSet, as `kubectl rollout restart` does, and waits
-// until new ones serve and every old one is gone.
+// Restart replaces the pods of a Deployment or a DaemonSet, as `kubectl rollout restart` does, and
+// waits until new ones serve and every old one is gone.
 func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	fault := func(err error) error {
 		return fmt.Errorf("%s: restart %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
@@ -269,7 +270,8 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	return old.gone(ctx)
 }
 
-// Kill ends all pods of a Deployment at once, without a time to drain, and waits until new ones serve.
+// Kill ends all pods of a Deployment at once, without a time to drain, and waits until new ones
+// serve.
 func Kill(ctx context.Context, c *mesh.Cluster, namespace, name string) error {
 	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	fault := func(err error) error {
@@ -358,8 +360,8 @@ func ChangeTemplate(ctx context.Context, c *mesh.Cluster, o client.Object,
 	return undo, nil
 }
 
-// Env sets an environment variable of a container, for [ChangeTemplate]. That it has this value already
-// is an error: nothing would change.
+// Env sets an environment variable of a container, for [ChangeTemplate]. That it has this value
+// already is an error: nothing would change.
 func Env(container, name, value string) func(*corev1.PodTemplateSpec) error {
 	return func(t *corev1.PodTemplateSpec) error {
 		for i := range t.Spec.Containers {

@@ -144,8 +144,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// The files of a certificate are where the application looks for them, and hold what its pod's annotations
-// say.
+// The files of a certificate are where the application looks for them, and hold what its pod's
+// annotations say.
 func TestTLS(t *testing.T) {
 	x, err := SelfSigned("*.ns.svc.cluster.local")
 	if err != nil {

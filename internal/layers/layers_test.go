@@ -266,8 +266,8 @@ func TestCoreStandsAlone(t *testing.T) {
 	}
 }
 
-// writtenOnce are names that code takes from one place: who may write them, and where all others get
-// them.
+// writtenOnce are names that code takes from one place: who may write them, and where all others
+// get them.
 var writtenOnce = []struct {
 	name   string
 	rooms  []string

@@ -139,7 +139,8 @@ func Scan(r io.Reader) (string, error) {
 	}
 }
 
-// isRandom tells what is random from prose: it has a digit, or more letters in a row than a word has.
+// isRandom tells what is random from prose: it has a digit, or more letters in a row than a word
+// has.
 func isRandom(text []byte) bool {
 	const longest = 20
 	row := 0

@@ -1,5 +1,5 @@
-// Package wholefile writes files into directories that somebody else may have prepared: whole or not
-// at all, and never through a link.
+// Package wholefile writes files into directories that somebody else may have prepared: whole or
+// not at all, and never through a link.
 package wholefile
 
 import (

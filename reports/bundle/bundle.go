@@ -42,8 +42,8 @@ type Bundle struct {
 	closed bool
 }
 
-// Open begins a bundle in dir with the report that [Planned] returns. It removes an older bundle there
-// and nothing else.
+// Open begins a bundle in dir with the report that [Planned] returns. It removes an older bundle
+// there and nothing else.
 func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the bundle's directory cannot be created: %w", err)
@@ -66,8 +66,8 @@ func Open(dir string, head v1alpha2.ConformanceReport, p *plan.Plan) (*Bundle, e
 	return b, b.save()
 }
 
-// Planned is the report of a run that has not begun: nothing ran yet. It overwrites what follows from
-// the plan in head: catalog, profile, filters, features and behaviors.
+// Planned is the report of a run that has not begun: nothing ran yet. It overwrites what follows
+// from the plan in head: catalog, profile, filters, features and behaviors.
 func Planned(head v1alpha2.ConformanceReport, p *plan.Plan) *v1alpha2.ConformanceReport {
 	r := &head
 	r.APIVersion, r.Kind, r.Finished = v1alpha2.APIVersion, v1alpha2.Kind, false

@@ -56,8 +56,8 @@ func Finish(ctx context.Context, root *os.Root) (*v1alpha2.ConformanceReport, er
 }
 
 // Render writes the files that need nothing but a report into a directory, which it creates when it
-// is missing. It closes no bundle. It believes nothing of a report that follows from the rest of it.
-// The page says what changed since an earlier report, unless that is nil.
+// is missing. It closes no bundle. It believes nothing of a report that follows from the rest of
+// it. The page says what changed since an earlier report, unless that is nil.
 func Render(dir string, r, since *v1alpha2.ConformanceReport) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("the directory cannot be created: %w", err)

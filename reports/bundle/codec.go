@@ -35,7 +35,8 @@ var number = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 
 const maxDigits = 400
 
-// lineBreaks end a line for some readers of YAML and not for others, which then read another report.
+// lineBreaks end a line for some readers of YAML and not for others, which then read another
+// report.
 const lineBreaks = "\u0085\u2028\u2029"
 
 // Encode writes a report as YAML. The same report is always the same bytes.

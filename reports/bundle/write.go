@@ -16,8 +16,8 @@ import (
 )
 
 // OpenDir opens the directory of a bundle for writing. A bundle may come from a stranger, so it
-// refuses one that holds what no bundle holds and what a writer could fall for: dot files, and under
-// the names of a bundle anything but plain files.
+// refuses one that holds what no bundle holds and what a writer could fall for: dot files, and
+// under the names of a bundle anything but plain files.
 func OpenDir(dir string) (*os.Root, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -113,8 +113,8 @@ type (
 	part struct{ ID, Name string }
 )
 
-// many is from how many behaviors on a page is laid out as it is scrolled. Up to there it is whole at
-// once, as a picture of the whole page needs it.
+// many is from how many behaviors on a page is laid out as it is scrolled. Up to there it is whole
+// at once, as a picture of the whole page needs it.
 const many = 400
 
 func pageOf(r *v1alpha2.ConformanceReport, b Beside) *page {

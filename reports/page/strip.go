@@ -7,8 +7,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// strip shows what calls saw while something happened to the mesh: a row of columns for each kind of
-// calls, by the time at which they began. All are in percent.
+// strip shows what calls saw while something happened to the mesh: a row of columns for each kind
+// of calls, by the time at which they began. All are in percent.
 type (
 	strip struct {
 		What, Said   string

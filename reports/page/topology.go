@@ -103,8 +103,8 @@ func partBox(x, y, w int, standIn bool, name, below string) box {
 	return b
 }
 
-// imageVersion is the version that the tag of an image names, or the beginning of its digest: of images
-// that somebody built, and of those that were found without a tag.
+// imageVersion is the version that the tag of an image names, or the beginning of its digest: of
+// images that somebody built, and of those that were found without a tag.
 func (t *topology) imageVersion(name string) string {
 	for _, i := range t.report.Environment.Images {
 		if i.Name != name {

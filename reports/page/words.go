@@ -62,8 +62,8 @@ type words struct {
 	Code bool
 }
 
-// prose tells code from words. A hostile text has no more pieces than an honest one, and its rest is
-// words.
+// prose tells code from words. A hostile text has no more pieces than an honest one, and its rest
+// is words.
 func prose(s string) (all []words) {
 	const most = 20
 	for range most {

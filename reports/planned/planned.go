@@ -1,5 +1,5 @@
-// Package planned makes the plan of a run from what its report says of the environment. The run asks
-// it before anything happens and verify asks it afterwards, so what a report says and what was
+// Package planned makes the plan of a run from what its report says of the environment. The run
+// asks it before anything happens and verify asks it afterwards, so what a report says and what was
 // planned cannot disagree.
 package planned
 
@@ -13,8 +13,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// Environment is what a plan is told about a fleet. What is not known stays false, and what needs it
-// is skipped.
+// Environment is what a plan is told about a fleet. What is not known stays false, and what needs
+// it is skipped.
 func Environment(e *v1alpha2.Environment) plan.Environment {
 	networks, ranges, nodes, v6 := map[string]bool{}, map[string]bool{}, 1, len(e.Clusters) > 0
 	ours := e.Provider == v1alpha2.ProviderKind
@@ -46,8 +46,9 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 	return env
 }
 
-// istiodsSign reports whether every istiod signs certificates: then it does so for any ServiceAccount
-// whose token the suite can ask for. In a mesh whose certificates come from another CA, istiods do not.
+// istiodsSign reports whether every istiod signs certificates: then it does so for any
+// ServiceAccount whose token the suite can ask for. In a mesh whose certificates come from another
+// CA, istiods do not.
 func istiodsSign(e *v1alpha2.Environment) bool {
 	return !slices.ContainsFunc(e.IstiodFlags, func(f v1alpha2.Flag) bool { return f.Name == "ENABLE_CA_SERVER" && f.Value == "false" })
 }

@@ -23,9 +23,9 @@ func mustCover(r *v1alpha2.ConformanceReport) behaviors.Level {
 // levelNoun is what behaviors of a level are called.
 var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", behaviors.Limitation: "limitation"}
 
-// Uncovered are the behaviors that the profile promises and that were skipped for another reason than
-// the version of Istio. A limitation of the other topology, of one network or of several, does not
-// count: no fleet has both.
+// Uncovered are the behaviors that the profile promises and that were skipped for another reason
+// than the version of Istio. A limitation of the other topology, of one network or of several, does
+// not count: no fleet has both.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 	other, env := behaviors.SharedNetwork, planned.Environment(&r.Environment)
 	if env.Meets(behaviors.SharedNetwork) && !env.Meets(behaviors.TwoNetworks) {
@@ -78,7 +78,8 @@ func Shortfalls(r *v1alpha2.ConformanceReport) (all []string) {
 	return all
 }
 
-// Coverage says how much of what is promised the suite can prove at all, and how much of that holds.
+// Coverage says how much of what is promised the suite can prove at all, and how much of that
+// holds.
 func Coverage(r *v1alpha2.ConformanceReport) string {
 	level := mustCover(r)
 	proven, holds := 0, 0

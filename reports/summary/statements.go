@@ -72,8 +72,8 @@ func seenOf(r *v1alpha2.ConformanceReport, id string) Seen {
 	return s
 }
 
-// Status is what the page says of ambient multicluster in the report's version of Istio; empty if the
-// report names none.
+// Status is what the page says of ambient multicluster in the report's version of Istio; empty if
+// the report names none.
 func Status(r *v1alpha2.ConformanceReport) string {
 	v, err := behaviors.ParseVersion(r.Environment.Istio)
 	if err != nil {

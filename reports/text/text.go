@@ -9,8 +9,8 @@ import (
 )
 
 // Printable is s without what a terminal obeys or hides: of what is not printable it keeps line
-// breaks and tabs, and drops the rest, such as escapes, invisible characters and those that turn the
-// direction of text.
+// breaks and tabs, and drops the rest, such as escapes, invisible characters and those that turn
+// the direction of text.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -13,8 +13,8 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// besideAgree holds the files beside the report against it that do not follow from it alone. A bundle
-// may lack them: a run that was refused by its preflight has no Ginkgo report.
+// besideAgree holds the files beside the report against it that do not follow from it alone. A
+// bundle may lack them: a run that was refused by its preflight has no Ginkgo report.
 func (in *inspection) besideAgree() []string {
 	return slices.Concat(in.preflightAgrees(), in.ginkgoAgrees())
 }
@@ -32,8 +32,8 @@ func (in *inspection) preflightAgrees() []string {
 	return nil
 }
 
-// maxGinkgoBytes and maxGinkgoSpecs bound what reading a hostile Ginkgo report costs. That of an honest
-// run has some hundred specs and less than 1 MiB.
+// maxGinkgoBytes and maxGinkgoSpecs bound what reading a hostile Ginkgo report costs. That of an
+// honest run has some hundred specs and less than 1 MiB.
 const (
 	maxGinkgoBytes = 16 << 20
 	maxGinkgoSpecs = 20_000
@@ -62,8 +62,8 @@ func (l *few[T]) UnmarshalJSON(data []byte) error {
 // ginkgoSuite is what a report of Ginkgo says of verdicts.
 type ginkgoSuite struct {
 	SuiteSucceeded bool
-	// SpecialSuiteFailureReasons has a reason when the suite was cut off: then Ginkgo waited for no more
-	// specs, though some had ended.
+	// SpecialSuiteFailureReasons has a reason when the suite was cut off: then Ginkgo waited for no
+	// more specs, though some had ended.
 	SpecialSuiteFailureReasons few[string]
 	SpecReports                few[ginkgoSpec]
 }
@@ -141,9 +141,9 @@ func (in *inspection) ginkgoAgrees() (wrong []string) {
 	return wrong
 }
 
-// fits reports whether Ginkgo's state of a spec can stand beside its verdict. Ginkgo has no word for a
-// failure that is known, and skips it. What it did not wait for, because it was cut off or because of
-// its own filters, has no verdict there.
+// fits reports whether Ginkgo's state of a spec can stand beside its verdict. Ginkgo has no word
+// for a failure that is known, and skips it. What it did not wait for, because it was cut off or
+// because of its own filters, has no verdict there.
 func fits(state string, b *v1alpha2.BehaviorResult, cutOff bool) bool {
 	switch state {
 	case "passed":

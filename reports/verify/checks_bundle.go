@@ -76,8 +76,8 @@ func one(err error) []string {
 func (in *inspection) strictYAML() []string { return one(in.yamlErr) }
 func (in *inspection) schema() []string     { return one(in.schemaErr) }
 
-// canonical writes the report again and compares. A report of another catalog is of another release,
-// which may write it in another way.
+// canonical writes the report again and compares. A report of another catalog is of another
+// release, which may write it in another way.
 func (in *inspection) canonical() []string {
 	again, err := bundle.Encode(in.report)
 	if err != nil {

@@ -37,8 +37,8 @@ func (in *inspection) noRetries() (wrong []string) {
 	return wrong
 }
 
-// The parts of a mesh whose images a report names. Istio's ztunnel and proxyv2 cannot be built by the
-// suite, only what stands in for them.
+// The parts of a mesh whose images a report names. Istio's ztunnel and proxyv2 cannot be built by
+// the suite, only what stands in for them.
 var (
 	meshParts  = []string{"pilot", "install-cni", "ztunnel", "proxyv2"}
 	onlyIstios = []string{"ztunnel", "proxyv2"}

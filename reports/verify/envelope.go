@@ -20,8 +20,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// Of a key that stands twice, one reader takes the first and another the last, and some take Payload
-// for payload. So what an envelope says is said once, in these words, by path.
+// Of a key that stands twice, one reader takes the first and another the last, and some take
+// Payload for payload. So what an envelope says is said once, in these words, by path.
 var (
 	envelopeKeys = map[string][]string{
 		"":            {"payload", "payloadType", "signatures"},

@@ -16,8 +16,8 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// FuzzSums: whatever SHA256SUMS holds, what is read without a fault is, written again, the same bytes,
-// and names files of a bundle only.
+// FuzzSums: whatever SHA256SUMS holds, what is read without a fault is, written again, the same
+// bytes, and names files of a bundle only.
 func FuzzSums(f *testing.F) {
 	sum := strings.Repeat("0a", 32)
 	for _, seed := range []string{
@@ -61,8 +61,8 @@ func FuzzSums(f *testing.F) {
 	})
 }
 
-// FuzzEnvelope: whatever the attestation holds, what is read as an envelope says, in a reader that is
-// not strict, the same; and one key's signature fits one payload only.
+// FuzzEnvelope: whatever the attestation holds, what is read as an envelope says, in a reader that
+// is not strict, the same; and one key's signature fits one payload only.
 func FuzzEnvelope(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	s, err := newSigner(key)

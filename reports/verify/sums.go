@@ -8,8 +8,9 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
-// parseSums reads SHA256SUMS: the sums by name, the names in order, and what is wrong. It reads only
-// what closing a bundle writes, byte for byte; sha256sum reads more forms, of which no bundle has any.
+// parseSums reads SHA256SUMS: the sums by name, the names in order, and what is wrong. It reads
+// only what closing a bundle writes, byte for byte; sha256sum reads more forms, of which no bundle
+// has any.
 func parseSums(raw []byte) (sums map[string]string, order, wrong []string) {
 	sums = map[string]string{}
 	n := 0

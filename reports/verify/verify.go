@@ -155,8 +155,8 @@ func (in *inspection) certified() bool {
 	return in.opts.Certified || in.report != nil && in.report.Mode == v1alpha2.ModeCertified
 }
 
-// Certifiable names the rules that the bundle of a run would break, whatever its specs will show. The
-// rules judge the best report that the head and the plan allow.
+// Certifiable names the rules that the bundle of a run would break, whatever its specs will show.
+// The rules judge the best report that the head and the plan allow.
 func Certifiable(head v1alpha2.ConformanceReport, p *plan.Plan) []Finding {
 	in := &inspection{report: best(head, p), opts: Options{Certified: true, Now: time.Now()}}
 	var broken []Finding

@@ -455,8 +455,8 @@ func TestEveryRuleHasAFixtureThatBreaksIt(t *testing.T) {
 	}
 }
 
-// Verify knows what is known: neither may a violation be called known that is not, nor the other way
-// around.
+// Verify knows what is known: neither may a violation be called known that is not, nor the other
+// way around.
 func TestKnownIsComputedAgain(t *testing.T) {
 	violated := func(r *v1alpha2.ConformanceReport) {
 		r.Mode = v1alpha2.ModeConformance
@@ -686,8 +686,8 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
-// A statement that is signed well and says something twice is no attestation either, and a signature
-// counts only as an encoder writes it.
+// A statement that is signed well and says something twice is no attestation either, and a
+// signature counts only as an encoder writes it.
 func TestStatements(t *testing.T) {
 	public, private, _ := ed25519.GenerateKey(rand.Reader)
 	s, err := newSigner(private)

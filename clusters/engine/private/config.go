@@ -8,8 +8,9 @@ import (
 )
 
 // daemonConfig is dockerd's configuration file. The default bridge is off: kind makes networks of
-// its own, and docker0 may be the user's. Containers that name no network get none. Where the kernel
-// can, the engine keeps networks apart for IPv6 as well; Docker before 27 calls that experimental.
+// its own, and docker0 may be the user's. Containers that name no network get none. Where the
+// kernel can, the engine keeps networks apart for IPv6 as well; Docker before 27 calls that
+// experimental.
 func (l layout) daemonConfig(wrapper string, ipv6 bool) map[string]any {
 	c := map[string]any{
 		"data-root":      l.dataRoot(),

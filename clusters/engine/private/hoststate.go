@@ -16,10 +16,10 @@ var (
 // parameters are the kernel's, in /proc/sys/net, that a private engine changes.
 var parameters = []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/default/forwarding", bridgedIPv6}
 
-// bridgedIPv6 says whether ip6tables also see what stays within one bridge. Docker before 27 then drops
-// neighbor solicitations on an internal network, since the multicast addresses they go to are not in
-// the network's range: nobody finds a neighbor there. What goes from one bridge to another is always
-// seen, so networks stay apart without it.
+// bridgedIPv6 says whether ip6tables also see what stays within one bridge. Docker before 27 then
+// drops neighbor solicitations on an internal network, since the multicast addresses they go to are
+// not in the network's range: nobody finds a neighbor there. What goes from one bridge to another
+// is always seen, so networks stay apart without it.
 const bridgedIPv6 = "bridge/bridge-nf-call-ip6tables"
 
 // hostNetwork is the part of the host's network that an engine changes when it starts.

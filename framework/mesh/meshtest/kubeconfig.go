@@ -9,8 +9,8 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Kubeconfig writes a kubeconfig file for an API server that asks for no credentials, and returns its
-// path. The file goes with the test.
+// Kubeconfig writes a kubeconfig file for an API server that asks for no credentials, and returns
+// its path. The file goes with the test.
 func Kubeconfig(t *testing.T, server string) string {
 	t.Helper()
 	config := clientcmdapi.NewConfig()
