@@ -307,7 +307,8 @@ func TestPutRight(t *testing.T) {
 	}
 	// What an east-west gateway can serve.
 	want := &gateway.Listener{Name: "mesh", Protocol: "HBONE", Port: 15008, TLS: &gateway.ListenerTLSConfig{
-		Mode: ptr.To(gateway.TLSModeTerminate), Options: map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
+		Mode:    ptr.To(gateway.TLSModeTerminate),
+		Options: map[gateway.AnnotationKey]gateway.AnnotationValue{"gateway.istio.io/tls-terminate-mode": "ISTIO_MUTUAL"},
 	}}
 	if diff := cmp.Diff(want, l); diff != "" {
 		t.Errorf("listener (-want +got):\n%s", diff)
