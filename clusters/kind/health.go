@@ -93,7 +93,10 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 	if err := ready(ctx, c, booted); err != nil {
 		return err
 	}
-	return firewallInForce(ctx, d, c)
+	if err := firewallInForce(ctx, d, c); err != nil {
+		return err
+	}
+	return setPorts(ctx, d, c, gatewayPorts(c)) // a run that was killed may have left others open
 }
 
 // waitForAPIServer waits for the API server of a node that may still be booting. Before the server

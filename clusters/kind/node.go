@@ -51,6 +51,9 @@ type node struct {
 	ShortOfCaps bool // CAP_SYS_RESOURCE is missing, so kubelet must not insist on limits that it cannot raise
 }
 
+// GatewayPorts are the ports of gateways that other networks may call, as nft lists them.
+func (n node) GatewayPorts() string { return portList(gatewayPorts(n.Cluster)) }
+
 // family is what a node has of one address family.
 type family struct {
 	IP             string   // as nft calls it: ip or ip6

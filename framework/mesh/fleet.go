@@ -161,6 +161,7 @@ type KindCluster struct {
 	TransitIP   string   `json:"transitIP"`           // of the first node, which has the API server
 	WorkerIPs   []string `json:"workerIPs,omitempty"` // transit addresses of the other nodes
 	GatewayPool string   `json:"gatewayPool"`         // first-last, for MetalLB; two with a comma for two address families
+	OpenPorts   []int    `json:"openPorts,omitempty"` // of gateways, open to other networks beside those of east-west gateways
 }
 
 // Errors of Load that a caller can tell apart.
