@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -529,6 +530,25 @@ func doubled(r *gateway.HTTPRoute, cluster string) verdict {
 		}
 	}
 	return changed
+}
+
+// exposeAPIServer leads what passes TLS on outside the mesh to the API server.
+func exposeAPIServer(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	host := "kubernetes.default.svc." + cmp.Or(f.Domain, mesh.DefaultDomain)
+	return interfere(ctx, f.Clusters[0], &istio.VirtualServiceList{}, client.InNamespace(fixture.PlainNamespace),
+		func(v *istio.VirtualService) verdict { return toAPIServer(v, host) })
+}
+
+func toAPIServer(v *istio.VirtualService, host string) (do verdict) {
+	for _, tls := range v.Spec.Tls {
+		for _, r := range tls.Route {
+			if r.Destination.Host != host {
+				r.Destination.Host, r.Destination.Port = host, &networking.PortSelector{Number: 443}
+				do = update
+			}
+		}
+	}
+	return do
 }
 
 // noPreference switches the preference of clusters off in cluster1, and keeps the rule.

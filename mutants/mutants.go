@@ -156,6 +156,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M65"}, apply: anotherCertificate},
 		{Mutant: behaviors.Mutant{ID: "M66"}, apply: noStrict},
 		{Mutant: behaviors.Mutant{ID: "M67"}, apply: slowWaypoint},
+		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -17,6 +17,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/evidence"
 	"ambient.test/conformance/framework/fixture"
@@ -328,6 +329,15 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 	namespaces := fixture.Namespaces
 	fleet, err := preflight.Fleet(ctx, f, preflight.Options{Namespaces: namespaces, Patience: preflightPatience})
 	return append(rows, fleet...), err
+}
+
+// Equip gives specs what only the makers of a fleet can do for them.
+func Equip(fx *fixture.Fixture) {
+	fx.Escapes, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.OpenPorts(fx.Fleet)
+	fx.Charts = func(ctx context.Context) (string, error) {
+		src, err := images.FindSources(ctx, fx.Fleet.Istio)
+		return src.Charts(), err
+	}
 }
 
 // Environment is what the plan is told about a fleet.

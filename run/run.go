@@ -257,7 +257,7 @@ func (r *run) execute(ctx context.Context) error {
 		return err
 	}
 	defer fx.Close()
-	fx.Escapes = kind.Escapes(r.fleet)
+	Equip(fx)
 	if err := r.appImages(ctx, fx.Clusters); err != nil {
 		return err
 	}

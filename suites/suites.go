@@ -9,6 +9,7 @@ import (
 	_ "ambient.test/conformance/suites/gateway"
 	_ "ambient.test/conformance/suites/identity"
 	_ "ambient.test/conformance/suites/install"
+	_ "ambient.test/conformance/suites/interop"
 	_ "ambient.test/conformance/suites/protocols"
 	_ "ambient.test/conformance/suites/resilience"
 	_ "ambient.test/conformance/suites/scope"

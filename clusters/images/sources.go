@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"ambient.test/conformance/clusters/images/build"
@@ -14,6 +15,9 @@ type Sources struct {
 	GatewayAPI string // module sigs.k8s.io/gateway-api
 	MetalLB    string // module go.universe.tf/metallb
 }
+
+// Charts is the folder of Istio's charts.
+func (s Sources) Charts() string { return filepath.Join(s.Istio, "manifests", "charts") }
 
 // FindSources downloads them where they are missing. istio is one of Releases.
 func FindSources(ctx context.Context, istio string) (s Sources, err error) {

@@ -346,7 +346,7 @@ func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, 
 		return nil, err
 	}
 	defer fx.Close()
-	fx.Escapes = kind.Escapes(f)
+	run.Equip(fx)
 	times := spec.DefaultTimes
 	times.Convergence, times.Spec = convergence, max(times.Spec, 12*convergence)
 	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { return !slices.Contains(chosen, s.Behavior.ID) })

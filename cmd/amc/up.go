@@ -371,7 +371,7 @@ func installMesh(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 // meshOptions returns the sources from which the mesh of a fleet is installed.
 func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet, istio string) (install.Options, error) {
 	src, err := images.FindSources(ctx, istio)
-	return install.Options{Images: fleet.Images, Istio: istio, ChartsDir: filepath.Join(src.Istio, "manifests", "charts"),
+	return install.Options{Images: fleet.Images, Istio: istio, ChartsDir: src.Charts(),
 		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 

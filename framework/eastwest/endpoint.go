@@ -32,6 +32,9 @@ type Endpoint struct {
 	restarts int
 }
 
+// Close ends the connections into the pod.
+func (e *Endpoint) Close() { e.pod.Close() }
+
 // String names the pod.
 func (e *Endpoint) String() string { return "pod " + e.pod.Name }
 

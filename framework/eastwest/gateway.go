@@ -44,7 +44,7 @@ func (g *Gateway) From(client *traffic.Client) (all []Address) {
 // Close ends the connections into the pods.
 func (g *Gateway) Close() {
 	for _, e := range g.Endpoints {
-		e.pod.Close()
+		e.Close()
 	}
 }
 
@@ -62,7 +62,7 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 	}
 	for _, g := range gateways {
 		x := &Gateway{Gateway: g}
-		if x.Endpoints, err = endpoints(ctx, c, g.Namespace, g.Addresses); err != nil {
+		if x.Endpoints, err = Endpoints(ctx, c, g.Namespace, g.Addresses); err != nil {
 			return nil, fault("gateway "+x.String(), err)
 		}
 		found = append(found, x)
@@ -116,8 +116,8 @@ func wrongNumber(c *mesh.Cluster, got int, want string) error {
 		c.Name, got, want, c.Kubectl(), gateway.GatewayClassNameLabelKey, c.EastWestClass())
 }
 
-// endpoints are the ready pods behind the Services that have one of the addresses.
-func endpoints(ctx context.Context, c *mesh.Cluster, namespace string, addresses []string) (all []*Endpoint, err error) {
+// Endpoints are the ready pods behind the Services of a namespace that have one of the addresses.
+func Endpoints(ctx context.Context, c *mesh.Cluster, namespace string, addresses []string) (all []*Endpoint, err error) {
 	var services corev1.ServiceList
 	if err := c.Client().List(ctx, &services, client.InNamespace(namespace)); err != nil {
 		return nil, err

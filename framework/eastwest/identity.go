@@ -17,7 +17,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -51,6 +50,34 @@ func (id *Identity) Speaking(change func(*tls.Config)) *Identity {
 	return &Identity{id.Certificate, id.Roots, change}
 }
 
+// tokenSeconds is how long a token lives, and a certificate for it.
+const tokenSeconds = int64(3600)
+
+// Token is a token of a ServiceAccount with which a proxy shows itself to istiod: of audience istio-ca.
+func Token(ctx context.Context, c *mesh.Cluster, namespace, account string) (string, error) {
+	seconds := tokenSeconds
+	token, err := c.Kube().CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account,
+		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{Audiences: []string{"istio-ca"}, ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("%s: token of ServiceAccount %s/%s: %w", c.Name, namespace, account, err)
+	}
+	return token.Status.Token, nil
+}
+
+// Root is what workloads of a namespace trust, as PEM and parsed.
+func Root(ctx context.Context, c *mesh.Cluster, namespace string) (string, *x509.CertPool, error) {
+	const name = "istio-ca-root-cert"
+	cm, err := c.Kube().CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", nil, fmt.Errorf("%s: the mesh's root for namespace %s: %w", c.Name, namespace, err)
+	}
+	text, roots := cm.Data["root-cert.pem"], x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(text)) {
+		return "", nil, fmt.Errorf("%s: ConfigMap %s/%s holds no certificate", c.Name, namespace, name)
+	}
+	return text, roots, nil
+}
+
 // FromMesh gets a certificate for a ServiceAccount from the cluster's istiod, as a proxy does: with
 // a token of audience istio-ca and a signing request. It needs the right to create tokens for that
 // ServiceAccount, but no CA key.
@@ -58,19 +85,13 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	fault := func(err error) error {
 		return fmt.Errorf("%s: certificate for %s/%s from istiod: %w", c.Name, namespace, account, err)
 	}
-	hour := int64(3600)
-	token, err := c.Kube().CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account,
-		&authv1.TokenRequest{Spec: authv1.TokenRequestSpec{Audiences: []string{"istio-ca"}, ExpirationSeconds: &hour}}, metav1.CreateOptions{})
+	token, err := Token(ctx, c, namespace, account)
 	if err != nil {
 		return nil, fault(err)
 	}
-	cm, err := c.Kube().CoreV1().ConfigMaps(namespace).Get(ctx, "istio-ca-root-cert", metav1.GetOptions{})
+	_, roots, err := Root(ctx, c, namespace)
 	if err != nil {
 		return nil, fault(err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(cm.Data["root-cert.pem"])) {
-		return nil, fault(errors.New("ConfigMap istio-ca-root-cert holds no certificate"))
 	}
 	pods, err := wait.Pods(ctx, c, "istio-system", map[string]string{"app": "istiod"}, 1)
 	if err != nil {
@@ -97,9 +118,9 @@ func FromMesh(ctx context.Context, c *mesh.Cluster, trustDomain, namespace, acco
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	resp, err := ca.NewIstioCertificateServiceClient(cc).CreateCertificate(
-		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token.Status.Token, "clusterid", c.Name),
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token, "clusterid", c.Name),
 		&ca.IstioCertificateRequest{Csr: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})),
-			ValidityDuration: hour}, grpc.WaitForReady(true))
+			ValidityDuration: tokenSeconds}, grpc.WaitForReady(true))
 	if err != nil {
 		return nil, fault(err)
 	}

@@ -1,11 +1,13 @@
 package expect
 
 import (
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/onsi/gomega/types"
+	"google.golang.org/grpc/codes"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -184,4 +186,46 @@ func Closed() types.GomegaMatcher {
 // description.
 func isAlert(b []byte) bool {
 	return len(b) == 7 && b[0] == 21 && b[1] == 3 && b[3] == 0 && b[4] == 2
+}
+
+// ShowsCertificate expects a server's certificate of this name that one of the roots vouches for.
+func ShowsCertificate(roots *x509.CertPool, name string) types.GomegaMatcher {
+	return everyWay("the certificate of "+name+" by the mesh's CA", func(s eastwest.Shown) string {
+		if len(s.Chain) == 0 {
+			return s.String()
+		}
+		between := x509.NewCertPool()
+		for _, c := range s.Chain[1:] {
+			between.AddCert(c)
+		}
+		if _, err := s.Chain[0].Verify(x509.VerifyOptions{DNSName: name, Roots: roots, Intermediates: between}); err != nil {
+			return fmt.Sprintf("%s: %v", s, err)
+		}
+		return ""
+	})
+}
+
+// ShowsNothing expects that no server is there: the connection is refused, or ended without a certificate.
+func ShowsNothing() types.GomegaMatcher {
+	return everyWay("no server", func(s eastwest.Shown) string {
+		if len(s.Chain) > 0 {
+			return s.String()
+		}
+		return ""
+	})
+}
+
+// Configured expects that a control plane takes a proxy that asks for its configuration.
+func Configured() types.GomegaMatcher { return answersWith(codes.OK) }
+
+// Unauthenticated expects that a control plane tells a proxy that it does not know it.
+func Unauthenticated() types.GomegaMatcher { return answersWith(codes.Unauthenticated) }
+
+func answersWith(code codes.Code) types.GomegaMatcher {
+	return everyWay("the control plane to answer "+code.String(), func(s eastwest.Stream) string {
+		if s.Err != nil || s.Code != code {
+			return s.String()
+		}
+		return ""
+	})
 }

@@ -172,8 +172,8 @@ func (h *helm) uninstall(name string) error {
 	return nil
 }
 
-// render renders a chart without a cluster.
-func render(chartsDir string, c chart) (string, error) {
+// render renders a chart for a namespace, without a cluster.
+func render(chartsDir, namespace string, c chart) (string, error) {
 	ch, err := loadChart(filepath.Join(chartsDir, filepath.FromSlash(c.path)))
 	if err != nil {
 		return "", err

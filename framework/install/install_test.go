@@ -93,7 +93,7 @@ func rendered(t *testing.T, f *mesh.Fleet, images map[string]mesh.ImageRef) (all
 	t.Helper()
 	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
 	for _, ch := range charts(f, f.Clusters[0], images) {
-		text, err := render(dir, ch)
+		text, err := render(dir, namespace, ch)
 		if err != nil {
 			t.Fatalf("%s: %v", ch.release, err)
 		}

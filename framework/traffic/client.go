@@ -50,7 +50,8 @@ type Call struct {
 	HTTP2       bool              // prior knowledge
 	Reuse       int               // >1: this many requests on ONE connection count as the calls (HTTP/2, gRPC only)
 	ServerFirst bool              // TCP: the server speaks first
-	CA          string            // HTTPS: the only certificate that is trusted, as PEM; default any
+	CA          string            // TLS: the only authority that is trusted, as PEM; default any
+	ServerName  string            // TLS: the server that is asked for, and trusted; default that of the URL
 	Tunnel      *Tunnel           // HBONE around the connection; default none
 }
 
@@ -165,7 +166,7 @@ func (c *Client) forward(ctx context.Context, call Call, count int) (Outcomes, e
 	req := &proto.ForwardEchoRequest{
 		Url: call.URL, Count: int32(count), TimeoutMicros: timeout.Microseconds(), Method: call.Method, Message: call.Message, Http2: call.HTTP2,
 		ServerFirst: call.ServerFirst, NewConnectionPerRequest: call.Reuse <= 1, ForceDNSLookup: false, InsecureSkipVerify: call.CA == "",
-		CaCert: call.CA,
+		CaCert: call.CA, ServerName: call.ServerName,
 	}
 	if call.Await != "" {
 		req.ExpectedResponse = wrapperspb.String(call.Await)
