@@ -126,7 +126,7 @@ var SingleNetworkIsUntested = declare(Behavior{
 })
 
 var PrimaryRemoteIsUnsupported = declare(Behavior{
-	ID: "INST-09", Level: Limitation, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "INST-09", Level: Limitation, Istio: ">=1.27", Needs: []Need{RemoteCluster},
 	Promise: "A primary with a remote cluster is not supported: what happens is recorded.",
 	Sources: []Source{
 		doc(pageIndex, "Primary remote configuration is not currently supported"),
@@ -135,17 +135,23 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"refused", "the installation is refused or never becomes ready"},
-			{"local-only", "workloads of the remote cluster work among themselves only"},
-			{"works", "calls cross between primary and remote"},
+			{"served", "every call is answered by the cluster that has the pods"},
+			{"mixed", "some calls are answered, and others fail"},
+			{"fails", "no call is answered"},
+			{"refused", "plaintext to pods that demand mutual TLS is refused"},
 		},
 		Unsafe: []Outcome{
-			{"plaintext", "traffic between the clusters is not encrypted"},
+			{"plaintext", "a pod that demands mutual TLS answers in plaintext"},
+			{"other-cluster", "a cluster answers that is not meant to"},
 		},
 	},
-	Proof:   "Install cluster2 as a remote of cluster1, record the outcome; the preflight reports the topology as unsupported.",
+	Proof: "With the remote profile and a classic gateway in front of the primary's istiod: calls within the remote cluster, from it to " +
+		"pods of the primary, and back, to services that are global where they cross; who answers is recorded, and what the remote " +
+		"cluster's ztunnel counts. Then a PeerAuthentication demands mutual TLS of pods in both clusters, and a client outside the mesh " +
+		"calls them; the control is that the primary's refuse it.",
 	Provoke: "Install cluster2 with profile remote and remotePilotAddress.",
-	State:   notAutomated("it needs a remote profile installation, which framework/install does not make"),
+	Hazards: "The remote cluster's own policies are nobody's: its API server is read for services and pods only.",
+	Mutants: []string{"M33"}, State: Proven,
 })
 
 var DefaultScopeRuleExists = declare(Behavior{

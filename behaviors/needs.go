@@ -57,8 +57,11 @@ var (
 		"the suite can run commands on the nodes",
 		"it runs commands on the nodes, which cannot be done here")
 	TwoNetworks = need("two-networks", NeedTopology,
-		"the fleet has two clusters, each on a network of its own; every promise between clusters needs it",
+		"the fleet has two primary clusters, each on a network of its own; every promise between clusters needs it",
 		"it is promised between clusters on networks of their own")
+	RemoteCluster = need("remote-cluster", NeedTopology,
+		"a cluster has no istiod of its own: that of another one serves it",
+		"it needs a cluster that the istiod of another one serves, here each has its own")
 	SecondNode = need("second-node", NeedTopology,
 		"a cluster has two nodes",
 		"it needs a cluster with two nodes")
@@ -99,9 +102,9 @@ func need(n Need, kind NeedKind, meaning, lacking string) Need {
 }
 
 // AllNeeds are the needs of a behavior: those that it names, and that for two networks, without which
-// nothing crosses clusters as promised. A behavior of clusters on one network goes without it.
+// nothing crosses clusters as promised. A behavior of another topology goes without it.
 func (b *Behavior) AllNeeds() []Need {
-	if slices.Contains(b.Needs, SharedNetwork) {
+	if slices.Contains(b.Needs, SharedNetwork) || slices.Contains(b.Needs, RemoteCluster) {
 		return b.Needs
 	}
 	return append([]Need{TwoNetworks}, b.Needs...)

@@ -113,6 +113,6 @@ var Statements = []Statement{
 		"the same until 1.29; gone since",
 		"By its name and its address istiod did not answer. It did once its own Service had the label istio.io/global: then 15014 and 15012 " +
 			"answered a single tunnel, with istiod's certificate. Do not label it.",
-		[]string{"GW-13", "GW-21", "GW-36"},
+		[]string{"GW-13", "GW-21", "GW-36", "INT-09"},
 	},
 }

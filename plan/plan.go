@@ -51,7 +51,7 @@ type Environment struct {
 func (e Environment) Meets(n behaviors.Need) bool {
 	switch n {
 	case behaviors.TwoNetworks:
-		return e.Networks >= 2
+		return e.Networks >= 2 && !e.Has[behaviors.RemoteCluster]
 	case behaviors.SecondNode:
 		return e.Nodes >= 2
 	case behaviors.ThirdCluster:
@@ -66,9 +66,9 @@ func (e Environment) Meets(n behaviors.Need) bool {
 	return e.Has[n]
 }
 
-// NothingToProve says why a plan that runs nothing does so, where the fleet's topology is the
-// reason, and what to do; it is nil when something can be proven. On one network, only probes of
-// what happens there can run.
+// NothingToProve says why a plan that runs nothing does so, where the fleet's topology is the reason,
+// and what to do; it is nil when something can be proven. On a topology that is not supported, only probes
+// of what happens there can run.
 func (p *Plan) NothingToProve() error {
 	e := p.Environment
 	if len(p.Run) > 0 || e.Meets(behaviors.TwoNetworks) {
@@ -76,6 +76,10 @@ func (p *Plan) NothingToProve() error {
 	}
 	if e.Clusters < 2 {
 		return usage("the fleet has one cluster, so nothing that is promised between clusters can be proven on it: %s", anotherFleet)
+	}
+	if e.Meets(behaviors.RemoteCluster) {
+		return usage("the fleet has a cluster that the istiod of another one serves, so nothing that is promised between primary clusters "+
+			"can be proven on it: %s; `amc run --profile limits` records what happens there", anotherFleet)
 	}
 	return usage("the fleet has %d clusters on one network, so nothing that is promised between networks can be proven on it: %s; "+
 		"`amc run --profile limits` records what happens on one network", e.Clusters, anotherFleet)
@@ -204,6 +208,8 @@ func (e Environment) lacking(n behaviors.Need) string {
 	switch {
 	case n == behaviors.ThirdCluster:
 		return fmt.Sprintf("%s, the fleet has %d", n.Info().Lacking, e.Clusters)
+	case n == behaviors.TwoNetworks && e.Has[behaviors.RemoteCluster]:
+		return "it is promised between primary clusters, and the istiod of another one serves a cluster of the fleet"
 	case n == behaviors.TwoNetworks && e.Clusters < 2:
 		return n.Info().Lacking + ", the fleet has one cluster"
 	case n == behaviors.TwoNetworks:

@@ -94,6 +94,8 @@ func TestNeedsThatFollowFromNumbers(t *testing.T) {
 		{"two clusters on two networks", Environment{Clusters: 2, Networks: 2}, behaviors.TwoNetworks, true},
 		{"a network each", Environment{Clusters: 2, Networks: 2}, behaviors.SharedNetwork, false},
 		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SharedNetwork, true},
+		{"a remote cluster", remoteFleet, behaviors.TwoNetworks, false},
+		{"a remote cluster", remoteFleet, behaviors.RemoteCluster, true},
 		{"networks are unknown", Environment{Clusters: 2}, behaviors.SharedNetwork, false},
 		{"another stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealZtunnel, true},
 		{"a stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealEnvoy, false},
@@ -107,6 +109,8 @@ func TestNeedsThatFollowFromNumbers(t *testing.T) {
 		})
 	}
 }
+
+var remoteFleet = Environment{Clusters: 2, Networks: 2, Has: map[behaviors.Need]bool{behaviors.RemoteCluster: true}}
 
 func TestSkips(t *testing.T) {
 	for _, c := range []struct {
@@ -134,6 +138,12 @@ func TestSkips(t *testing.T) {
 			"one network", labWith(func(e *Environment) { e.Networks = 1 }), behaviors.ProfileCore, Filters{},
 			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the 2 clusters of the fleet share one",
 		},
+		{
+			"a remote cluster", labWith(func(e *Environment) { e.Has[behaviors.RemoteCluster] = true }), behaviors.ProfileCore, Filters{},
+			"LB-01", ClassTopology, "it is promised between primary clusters, and the istiod of another one serves a cluster of the fleet",
+		},
+		{"no remote cluster", lab, behaviors.ProfileLimits, Filters{}, "INST-09", ClassTopology,
+			"it needs a cluster that the istiod of another one serves, here each has its own"},
 		{"waypoints", labWithout(behaviors.Waypoints), behaviors.ProfileCore, Filters{}, "WP-01", ClassFeature, "no waypoint can be deployed"},
 		{"profile", lab, behaviors.ProfileSmoke, Filters{}, "LB-03", ClassProfile, "profile smoke does not run it; core does"},
 		{"excluded", lab, behaviors.ProfileCore, Filters{Exclude: []string{"GW-*"}}, "GW-01", ClassUser, "taken out by the user: GW-*"},

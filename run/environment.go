@@ -103,7 +103,7 @@ func inspectAll(ctx context.Context, f *mesh.Fleet) (map[string]*inspect.Cluster
 func declared(f *mesh.Fleet) v1alpha2.Environment {
 	e := v1alpha2.Environment{Provider: f.Provider, Variants: f.Variants, Istio: f.Istio, MeshAdmin: f.MeshAdmin}
 	for _, c := range f.Clusters {
-		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
+		x := v1alpha2.Cluster{Name: c.Name, Network: c.Network, Primary: c.Primary, Region: c.Region, Zone: c.Zone, PodCIDR: c.PodCIDR,
 			ServiceCIDR: c.ServiceCIDR, Gateways: c.GatewayAddresses}
 		if c.Kind != nil {
 			x.Nodes = len(c.Kind.Nodes)

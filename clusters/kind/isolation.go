@@ -311,6 +311,14 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 	}
 	for _, to := range subjects {
 		inside := to == s
+		if to.IstiodAddress != "" && !inside { // opened on purpose, and nothing else at the same address
+			for _, where := range []string{fromPod, fromNode} {
+				for _, port := range to.Kind.OpenPorts {
+					add(probe{to: to, where: where, what: "istiod behind its gateway", ip: to.IstiodAddress, port: port, control: true})
+				}
+				add(probe{to: to, where: where, what: "gateway of istiod", ip: to.IstiodAddress, port: crossNetworkPort})
+			}
+		}
 		for _, where := range []string{fromPod, fromNode} {
 			for _, at := range to.families {
 				for _, port := range []int{apiServerPort, kubeletPort} {
@@ -331,7 +339,11 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 	return all
 }
 
-const kubeletPort = 10250
+const (
+	kubeletPort = 10250
+	// crossNetworkPort is where a classic gateway would pass on what is meant for services.
+	crossNetworkPort = 15443
+)
 
 // send sends one batch from all clusters at once. The answers are by cluster and by the first word
 // of each line.

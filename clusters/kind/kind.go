@@ -227,6 +227,12 @@ func layout(o Options, b block) *mesh.Fleet {
 		for w := 1; w < len(c.Kind.Nodes); w++ {
 			c.Kind.WorkerIPs = append(c.Kind.WorkerIPs, b.worker(i, w).String())
 		}
+		switch {
+		case o.Shape.Remote && i == 1: // what serves another cluster has a gateway of its own for that, at the pool's last address
+			c.IstiodAddress, c.Kind.OpenPorts = last.String(), []int{istiodPort, webhookPort}
+		case o.Shape.Remote && i == 2:
+			c.Primary = f.Clusters[0].Name
+		}
 		if i <= o.Clusters {
 			f.Clusters = append(f.Clusters, c)
 		} else {

@@ -211,6 +211,11 @@ func TestShapes(t *testing.T) {
 			return []any{f.OneNetwork(), a.Network, b.Network, a.PodCIDR, b.PodCIDR},
 				[]any{true, "network1", "network1", "10.10.0.0/16", "10.20.0.0/16"}
 		}},
+		{"primary-remote", variant.Shape{Remote: true}, func(f *mesh.Fleet, nodes []node) (got, want any) {
+			a, b := f.Clusters[0], f.Clusters[1]
+			return []string{a.Primary, a.IstiodAddress, nodes[0].GatewayPorts(), b.Primary, b.IstiodAddress, nodes[1].GatewayPorts()},
+				[]string{"", "10.89.16.109", "15008, 15012, 15017, 15021", "cluster1", "", "15008, 15021"}
+		}},
 		{"dual-stack", variant.Shape{DualStack: true, Nodes: 2}, func(f *mesh.Fleet, nodes []node) (got, want any) {
 			v6 := nodes[1].Families[1]
 			return []string{f.Clusters[0].PodCIDR, f.Clusters[0].ServiceCIDR, v6.PodRange, v6.Network, v6.GatewayPool, v6.Peers[0]}, []string{

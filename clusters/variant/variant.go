@@ -22,6 +22,7 @@ type Shape struct {
 	Nodes               int    // of each cluster; 0: one
 	OneNetwork          bool   // pods of all clusters reach each other without a gateway
 	DualStack           bool   // pods, services, transit and gateways have IPv4 and IPv6 addresses
+	Remote              bool   // the second cluster has no istiod: that of the first serves it
 	Unlisted            int    // clusters of the mesh that the fleet file does not name as clusters to test
 }
 
@@ -29,6 +30,7 @@ type Shape struct {
 type Variant struct {
 	Name, What string
 	set        func(*Shape)
+	without    []string // variants that it cannot be combined with
 }
 
 // All are the variants, in the order of help and documentation.
@@ -49,6 +51,8 @@ var All = []Variant{
 		set: func(s *Shape) { s.Nodes = 2 }},
 	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and no gateway is between them",
 		set: func(s *Shape) { s.OneNetwork = true }},
+	{Name: "primary-remote", What: "the second cluster has no istiod: that of the first serves it, through a classic east-west gateway",
+		set: func(s *Shape) { s.Remote = true }, without: []string{"revision", "single-network", "dual-stack", "larger"}},
 	{Name: "dual-stack", What: "pods, services, the transit network and gateways have IPv4 and IPv6 addresses",
 		set: func(s *Shape) { s.DualStack = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",
@@ -71,8 +75,7 @@ func find(name string) *Variant {
 }
 
 // Combine returns the shape that several variants make together, with their names in the order of
-// the table. It refuses unknown names. No two variants of the table contradict each other: each
-// changes something else, and a test holds that.
+// the table. It refuses unknown names, and variants that cannot be combined.
 func Combine(names []string) (Shape, []string, error) {
 	var s Shape
 	for _, name := range names {
@@ -84,6 +87,11 @@ func Combine(names []string) (Shape, []string, error) {
 	for _, v := range All {
 		if !slices.Contains(names, v.Name) {
 			continue
+		}
+		for _, other := range v.without {
+			if slices.Contains(names, other) {
+				return Shape{}, nil, fmt.Errorf("the variants %s and %s cannot be combined: choose one of them", v.Name, other)
+			}
 		}
 		v.set(&s)
 		chosen = append(chosen, v.Name)

@@ -26,6 +26,7 @@ func TestCombine(t *testing.T) {
 		{"regions", Shape{OneLocality: true}, []string{"regions"}},
 		{"nodes", Shape{Nodes: 2}, []string{"nodes"}},
 		{"single-network", Shape{OneNetwork: true}, []string{"single-network"}},
+		{"primary-remote", Shape{Remote: true}, []string{"primary-remote"}},
 		{"larger", Shape{Unlisted: 1}, []string{"larger"}},
 		{"strict,revision,strict", Shape{Revision: "stable", Strict: true}, []string{"revision", "strict"}},
 	} {
@@ -48,6 +49,8 @@ func TestCombineRefuses(t *testing.T) {
 	for _, c := range []struct{ names, want string }{
 		{"moon", `there is no variant "moon": choose from domain, `},
 		{"strict,", `there is no variant ""`},
+		{"single-network,primary-remote", "the variants primary-remote and single-network cannot be combined"},
+		{"primary-remote,revision", "the variants primary-remote and revision cannot be combined"},
 	} {
 		t.Run(c.names, func(t *testing.T) {
 			_, _, err := Combine(split(c.names))
@@ -77,6 +80,11 @@ func TestTable(t *testing.T) {
 			}
 			if find(v.Name) != &All[i] {
 				t.Error("another variant has its name")
+			}
+			for _, other := range v.without {
+				if find(other) == nil {
+					t.Errorf("it cannot be combined with %q, which is no variant", other)
+				}
 			}
 			if v.What == "" {
 				t.Error("it does not say what it is")

@@ -110,6 +110,9 @@ func (o upOptions) check() error {
 	if shape.OneNetwork && o.clusters < 2 {
 		return usage("--variant single-network needs two clusters or more, --clusters says %d", o.clusters)
 	}
+	if shape.Remote && o.clusters != 2 {
+		return usage("--variant primary-remote needs two clusters, a primary and its remote, --clusters says %d", o.clusters)
+	}
 	if err := kind.CheckSubnet(o.subnet); err != nil {
 		return usage("--subnet: %w", err)
 	}

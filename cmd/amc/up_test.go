@@ -19,6 +19,8 @@ func TestUpRefusesAtOnce(t *testing.T) {
 		{"up --variant moon", `there is no variant "moon"`},
 		{"up --variant single-network --distinct-cidrs=false", "needs distinct addresses"},
 		{"up --variant single-network --clusters 1", "needs two clusters or more"},
+		{"up --variant primary-remote --clusters 3", "needs two clusters, a primary and its remote"},
+		{"up --variant primary-remote,single-network", "cannot be combined"},
 		{"up --variant larger --clusters 9", "a fleet has 1 to"},
 		{"up --engine podman", "must be one of: auto, docker, private"},
 		{"up --images beg", "expected auto, pull or build"},

@@ -15,6 +15,13 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
+// IstiodGateway is the name of the classic gateway by which clusters without an istiod reach one.
+const IstiodGateway = "istio-istiodgateway"
+
+// IstiodPorts are the ports that a classic gateway passes on, of proxies and of webhooks, and the ports of
+// istiod's Service that they lead to.
+var IstiodPorts = map[uint32]uint32{15012: 15012, 15017: 443}
+
 // classicGateway is the chart of an east-west gateway as meshes of sidecars have it: the gateway that the
 // documents install so that clusters without an istiod of their own reach one. Its pod is an injected
 // Envoy, labeled istio=<name>.
@@ -25,6 +32,8 @@ func classicGateway(f *mesh.Fleet, c *mesh.Cluster, name string) chart {
 		"autoscaling":     map[string]any{"enabled": false},
 		"imagePullPolicy": "IfNotPresent",
 		"resources":       small("64Mi"),
+		// Nobody needs its connections once it goes.
+		"terminationGracePeriodSeconds": 1,
 	}
 	if c.Revision != "" {
 		values["revision"] = c.Revision

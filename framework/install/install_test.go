@@ -89,10 +89,15 @@ func moduleDir(t *testing.T, module string) string {
 }
 
 // rendered are the objects of Istio's own charts for the first cluster.
-func rendered(t *testing.T, f *mesh.Fleet, images map[string]mesh.ImageRef) (all []client.Object) {
+func rendered(t *testing.T, f *mesh.Fleet, images map[string]mesh.ImageRef) []client.Object {
+	t.Helper()
+	return renderedFor(t, f, f.Clusters[0], images)
+}
+
+func renderedFor(t *testing.T, f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) (all []client.Object) {
 	t.Helper()
 	dir := filepath.Join(moduleDir(t, "istio.io/istio"), "manifests", "charts")
-	for _, ch := range charts(f, f.Clusters[0], images) {
+	for _, ch := range charts(f, c, images) {
 		text, err := render(dir, namespace, ch)
 		if err != nil {
 			t.Fatalf("%s: %v", ch.release, err)
@@ -124,6 +129,39 @@ func TestValuesOfVariants(t *testing.T) {
 		values[c.release] = c.values
 	}
 	golden(t, "values-variants.yaml", values)
+}
+
+// The clusters of primary-remote: the primary exposes its istiod, and the remote has none.
+func TestPrimaryRemote(t *testing.T) {
+	f, images := testFleet()
+	a, b := f.Clusters[0], f.Clusters[1]
+	a.IstiodAddress, b.Primary = "192.0.2.109", a.Name
+	values := map[string]any{}
+	for _, c := range f.Clusters {
+		for _, ch := range charts(f, c, images) {
+			values[c.Name+"/"+ch.release] = ch.values
+		}
+	}
+	golden(t, "values-primary-remote.yaml", values)
+
+	made := map[string]client.Object{}
+	for _, c := range f.Clusters {
+		for _, o := range renderedFor(t, f, c, images) {
+			made[c.Name+" "+o.GetObjectKind().GroupVersionKind().Kind+"/"+o.GetName()] = o
+		}
+	}
+	for _, want := range []string{"cluster1 Deployment/istiod", "cluster1 Deployment/" + IstiodGateway, "cluster1 Service/" + IstiodGateway,
+		"cluster2 Service/istiod", "cluster2 EndpointSlice/istiod", "cluster2 DaemonSet/ztunnel"} {
+		if made[want] == nil {
+			t.Errorf("the charts do not make %s", want)
+		}
+	}
+	if made["cluster2 Deployment/istiod"] != nil {
+		t.Error("the remote cluster has an istiod of its own")
+	}
+	if s, is := made["cluster1 Service/"+IstiodGateway].(*corev1.Service); is && s.Spec.LoadBalancerIP != a.IstiodAddress {
+		t.Errorf("the gateway has the address %q, want %s", s.Spec.LoadBalancerIP, a.IstiodAddress)
+	}
 }
 
 // Names that change with the revision are those that the charts give.

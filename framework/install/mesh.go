@@ -8,6 +8,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,7 +20,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"istio.io/api/annotation"
 	"istio.io/api/label"
+	networking "istio.io/client-go/pkg/apis/networking/v1"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -130,12 +133,14 @@ func (p *plan) sum() (string, error) {
 	type cluster struct {
 		Name, Network, APIServer, Pool, CA string
 		Nodes                              []string
+		Primary, IstiodAddress             string `json:",omitempty"`
 	}
 	var clusters []cluster
 	values := map[string]map[string]any{}
 	for _, c := range p.fleet.Members() {
 		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
-		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes})
+		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes, c.Primary,
+			c.IstiodAddress})
 		for _, ch := range p.charts[c.Name] {
 			values[c.Name+"/"+ch.release] = ch.values
 		}
@@ -202,6 +207,7 @@ type target struct {
 	helm     *helm
 	peers    []*target     // the other clusters
 	receives chan struct{} // closed when the namespace exists, which the others' remote secrets need
+	exposed  chan struct{} // closed when clusters that its istiod serves can reach it
 }
 
 // each runs a step in all clusters side by side. The first error ends the others.
@@ -209,7 +215,7 @@ func (p *plan) each(ctx context.Context, phase progress.Phase, do func(*target, 
 	members := p.fleet.Members()
 	targets := make([]*target, len(members))
 	for i, c := range members {
-		targets[i] = &target{plan: p, cluster: c, receives: make(chan struct{})}
+		targets[i] = &target{plan: p, cluster: c, receives: make(chan struct{}), exposed: make(chan struct{})}
 	}
 	for i, s := range targets {
 		s.peers = append(slices.Clone(targets[:i]), targets[i+1:]...)
@@ -245,9 +251,7 @@ func (s *target) install(ctx context.Context) error {
 		return err
 	}
 	// The network label comes before istiod: it is the only place that istiod reads the network from.
-	if err := apply.Objects(ctx, c,
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}}},
-		cacerts(s.root, s.intermediate[c.Name]), rootBundle(s.root)); err != nil {
+	if err := apply.Objects(ctx, c, s.prerequisites()...); err != nil {
 		return err
 	}
 	close(s.receives)
@@ -280,22 +284,52 @@ func (s *target) install(ctx context.Context) error {
 			}
 		}
 	}
+	serving := up                // the istiod that serves the cluster can be reached
+	based := make(chan struct{}) // Istio's CRDs are there
+	if p := s.primary(); p != nil {
+		serving = p.exposed
+	}
 	run(s.release("istiod"), reached(started), s.istiodReady, reached(up))
 	run(s.release("istio-cni"), s.cniReady)
 	run(after(started), s.applyGateway, s.gatewayReady)
 	run(after(started), s.applyMetalLB, s.metallbReady)
-	run(after(started), s.release("istio-base"), s.applyStrict, s.createRemoteSecrets)
-	run(after(up), s.release("ztunnel"), s.ztunnelReady)
+	run(after(started), s.release("istio-base"), reached(based), s.applyStrict, s.createRemoteSecrets)
+	if c.IstiodAddress != "" {
+		run(after(up), s.release(IstiodGateway), after(based), s.exposeIstiod, s.istiodGatewayReady, reached(s.exposed))
+	}
+	run(after(serving), s.release("ztunnel"), s.ztunnelReady)
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	return s.synced(ctx)
 }
 
+// prerequisites are what is there before any chart: a namespace that says on which network the cluster
+// is, and whose istiod may take it over; the CA, where there is an istiod; and the root that all trust.
+func (s *target) prerequisites() []client.Object {
+	c := s.cluster
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}}}
+	if !c.IsPrimary() {
+		ns.Annotations = map[string]string{annotation.TopologyControlPlaneClusters.Name: c.Primary}
+		return []client.Object{ns, rootBundle(s.root)}
+	}
+	return []client.Object{ns, cacerts(s.root, s.intermediate[c.Name]), rootBundle(s.root)}
+}
+
+// primary is the cluster whose istiod serves this one; nil for a primary.
+func (s *target) primary() *target {
+	i := slices.IndexFunc(s.peers, func(p *target) bool { return p.cluster.Name == s.cluster.Primary })
+	if i < 0 {
+		return nil
+	}
+	return s.peers[i]
+}
+
 // ready checks that everything that install makes exists and is ready. It changes nothing.
 func (s *target) ready(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, look := range []func(context.Context) error{s.istiodReady, s.cniReady, s.ztunnelReady, s.gatewayReady, s.metallbReady, s.synced} {
+	for _, look := range []func(context.Context) error{s.istiodReady, s.cniReady, s.ztunnelReady, s.gatewayReady, s.metallbReady,
+		s.istiodGatewayReady, s.synced} {
 		g.Go(func() error { return look(ctx) })
 	}
 	return g.Wait()
@@ -335,7 +369,7 @@ func (s *target) applyStrict(ctx context.Context) error {
 	return apply.Objects(ctx, s.cluster, strict())
 }
 
-// createRemoteSecrets gives every other cluster a secret with which its istiod can read this one.
+// createRemoteSecrets gives every other primary a secret with which its istiod can read this one.
 func (s *target) createRemoteSecrets(ctx context.Context) error {
 	token, ca, err := readerCredentials(ctx, s.cluster)
 	if err != nil {
@@ -346,6 +380,9 @@ func (s *target) createRemoteSecrets(ctx context.Context) error {
 		return err
 	}
 	for _, peer := range s.peers {
+		if !peer.cluster.IsPrimary() {
+			continue // nobody there would read it
+		}
 		select {
 		case <-peer.receives:
 		case <-ctx.Done():
@@ -359,6 +396,9 @@ func (s *target) createRemoteSecrets(ctx context.Context) error {
 }
 
 func (s *target) istiodReady(ctx context.Context) error {
+	if !s.cluster.IsPrimary() {
+		return nil
+	}
 	return wait.Deployment(ctx, s.cluster, namespace, istiod.Deployment(s.cluster.Revision), 0)
 }
 
@@ -377,8 +417,10 @@ func (s *target) metallbReady(ctx context.Context) error {
 	return wait.DaemonSet(ctx, s.cluster, metallbNamespace, "speaker", 0)
 }
 
+// gatewayReady waits for the east-west gateway. In a cluster without an istiod nobody promises that one
+// is ever deployed.
 func (s *target) gatewayReady(ctx context.Context) error {
-	if s.fleet.OneNetwork() {
+	if s.fleet.OneNetwork() || !s.cluster.IsPrimary() {
 		return nil
 	}
 	gw, err := wait.Gateway(ctx, s.cluster, namespace, EastWestGateway)
@@ -389,8 +431,36 @@ func (s *target) gatewayReady(ctx context.Context) error {
 	return nil
 }
 
+// exposeIstiod lets the classic gateway pass on what clusters without an istiod ask this one's for. The
+// API server may not serve the CRDs yet.
+func (s *target) exposeIstiod(ctx context.Context) error {
+	if err := wait.Established(ctx, s.cluster, "gateways."+networking.GroupName, "virtualservices."+networking.GroupName); err != nil {
+		return err
+	}
+	host := fmt.Sprintf("%s.%s.svc.%s", istiod.Deployment(s.cluster.Revision), namespace, cmp.Or(s.fleet.Domain, mesh.DefaultDomain))
+	return apply.Objects(ctx, s.cluster, ExposeIstiod(namespace, IstiodGateway, IstiodGateway, host, IstiodPorts)...)
+}
+
+// istiodGatewayReady waits for the classic gateway, if there is one.
+func (s *target) istiodGatewayReady(ctx context.Context) error {
+	if s.cluster.IstiodAddress == "" {
+		return nil
+	}
+	if err := wait.Deployment(ctx, s.cluster, namespace, IstiodGateway, 0); err != nil {
+		return err
+	}
+	return wait.Object(ctx, s.cluster, &corev1.ServiceList{}, namespace, IstiodGateway, func(svc *corev1.Service, exists bool) (bool, string) {
+		return exists && slices.ContainsFunc(svc.Status.LoadBalancer.Ingress, func(i corev1.LoadBalancerIngress) bool {
+			return i.IP == s.cluster.IstiodAddress
+		}), "it does not have the address " + s.cluster.IstiodAddress
+	})
+}
+
 // synced asks istiod whether it has read every cluster of the mesh.
 func (s *target) synced(ctx context.Context) error {
+	if !s.cluster.IsPrimary() {
+		return nil
+	}
 	names := []string{s.cluster.Name}
 	for _, p := range s.peers {
 		names = append(names, p.cluster.Name)

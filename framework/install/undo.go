@@ -170,7 +170,7 @@ func (r *removal) nodeAgents(ctx context.Context) error {
 // releases uninstalls the charts. A live istiod would write its config maps and webhooks again, so
 // it waits for istiod's pods.
 func (r *removal) releases(ctx context.Context) error {
-	for _, release := range []string{"ztunnel", "istio-cni", "istiod", "istio-base"} {
+	for _, release := range []string{IstiodGateway, "ztunnel", "istio-cni", "istiod", "istio-base"} {
 		if err := r.helm.uninstall(release); err != nil {
 			return err
 		}

@@ -96,6 +96,15 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 	if f.Replicas > 0 {
 		control["replicaCount"] = f.Replicas
 	}
+	if c.IstiodAddress != "" {
+		control["global"].(map[string]any)["externalIstiod"] = true
+		gateway := classicGateway(f, c, IstiodGateway)
+		gateway.values["service"] = map[string]any{"loadBalancerIP": c.IstiodAddress}
+		all = append(all, gateway)
+	}
+	if p := f.Cluster(c.Primary); p != nil {
+		all[0].values, all[1].values = map[string]any{"profile": "remote"}, remoteControl(c, p)
+	}
 	if c.Revision != "" {
 		base["defaultRevision"] = c.Revision
 		for _, values := range []map[string]any{control, cni, ztunnel} {
@@ -103,6 +112,23 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 		}
 	}
 	return all
+}
+
+// remoteControl are the values of istiod's chart for a cluster without an istiod, as the documents of
+// primary-remote have them
+// (https://istio.io/latest/docs/setup/install/multicluster/primary-remote_multi-network/): a Service that
+// leads to the istiod of another cluster, and what lets that one in.
+func remoteControl(c, primary *mesh.Cluster) map[string]any {
+	return map[string]any{
+		"profile": "remote",
+		"global": map[string]any{
+			"multiCluster":       map[string]any{"clusterName": c.Name},
+			"network":            c.Network,
+			"configCluster":      true,
+			"remotePilotAddress": primary.IstiodAddress,
+		},
+		"istiodRemote": map[string]any{"injectionPath": "/inject/cluster/" + c.Name + "/net/" + c.Network},
+	}
 }
 
 // full reports whether the charts take the reference as complete, which they do if it contains a

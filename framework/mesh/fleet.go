@@ -109,6 +109,10 @@ type Cluster struct {
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by
 	// framework/install or existing.
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
+	// Primary is the cluster whose istiod serves this one, which has none of its own; empty for a primary.
+	Primary string `json:"primary,omitempty"`
+	// IstiodAddress is where the clusters that it serves reach the istiod of a primary; empty without any.
+	IstiodAddress string `json:"istiodAddress,omitempty"`
 	// Revision is that of the cluster's istiod; empty for the default one.
 	Revision string `json:"revision,omitempty"`
 	// GatewayClass and WaypointClass are the classes of the cluster's east-west gateways and
@@ -141,6 +145,9 @@ func (c *Cluster) DualStack() bool { return strings.Contains(c.ServiceCIDR, ",")
 func (c *Cluster) ClassOfWaypoints() string {
 	return cmp.Or(c.WaypointClass, constants.WaypointGatewayClassName)
 }
+
+// IsPrimary reports whether the cluster has an istiod of its own.
+func (c *Cluster) IsPrimary() bool { return c.Primary == "" }
 
 // KindState is what clusters/kind needs to find its things again.
 type KindState struct {

@@ -34,7 +34,7 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		return func(ctx context.Context) (string, error) { return each(ctx, all, ask) }
 	}
 	// together makes a check that compares what the clusters say, once all are known.
-	together := func(compare func([]*inspect.Cluster) (string, error)) func(context.Context) (string, error) {
+	together := func(all []*member, compare func([]*inspect.Cluster) (string, error)) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) {
 			facts := make([]*inspect.Cluster, len(all))
 			_, err := each(ctx, all, known(func(_ context.Context, m *member, c *inspect.Cluster) (string, error) {
@@ -46,6 +46,11 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			}
 			return compare(facts)
 		}
+	}
+	primaries := slices.DeleteFunc(slices.Clone(all), func(m *member) bool { return !m.IsPrimary() })
+	// primary makes a check that asks each cluster that has a control plane.
+	primary := func(ask asking) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) { return each(ctx, primaries, ask) }
 	}
 	mend := "repair the mesh"
 	if f.Provider == mesh.ProviderKind {
@@ -59,7 +64,7 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		{"API servers", "see whether the clusters run, and whether the kubeconfigs of the fleet file are still valid; " + again, true,
 			every(func(_ context.Context, m *member) (string, error) { return m.version() })},
 	}, {
-		{"control plane", mend, true, every(func(_ context.Context, m *member) (string, error) {
+		{"control plane", mend, true, primary(func(_ context.Context, m *member) (string, error) {
 			c, err := m.facts()
 			if err != nil {
 				return "", err
@@ -68,21 +73,21 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		})},
 		{"Kubernetes versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false,
 			every(known(supportedKubernetes))},
-		{"Istio versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false, every(known(supportedIstio))},
-		{"cluster names", again, true, every(known(sameName))},
+		{"Istio versions", "`amc verify` accepts only reports of supported versions: see `amc matrix`", false, primary(known(supportedIstio))},
+		{"cluster names", again, true, primary(known(sameName))},
 		{"networks", "label each control plane with the network of its cluster, as the multi-network guide says; " + again, true,
-			together(func(c []*inspect.Cluster) (string, error) { return networks(f, c) })},
+			together(all, func(c []*inspect.Cluster) (string, error) { return networks(f, c) })},
 		{"domains", "install all clusters of a mesh with the same DNS domain and trust domain; " + again, true,
-			together(func(c []*inspect.Cluster) (string, error) { return domains(f, c) })},
+			together(primaries, func(c []*inspect.Cluster) (string, error) { return domains(f, c) })},
 		{"root certificates", "give every istiod a CA that was issued by the same root (secret cacerts), and restart them", true,
-			together(commonRoot)},
+			together(primaries, commonRoot)},
 		{"scope rules", "give every istiod a rule of scope GLOBAL for services labeled istio.io/global=true in serviceScopeConfigs, as the " +
-			"ambient profile does", false, every(known(scopeRule))},
+			"ambient profile does", false, primary(known(scopeRule))},
 		{"remote secrets", "run `istioctl create-remote-secret` for each cluster and apply it in all others; or " + mend, true,
-			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
+			primary(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return remoteSecrets(f, m) }))},
 		{"east-west gateways", "install an east-west gateway in each cluster, and name its class in the fleet file (gatewayClass) if it is " +
 			"not Istio's; or " + mend, true,
-			every(known(func(_ context.Context, _ *member, c *inspect.Cluster) (string, error) { return gateways(f, c) }))},
+			primary(known(func(_ context.Context, _ *member, c *inspect.Cluster) (string, error) { return gateways(f, c) }))},
 		{"ztunnel", "see why its pods are missing or not ready; or " + mend, true, every(known(ztunnels))},
 		{"mesh-wide authorization policies", "test without them, or give them a selector by labels that the suite's pods do not have", true,
 			every(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {

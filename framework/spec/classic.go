@@ -71,7 +71,7 @@ func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 func (g *ClassicGateway) ExposeIstiod() {
 	s := g.t.ControlPlaneServices(g.cluster)[0]
 	for _, o := range install.ExposeIstiod(fixture.PlainNamespace, g.name, g.name, g.t.HostIn(s.Namespace, s.Name),
-		map[uint32]uint32{eastwest.DiscoveryPort: eastwest.DiscoveryPort, eastwest.WebhookPort: 443}) {
+		install.IstiodPorts) {
 		g.t.Apply(Clusters{g.cluster}, func(*Cluster) client.Object { return o })
 	}
 }

@@ -16,10 +16,11 @@ import (
 // Environment is what a plan is told about a fleet. What is not known stays false, and what needs
 // it is skipped.
 func Environment(e *v1alpha2.Environment) plan.Environment {
-	networks, ranges, nodes, v6 := map[string]bool{}, map[string]bool{}, 1, len(e.Clusters) > 0
+	networks, ranges, nodes, v6, remote := map[string]bool{}, map[string]bool{}, 1, len(e.Clusters) > 0, false
 	ours := e.Provider == v1alpha2.ProviderKind
 	for _, c := range e.Clusters {
 		networks[c.Network], ranges[c.ServiceCIDR] = true, true
+		remote = remote || c.Primary != ""
 		v6 = v6 && strings.Contains(c.ServiceCIDR, ":")
 		if ours { // what others own is not ours to break, however many nodes it has
 			nodes = max(nodes, c.Nodes)
@@ -33,6 +34,9 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 			behaviors.IPv6:      v6,
 			behaviors.Waypoints: true, behaviors.SameAddresses: len(ranges) == 1 && !ranges[""],
 		},
+	}
+	if remote {
+		env.Has[behaviors.RemoteCluster] = true
 	}
 	for _, n := range behaviors.OfOurFleets {
 		env.Has[n] = ours

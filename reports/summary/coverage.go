@@ -23,13 +23,13 @@ func mustCover(r *v1alpha2.ConformanceReport) behaviors.Level {
 // levelNoun is what behaviors of a level are called.
 var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", behaviors.Limitation: "limitation"}
 
-// Uncovered are the behaviors that the profile promises and that were skipped for another reason
-// than the version of Istio. A limitation of the other topology, of one network or of several, does
-// not count: no fleet has both.
+// Uncovered are the behaviors that the profile promises and that were skipped for another reason than
+// the version of Istio. A limitation of another topology, of one network, of several or of a remote cluster,
+// does not count: no fleet has them all.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
-	other, env := behaviors.SharedNetwork, planned.Environment(&r.Environment)
-	if env.Meets(behaviors.SharedNetwork) && !env.Meets(behaviors.TwoNetworks) {
-		other = behaviors.TwoNetworks
+	other, env := []behaviors.Need{behaviors.SharedNetwork, behaviors.RemoteCluster}, planned.Environment(&r.Environment)
+	if slices.ContainsFunc(other, env.Meets) {
+		other = slices.DeleteFunc(append(other, behaviors.TwoNetworks), env.Meets)
 	}
 	for _, b := range r.Behaviors {
 		if b.Skip == nil || b.Skip.Class == string(plan.ClassVersion) || b.Level != string(mustCover(r)) {
@@ -40,7 +40,7 @@ func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 		case k == nil: // of another catalog
 		case !k.InProfile(behaviors.Profile(r.Profile)):
 			continue
-		case k.Level == behaviors.Limitation && slices.Contains(k.AllNeeds(), other):
+		case k.Level == behaviors.Limitation && slices.ContainsFunc(k.AllNeeds(), func(n behaviors.Need) bool { return slices.Contains(other, n) }):
 			continue
 		}
 		all = append(all, b)

@@ -3,8 +3,11 @@
 package install
 
 import (
+	"time"
+
 	"github.com/onsi/gomega"
 	"istio.io/api/label"
+	security "istio.io/api/security/v1"
 	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -169,4 +172,51 @@ func reach(os traffic.Outcomes, app string, own *spec.Cluster, all spec.Clusters
 		return "local-only"
 	}
 	return ""
+}
+
+// INST-09: the remote cluster's istiod is the primary's, which reads policies of its own cluster only, so
+// they stand in both.
+var PrimaryRemoteIsUnsupported = spec.Proves(behaviors.PrimaryRemoteIsUnsupported, func(t *spec.T) {
+	remote, primary := t.Clusters.Remote()
+	local, strict := t.Service("local"), t.DeployEcho("strict")
+	inRemote, inPrimary := t.DeployEcho("in-remote", spec.Global, spec.OnlyIn(remote)), t.DeployEcho("in-primary", spec.Global, spec.OnlyIn(primary))
+	t.Control(primary.Client.HTTP(local), AnsweredBy(primary))
+	t.Control(primary.Plain.HTTP(strict), AnsweredBy(primary))
+
+	for _, row := range []struct {
+		who   string
+		calls traffic.Calls
+		by    *spec.Cluster
+	}{
+		{"calls within the remote cluster", remote.Client.HTTP(local), remote},
+		{"calls from the remote cluster to the primary", remote.Client.HTTP(inPrimary), primary},
+		{"calls from the primary to the remote cluster", primary.Client.HTTP(inRemote), remote},
+	} {
+		t.RecordOutcome(row.who, row.calls, func(os traffic.Outcomes) string { return service(os, row.by) })
+	}
+	_, counted := t.CallAndCount(remote.Client.HTTP(local).Times(40))
+	t.ObserveLook(counted.By(remote).AsSource().FromWorkload(fixture.Client))
+
+	t.ApplyEverywhere(strict.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
+	t.Control(primary.Plain.HTTP(strict), EndAs(traffic.Reset, traffic.Refused))
+	t.RecordOutcome("plaintext within the remote cluster", remote.Plain.HTTP(strict), func(os traffic.Outcomes) string {
+		if os.Count(traffic.Lost) == len(os) {
+			return "refused"
+		}
+		return "plaintext"
+	}, NoneAfter(10*time.Second))
+})
+
+// service names whether calls are answered by the cluster that has the pods.
+func service(os traffic.Outcomes, by *spec.Cluster) string {
+	answered := os.Clusters()
+	switch lost := os.Count(traffic.Lost); {
+	case len(answered) > min(1, answered[by.Name]):
+		return "other-cluster"
+	case lost == 0:
+		return "served"
+	case lost < len(os):
+		return "mixed"
+	}
+	return "fails"
 }

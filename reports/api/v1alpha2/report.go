@@ -185,6 +185,7 @@ type Environment struct {
 type Cluster struct {
 	Name        string   `json:"name"`
 	Network     string   `json:"network"`
+	Primary     string   `json:"primary,omitempty"` // the cluster whose istiod serves it, when it has none
 	Region      string   `json:"region,omitempty"`
 	Zone        string   `json:"zone,omitempty"`
 	Nodes       int      `json:"nodes,omitempty"`
