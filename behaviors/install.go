@@ -135,20 +135,21 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
+			{"refused", "plaintext to pods that demand mutual TLS is refused, and was answered before they did"},
 			{"served", "every call is answered by the cluster that has the pods"},
 			{"mixed", "some calls are answered, and others fail"},
 			{"fails", "no call is answered"},
-			{"refused", "plaintext to pods that demand mutual TLS is refused"},
 		},
+		PerRow: true,
 		Unsafe: []Outcome{
 			{"plaintext", "a pod that demands mutual TLS answers in plaintext"},
 			{"other-cluster", "a cluster answers that is not meant to"},
 		},
 	},
 	Proof: "With the remote profile and a classic gateway in front of the primary's istiod: calls within the remote cluster, from it to " +
-		"pods of the primary, and back, to services that are global where they cross; who answers is recorded, and what the remote " +
-		"cluster's ztunnel counts. Then a PeerAuthentication demands mutual TLS of pods in both clusters, and a client outside the mesh " +
-		"calls them; the control is that the primary's refuse it.",
+		"pods of the primary, and back, to services that are global where they cross; who answers is recorded, and whether " +
+		"the remote cluster's pods are captured. A client outside the mesh calls pods in both clusters, before and after a PeerAuthentication " +
+		"demands mutual TLS of them; the control is that the primary's answer and then refuse it.",
 	Provoke: "Install cluster2 with profile remote and remotePilotAddress.",
 	Hazards: "The remote cluster's own policies are nobody's: its API server is read for services and pods only.",
 	Mutants: []string{"M33"}, State: Proven,

@@ -56,7 +56,9 @@ var Statements = []Statement{
 	},
 	{
 		"Primary remote configuration is not currently supported: you can only have multiple primary clusters", same,
-		"",
+		"Seen with a stand-in for ztunnel: the remote cluster's ztunnel was ready and its pods were captured, but the primary's istiod told " +
+			"it of the primary's pods and services only, and of none of its own. No call within the remote cluster, to it or from it was " +
+			"answered (24 of 24 each); calls within the primary were.",
 		[]string{"INST-01", "INST-09"},
 	},
 	{
@@ -112,7 +114,8 @@ var Statements = []Statement{
 		"Cannot currently expose istiod across networks using ambient east-west gateways",
 		"the same until 1.29; gone since",
 		"By its name and its address istiod did not answer. It did once its own Service had the label istio.io/global: then 15014 and 15012 " +
-			"answered a single tunnel, with istiod's certificate. Do not label it.",
+			"answered a single tunnel, with istiod's certificate. Do not label it. A classic gateway beside it, with an upstream Envoy, " +
+			"exposed istiod to another network at once: its certificate, and its configuration for a proxy there.",
 		[]string{"GW-13", "GW-21", "GW-36", "INT-09"},
 	},
 }

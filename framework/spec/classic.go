@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -148,12 +149,26 @@ func (g *ClassicGateway) Configures(from *Cluster) Subject {
 	objects, err := install.ProxyOf(g.t.Fleet, from.Cluster, g.charts, fixture.PlainNamespace, name, at, g.IstiodName())
 	g.t.NoError(err)
 	g.t.applyAll(from, name, objects)
+	g.t.retry(func() error { return runs(g.t.ctx, from, name) }) // how long a pod takes to start is not the question
+	g.t.Changed()
 	return Probe("proxy in "+from.Name+" that istiod behind the classic gateway of "+g.cluster.Name+" configures",
 		func(ctx context.Context) (any, error) {
 			d := deployment(fixture.PlainNamespace, name)
 			err := from.Cluster.Client().Get(ctx, client.ObjectKeyFromObject(d), d)
 			return d.Status.ReadyReplicas > 0, err
 		})
+}
+
+// runs says what keeps a pod outside the mesh from running, ready or not.
+func runs(ctx context.Context, c *Cluster, app string) error {
+	var pods corev1.PodList
+	if err := c.Cluster.Client().List(ctx, &pods, client.InNamespace(fixture.PlainNamespace), client.MatchingLabels{"app": app}); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning }) {
+		return fmt.Errorf("%s: no pod of %s runs: run `%s -n %s describe pods -l app=%s`", c.Name, app, c.Kubectl(), fixture.PlainNamespace, app)
+	}
+	return nil
 }
 
 // applyAll applies the objects of a chart whose pods have a label app of this name. After the spec they are

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"istio.io/api/annotation"
+	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -43,6 +45,21 @@ func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
 		}
 	}
 	return all
+}
+
+// Captured says how many pods of a Service istio-cni has captured in a cluster; a string.
+func Captured(c *Cluster, s *Service) Subject {
+	return Probe("captured pods of "+s.Name+" in "+c.Name, func(ctx context.Context) (any, error) {
+		var pods corev1.PodList
+		err := c.Cluster.Client().List(ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels{workload.LabelApp: s.App})
+		captured := 0
+		for _, p := range pods.Items {
+			if p.Annotations[annotation.AmbientRedirection.Name] == constants.AmbientRedirectionEnabled {
+				captured++
+			}
+		}
+		return fmt.Sprintf("%d of %d", captured, len(pods.Items)), err
+	})
 }
 
 // SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer whoever
