@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	networking "istio.io/api/networking/v1"
+	istio "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -232,5 +234,21 @@ func TestCopyServices(t *testing.T) {
 	var s corev1.Service
 	if err := to.Client().Get(t.Context(), client.ObjectKeyFromObject(here), &s); !apierrors.IsNotFound(err) {
 		t.Errorf("got %v, want the copy to be gone", err)
+	}
+}
+
+func TestExposeAPIServer(t *testing.T) {
+	const host = "kubernetes.default.svc.cluster.local"
+	v := &istio.VirtualService{Spec: networking.VirtualService{Tls: []*networking.TLSRoute{{Route: []*networking.RouteDestination{
+		{Destination: &networking.Destination{Host: "istiod.istio-system.svc.cluster.local", Port: &networking.PortSelector{Number: 15012}}},
+	}}}}}
+	if got := toAPIServer(v, host); got != update {
+		t.Errorf("got verdict %d for what exposes istiod, want %d", got, update)
+	}
+	if to := v.Spec.Tls[0].Route[0].Destination; to.Host != host || to.Port.Number != 443 {
+		t.Errorf("it leads to %v, want port 443 of %s", to, host)
+	}
+	if got := toAPIServer(v, host); got != leave {
+		t.Errorf("got verdict %d for what leads there already, want %d", got, leave)
 	}
 }
