@@ -152,7 +152,7 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 		"demands mutual TLS of them; the control is that the primary's answer and then refuse it.",
 	Provoke: "Install cluster2 with profile remote and remotePilotAddress.",
 	Hazards: "The remote cluster's own policies are nobody's: its API server is read for services and pods only.",
-	Mutants: []string{"M33"}, State: Proven,
+	Mutants: []string{"M69"}, State: Proven,
 })
 
 var DefaultScopeRuleExists = declare(Behavior{

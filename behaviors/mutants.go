@@ -78,6 +78,7 @@ var Mutants = []Mutant{
 	{"M66", "delete PeerAuthentications of pods in cluster2 that are STRICT"},
 	{"M67", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 	{"M68", "lead the classic gateways of cluster1 that expose istiod to the API server"},
+	{"M69", "take every new pod of cluster2 out of the mesh"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -132,7 +132,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M41"}, apply: keepRemoteSecrets},
 		{Mutant: behaviors.Mutant{ID: "M42"}, apply: dropNewRemoteSecret},
 		{Mutant: behaviors.Mutant{ID: "M43"}, apply: noGatewayWithoutIstiod},
-		{Mutant: behaviors.Mutant{ID: "M44"}, apply: uncaptureNew},
+		{Mutant: behaviors.Mutant{ID: "M44"}, apply: uncaptureNew(0)},
 		{Mutant: behaviors.Mutant{ID: "M45"}, apply: noMutualTLSAfterRotation},
 		{Mutant: behaviors.Mutant{ID: "M46"}, apply: istiodEnv("PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS", "exec,tokenFile")},
 		{Mutant: behaviors.Mutant{ID: "M47"}, apply: labelRemoteSecrets},
@@ -157,6 +157,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M66"}, apply: noStrict},
 		{Mutant: behaviors.Mutant{ID: "M67"}, apply: slowWaypoint},
 		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
+		{Mutant: behaviors.Mutant{ID: "M69"}, apply: uncaptureNew(1)},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -164,16 +164,18 @@ func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
-// uncaptureNew takes pods that cluster1 gets from now on out of the mesh.
-func uncaptureNew(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	mode, since := label.IoIstioDataplaneMode.Name, time.Now()
-	return interfere(ctx, f.Clusters[0], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
-		if p.CreationTimestamp.Time.Before(since) || p.Labels[mode] != "" {
-			return leave
-		}
-		p.Labels[mode] = constants.DataplaneModeNone
-		return update
-	})
+// uncaptureNew takes pods that a cluster gets from now on out of the mesh.
+func uncaptureNew(cluster int) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		mode, since := label.IoIstioDataplaneMode.Name, time.Now()
+		return interfere(ctx, f.Clusters[cluster], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+			if p.CreationTimestamp.Time.Before(since) || p.Labels[mode] != "" {
+				return leave
+			}
+			p.Labels[mode] = constants.DataplaneModeNone
+			return update
+		})
+	}
 }
 
 // noMutualTLSAfterRotation deletes PeerAuthentications of specs in cluster1 once one of its remote
