@@ -82,12 +82,12 @@ var WaypointUsesDoubleHBONE = declare(Behavior{
 	ID: "WP-05", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "A waypoint reaches remote networks by double HBONE, as itself.",
 	Sources: []Source{note("57537", "Enabled waypoints to route traffic to remote networks")},
-	Proof: "The destination's ztunnel logs the waypoint's identity of the client's cluster for remote calls, and the " +
-		"gateway's tunnel counter rises; with the feature off there is no remote call.",
-	Provoke: "Call a remote-only service through a waypoint and read the destination's access log.",
+	Proof: "Of 24 TCP connections through a waypoint from each cluster, the ztunnel of the serving cluster counts each that " +
+		"crosses with mutual TLS and the waypoint's identity, and the waypoint opens as many tunnels to hosts outside its network. " +
+		"Without the waypoint the identity is the client's, and the waypoint opens none.",
+	Provoke: "Call a remote-only service through a waypoint; read the destination's access log and /clusters of the waypoint's Envoy.",
 	Hazards: "These listeners are built in every waypoint, also with multi-network off.",
-	Mutants: []string{"M19"},
-	State:   notAutomated("planned: it reads proxy statistics, which the traffic package does not offer yet"),
+	Mutants: []string{"M10", "M19"}, State: Proven,
 })
 
 var WaypointConfigurationIsNotSynced = declare(Behavior{

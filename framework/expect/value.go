@@ -46,6 +46,16 @@ func (m value[V]) NegatedFailureMessage(actual any) string {
 	return fmt.Sprintf("expected not %s\nseen     %v", m.says, actual)
 }
 
+// Exactly expects this number.
+func Exactly(n int) types.GomegaMatcher {
+	return Value(fmt.Sprintf("exactly %d", n), func(got int) string {
+		if got != n {
+			return fmt.Sprintf("there are %d", got)
+		}
+		return ""
+	})
+}
+
 // IsTrue expects true; the subject says what is true then.
 var IsTrue = Value("it to be so", func(b bool) string {
 	if !b {

@@ -2,6 +2,9 @@ package spec
 
 import (
 	"context"
+	"fmt"
+	"net"
+	"strconv"
 
 	"istio.io/api/label"
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +13,8 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/apply"
+	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/envoy"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
@@ -92,6 +97,62 @@ func (t *T) LabelWaypointGateway(name, key, value string) {
 // owns the Deployment but not its replicas, so they stay as set.
 func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
 	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas)) })
+}
+
+// Crossings counts from now on the tunnels that a waypoint of the spec's own in one cluster opens to other
+// networks: to hosts that are none of its cluster's pods in the specs' namespace.
+func (t *T) Crossings(c *Cluster, waypoint string) Crossings {
+	t.Still()
+	x := Crossings{cluster: c, waypoint: waypoint}
+	var err error
+	x.before, err = x.read(t.ctx)
+	t.NoError(err)
+	return x
+}
+
+// Crossings are tunnels of one waypoint. They are a [Subject] whose value is an int.
+type Crossings struct {
+	cluster  *Cluster
+	waypoint string
+	before   int
+}
+
+// String says what is counted, and where.
+func (x Crossings) String() string {
+	return fmt.Sprintf("tunnels that waypoint %s of %s has opened to other networks", x.waypoint, x.cluster)
+}
+
+// Look reads the counters of the waypoint's pods.
+func (x Crossings) Look(ctx context.Context, _ int) (any, error) {
+	now, err := x.read(ctx)
+	return now - x.before, err
+}
+
+func (x Crossings) read(ctx context.Context) (n int, err error) {
+	sent, err := envoy.Sent(ctx, x.cluster.Cluster, fixture.MeshNamespace, gateway.GatewayNameLabelKey+"="+x.waypoint)
+	if err != nil {
+		return 0, err
+	}
+	var pods corev1.PodList
+	if err := x.cluster.Cluster.Client().List(ctx, &pods, client.InNamespace(fixture.MeshNamespace)); err != nil {
+		return 0, err
+	}
+	own := map[string]bool{}
+	for _, p := range pods.Items {
+		for _, ip := range p.Status.PodIPs {
+			own[ip.IP] = true
+		}
+	}
+	for host, requests := range sent {
+		ip, port, err := net.SplitHostPort(host)
+		if err != nil {
+			return 0, err
+		}
+		if port == strconv.Itoa(eastwest.Port) && !own[ip] {
+			n += requests
+		}
+	}
+	return n, nil
 }
 
 // PutBehind puts the Service behind a waypoint of its namespace in every cluster, with a trace of the

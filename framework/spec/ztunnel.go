@@ -59,6 +59,11 @@ func (c Connections) FromCluster(from *Cluster) Connections {
 }
 
 // To selects connections to a service.
+// FromAccount selects connections of clients that have authenticated as this account of the specs' namespace.
+func (c Connections) FromAccount(t *T, account string) Connections {
+	return c.with("source_principal", "spiffe://"+t.Principal(account))
+}
+
 func (c Connections) To(s traffic.Target) Connections { return c.with("destination_service", s.Host()) }
 
 // ToWorkload selects connections to pods of this workload.

@@ -54,6 +54,7 @@ var rooms = []room{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/traffic", "reports/api", "internal",
 	}, "servers and clients as pods"},
 	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count"},
+	{"framework/envoy", []string{"framework/mesh", "framework/portforward"}, "what waypoints and gateways count"},
 	{"framework/istiod", []string{"framework/mesh", "framework/portforward", "internal"}, "what istiod says about itself"},
 	{"framework/remotesecret", []string{"framework/mesh", "framework/istiod"}, "secrets by which an istiod reads another cluster"},
 	{"framework/inspect", []string{

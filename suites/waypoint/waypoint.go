@@ -138,7 +138,42 @@ func service(os traffic.Outcomes, clusters spec.Clusters) string {
 	return "partly-served"
 }
 
-// WP-06: a policy, a route and a destination rule, each configured in one cluster only, in each direction.
+// WP-05: for each connection of a TCP client a waypoint opens one of its own, so that they can be counted. The
+// inner tunnel is what the server's ztunnel sees, the outer one what leaves the network.
+var WaypointUsesDoubleHBONE = spec.Proves(behaviors.WaypointUsesDoubleHBONE, func(t *spec.T) {
+	direct, behind := t.Service("direct", spec.Global), t.Service("behind", spec.Global)
+	waypoint := t.DeployWaypoint()
+	behind.UseWaypoint(waypoint)
+	all := AnsweredBy(t.Clusters...)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.TCP(direct), all)
+		t.Expect(c.Client.TCP(behind), all)
+	})
+
+	const calls = 24
+	for _, a := range t.Clusters {
+		crossings := t.Crossings(a, waypoint)
+		for _, x := range []struct {
+			to      *spec.Service
+			account string
+			judge   spec.Judge
+			outer   func(crossed int) int
+		}{
+			{direct, fixture.Client, t.Control, func(int) int { return 0 }},
+			{behind, waypoint, t.Expect, func(crossed int) int { return crossed }},
+		} {
+			os, counted := t.CallAndCount(a.Client.TCP(x.to).Times(calls).Within(20 * time.Second))
+			t.Given(spec.Seen("the calls that were counted", os), all)
+			for _, b := range t.Clusters.Without(a) {
+				x.judge(counted.By(b).AsDestination().FromAccount(t, x.account).To(x.to), AllMutualTLS(os.Clusters()[b.Name]))
+			}
+			x.judge(crossings, Exactly(x.outer(calls-os.Clusters()[a.Name])))
+		}
+	}
+})
+
+// WP-06: a policy, tokens, a route, a destination rule and a filter, each configured in one cluster only, in each
+// direction. A filter is of a whole waypoint, so that row has one of its own.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
 	type way struct {
 		kind                string
