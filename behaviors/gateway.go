@@ -191,22 +191,24 @@ var NamesAreNotSeenFromOutside = declare(Behavior{
 })
 
 var ForgedSourceHeader = declare(Behavior{
-	ID: "GW-17", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, Waypoints, RealZtunnel}, Feature: FeatureGatewayHardening,
+	ID: "GW-17", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, Waypoints}, Feature: FeatureGatewayHardening,
 	Promise: "Whether a workload that forges the header x-istio-source gets past the destination's waypoint is recorded.",
 	Sources: []Source{code("pilot filters.go", "the gateway believes the header of any client of the mesh")},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"bypassed", "the waypoint's policy is skipped"},
-			{"enforced", "the waypoint's policy holds"},
+			{"enforced", "no call that the waypoint's policy forbids is answered by the application"},
 		},
 		Unsafe: []Outcome{
-			{"no-identity", "the destination cannot tell who called"},
+			{"bypassed", "the application answers a call that the waypoint's policy forbids"},
+			{"no-identity", "it does so also where a policy on its pods admits the waypoint alone"},
 		},
 	},
-	Proof:   "A request that the waypoint's policy denies, with the header and without; the outcome is a finding, not a failure.",
+	Proof: "A client that the waypoint's policy forbids gets 403 through each gateway. With the header the outcome is recorded: first where " +
+		"a policy on the pods admits the waypoint alone, then without that policy. Another client is answered all the time, through one waypoint.",
 	Provoke: "Set x-istio-source: waypoint on the outer CONNECT with an ordinary workload's certificate.",
-	Hazards: "Seen on the real mesh: bypassed. A policy on the pods that allows only the waypoint's identity is the mitigation.",
-	State:   notAutomated("planned: the stand-in's waypoint rule is our own reading, so it proves something only with the real ztunnel"),
+	Hazards: "A policy on the pods that admits only the waypoint's identity is the mitigation. No document promises that a waypoint cannot " +
+		"be passed by; what is unsafe is that its policy holds for honest clients alone.",
+	Mutants: []string{"M14"}, State: Proven,
 })
 
 var InnerTunnelAuthenticatesToo = declare(Behavior{

@@ -108,7 +108,7 @@ var Statements = []Statement{
 			"time got an alert. But the pods of a global service that are outside the mesh answered a single tunnel, over plaintext from " +
 			"gateway to pod.",
 		[]string{"GW-01", "GW-02", "GW-03", "GW-04", "GW-05", "GW-06", "GW-07", "GW-08", "GW-09", "GW-10", "GW-11", "GW-12", "GW-14",
-			"GW-15", "GW-18", "GW-20", "GW-21", "GW-22", "GW-31", "SVC-09", "ID-09"},
+			"GW-15", "GW-17", "GW-18", "GW-20", "GW-21", "GW-22", "GW-31", "WP-05", "SVC-09", "ID-09"},
 	},
 	{
 		"Cannot currently expose istiod across networks using ambient east-west gateways",

@@ -139,17 +139,21 @@ func (a Answer) String() string {
 // single opens one HBONE tunnel to authority (host:port), as a client inside the gateway's network
 // would.
 func (e *Endpoint) single(ctx context.Context, id *Identity, authority string) (*Tunnel, error) {
+	return e.outer(ctx, id, authority, nil)
+}
+
+func (e *Endpoint) outer(ctx context.Context, id *Identity, authority string, headers map[string]string) (*Tunnel, error) {
 	c, err := e.pod.Dial(ctx, Port)
 	if err != nil {
 		return nil, err
 	}
-	return tunnel(ctx, "outer", c, id, authority, nil)
+	return tunnel(ctx, "outer", c, id, authority, headers)
 }
 
 // double opens an HBONE tunnel to authority and a second one inside it, as a ztunnel of another
 // network does.
 func (e *Endpoint) double(ctx context.Context, id Pair, authority string) (*Tunnel, error) {
-	o, err := e.single(ctx, id.Outer, authority)
+	o, err := e.outer(ctx, id.Outer, authority, id.Headers)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +191,13 @@ func (c *counted) Read(b []byte) (int, error) {
 func (c *counted) Lost() error { return portforward.Lost(c.Conn) }
 
 // Pair are the identities of a client in the outer and in the inner tunnel; nil has no certificate.
-type Pair struct{ Outer, Inner *Identity }
+type Pair struct {
+	Outer, Inner *Identity
+	Headers      map[string]string // of the outer CONNECT
+}
 
 // Both is one identity in both tunnels.
-func Both(id *Identity) Pair { return Pair{id, id} }
+func Both(id *Identity) Pair { return Pair{Outer: id, Inner: id} }
 
 // CallDouble makes one HTTP request to host's port 80 by double HBONE, as a ztunnel of another
 // network does.

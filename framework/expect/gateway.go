@@ -77,6 +77,21 @@ func ServedIn(c fmt.Stringer) types.GomegaMatcher {
 	})
 }
 
+// Served expects that the application answers, in whatever cluster.
+func Served() types.GomegaMatcher { return answersWith("status 200 from the application", 200, true) }
+
+// Forbidden expects that a proxy behind the gateway answers with status 403.
+func Forbidden() types.GomegaMatcher { return answersWith("status 403 from a proxy", 403, false) }
+
+func answersWith(says string, code int, application bool) types.GomegaMatcher {
+	return everyWay(says, func(a eastwest.Answer) string {
+		if a.Refusal != nil || a.Err != nil || a.Code != code || (a.Cluster != "") != application {
+			return a.String()
+		}
+		return ""
+	})
+}
+
 // RefusedByGateway expects that the gateway opens no tunnel to what is behind it: it answers the
 // CONNECT with an error of HTTP (4xx, 5xx), or accepts it and ends the tunnel before anybody behind
 // it has spoken.

@@ -76,6 +76,19 @@ func TestValues(t *testing.T) {
 			eastwest.Answer{Code: 200, Cluster: "b"},
 			eastwest.Answer{Code: 200, Cluster: "a", Err: broken},
 		), []eastwest.Answer{}, []eastwest.Answer{served, refused("", 503)}, eastwest.Died("pod x"))},
+		"served": {Served(), answers(served), append(answers(
+			refused("outer", 503),
+			eastwest.Answer{},
+			eastwest.Answer{Code: 200},
+			eastwest.Answer{Code: 503, Cluster: "a"},
+			eastwest.Answer{Code: 200, Cluster: "a", Err: broken},
+		), []eastwest.Answer{}, []eastwest.Answer{served, refused("", 503)}, eastwest.Died("pod x"))},
+		"forbidden": {Forbidden(), answers(eastwest.Answer{Code: 403}), append(answers(
+			served,
+			refused("inner", 403),
+			eastwest.Answer{Code: 403, Cluster: "a"},
+			eastwest.Answer{Code: 503},
+		), []eastwest.Answer{{Code: 403}, served})},
 		"refused by gateway": {RefusedByGateway(), answers(refused("outer", 503), refused("outer", 404), refused("outer", 0), refused("inner", 0),
 			refused("", 503)), append(answers(
 			served,

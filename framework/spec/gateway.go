@@ -163,6 +163,12 @@ func (g *Gateway) CallsSpeaking(says string, change func(*tls.Config), host stri
 	return g.calls("the mesh's client, with "+says+",", eastwest.Pair{Outer: g.ID.Speaking(change), Inner: g.ID}, host)
 }
 
+// CallsWithHeader are [Gateway.Calls] whose outer CONNECT has a header more, to each ready endpoint.
+func (g *Gateway) CallsWithHeader(name, value, host string) Subject {
+	return g.calls(fmt.Sprintf("the mesh's client, with %s: %s,", name, value),
+		eastwest.Pair{Outer: g.ID, Inner: g.ID, Headers: map[string]string{name: value}}, host)
+}
+
 func (g *Gateway) calls(who string, id eastwest.Pair, host string) Subject {
 	return Probe(g.says("%s calls %s by double HBONE", who, host), func(ctx context.Context) (any, error) {
 		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.CallDouble(ctx, id, host) })

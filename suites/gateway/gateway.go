@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	security "istio.io/api/security/v1"
 	gatewayapi "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/behaviors"
@@ -209,6 +210,51 @@ var GatewayOpensTwoPorts = spec.Proves(behaviors.GatewayOpensTwoPorts, func(t *s
 		})
 	})
 })
+
+// GW-17: beside a policy on the pods that admits the waypoint alone, and without one.
+var ForgedSourceHeader = spec.Proves(behaviors.ForgedSourceHeader, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	direct := t.ServiceFor("direct", echo, spec.Global)
+	pods := echo.PodPolicy(security.AuthorizationPolicy_ALLOW, t.Principal(fixture.Waypoint))
+	t.ApplyEverywhere(pods)
+	echo.PutBehind(t.SharedWaypoint())
+	probe := func(rest func(gateway *spec.Gateway)) {
+		t.EachCluster(func(c *spec.Cluster) {
+			gateway := t.Gateway(c)
+			t.Control(gateway.Calls(echo.Host()), Forbidden())
+			rest(gateway)
+			t.Control(c.ClientB.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+		})
+	}
+	forged := func(gateway *spec.Gateway) spec.Subject {
+		return gateway.CallsWithHeader("x-istio-source", "waypoint", echo.Host())
+	}
+	t.EachCluster(func(c *spec.Cluster) {
+		gateway := t.Gateway(c)
+		t.Control(gateway.Calls(echo.Host()), Served())
+		t.Control(gateway.Calls(direct.Host()), NotAnswered())
+	})
+
+	t.ApplyEverywhere(echo.Deny(t.Principal(fixture.Client)))
+	probe(func(gateway *spec.Gateway) {
+		t.RecordAnswers(forged(gateway), func(os traffic.Outcomes) string { return bypass(os, "no-identity") })
+	})
+
+	t.DeleteEverywhere(pods)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(t.Gateway(c).Calls(direct.Host()), ServedIn(c)) })
+	probe(func(gateway *spec.Gateway) {
+		t.RecordAnswers(forged(gateway), func(os traffic.Outcomes) string { return bypass(os, "bypassed") })
+	})
+})
+
+// bypass names what becomes of calls that a policy of a waypoint forbids; answered is the name for one that the
+// application answers.
+func bypass(os traffic.Outcomes, answered string) string {
+	if os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached }) > 0 {
+		return answered
+	}
+	return "enforced"
+}
 
 // GW-18
 var InnerTunnelAuthenticatesToo = spec.Proves(behaviors.InnerTunnelAuthenticatesToo, func(t *spec.T) {
