@@ -185,9 +185,11 @@ var NamesAreNotSeenFromOutside = declare(Behavior{
 	ID: "GW-16", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess}, Feature: FeatureGatewayHardening,
 	Promise: "No service name, path or identity crosses networks in the clear.",
 	Sources: []Source{blog(postAlpha, "it is invisible to outside observers")},
-	Proof:   "A capture between the nodes during calls holds none of them; the same capture of a plaintext client does.",
+	Proof: "While clients of each cluster call services of all, directly and through a waypoint, no packet of port 15008 on any node holds " +
+		"their names, the path, or an identity of the mesh. The same texts of a client that sends them without TLS are in such packets.",
 	Provoke: "Capture port 15008 on the transit network during calls.",
-	State:   notAutomated("planned: it needs packet capture on the nodes"),
+	Hazards: "A text that is split over two packets is not found.",
+	Mutants: []string{"M79"}, State: Proven,
 })
 
 var ForgedSourceHeader = declare(Behavior{

@@ -161,14 +161,33 @@ func anotherPort(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 //go:embed leaker.yaml.tmpl
 var leakerConfig string
 
-// leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in plaintext.
+// leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in plaintext, to an
+// address that belongs to nobody (RFC 5737).
 func leaker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return says(ctx, f, "198.51.100.1", 80, "/")
+}
+
+// talker runs an Envoy in cluster1 that tells the east-west gateway of cluster2 in plaintext what GW-16 calls.
+func talker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	found, err := eastwest.Find(ctx, c, c.EastWestClass())
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 || len(found[0].Addresses) == 0 {
+		return nil, fmt.Errorf("%s: it has no east-west gateway with an address: run `%s get gateways -A`", c.Name, c.Kubectl())
+	}
+	return says(ctx, f, found[0].Addresses[0], eastwest.Port, "/gw-16-path")
+}
+
+// says runs an Envoy in cluster1 that asks for a path in plaintext, once a second.
+func says(ctx context.Context, f *mesh.Fleet, to string, port int, path string) (Undo, error) {
 	c := f.Clusters[0]
 	real, err := eastwest.Deployment(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	config, err := fill(leakerConfig, map[string]any{"Port": traffic.HTTP})
+	config, err := fill(leakerConfig, map[string]any{"Port": traffic.HTTP, "To": to, "ToPort": port, "Path": path})
 	if err != nil {
 		return nil, err
 	}

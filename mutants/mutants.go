@@ -158,6 +158,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M67"}, apply: slowWaypoint},
 		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
 		{Mutant: behaviors.Mutant{ID: "M69"}, apply: uncaptureNew(1)},
+		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

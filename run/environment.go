@@ -333,7 +333,7 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 
 // Equip gives specs what only the makers of a fleet can do for them.
 func Equip(fx *fixture.Fixture) {
-	fx.Escapes, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.OpenPorts(fx.Fleet)
+	fx.Escapes, fx.Sightings, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
 	fx.Charts = func(ctx context.Context) (string, error) {
 		src, err := images.FindSources(ctx, fx.Fleet.Istio)
 		return src.Charts(), err

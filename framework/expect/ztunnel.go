@@ -28,6 +28,16 @@ func NoPackets() types.GomegaMatcher {
 	})
 }
 
+// SomePackets expects a count above zero.
+func SomePackets() types.GomegaMatcher {
+	return Value("some", func(n int64) string {
+		if n <= 0 {
+			return "there are none"
+		}
+		return ""
+	})
+}
+
 // NotMutualTLS expects at least n connections without mutual TLS.
 func NotMutualTLS(n int) types.GomegaMatcher {
 	return Value(fmt.Sprintf("at least %d connections without mutual TLS", n), func(c ztunnel.Connections) string {

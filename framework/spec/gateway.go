@@ -246,6 +246,14 @@ func (g *Gateway) Health(path string) (all []traffic.Calls) {
 	return all
 }
 
+// InPlaintext are GETs of a path at each of its addresses, without any TLS.
+func (g *Gateway) InPlaintext(path string) (all []traffic.Calls) {
+	for _, a := range g.addresses {
+		all = append(all, a.From.Get("http://"+a.At+path))
+	}
+	return all
+}
+
 // Receives are raw bytes sent to each ready endpoint; a list of [eastwest.Reply].
 func (g *Gateway) Receives(what string, payload []byte) Subject {
 	return Probe(g.says("%s on port %d", what, eastwest.Port), func(ctx context.Context) (any, error) {

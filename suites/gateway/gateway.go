@@ -211,6 +211,33 @@ var GatewayOpensTwoPorts = spec.Proves(behaviors.GatewayOpensTwoPorts, func(t *s
 	})
 })
 
+// GW-16: a client outside the mesh that says the same without TLS shows that it would be seen. Other specs may say
+// what they like, so this one runs alone.
+var NamesAreNotSeenFromOutside = spec.Proves(behaviors.NamesAreNotSeenFromOutside, func(t *spec.T) {
+	direct, behind := t.Service("direct", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
+	names, identities := t.Name(""), "spiffe://"+t.TrustDomain()+"/ns/"
+	path := "/" + names + "path"
+	seen := t.Sightings(names, identities)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Given(c.Client.HTTP(direct).Path(path), AnsweredBy(t.Clusters...))
+		t.Given(c.Client.HTTP(behind).Path(path), AnsweredBy(t.Clusters...), ViaOneWaypoint())
+	})
+	t.Still()
+	for _, packets := range seen {
+		t.Expect(packets, NoPackets())
+	}
+	t.Still()
+
+	t.EachCluster(func(c *spec.Cluster) {
+		spec.Each(t, t.Gateway(c).InPlaintext(path+"?"+identities), func(calls traffic.Calls) {
+			t.Control(calls, EndAs(traffic.Reset, traffic.TLSAlert, traffic.Other))
+		})
+	})
+	for _, packets := range seen {
+		t.Control(packets, SomePackets())
+	}
+}, spec.Serial)
+
 // GW-17: beside a policy on the pods that admits the waypoint alone, and without one.
 var ForgedSourceHeader = spec.Proves(behaviors.ForgedSourceHeader, func(t *spec.T) {
 	echo := t.DeployEcho("echo", spec.Global)
