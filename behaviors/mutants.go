@@ -79,6 +79,7 @@ var Mutants = []Mutant{
 	{"M67", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 	{"M68", "lead the classic gateways of cluster1 that expose istiod to the API server"},
 	{"M69", "take every new pod of cluster2 out of the mesh"},
+	{"M75", "delete the VirtualService in cluster2"},
 	{"M79", "let a pod of cluster1 name a service of GW-16 to the east-west gateway of cluster2 in plaintext, once a second"},
 }
 

@@ -235,9 +235,12 @@ var TrafficPoliciesReachRemoteEndpoints = declare(Behavior{
 	ID: "WP-16", Level: Extended, Istio: ">=1.27", Needs: []Need{Waypoints}, Feature: FeatureWaypointTrafficPolicies,
 	Promise: "Retries, timeouts, mirrors, redirects and faults of a waypoint apply to remote endpoints too.",
 	Sources: []Source{note("60682", "")},
-	Proof:   "Each policy against a remote-only service, with exactly one mark; a retry reaches another endpoint.",
-	Provoke: "Add each to the HTTPRoute and call a remote-only service.",
-	State:   notAutomated("planned"),
+	Proof: "At services whose pods are in the other clusters only, in each direction: a time-out answers 504, a redirect 302, a fault the " +
+		"status it is given, and a mirror reaches pods that nobody else calls; before the policies all calls are served there. Of a service " +
+		"whose pods in one cluster fail every request, retries leave the answers of the others alone. What is answered has one mark.",
+	Provoke: "Add each to the HTTPRoute, or retries and faults to a VirtualService, and call a remote-only service.",
+	Hazards: "Retries are in HTTPRoutes of the experimental channel only, faults in none.",
+	Mutants: []string{"M12", "M75"}, State: Proven,
 })
 
 var PolicyTargets = declare(Behavior{

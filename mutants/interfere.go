@@ -276,13 +276,11 @@ func renameWaypoint(s *corev1.Service) verdict {
 	return update
 }
 
-func noRoutes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return interfere(ctx, f.Clusters[1], &gateway.HTTPRouteList{}, ofSpecs, func(*gateway.HTTPRoute) verdict { return remove })
-}
-
-func noPolicies(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs,
-		func(*security.AuthorizationPolicy) verdict { return remove })
+// none deletes the objects of one type that specs make in cluster2.
+func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		return interfere(ctx, f.Clusters[1], list, ofSpecs, func(T) verdict { return remove })
+	}
 }
 
 // noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.

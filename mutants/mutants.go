@@ -10,6 +10,10 @@ import (
 	"fmt"
 	"slices"
 
+	istio "istio.io/client-go/pkg/apis/networking/v1"
+	security "istio.io/client-go/pkg/apis/security/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/mesh"
 )
@@ -101,9 +105,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M10"}, Does: "services of cluster2 name a waypoint that does not exist",
 			apply: interfereWithServices(1, renameWaypoint)},
 		{Mutant: behaviors.Mutant{ID: "M11"}, Does: "in cluster2", apply: interfereWithServices(1, removeGlobalFromWaypoint)},
-		{Mutant: behaviors.Mutant{ID: "M12"}, Does: "in cluster2", apply: noRoutes},
+		{Mutant: behaviors.Mutant{ID: "M12"}, Does: "in cluster2", apply: none[*gateway.HTTPRoute](&gateway.HTTPRouteList{})},
 		{Mutant: behaviors.Mutant{ID: "M13"}, Does: "in cluster1", apply: noOutlierDetection},
-		{Mutant: behaviors.Mutant{ID: "M14"}, apply: noPolicies},
+		{Mutant: behaviors.Mutant{ID: "M14"}, apply: none[*security.AuthorizationPolicy](&security.AuthorizationPolicyList{})},
 		{Mutant: behaviors.Mutant{ID: "M15"}, Does: "in cluster2, an Envoy in front of the gateway asks for no client certificate, " +
 			"forwards plaintext to a pod, connects to istiod and to whatever else is named, and ends single tunnels",
 			apply: impostor(15012, true)},
@@ -158,6 +162,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M67"}, apply: slowWaypoint},
 		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
 		{Mutant: behaviors.Mutant{ID: "M69"}, apply: uncaptureNew(1)},
+		{Mutant: behaviors.Mutant{ID: "M75"}, apply: none[*istio.VirtualService](&istio.VirtualServiceList{})},
 		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -19,6 +19,7 @@ import (
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/inspect"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -65,6 +66,34 @@ func (s *Service) OutlierRule(preference *networking.LocalityLoadBalancerSetting
 				},
 			}},
 		}
+	}
+}
+
+// Virtual is a VirtualService for the Service's HTTP port with one route, changed. Like an HTTPRoute of
+// [Service.TraceWaypoints] it makes visible which waypoints an answer came through.
+func (s *Service) Virtual(change func(route *networking.HTTPRoute)) Object {
+	return func(c *Cluster) client.Object {
+		r := &networking.HTTPRoute{
+			Headers: &networking.Headers{Response: &networking.Headers_HeaderOperations{Add: map[string]string{traffic.WaypointHeader: c.Name}}},
+			Route: []*networking.HTTPRouteDestination{
+				{Destination: &networking.Destination{Host: s.Host(), Port: &networking.PortSelector{Number: 80}}},
+			},
+		}
+		change(r)
+		return &networkingv1.VirtualService{ObjectMeta: s.meta("routes"),
+			Spec: networking.VirtualService{Hosts: []string{s.Host()}, Http: []*networking.HTTPRoute{r}}}
+	}
+}
+
+// Retries repeats requests of a route that are answered with an error of the server, at another endpoint if
+// there is one.
+func Retries(r *networking.HTTPRoute) { r.Retries = &networking.HTTPRetry{Attempts: 3, RetryOn: "5xx"} }
+
+// Abort answers the requests of a route with a status.
+func Abort(status int32) func(*networking.HTTPRoute) {
+	return func(r *networking.HTTPRoute) {
+		r.Fault = &networking.HTTPFaultInjection{Abort: &networking.HTTPFaultInjection_Abort{
+			ErrorType: &networking.HTTPFaultInjection_Abort_HttpStatus{HttpStatus: status}, Percentage: &networking.Percent{Value: 100}}}
 	}
 }
 

@@ -167,12 +167,15 @@ func (s *Service) PutBehind(waypoint string) {
 func (s *Service) TraceWaypoints() { s.t.ApplyEverywhere(s.TraceRoute()) }
 
 // TraceRoute is the HTTPRoute of [Service.TraceWaypoints].
-func (s *Service) TraceRoute() Object {
+func (s *Service) TraceRoute() Object { return s.Route(func(*gateway.HTTPRouteRule) {}) }
+
+// Route is [Service.TraceRoute] with its rule changed.
+func (s *Service) Route(change func(rule *gateway.HTTPRouteRule)) Object {
 	kind, group, port := gateway.Kind("Service"), gateway.Group(""), gateway.PortNumber(80)
 	self := gateway.BackendObjectReference{Group: &group, Kind: &kind, Name: gateway.ObjectName(s.Name), Port: &port}
 	return func(c *Cluster) client.Object {
 		mark := gateway.HTTPHeader{Name: gateway.HTTPHeaderName(traffic.WaypointHeader), Value: c.Name}
-		return &gateway.HTTPRoute{
+		r := &gateway.HTTPRoute{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name},
 			Spec: gateway.HTTPRouteSpec{
 				CommonRouteSpec: gateway.CommonRouteSpec{ParentRefs: []gateway.ParentReference{
@@ -187,5 +190,32 @@ func (s *Service) TraceRoute() Object {
 				}},
 			},
 		}
+		change(&r.Spec.Rules[0])
+		return r
+	}
+}
+
+// Timeout gives the requests of a rule a time.
+func Timeout(d gateway.Duration) func(*gateway.HTTPRouteRule) {
+	return func(r *gateway.HTTPRouteRule) { r.Timeouts = &gateway.HTTPRouteTimeouts{Request: &d} }
+}
+
+// Mirror sends the requests of a rule to another Service, too.
+func Mirror(to *Service) func(*gateway.HTTPRouteRule) {
+	port := gateway.PortNumber(80)
+	return func(r *gateway.HTTPRouteRule) {
+		r.Filters = append(r.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterRequestMirror,
+			RequestMirror: &gateway.HTTPRequestMirrorFilter{
+				BackendRef: gateway.BackendObjectReference{Name: gateway.ObjectName(to.Name), Port: &port}}})
+	}
+}
+
+// Redirect answers the requests of a rule with a status that sends the client to another path.
+func Redirect(status int, path string) func(*gateway.HTTPRouteRule) {
+	return func(r *gateway.HTTPRouteRule) {
+		r.BackendRefs = nil
+		r.Filters = append(r.Filters, gateway.HTTPRouteFilter{Type: gateway.HTTPRouteFilterRequestRedirect,
+			RequestRedirect: &gateway.HTTPRequestRedirectFilter{StatusCode: &status,
+				Path: &gateway.HTTPPathModifier{Type: gateway.FullPathHTTPPathModifier, ReplaceFullPath: &path}}})
 	}
 }

@@ -11,6 +11,14 @@ import (
 // CallAndCount makes calls once and returns their outcomes with what every cluster's ztunnels count
 // from their begin on.
 func (t *T) CallAndCount(calls traffic.Calls) (traffic.Outcomes, Counted) {
+	counted := t.Counts()
+	os, err := calls.From.Do(t.ctx, calls.Call)
+	t.NoError(err)
+	return os, counted
+}
+
+// Counts is what every cluster's ztunnels count from now on.
+func (t *T) Counts() Counted {
 	t.Still()
 	before := map[*Cluster]ztunnel.Counters{}
 	for _, c := range t.Clusters {
@@ -18,12 +26,10 @@ func (t *T) CallAndCount(calls traffic.Calls) (traffic.Outcomes, Counted) {
 		t.NoError(err)
 		before[c] = counters
 	}
-	os, err := calls.From.Do(t.ctx, calls.Call)
-	t.NoError(err)
-	return os, Counted{before}
+	return Counted{before}
 }
 
-// Counted are the connections that ztunnels have counted since CallAndCount began.
+// Counted are the connections that ztunnels have counted since CallAndCount or Counts began.
 type Counted struct{ before map[*Cluster]ztunnel.Counters }
 
 // By selects the ztunnels of one cluster.
@@ -53,17 +59,17 @@ func (c Connections) AsDestination() Connections { return c.with("reporter", "de
 // FromWorkload selects connections of clients of this name.
 func (c Connections) FromWorkload(name string) Connections { return c.with("source_workload", name) }
 
+// FromAccount selects connections of clients that have authenticated as this account of the specs' namespace.
+func (c Connections) FromAccount(t *T, account string) Connections {
+	return c.with("source_principal", "spiffe://"+t.Principal(account))
+}
+
 // FromCluster selects connections of clients in that cluster.
 func (c Connections) FromCluster(from *Cluster) Connections {
 	return c.with("source_cluster", from.Name)
 }
 
 // To selects connections to a service.
-// FromAccount selects connections of clients that have authenticated as this account of the specs' namespace.
-func (c Connections) FromAccount(t *T, account string) Connections {
-	return c.with("source_principal", "spiffe://"+t.Principal(account))
-}
-
 func (c Connections) To(s traffic.Target) Connections { return c.with("destination_service", s.Host()) }
 
 // ToWorkload selects connections to pods of this workload.

@@ -316,6 +316,51 @@ var CrossNamespaceWaypoint = spec.Proves(behaviors.CrossNamespaceWaypoint, func(
 	t.EachCluster(served)
 })
 
+// WP-16: at services whose pods are in the other clusters only. The pods of one that is called again are in all,
+// and those of one cluster fail.
+var TrafficPoliciesReachRemoteEndpoints = spec.Proves(behaviors.TrafficPoliciesReachRemoteEndpoints, func(t *spec.T) {
+	type answered struct {
+		word   string
+		policy func(*spec.Service) spec.Object
+		query  string
+		status int
+	}
+	behind := func(s *spec.Service) *spec.Service { s.UseWaypoint(t.SharedWaypoint()); return s }
+	erring, others := t.Clusters.Split()
+	retried := behind(t.DeployEcho("retried", spec.Global, spec.ErringIn(erring)))
+	t.EachCluster(func(c *spec.Cluster) {
+		far := t.Clusters.Without(c)
+		t.Control(c.Client.HTTP(retried), AnsweredOnlyBy(t.Clusters...), WithoutWaypoint())
+		spec.Each(t, []answered{
+			{"timeout", func(s *spec.Service) spec.Object { return s.Route(spec.Timeout("500ms")) }, "delay=2s", 504},
+			{"redirect", func(s *spec.Service) spec.Object { return s.Route(spec.Redirect(302, "/moved")) }, "", 302},
+			{"fault", func(s *spec.Service) spec.Object { return s.Virtual(spec.Abort(418)) }, "", 418},
+		}, func(x answered) {
+			s := behind(t.Service(x.word+"-of-"+c.Name, spec.Global, spec.OnlyIn(far...)))
+			t.Control(c.Client.HTTP(s).Query(x.query), AnsweredBy(far...))
+			t.ApplyEverywhere(x.policy(s))
+			t.Expect(c.Client.HTTP(s).Query(x.query), HaveStatus(x.status))
+		})
+	})
+
+	t.ApplyEverywhere(retried.Virtual(spec.Retries))
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(retried), AnsweredBy(others...), ViaOneWaypoint()) })
+
+	for _, c := range t.Clusters {
+		far := t.Clusters.Without(c)
+		s := behind(t.Service("mirrored-of-"+c.Name, spec.Global, spec.OnlyIn(far...)))
+		mirror := t.DeployEcho("mirror-of-"+c.Name, spec.Global, spec.OnlyIn(far...))
+		counted := t.Counts()
+		t.Control(c.Client.HTTP(s), AnsweredBy(far...), WithoutWaypoint())
+		t.Each(far, func(o *spec.Cluster) {
+			t.Control(counted.By(o).AsDestination().ToWorkload(mirror.App), AllMutualTLS(0))
+		})
+		t.ApplyEverywhere(s.Route(spec.Mirror(mirror)))
+		t.Expect(c.Client.HTTP(s), AnsweredBy(far...), ViaOneWaypoint())
+		t.Each(far, func(o *spec.Cluster) { t.Expect(counted.By(o).AsDestination().ToWorkload(mirror.App), OnlyMutualTLS()) })
+	}
+})
+
 // status names what became of a local service whose own waypoint is gone. It is empty when the
 // outcomes are mixed, or none of those that close the service is among them.
 func status(os traffic.Outcomes, home *spec.Cluster) string {
