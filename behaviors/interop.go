@@ -116,7 +116,8 @@ var ClassicGatewayExposesIstiod = declare(Behavior{
 	},
 	Proof: "Istio's gateway chart and the objects of its sample, in one cluster. Clients of the other networks are shown nothing before, " +
 		"and then istiod's certificate by the mesh's CA. istiod configures a proxy of another cluster that has a token of its " +
-		"ServiceAccount, and refuses one without. A proxy there that has no other control plane becomes ready. Through each ambient gateway not one byte of istiod comes, while its calls to a global service are served.",
+		"ServiceAccount, and refuses one without. A proxy there that has no other control plane becomes ready. Through each " +
+		"ambient gateway not one byte of istiod comes, while its calls to a global service are served.",
 	Provoke: "Install the gateway chart, apply expose-istiod.yaml, and connect to port 15012 from another network.",
 	Hazards: "A firewall between the networks must let 15012 and 15017 in. istiod knows the tokens of a cluster by its remote secret.",
 	Mutants: []string{"M04", "M32", "M68"}, State: Proven,

@@ -153,7 +153,8 @@ var (
 func (a Address) Discover(ctx context.Context, p Proxy) (Stream, error) {
 	headers := p.headers()
 	headers["content-type"], headers["te"] = "application/grpc", "trailers"
-	os, err := a.From.Do(ctx, traffic.Call{URL: "https://" + a.At + discovery.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName,
+	const method = discovery.AggregatedDiscoveryService_StreamAggregatedResources_FullMethodName
+	os, err := a.From.Do(ctx, traffic.Call{URL: "https://" + a.At + method,
 		Method: http.MethodPost, HTTP2: true, Headers: headers, CA: p.CA, ServerName: p.ServerName, Times: 1})
 	if err != nil {
 		return Stream{}, err

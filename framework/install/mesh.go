@@ -139,8 +139,8 @@ func (p *plan) sum() (string, error) {
 	values := map[string]map[string]any{}
 	for _, c := range p.fleet.Members() {
 		sum := sha256.Sum256(p.intermediate[c.Name].certPEM)
-		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes, c.Primary,
-			c.IstiodAddress})
+		clusters = append(clusters, cluster{c.Name, c.Network, c.APIServer, c.Kind.GatewayPool, hex.EncodeToString(sum[:]), c.Kind.Nodes,
+			c.Primary, c.IstiodAddress})
 		for _, ch := range p.charts[c.Name] {
 			values[c.Name+"/"+ch.release] = ch.values
 		}

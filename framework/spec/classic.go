@@ -37,15 +37,16 @@ func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 	name := t.Name("gateway")
 	objects, err := install.ClassicGateway(t.Fleet, c.Cluster, charts, fixture.PlainNamespace, name)
 	t.NoError(err)
-	t.applyAll(c, name, objects)
+	t.applyAll(c, objects)
 	t.NoError(wait.Deployment(t.ctx, c.Cluster, fixture.PlainNamespace, name, 0))
 	address := ""
-	t.NoError(wait.Object(t.ctx, c.Cluster, &corev1.ServiceList{}, fixture.PlainNamespace, name, func(s *corev1.Service, there bool) (bool, string) {
+	addressed := func(s *corev1.Service, there bool) (bool, string) {
 		if there && len(s.Status.LoadBalancer.Ingress) > 0 {
 			address = cmp.Or(s.Status.LoadBalancer.Ingress[0].IP, s.Status.LoadBalancer.Ingress[0].Hostname)
 		}
 		return address != "", "no load balancer has given it an address"
-	}))
+	}
+	t.NoError(wait.Object(t.ctx, c.Cluster, &corev1.ServiceList{}, fixture.PlainNamespace, name, addressed))
 	if t.OpenPorts != nil {
 		closed, err := t.OpenPorts(t.ctx, c.Cluster, eastwest.DiscoveryPort, eastwest.WebhookPort)
 		if closed != nil {
@@ -121,7 +122,8 @@ func (g *ClassicGateway) Discoveries(from *Cluster) Subject {
 // DiscoveriesWithoutToken are [ClassicGateway.Discoveries] without a token, by every way to the gateway.
 func (g *ClassicGateway) DiscoveriesWithoutToken(from *Cluster) Subject {
 	p := g.proxy(from)
-	return g.streams(from, "without a token", func(ctx context.Context, a eastwest.Address) (eastwest.Stream, error) { return a.Discover(ctx, p) }, p)
+	at := func(ctx context.Context, a eastwest.Address) (eastwest.Stream, error) { return a.Discover(ctx, p) }
+	return g.streams(from, "without a token", at, p)
 }
 
 func (g *ClassicGateway) proxy(from *Cluster) eastwest.Proxy {
@@ -148,7 +150,7 @@ func (g *ClassicGateway) Configures(from *Cluster) Subject {
 	at := g.addresses[slices.IndexFunc(g.addresses, func(a eastwest.Address) bool { return a.From == from.Plain })].At
 	objects, err := install.ProxyOf(g.t.Fleet, from.Cluster, g.charts, fixture.PlainNamespace, name, at, g.IstiodName())
 	g.t.NoError(err)
-	g.t.applyAll(from, name, objects)
+	g.t.applyAll(from, objects)
 	g.t.retry(func() error { return runs(g.t.ctx, from, name) }) // how long a pod takes to start is not the question
 	g.t.Changed()
 	return Probe("proxy in "+from.Name+" that istiod behind the classic gateway of "+g.cluster.Name+" configures",
@@ -171,12 +173,8 @@ func runs(ctx context.Context, c *Cluster, app string) error {
 	return nil
 }
 
-// applyAll applies the objects of a chart whose pods have a label app of this name. After the spec they are
-// gone.
-func (t *T) applyAll(c *Cluster, name string, objects []client.Object) {
-	t.Cleanup(func(ctx context.Context) error {
-		return wait.Gone(ctx, c.Cluster, &corev1.PodList{}, client.InNamespace(fixture.PlainNamespace), client.MatchingLabels{"app": name})
-	})
+// applyAll applies the objects of a chart, and deletes them after the spec.
+func (t *T) applyAll(c *Cluster, objects []client.Object) {
 	for _, o := range objects {
 		t.Apply(Clusters{c}, func(*Cluster) client.Object { return o })
 	}

@@ -40,12 +40,17 @@ func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 		case k == nil: // of another catalog
 		case !k.InProfile(behaviors.Profile(r.Profile)):
 			continue
-		case k.Level == behaviors.Limitation && slices.ContainsFunc(k.AllNeeds(), func(n behaviors.Need) bool { return slices.Contains(other, n) }):
+		case k.Level == behaviors.Limitation && meet(other, k.AllNeeds()):
 			continue
 		}
 		all = append(all, b)
 	}
 	return all
+}
+
+// meet reports whether two lists of needs have one in common.
+func meet(a, b []behaviors.Need) bool {
+	return slices.ContainsFunc(a, func(n behaviors.Need) bool { return slices.Contains(b, n) })
 }
 
 // Shortfalls say what keeps a run without violations from success, a clause each; a run that has

@@ -179,7 +179,8 @@ func reach(os traffic.Outcomes, app string, own *spec.Cluster, all spec.Clusters
 var PrimaryRemoteIsUnsupported = spec.Proves(behaviors.PrimaryRemoteIsUnsupported, func(t *spec.T) {
 	remote, primary := t.Clusters.Remote()
 	local, strict := t.Service("local"), t.DeployEcho("strict")
-	inRemote, inPrimary := t.DeployEcho("in-remote", spec.Global, spec.OnlyIn(remote)), t.DeployEcho("in-primary", spec.Global, spec.OnlyIn(primary))
+	inRemote := t.DeployEcho("in-remote", spec.Global, spec.OnlyIn(remote))
+	inPrimary := t.DeployEcho("in-primary", spec.Global, spec.OnlyIn(primary))
 	t.Control(primary.Client.HTTP(local), AnsweredBy(primary))
 	t.Control(primary.Plain.HTTP(strict), AnsweredBy(primary))
 
