@@ -231,12 +231,12 @@ func ShowsNothing() types.GomegaMatcher {
 }
 
 // Configured expects that a control plane takes a proxy that asks for its configuration.
-func Configured() types.GomegaMatcher { return answersWith(codes.OK) }
+func Configured() types.GomegaMatcher { return streamEndsWith(codes.OK) }
 
 // Unauthenticated expects that a control plane tells a proxy that it does not know it.
-func Unauthenticated() types.GomegaMatcher { return answersWith(codes.Unauthenticated) }
+func Unauthenticated() types.GomegaMatcher { return streamEndsWith(codes.Unauthenticated) }
 
-func answersWith(code codes.Code) types.GomegaMatcher {
+func streamEndsWith(code codes.Code) types.GomegaMatcher {
 	return everyWay("the control plane to answer "+code.String(), func(s eastwest.Stream) string {
 		if s.Err != nil || s.Code != code {
 			return s.String()
