@@ -27,9 +27,11 @@ var DeadGatewayDrawsTraffic = declare(Behavior{
 			{"all-fail", "calls fail although the local pods are ready, beyond the remote share"},
 		},
 	},
-	Proof:   "The gateway at 0: the share is recorded, without a waypoint and through one with outlier detection; back up, none fails.",
+	Proof: "The gateway of one cluster at 0: which share of another cluster's calls fails is recorded, while a local service of " +
+		"either loses none; back up, none fails.",
 	Provoke: "Scale the other cluster's gateway to 0 and call.",
-	State:   notAutomated("planned: it stops gateways of the fleet; seen by hand on the real mesh"),
+	Hazards: "Chance: of a few calls all may fall to the other cluster, so the unsafe outcome needs a share that chance does not reach.",
+	Mutants: []string{"M80"}, State: Proven,
 })
 
 var NodeProxyRestart = declare(Behavior{
@@ -77,9 +79,11 @@ var NewPodsDuringCNIRestart = declare(Behavior{
 	ID: "RES-07", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "Pods that start while istio-cni restarts are captured before they are ready.",
 	Sources: []Source{implied("high availability")},
-	Proof:   "Every new pod's first call is mutual TLS; a pod outside the mesh shows the difference.",
-	Provoke: "Restart istio-cni while scaling a deployment.",
-	State:   notAutomated("planned: it restarts istio-cni"),
+	Proof: "The server's pods are replaced three times while istio-cni restarts, and plaintext calls run from outside the mesh under STRICT: " +
+		"none is answered, before, during or after, and none of a client in the mesh fails. Before the policy plaintext is answered.",
+	Provoke: "Restart istio-cni and a service's Deployment at once.",
+	Hazards: "A pod whose sandbox cannot be made while the plugin is away starts later; that is no harm.",
+	Mutants: []string{"M81"}, State: Proven,
 })
 
 var Partition = declare(Behavior{

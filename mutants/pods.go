@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"time"
 
+	"istio.io/api/label"
+	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/workload"
@@ -149,4 +155,79 @@ func showing(x *workload.Certificate) func(*appsv1.Deployment) verdict {
 		a[workload.AnnotationCertificate], a[workload.AnnotationKey] = x.Cert, x.Key
 		return update
 	}
+}
+
+// withoutGatewayNoLocalPods lets global services of cluster1 select nothing once the gateway of cluster2 has
+// no pods.
+func withoutGatewayNoLocalPods(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	a, b := f.Clusters[0], f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	var undo Undo
+	var failed error
+	stop, err := interfere(ctx, b, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: d.Name},
+		func(o *appsv1.Deployment) verdict {
+			if o.Namespace == d.Namespace && undo == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
+				undo, failed = interfere(context.WithoutCancel(ctx), a, &corev1.ServiceList{}, ofSpecs, selectNothing)
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := errors.Join(stop(ctx), failed); err != nil || undo == nil {
+			return err
+		}
+		return undo(ctx)
+	}, nil
+}
+
+// nothing is an app that no pod has.
+const nothing = "nothing"
+
+func selectNothing(s *corev1.Service) verdict {
+	if ofWaypoint(s) || s.Labels[workload.LabelGlobal] == "" || s.Spec.Selector[workload.LabelApp] == nothing {
+		return leave
+	}
+	s.Spec.Selector = map[string]string{workload.LabelApp: nothing}
+	return update
+}
+
+// uncaptureDuringCNIRestart takes pods out of the mesh that cluster1 gets once its istio-cni has restarted.
+func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	begun := time.Now()
+	restarted := make(chan struct{})
+	var once sync.Once
+	stopWatch, err := interfere(ctx, c, &appsv1.DaemonSetList{}, client.MatchingLabels{"k8s-app": "istio-cni-node"},
+		func(o *appsv1.DaemonSet) verdict {
+			at, err := time.Parse(time.RFC3339Nano, o.Spec.Template.Annotations[workload.RestartedAt])
+			if err == nil && at.After(begun) {
+				once.Do(func() { close(restarted) })
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	stop, err := interfere(ctx, c, &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		select {
+		case <-restarted:
+		default:
+			return leave
+		}
+		// In the second of the restart there are pods from before.
+		if time.Since(p.CreationTimestamp.Time) > time.Second || p.Labels[label.IoIstioDataplaneMode.Name] != "" {
+			return leave
+		}
+		p.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
+		return update
+	})
+	if err != nil {
+		return nil, errors.Join(err, stopWatch(ctx))
+	}
+	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
 }

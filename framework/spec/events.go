@@ -2,11 +2,15 @@ package spec
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
@@ -49,6 +53,52 @@ func IstiodRestarts(c *Cluster) Event {
 	return Event{Says: "istiod of " + c.Name + " restarts", Do: func(ctx context.Context) error {
 		return workload.Restart(ctx, c.Cluster, istiodOf(c))
 	}}
+}
+
+// cniLabel is a label of istio-cni's pods and DaemonSet in Istio's chart.
+const cniLabel, cniName = "k8s-app", "istio-cni-node"
+
+// CNIRestarts is a rolling restart of a cluster's istio-cni, whose pod goes before the new one comes.
+func CNIRestarts(c *Cluster) Event {
+	return Event{Says: "istio-cni of " + c.Name + " restarts", Do: func(ctx context.Context) error {
+		var all appsv1.DaemonSetList
+		if err := c.Cluster.Client().List(ctx, &all, client.MatchingLabels{cniLabel: cniName}); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		if len(all.Items) != 1 {
+			return fmt.Errorf("%s: want one istio-cni, found %d: run `%s get daemonsets -A -l %s=%s`",
+				c.Name, len(all.Items), c.Kubectl(), cniLabel, cniName)
+		}
+		return workload.Restart(ctx, c.Cluster, &all.Items[0])
+	}}
+}
+
+// AtOnce are several events that begin together. It is over when all are.
+func AtOnce(events ...Event) Event {
+	var says []string
+	for _, e := range events {
+		says = append(says, e.Says)
+	}
+	return Event{
+		Says: strings.Join(says, ", and "),
+		Do: func(ctx context.Context) error {
+			var all sync.WaitGroup
+			errs := make([]error, len(events))
+			for i, e := range events {
+				all.Go(func() { errs[i] = e.Do(ctx) })
+			}
+			all.Wait()
+			return errors.Join(errs...)
+		},
+		Undo: func(ctx context.Context) (err error) {
+			for _, e := range events {
+				if e.Undo != nil {
+					err = errors.Join(err, e.Undo(ctx))
+				}
+			}
+			return err
+		},
+	}
 }
 
 // IstiodAbsent is a time without the istiod of a cluster, in which something else is done. It is over
@@ -110,13 +160,13 @@ func (t *T) RemoteTimeout(clusters ...*Cluster) {
 	sleep.For(t.ctx, longest)
 }
 
-// ScaleGateway sets the replicas of a cluster's east-west gateway and waits. After the spec it has as
-// many as before, and they are ready. istiod owns the Deployment but not its replicas.
-func (t *T) ScaleGateway(c *Cluster, pods int32) {
+// ScaleGateway sets the replicas of a cluster's east-west gateway and waits. restore gives it as many as
+// before, and waits until they are ready; the end of the spec does so at the latest. istiod owns the
+// Deployment but not its replicas.
+func (t *T) ScaleGateway(c *Cluster, pods int32) (restore func()) {
 	d, err := eastwest.Deployment(t.ctx, c.Cluster)
 	t.NoError(err)
-	t.keep(c, d, undo.Field{"spec", "replicas"})
-	t.change(func() {
-		t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods))
-	})
+	before := t.keep(c, d, undo.Field{"spec", "replicas"})
+	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods)) })
+	return func() { t.change(func() { t.NoError(before.restore(t.ctx)) }) }
 }

@@ -36,6 +36,24 @@ type Row interface {
 	Once(context.Context) (traffic.Outcome, error)
 }
 
+// Unanswered are calls that must not be answered: one that is counts as lost.
+func Unanswered(r Row) Row { return unanswered{r} }
+
+type unanswered struct{ Row }
+
+func (u unanswered) String() string { return u.Row.String() + ", not to be answered" }
+
+func (u unanswered) Once(ctx context.Context) (traffic.Outcome, error) {
+	o, err := u.Row.Once(ctx)
+	if err != nil {
+		return o, err
+	}
+	if o.Kind == traffic.Reached {
+		return traffic.Outcome{Kind: traffic.Other, Detail: "answered by " + o.String(), Took: o.Took}, nil
+	}
+	return traffic.Outcome{Kind: traffic.Reached, Cluster: string(o.Kind), Took: o.Took}, nil
+}
+
 // EventResult is what calls saw while something happened.
 type EventResult struct {
 	Says string

@@ -51,7 +51,7 @@ type Note struct {
 type kept struct {
 	// Object is as it was; where it did not exist it has nothing but kind and name.
 	Object *unstructured.Unstructured `json:"object"`
-	Absent bool                      `json:"absent,omitempty"`
+	Absent bool                       `json:"absent,omitempty"`
 	// Fields are all that a spec changes of it; none stands for the whole object.
 	Fields []Field `json:"fields,omitempty"`
 }

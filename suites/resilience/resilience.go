@@ -4,6 +4,8 @@ package resilience
 import (
 	"time"
 
+	security "istio.io/api/security/v1beta1"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
@@ -27,6 +29,35 @@ var GatewayRollingRestart = spec.Proves(behaviors.GatewayRollingRestart, func(t 
 	t.ScaleGateway(b, 0) // that these calls went through the gateway shows when it is gone
 	t.Control(across, EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
 	t.Control(own, AnsweredBy(b))
+})
+
+// RES-02: nobody promises that a dead gateway is passed by. A local half of the pods goes on serving.
+var DeadGatewayDrawsTraffic = spec.Proves(behaviors.DeadGatewayDrawsTraffic, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	echo, local := t.Service("echo", spec.Global), t.Service("local")
+	calls := a.Client.HTTP(echo)
+	t.Control(calls, AnsweredBy(t.Clusters...))
+
+	up := t.ScaleGateway(b, 0)
+	for _, c := range []*spec.Cluster{a, b} {
+		t.Control(c.Client.HTTP(local), AnsweredBy(c))
+	}
+	t.RecordOutcome("clients of "+a.Name, calls, func(os traffic.Outcomes) string {
+		lost := os.Count(traffic.Lost)
+		_, most := ShareRange(len(os), 1/float64(len(t.Clusters)))
+		switch {
+		case lost == 0:
+			return "withdrawn"
+		case lost <= most:
+			return "share-fails"
+		case len(os) < CallsForShare(1/float64(len(t.Clusters))):
+			return "" // chance
+		}
+		return "all-fail"
+	}, NoneAfter(10*time.Second))
+
+	up()
+	t.Expect(calls, AnsweredBy(t.Clusters...))
 })
 
 // RES-06
@@ -53,4 +84,23 @@ var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 
 	t.EachCluster(func(c *spec.Cluster) { t.ScaleWaypoint(c, waypoint, 0) })
 	t.Control(through, EndAs(traffic.Reset))
+})
+
+// RES-07: a pod that is captured refuses plaintext under STRICT. One that cannot start while istio-cni is
+// away starts later, which costs nothing: the old ones serve until then.
+var NewPodsDuringCNIRestart = spec.Proves(behaviors.NewPodsDuringCNIRestart, func(t *spec.T) {
+	a, _ := t.Clusters.Pair()
+	only, echo := spec.Clusters{a}, t.DeployEcho("echo")
+	plain, captured := a.Plain.HTTP(echo), a.Client.HTTP(echo)
+	t.Apply(only, echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_PERMISSIVE))
+	t.Control(plain, AnsweredBy(a))
+	t.Apply(only, echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
+	t.Given(plain, EndAs(traffic.Reset))
+
+	refused := spec.Unanswered(plain)
+	seen := t.While(spec.AtOnce(spec.CNIRestarts(a), spec.PodsReplaced(a, echo, 3)), captured, refused)
+
+	t.Control(seen.Of(captured), NoneLost())
+	t.Expect(seen.Of(refused), NoneLost())
+	t.Expect(plain, EndAs(traffic.Reset))
 })
