@@ -80,6 +80,7 @@ var Mutants = []Mutant{
 	{"M68", "lead the classic gateways of cluster1 that expose istiod to the API server"},
 	{"M69", "take every new pod of cluster2 out of the mesh"},
 	{"M75", "delete the VirtualService in cluster2"},
+	{"M77", "take services from behind their waypoints in all clusters"},
 	{"M79", "let a pod of cluster1 name a service of GW-16 to the east-west gateway of cluster2 in plaintext, once a second"},
 	{"M80", "let global services of cluster1 select nothing once the east-west gateway of cluster2 has no pods"},
 	{"M81", "take pods of cluster1 out of the mesh that start once istio-cni has restarted"},

@@ -87,7 +87,7 @@ var WaypointUsesDoubleHBONE = declare(Behavior{
 		"Without the waypoint the identity is the client's, and the waypoint opens none.",
 	Provoke: "Call a remote-only service through a waypoint; read the destination's access log and /clusters of the waypoint's Envoy.",
 	Hazards: "These listeners are built in every waypoint, also with multi-network off.",
-	Mutants: []string{"M10", "M19"}, State: Proven,
+	Mutants: []string{"M10", "M19", "M77"}, State: Proven,
 })
 
 var WaypointConfigurationIsNotSynced = declare(Behavior{

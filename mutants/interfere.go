@@ -276,6 +276,15 @@ func renameWaypoint(s *corev1.Service) verdict {
 	return update
 }
 
+// noWaypoint takes a service from behind its waypoint.
+func noWaypoint(s *corev1.Service) verdict {
+	if s.Labels[label.IoIstioUseWaypoint.Name] == "" {
+		return leave
+	}
+	delete(s.Labels, label.IoIstioUseWaypoint.Name)
+	return update
+}
+
 // none deletes the objects of one type that specs make in cluster2.
 func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {

@@ -163,6 +163,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
 		{Mutant: behaviors.Mutant{ID: "M69"}, apply: uncaptureNew(1)},
 		{Mutant: behaviors.Mutant{ID: "M75"}, apply: none[*istio.VirtualService](&istio.VirtualServiceList{})},
+		{Mutant: behaviors.Mutant{ID: "M77"}, apply: everywhere(noWaypoint)},
 		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},
 		{Mutant: behaviors.Mutant{ID: "M80"}, apply: withoutGatewayNoLocalPods},
 		{Mutant: behaviors.Mutant{ID: "M81"}, apply: uncaptureDuringCNIRestart},
