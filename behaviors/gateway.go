@@ -206,7 +206,7 @@ var ForgedSourceHeader = declare(Behavior{
 		},
 	},
 	Proof: "A client that the waypoint's policy forbids gets 403 through each gateway. With the header the outcome is recorded: first where " +
-		"a policy on the pods admits the waypoint alone, then without that policy. Another client is answered all the time, through one waypoint.",
+		"a policy on the pods admits the waypoint alone, then without it. Another client is answered all the time, through one waypoint.",
 	Provoke: "Set x-istio-source: waypoint on the outer CONNECT with an ordinary workload's certificate.",
 	Hazards: "A policy on the pods that admits only the waypoint's identity is the mitigation. No document promises that a waypoint cannot " +
 		"be passed by; what is unsafe is that its policy holds for honest clients alone.",

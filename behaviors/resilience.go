@@ -79,8 +79,8 @@ var NewPodsDuringCNIRestart = declare(Behavior{
 	ID: "RES-07", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "Pods that start while istio-cni restarts are captured before they are ready.",
 	Sources: []Source{implied("high availability")},
-	Proof: "The server's pods are replaced three times while istio-cni restarts, and plaintext calls run from outside the mesh under STRICT: " +
-		"none is answered, before, during or after, and none of a client in the mesh fails. Before the policy plaintext is answered.",
+	Proof: "The server's pods are replaced three times while istio-cni restarts, and plaintext calls run from outside the mesh, under " +
+		"STRICT: none is answered, before, during or after, and none of a client in the mesh fails. Before the policy plaintext is answered.",
 	Provoke: "Restart istio-cni and a service's Deployment at once.",
 	Hazards: "A pod whose sandbox cannot be made while the plugin is away starts later; that is no harm.",
 	Mutants: []string{"M81"}, State: Proven,

@@ -24,7 +24,8 @@ func (n *nft) Output(_ context.Context, args ...string) (string, error) {
 
 func TestSetPorts(t *testing.T) {
 	c := &mesh.Cluster{Name: "cluster1", Kind: &mesh.KindCluster{Nodes: []string{"n1"}}}
-	const list = `{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"set": {"family": "inet", "name": "gateway_ports", "elem": [15021, 15012, 15008]}}]}`
+	const list = `{"nftables": [{"metainfo": {"version": "1.0.6"}},
+		{"set": {"family": "inet", "name": "gateway_ports", "elem": [15021, 15012, 15008]}}]}`
 	for _, x := range []struct{ name, lists, want string }{
 		{"as wanted", list, ""},
 		{"one is missing", strings.Replace(list, "15012, ", "", 1), "they are [15008 15021]"},

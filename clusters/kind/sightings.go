@@ -19,7 +19,8 @@ tables=$1; shift
 $tables -t mangle -N AMC_SEEN 2>/dev/null || $tables -t mangle -F AMC_SEEN
 for text in "$@"; do $tables -t mangle -A AMC_SEEN -m string --algo bm --string "$text"; done
 for side in --dport --sport; do
-  $tables -t mangle -C PREROUTING -p tcp $side 15008 -j AMC_SEEN 2>/dev/null || $tables -t mangle -I PREROUTING -p tcp $side 15008 -j AMC_SEEN
+  $tables -t mangle -C PREROUTING -p tcp $side 15008 -j AMC_SEEN 2>/dev/null ||
+    $tables -t mangle -I PREROUTING -p tcp $side 15008 -j AMC_SEEN
 done`
 	lookAway = `set -e
 tables=$1

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -204,7 +205,7 @@ func (n *Note) wait(ctx context.Context, generation int64) error {
 	switch o.GroupVersionKind().GroupKind() {
 	case appsv1.SchemeGroupVersion.WithKind("Deployment").GroupKind():
 		return wait.Deployment(ctx, n.cluster, o.GetNamespace(), o.GetName(), generation)
-	case gateway.SchemeGroupVersion.WithKind("Gateway").GroupKind():
+	case schema.GroupKind{Group: gateway.GroupName, Kind: "Gateway"}:
 		_, err := wait.Gateway(ctx, n.cluster, o.GetNamespace(), o.GetName())
 		return err
 	}
