@@ -43,7 +43,7 @@ const (
 	noIngress     = "the fleet has no ingress gateway"
 	noSidecar     = "the fleet has no sidecars"
 	noServiceSpec = "no spec uses ServiceEntries or WorkloadEntries yet"
-	noNodeEvents  = "no spec restarts nodes, the CNI agent or sandboxes yet"
+	noNodeEvents  = "no spec restarts nodes or sandboxes yet"
 	noSecondRev   = "the fleet has one revision"
 	noTelemetry   = "the chapter on telemetry has no spec yet"
 )
@@ -232,12 +232,14 @@ var Faults = []Fault{
 		State: FaultOpen, WhyNot: noNodeEvents},
 	{Threads: []string{"istio/istio#61019", "istio/istio#61020"},
 		Says:  "Another iptables back end after a restart of the CNI agent leaves rules twice, or none.",
-		State: FaultPresent, Behaviors: []string{"RES-07"}, WhyNot: noNodeEvents},
+		State: FaultPresent, Behaviors: []string{"RES-07"},
+		WhyNot: "RES-07 restarts the CNI agent with the iptables back end that it had"},
 	{Threads: []string{"istio/istio#60328"}, Says: "Two pods that are added at once make the CNI agent panic.",
-		State: FaultFixed, Since: "1.30.1", Behaviors: []string{"RES-07"}, WhyNot: noNodeEvents},
+		State: FaultFixed, Since: "1.30.1", Behaviors: []string{"RES-07"}, WhyNot: "RES-07 adds pods one after the other"},
 	{Threads: []string{"istio/ztunnel#1674", "istio/istio#60668"},
 		Says:  "The CNI agent is in a deadlock when a pod goes while ztunnel connects.",
-		State: FaultFixed, Behaviors: []string{"RES-03", "RES-07"}, WhyNot: noNodeEvents},
+		State: FaultFixed, Behaviors: []string{"RES-03", "RES-07"},
+		WhyNot: "RES-07 restarts the CNI agent, and no spec ztunnel beside it"},
 	{Threads: []string{"istio/istio#61211"}, Says: "The network namespace of another pod is used: a call has the wrong identity.",
 		State: FaultFixed, Since: "1.31", WhyNot: "the catalog has no promise of it; it takes hundreds of pods to meet it"},
 
