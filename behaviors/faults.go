@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// Fault is something that people met in ambient multicluster, or that a change of Istio mended: what a
-// suite like this one is there to catch.
+// Fault is something that people met in ambient multicluster, or that a change of Istio mended:
+// what a suite like this one is there to catch.
 type Fault struct {
-	// Threads tell of it: owner/repository#number, or the name of one of Istio's release notes. The first
-	// one names the fault.
+	// Threads tell of it: owner/repository#number, or the name of one of Istio's release notes. The
+	// first one names the fault.
 	Threads []string
 	Says    string
-	// State is what became of it, as its threads and Istio's source say of the version that is installed
-	// by default.
+	// State is what became of it, as its threads and Istio's source say of the version that is
+	// installed by default.
 	State FaultState
 	// Since is the release with the mending; empty when it is not known, or nothing is mended.
 	Since string
@@ -252,8 +252,8 @@ var Faults = []Fault{
 		State: FaultPresent, Behaviors: []string{"GW-26"}, WhyNot: "GW-26 has no spec yet"},
 }
 
-// RedBy says what has turned the behavior's spec red, or does: a known fault of Istio, or mutants. It is
-// empty for one without a spec.
+// RedBy says what has turned the behavior's spec red, or does: a known fault of Istio, or mutants.
+// It is empty for one without a spec.
 func (b *Behavior) RedBy() string {
 	if !b.State.Automated {
 		return ""

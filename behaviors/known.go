@@ -17,9 +17,9 @@ type Known struct {
 	Istio   Range  // the versions that have the fault
 }
 
-// KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and goes
-// when the last supported version that has it goes; --fail-on-fixed tells when a version has it no
-// longer.
+// KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and
+// goes when the last supported version that has it goes; --fail-on-fixed tells when a version has
+// it no longer.
 var KnownFaults = map[string][]Known{
 	"CP-04":    {{Finding: "F-01", Istio: ">=1.31"}},
 	"CP-22":    {{Finding: "F-02", Istio: ">=1.31"}},

@@ -101,8 +101,8 @@ func need(n Need, kind NeedKind, meaning, lacking string) Need {
 	return n
 }
 
-// AllNeeds are the needs of a behavior: those that it names, and that for two networks, without which
-// nothing crosses clusters as promised. A behavior of another topology goes without it.
+// AllNeeds are the needs of a behavior: those that it names, and that for two networks, without
+// which nothing crosses clusters as promised. A behavior of another topology goes without it.
 func (b *Behavior) AllNeeds() []Need {
 	if slices.Contains(b.Needs, SharedNetwork) || slices.Contains(b.Needs, RemoteCluster) {
 		return b.Needs

@@ -7,8 +7,8 @@ type Statement struct {
 	Says string // the page's words, until 1.28
 	// Since1_29 is what the page says from 1.29 on: the same, another sentence, or that it is gone.
 	Since1_29 string
-	// Seen is what a real mesh did when it was tried by hand (docs/findings.md says on which); empty if
-	// nobody tried.
+	// Seen is what a real mesh did when it was tried by hand (docs/findings.md says on which); empty
+	// if nobody tried.
 	Seen      string
 	Behaviors []string
 }

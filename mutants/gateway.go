@@ -54,9 +54,9 @@ func created(ctx context.Context, c *mesh.Cluster, objects ...client.Object) (Un
 //go:embed impostor.yaml.tmpl
 var impostorConfig string
 
-// impostor puts an Envoy beside the east-west gateway of cluster2, as one more endpoint of its address,
-// that does what a gateway must not do: it hands a port of istiod on, among others. It forwards double
-// HBONE, so that everything that should work still works.
+// impostor puts an Envoy beside the east-west gateway of cluster2, as one more endpoint of its
+// address, that does what a gateway must not do: it hands a port of istiod on, among others. It
+// forwards double HBONE, so that everything that should work still works.
 //
 // If it is open, it hands on whatever a CONNECT names, too.
 func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Undo, error) {
@@ -103,7 +103,8 @@ func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Und
 	}
 }
 
-// envoy runs the Envoy of the east-west gateway's image with a configuration and waits until it listens.
+// envoy runs the Envoy of the east-west gateway's image with a configuration and waits until it
+// listens.
 func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.ObjectMeta, like *appsv1.Deployment,
 	files map[string]string, port int32) (Undo, error) {
 	proxy := workload.EnvoyOf(f, like.Spec.Template.Spec)
@@ -131,8 +132,8 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 	return undo, nil
 }
 
-// anotherPort leads one more port of the east-west gateway's Service in cluster2 to the one that tells the
-// gateway's health.
+// anotherPort leads one more port of the east-west gateway's Service in cluster2 to the one that
+// tells the gateway's health.
 func anotherPort(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, c)
@@ -161,13 +162,14 @@ func anotherPort(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 //go:embed leaker.yaml.tmpl
 var leakerConfig string
 
-// leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in plaintext, to an
-// address that belongs to nobody (RFC 5737).
+// leaker runs an Envoy in cluster1 that tries to leave the fleet, past the gateway and in
+// plaintext, to an address that belongs to nobody (RFC 5737).
 func leaker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return says(ctx, f, "198.51.100.1", 80, "/")
 }
 
-// talker runs an Envoy in cluster1 that tells the east-west gateway of cluster2 in plaintext what GW-16 calls.
+// talker runs an Envoy in cluster1 that tells the east-west gateway of cluster2 in plaintext what
+// GW-16 calls.
 func talker(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	found, err := eastwest.Find(ctx, c, c.EastWestClass())
@@ -233,8 +235,8 @@ func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return all([]Undo{leading, undo}), nil
 }
 
-// falseServer runs a server in cluster1 that stands behind the services of the fixture's echo and answers
-// in the name of cluster2.
+// falseServer runs a server in cluster1 that stands behind the services of the fixture's echo and
+// answers in the name of cluster2.
 func falseServer(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: fixture.Echo, Owner: "mutant", Image: f.Images["app"].Ref}
@@ -266,8 +268,8 @@ func fill(text string, values any) (string, error) {
 	return b.String(), err
 }
 
-// slowWaypoint holds a waypoint of cluster1 at no pods for 20 s once it has lost those it had. Meanwhile
-// no waypoint of cluster2 can take over, since its Service is local.
+// slowWaypoint holds a waypoint of cluster1 at no pods for 20 s once it has lost those it had.
+// Meanwhile no waypoint of cluster2 can take over, since its Service is local.
 func slowWaypoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	local, err := interfereWithServices(1, removeGlobalFromWaypoint)(ctx, f)

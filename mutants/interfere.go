@@ -302,7 +302,8 @@ func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	})
 }
 
-// admitAnother gives policies of cluster2 that admit an account the name of one that does not exist.
+// admitAnother gives policies of cluster2 that admit an account the name of one that does not
+// exist.
 func admitAnother(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &security.AuthorizationPolicyList{}, ofSpecs, anotherAccount)
 }
@@ -382,8 +383,8 @@ func keepNetwork(network string) func(*corev1.Namespace) verdict {
 	}
 }
 
-// rightListeners makes the listeners of east-west gateways that specs make in cluster2 such as one can
-// serve.
+// rightListeners makes the listeners of east-west gateways that specs make in cluster2 such as one
+// can serve.
 func rightListeners(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	return interfere(ctx, c, &gateway.GatewayList{}, ofSpecs, func(g *gateway.Gateway) verdict {
@@ -404,8 +405,8 @@ func putRight(l *gateway.Listener) verdict {
 	return update
 }
 
-// keepIstiodGlobal restores the global label of istiod's Service in cluster1 once a spec has set and
-// removed it.
+// keepIstiodGlobal restores the global label of istiod's Service in cluster1 once a spec has set
+// and removed it.
 func keepIstiodGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	labeled := map[string]*corev1.Service{}
@@ -572,8 +573,8 @@ func withoutPreference(r *istio.DestinationRule) verdict {
 	return update
 }
 
-// flap takes the global label away from services in cluster2 for 20 of every 30 seconds, whoever sets
-// it meanwhile. For the other 10 they have it again.
+// flap takes the global label away from services in cluster2 for 20 of every 30 seconds, whoever
+// sets it meanwhile. For the other 10 they have it again.
 func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -612,7 +613,8 @@ func flap(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
-// uncapture takes the echo servers of cluster2 out of the mesh: istio-cni then lets their ztunnel go.
+// uncapture takes the echo servers of cluster2 out of the mesh: istio-cni then lets their ztunnel
+// go.
 func uncapture(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c, mode := f.Clusters[1], label.IoIstioDataplaneMode.Name
 	stop, err := interfere(ctx, c, &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {

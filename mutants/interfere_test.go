@@ -32,8 +32,8 @@ func inMesh(name string) *corev1.Service {
 	}}
 }
 
-// fakeCluster is a cluster whose lists have a resource version, as a watch needs it, and whose watches
-// are given by watches, one after the other. What reaches them is up to the test.
+// fakeCluster is a cluster whose lists have a resource version, as a watch needs it, and whose
+// watches are given by watches, one after the other. What reaches them is up to the test.
 func fakeCluster(funcs interceptor.Funcs, watches <-chan watch.Interface, objects ...client.Object) *mesh.Cluster {
 	if funcs.List == nil {
 		funcs.List = func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {

@@ -84,8 +84,8 @@ func recreateGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		set(ctx, appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType})
 }
 
-// forgetOnRestart deletes the remote secrets of cluster1 once its istiod is restarted, so that the new
-// one knows no other cluster.
+// forgetOnRestart deletes the remote secrets of cluster1 once its istiod is restarted, so that the
+// new one knows no other cluster.
 func forgetOnRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	d := &appsv1.Deployment{}
@@ -141,8 +141,8 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return undo, nil
 }
 
-// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until its istiod has
-// synced with the clusters.
+// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until its istiod
+// has synced with the clusters.
 func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.Secret) error {
 	c := f.Clusters[0]
 	for i := range secrets {

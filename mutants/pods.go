@@ -73,7 +73,8 @@ func (ch choice) pod(p *corev1.Pod) verdict {
 	return update
 }
 
-// only makes a service lead to the chosen pod. Those in front of the fixture's pods lead on to them.
+// only makes a service lead to the chosen pod. Those in front of the fixture's pods lead on to
+// them.
 func (choice) only(s *corev1.Service) verdict {
 	switch s.Spec.Selector[workload.LabelApp] {
 	case "", fixture.Echo, fixture.Client, fixture.ClientB, fixture.Plain:
@@ -86,7 +87,8 @@ func (choice) only(s *corev1.Service) verdict {
 	return update
 }
 
-// notReadyEither makes the pods of a service in cluster1 not ready as soon as one of cluster2 is not.
+// notReadyEither makes the pods of a service in cluster1 not ready as soon as one of cluster2 is
+// not.
 func notReadyEither(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	after := context.WithoutCancel(ctx)
 	var failed []error
@@ -123,7 +125,8 @@ func closeGates(ctx context.Context, c *mesh.Cluster, app string) error {
 	return errors.Join(failed...)
 }
 
-// recreatePods lets every restart of a deployment of a spec in cluster2 begin with the end of all its pods.
+// recreatePods lets every restart of a deployment of a spec in cluster2 begin with the end of all
+// its pods.
 func recreatePods(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &appsv1.DeploymentList{}, ofSpecs, recreated)
 }
@@ -157,8 +160,8 @@ func showing(x *workload.Certificate) func(*appsv1.Deployment) verdict {
 	}
 }
 
-// withoutGatewayNoLocalPods lets global services of cluster1 select nothing once the gateway of cluster2 has
-// no pods.
+// withoutGatewayNoLocalPods lets global services of cluster1 select nothing once the gateway of
+// cluster2 has no pods.
 func withoutGatewayNoLocalPods(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	a, b := f.Clusters[0], f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, b)
@@ -196,7 +199,8 @@ func selectNothing(s *corev1.Service) verdict {
 	return update
 }
 
-// uncaptureDuringCNIRestart takes pods out of the mesh that cluster1 gets once its istio-cni has restarted.
+// uncaptureDuringCNIRestart takes pods out of the mesh that cluster1 gets once its istio-cni has
+// restarted.
 func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	begun := time.Now()

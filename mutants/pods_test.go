@@ -24,7 +24,8 @@ func podOf(app, name, owner string) *corev1.Pod {
 		Labels: map[string]string{workload.LabelApp: app, workload.LabelOwner: owner}}}
 }
 
-// An update comes back as an event: it must not be written a second time, and no other pod be chosen.
+// An update comes back as an event: it must not be written a second time, and no other pod be
+// chosen.
 func TestChoice(t *testing.T) {
 	ch := choice{}
 	one, two, other := podOf("a", "a-1", "lb-02"), podOf("a", "a-2", "lb-02"), podOf("b", "b-1", "lb-02")

@@ -75,8 +75,8 @@ func changed(known map[types.UID]corev1.Secret, s *corev1.Secret) bool {
 var ofIstiod = &client.ListOptions{Namespace: istiod.Namespace,
 	LabelSelector: labels.SelectorFromSet(labels.Set{remotesecret.Label: "true"})}
 
-// dropNewRemoteSecret deletes the first remote secret of cluster1 that is another one. The next one stays:
-// what a spec restores must remain.
+// dropNewRemoteSecret deletes the first remote secret of cluster1 that is another one. The next one
+// stays: what a spec restores must remain.
 func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	known, err := remoteSecrets(ctx, c)
@@ -99,7 +99,8 @@ func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
-// labelRemoteSecrets gives Secrets of cluster1 that are named as its remote secrets the label of these.
+// labelRemoteSecrets gives Secrets of cluster1 that are named as its remote secrets the label of
+// these.
 func labelRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	secrets, err := remotesecret.All(ctx, c)
@@ -118,8 +119,8 @@ func labelRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	})
 }
 
-// correctRemoteSecrets gives remote secrets of cluster1 their kubeconfigs back. Those that are deleted
-// stay so.
+// correctRemoteSecrets gives remote secrets of cluster1 their kubeconfigs back. Those that are
+// deleted stay so.
 func correctRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
 	secrets, err := remotesecret.All(ctx, c)
@@ -137,7 +138,8 @@ func correctRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	})
 }
 
-// noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no pods.
+// noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no
+// pods.
 func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	b := f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, b)

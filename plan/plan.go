@@ -66,9 +66,9 @@ func (e Environment) Meets(n behaviors.Need) bool {
 	return e.Has[n]
 }
 
-// NothingToProve says why a plan that runs nothing does so, where the fleet's topology is the reason,
-// and what to do; it is nil when something can be proven. On a topology that is not supported, only probes
-// of what happens there can run.
+// NothingToProve says why a plan that runs nothing does so, where the fleet's topology is the
+// reason, and what to do; it is nil when something can be proven. On a topology that is not
+// supported, only probes of what happens there can run.
 func (p *Plan) NothingToProve() error {
 	e := p.Environment
 	if len(p.Run) > 0 || e.Meets(behaviors.TwoNetworks) {

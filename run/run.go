@@ -280,8 +280,8 @@ func (r *run) execute(ctx context.Context) error {
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
 }
 
-// undo puts the mesh back to what it was before an earlier run that was killed. Preflight would refuse it as
-// it is.
+// undo puts the mesh back to what it was before an earlier run that was killed. Preflight would
+// refuse it as it is.
 func (r *run) undo(ctx context.Context) error {
 	var ids []string
 	for _, e := range r.plan.Run {

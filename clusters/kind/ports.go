@@ -11,8 +11,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// gatewayPorts are the ports of a cluster's gateways that other networks may call, sorted: those of every
-// east-west gateway, and those that the fleet file names.
+// gatewayPorts are the ports of a cluster's gateways that other networks may call, sorted: those of
+// every east-west gateway, and those that the fleet file names.
 func gatewayPorts(c *mesh.Cluster) []int {
 	ports := []int{hbonePort, statusPort}
 	if c.Kind != nil {
@@ -31,9 +31,9 @@ func portList(ports []int) string {
 	return strings.Join(all, ", ")
 }
 
-// OpenPorts returns what opens more ports at the addresses of a cluster's gateways to the other networks,
-// and closes them again; nil for a fleet whose nodes are not ours. A run that is killed leaves them open
-// until [Health] looks at the fleet.
+// OpenPorts returns what opens more ports at the addresses of a cluster's gateways to the other
+// networks, and closes them again; nil for a fleet whose nodes are not ours. A run that is killed
+// leaves them open until [Health] looks at the fleet.
 func OpenPorts(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster, ports ...int) (closed func(context.Context) error, err error) {
 	if f.Provider != mesh.ProviderKind {
 		return nil
@@ -45,8 +45,8 @@ func OpenPorts(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster, ports .
 	}
 }
 
-// setPorts makes these ports, and no others, the ones that a cluster's gateways may be called at. What the
-// nodes say afterwards is the proof.
+// setPorts makes these ports, and no others, the ones that a cluster's gateways may be called at.
+// What the nodes say afterwards is the proof.
 func setPorts(ctx context.Context, d docker, c *mesh.Cluster, ports []int) error {
 	ports = slices.Clone(ports)
 	slices.Sort(ports)

@@ -11,8 +11,8 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// The packets of HBONE's port, to servers and from them, pass a chain with one rule for each text. The
-// rules only count.
+// The packets of HBONE's port, to servers and from them, pass a chain with one rule for each text.
+// The rules only count.
 const (
 	look = `set -e
 tables=$1; shift
@@ -29,9 +29,9 @@ $tables -t mangle -F AMC_SEEN
 $tables -t mangle -X AMC_SEEN`
 )
 
-// Sightings returns what counts, on the nodes of each cluster, the packets of HBONE's port in which a text is
-// to be read; nil for a fleet whose nodes are not ours. The counts are in the order of the texts. stop takes
-// away what counts.
+// Sightings returns what counts, on the nodes of each cluster, the packets of HBONE's port in which
+// a text is to be read; nil for a fleet whose nodes are not ours. The counts are in the order of
+// the texts. stop takes away what counts.
 func Sightings(f *mesh.Fleet) func(ctx context.Context, texts []string) (
 	count func(context.Context) (map[string][]int64, error), stop func(context.Context) error, err error) {
 	if f.Provider != mesh.ProviderKind {

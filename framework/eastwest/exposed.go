@@ -148,8 +148,9 @@ var (
 	grpcMessage = regexp.MustCompile(`ResponseHeader=Grpc-Message:(.*)`)
 )
 
-// Discover opens a stream at a gateway's address. The echo client sends no message on it, and a control
-// plane that takes the proxy waits for one: only a refusal is an answer, and silence tells nothing.
+// Discover opens a stream at a gateway's address. The echo client sends no message on it, and a
+// control plane that takes the proxy waits for one: only a refusal is an answer, and silence tells
+// nothing.
 func (a Address) Discover(ctx context.Context, p Proxy) (Stream, error) {
 	headers := p.headers()
 	headers["content-type"], headers["te"] = "application/grpc", "trailers"
@@ -180,8 +181,8 @@ func (a Address) Discover(ctx context.Context, p Proxy) (Stream, error) {
 // clusterType is what every proxy asks for first.
 const clusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 
-// Discover is [Address.Discover] with one pod behind it, as a proxy does it: it asks for its clusters, and
-// an answer without any is none.
+// Discover is [Address.Discover] with one pod behind it, as a proxy does it: it asks for its
+// clusters, and an answer without any is none.
 func (e *Endpoint) Discover(ctx context.Context, port int, p Proxy) (Stream, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM([]byte(p.CA)) {

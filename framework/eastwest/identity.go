@@ -53,7 +53,8 @@ func (id *Identity) Speaking(change func(*tls.Config)) *Identity {
 // tokenSeconds is how long a token lives, and a certificate for it.
 const tokenSeconds = int64(3600)
 
-// Token is a token of a ServiceAccount with which a proxy shows itself to istiod: of audience istio-ca.
+// Token is a token of a ServiceAccount with which a proxy shows itself to istiod: of audience
+// istio-ca.
 func Token(ctx context.Context, c *mesh.Cluster, namespace, account string) (string, error) {
 	seconds := tokenSeconds
 	token, err := c.Kube().CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account,

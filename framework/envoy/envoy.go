@@ -1,5 +1,6 @@
-// Package envoy reads what waypoints and gateways count of the hosts that they call. Envoy keeps these
-// counters whatever a mesh selects for its metrics, and forgets a host that is not called for a minute.
+// Package envoy reads what waypoints and gateways count of the hosts that they call. Envoy keeps
+// these counters whatever a mesh selects for its metrics, and forgets a host that is not called for
+// a minute.
 package envoy
 
 import (

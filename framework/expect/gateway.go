@@ -220,7 +220,8 @@ func ShowsCertificate(roots *x509.CertPool, name string) types.GomegaMatcher {
 	})
 }
 
-// ShowsNothing expects that no server is there: the connection is refused, or ended without a certificate.
+// ShowsNothing expects that no server is there: the connection is refused, or ended without a
+// certificate.
 func ShowsNothing() types.GomegaMatcher {
 	return everyWay("no server", func(s eastwest.Shown) string {
 		if len(s.Chain) > 0 {

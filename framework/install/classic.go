@@ -18,13 +18,13 @@ import (
 // IstiodGateway is the name of the classic gateway by which clusters without an istiod reach one.
 const IstiodGateway = "istio-istiodgateway"
 
-// IstiodPorts are the ports that a classic gateway passes on, of proxies and of webhooks, and the ports of
-// istiod's Service that they lead to.
+// IstiodPorts are the ports that a classic gateway passes on, of proxies and of webhooks, and the
+// ports of istiod's Service that they lead to.
 var IstiodPorts = map[uint32]uint32{15012: 15012, 15017: 443}
 
-// classicGateway is the chart of an east-west gateway as meshes of sidecars have it: the gateway that the
-// documents install so that clusters without an istiod of their own reach one. Its pod is an injected
-// Envoy, labeled istio=<name>.
+// classicGateway is the chart of an east-west gateway as meshes of sidecars have it: the gateway
+// that the documents install so that clusters without an istiod of their own reach one. Its pod is
+// an injected Envoy, labeled istio=<name>.
 func classicGateway(f *mesh.Fleet, c *mesh.Cluster, name string) chart {
 	values := map[string]any{
 		"networkGateway":  c.Network,
@@ -54,8 +54,8 @@ func ClassicGateway(f *mesh.Fleet, c *mesh.Cluster, chartsDir, namespace, name s
 	return manifest([]byte(text))
 }
 
-// ProxyOf renders the objects of a proxy without a Service whose only control plane is at an address
-// (host:port) and shows a certificate of this name.
+// ProxyOf renders the objects of a proxy without a Service whose only control plane is at an
+// address (host:port) and shows a certificate of this name.
 func ProxyOf(f *mesh.Fleet, c *mesh.Cluster, chartsDir, namespace, name, address, shows string) ([]client.Object, error) {
 	ch := classicGateway(f, c, name)
 	delete(ch.values, "networkGateway")
@@ -69,9 +69,9 @@ func ProxyOf(f *mesh.Fleet, c *mesh.Cluster, chartsDir, namespace, name, address
 	return manifest([]byte(text))
 }
 
-// ExposeIstiod are the objects by which a classic gateway passes TLS on to a Service of istiod, whatever
-// the server name: what Istio's sample expose-istiod.yaml has. Ports are those of the gateway, and which of
-// the Service each leads to.
+// ExposeIstiod are the objects by which a classic gateway passes TLS on to a Service of istiod,
+// whatever the server name: what Istio's sample expose-istiod.yaml has. Ports are those of the
+// gateway, and which of the Service each leads to.
 func ExposeIstiod(namespace, name, selected, host string, ports map[uint32]uint32) []client.Object {
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: name}
 	g := &networking.Gateway{ObjectMeta: meta, Spec: istionetworking.Gateway{Selector: map[string]string{"istio": selected}}}

@@ -304,8 +304,9 @@ func (s *target) install(ctx context.Context) error {
 	return s.synced(ctx)
 }
 
-// prerequisites are what is there before any chart: a namespace that says on which network the cluster
-// is, and whose istiod may take it over; the CA, where there is an istiod; and the root that all trust.
+// prerequisites are what is there before any chart: a namespace that says on which network the
+// cluster is, and whose istiod may take it over; the CA, where there is an istiod; and the root
+// that all trust.
 func (s *target) prerequisites() []client.Object {
 	c := s.cluster
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{label.TopologyNetwork.Name: c.Network}}}
@@ -342,7 +343,8 @@ func (s *target) release(name string) func(context.Context) error {
 	return func(ctx context.Context) error { return s.helm.install(ctx, s.options.ChartsDir, charts[i]) }
 }
 
-// applyGateway applies the Gateway API, and the gateway that a cluster on a network of its own needs.
+// applyGateway applies the Gateway API, and the gateway that a cluster on a network of its own
+// needs.
 func (s *target) applyGateway(ctx context.Context) error {
 	if err := applyGatewayAPI(ctx, s.cluster, s.gatewayAPI); err != nil {
 		return err
@@ -417,8 +419,8 @@ func (s *target) metallbReady(ctx context.Context) error {
 	return wait.DaemonSet(ctx, s.cluster, metallbNamespace, "speaker", 0)
 }
 
-// gatewayReady waits for the east-west gateway. In a cluster without an istiod nobody promises that one
-// is ever deployed.
+// gatewayReady waits for the east-west gateway. In a cluster without an istiod nobody promises that
+// one is ever deployed.
 func (s *target) gatewayReady(ctx context.Context) error {
 	if s.fleet.OneNetwork() || !s.cluster.IsPrimary() {
 		return nil
@@ -431,8 +433,8 @@ func (s *target) gatewayReady(ctx context.Context) error {
 	return nil
 }
 
-// exposeIstiod lets the classic gateway pass on what clusters without an istiod ask this one's for. The
-// API server may not serve the CRDs yet.
+// exposeIstiod lets the classic gateway pass on what clusters without an istiod ask this one's for.
+// The API server may not serve the CRDs yet.
 func (s *target) exposeIstiod(ctx context.Context) error {
 	if err := wait.Established(ctx, s.cluster, "gateways."+networking.GroupName, "virtualservices."+networking.GroupName); err != nil {
 		return err

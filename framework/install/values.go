@@ -33,9 +33,9 @@ type chart struct {
 // The documents set AMBIENT_ENABLE_BAGGAGE since 1.29. It is left out when proxyv2 is a stand-in,
 // because it makes istiod send Envoy extensions that only Istio's Envoy has.
 //
-// A fleet's variants change the domains, the revision and the number of istiods. The values that say
-// so are those of Istio's documents; ztunnel learns the DNS domain from an environment variable,
-// because its chart has no value for it.
+// A fleet's variants change the domains, the revision and the number of istiods. The values that
+// say so are those of Istio's documents; ztunnel learns the DNS domain from an environment
+// variable, because its chart has no value for it.
 func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []chart {
 	env := map[string]any{"AMBIENT_ENABLE_MULTI_NETWORK": "true"}
 	if images["proxyv2"].StandIn == "" {

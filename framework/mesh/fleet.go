@@ -109,9 +109,11 @@ type Cluster struct {
 	// GatewayAddresses are the east-west gateway's addresses (IP or host name), filled by
 	// framework/install or existing.
 	GatewayAddresses []string `json:"gatewayAddresses,omitempty"`
-	// Primary is the cluster whose istiod serves this one, which has none of its own; empty for a primary.
+	// Primary is the cluster whose istiod serves this one, which has none of its own; empty for a
+	// primary.
 	Primary string `json:"primary,omitempty"`
-	// IstiodAddress is where the clusters that it serves reach the istiod of a primary; empty without any.
+	// IstiodAddress is where the clusters that it serves reach the istiod of a primary; empty without
+	// any.
 	IstiodAddress string `json:"istiodAddress,omitempty"`
 	// Revision is that of the cluster's istiod; empty for the default one.
 	Revision string `json:"revision,omitempty"`

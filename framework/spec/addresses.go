@@ -43,8 +43,8 @@ func (t *T) ReplaceAddresses(c *Cluster, addresses map[*Service]string) {
 // probed is how many pods, and how many nodes, of a cluster a look for paths tries.
 const probed = 3
 
-// PathsTo are connections from a pod outside the mesh to pods and nodes of another cluster, by their
-// own addresses; a list of [traffic.Path].
+// PathsTo are connections from a pod outside the mesh to pods and nodes of another cluster, by
+// their own addresses; a list of [traffic.Path].
 func (t *T) PathsTo(from, to *Cluster) Subject {
 	targets := t.targets(from, to)
 	return Probe(fmt.Sprintf("%s to pods and nodes of %s", from.Plain.Name, to.Name), func(ctx context.Context) (any, error) {
@@ -69,8 +69,8 @@ type target struct {
 	node      bool
 }
 
-// targets are addresses of a cluster that a client of another one may find a path to. Addresses that
-// the client's own cluster uses, too, tell nothing unless the answer names its cluster.
+// targets are addresses of a cluster that a client of another one may find a path to. Addresses
+// that the client's own cluster uses, too, tell nothing unless the answer names its cluster.
 func (t *T) targets(from, to *Cluster) (all []target) {
 	own := map[string]bool{}
 	for _, n := range t.nodes(from) {

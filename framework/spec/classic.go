@@ -18,8 +18,8 @@ import (
 	"ambient.test/conformance/framework/wait"
 )
 
-// ClassicGateway is an east-west gateway of the spec's own in one cluster, as meshes of sidecars have it:
-// Istio's chart, outside the mesh. Other networks reach it as long as the spec runs.
+// ClassicGateway is an east-west gateway of the spec's own in one cluster, as meshes of sidecars
+// have it: Istio's chart, outside the mesh. Other networks reach it as long as the spec runs.
 type ClassicGateway struct {
 	*Gateway
 	// Roots are those that the mesh trusts.
@@ -29,8 +29,8 @@ type ClassicGateway struct {
 	name, root, charts string
 }
 
-// ClassicGateway installs a classic gateway beside the east-west gateway that a cluster has. It is gone
-// after the spec, and the ports that were opened for it are closed.
+// ClassicGateway installs a classic gateway beside the east-west gateway that a cluster has. It is
+// gone after the spec, and the ports that were opened for it are closed.
 func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 	charts, err := t.Charts(t.ctx)
 	t.NoError(err)
@@ -84,7 +84,8 @@ func (g *ClassicGateway) IstiodName() string {
 	return s.Name + "." + s.Namespace + ".svc"
 }
 
-// AtAddress are TLS handshakes that ask for istiod at the gateway's address; a list of [eastwest.Shown].
+// AtAddress are TLS handshakes that ask for istiod at the gateway's address; a list of
+// [eastwest.Shown].
 func (g *ClassicGateway) AtAddress() Subject {
 	name := g.IstiodName()
 	return Probe(g.tls(name)+" at its address", func(ctx context.Context) (any, error) {
@@ -108,9 +109,9 @@ func (g *ClassicGateway) tls(name string) string {
 	return "classic " + g.says("TLS to %s on port %d", name, eastwest.DiscoveryPort)
 }
 
-// Discoveries are streams that a proxy of another cluster opens to istiod for its configuration, with a
-// token of its ServiceAccount; a list of [eastwest.Stream]. They go to the pods behind the address: the
-// fleet's clients send no message on a stream. See [ClassicGateway.Configures].
+// Discoveries are streams that a proxy of another cluster opens to istiod for its configuration,
+// with a token of its ServiceAccount; a list of [eastwest.Stream]. They go to the pods behind the
+// address: the fleet's clients send no message on a stream. See [ClassicGateway.Configures].
 func (g *ClassicGateway) Discoveries(from *Cluster) Subject {
 	p := g.proxy(from)
 	var err error
@@ -119,7 +120,8 @@ func (g *ClassicGateway) Discoveries(from *Cluster) Subject {
 	return g.streams(from, "with a token", nil, p)
 }
 
-// DiscoveriesWithoutToken are [ClassicGateway.Discoveries] without a token, by every way to the gateway.
+// DiscoveriesWithoutToken are [ClassicGateway.Discoveries] without a token, by every way to the
+// gateway.
 func (g *ClassicGateway) DiscoveriesWithoutToken(from *Cluster) Subject {
 	p := g.proxy(from)
 	at := func(ctx context.Context, a eastwest.Address) (eastwest.Stream, error) { return a.Discover(ctx, p) }
@@ -143,8 +145,8 @@ func (g *ClassicGateway) streams(from *Cluster, how string, at func(context.Cont
 	})
 }
 
-// Configures is true while a proxy in another cluster is ready whose only control plane is the one behind
-// the gateway's address: it has shown its token there and got its configuration.
+// Configures is true while a proxy in another cluster is ready whose only control plane is the one
+// behind the gateway's address: it has shown its token there and got its configuration.
 func (g *ClassicGateway) Configures(from *Cluster) Subject {
 	name := g.t.Name("proxy")
 	at := g.addresses[slices.IndexFunc(g.addresses, func(a eastwest.Address) bool { return a.From == from.Plain })].At

@@ -34,8 +34,8 @@ func (d Destination) String() string {
 	return fmt.Sprintf("%s (%s) by %s", d.Authority, d.What, d.Protocol)
 }
 
-// Destinations are the Service's ports under its name, as a ztunnel asks for them, and its HTTP port as
-// a client asks that is no ztunnel.
+// Destinations are the Service's ports under its name, as a ztunnel asks for them, and its HTTP
+// port as a client asks that is no ztunnel.
 func (s *Service) Destinations() []Destination {
 	all := []Destination{To(s.Host(), 80, eastwest.HTTP, "HTTP port of "+s.Name)}
 	for _, p := range s.Object(nil).(*corev1.Service).Spec.Ports {
@@ -44,7 +44,8 @@ func (s *Service) Destinations() []Destination {
 	return all
 }
 
-// VirtualAddress is the HTTP port of a Service under its address in a cluster, as a ztunnel asks for it.
+// VirtualAddress is the HTTP port of a Service under its address in a cluster, as a ztunnel asks
+// for it.
 func (t *T) VirtualAddress(c *Cluster, s *Service) Destination {
 	return To(t.Address(c, s), 80, eastwest.HBONE, "address of "+s.Name)
 }
@@ -52,9 +53,9 @@ func (t *T) VirtualAddress(c *Cluster, s *Service) Destination {
 // metadata is where clouds tell a machine its secrets.
 const metadata = "169.254.169.254"
 
-// Behind are addresses that a cluster's east-west gateway could reach and that answer there: of pods in
-// the mesh and outside it, of istiod, of the gateway itself, of nodes and of the API server. The last one
-// is that of metadata services.
+// Behind are addresses that a cluster's east-west gateway could reach and that answer there: of
+// pods in the mesh and outside it, of istiod, of the gateway itself, of nodes and of the API
+// server. The last one is that of metadata services.
 func (t *T) Behind(g *Gateway) (all []Destination) {
 	c := g.cluster
 	for _, p := range []struct {

@@ -6,9 +6,9 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// countDropped counts the calls that were lost when a subject was as expected and then was not: those
-// of the later look that failed in a way in which none failed before. What is not traffic loses
-// nothing.
+// countDropped counts the calls that were lost when a subject was as expected and then was not:
+// those of the later look that failed in a way in which none failed before. What is not traffic
+// loses nothing.
 func (t *T) countDropped(before, after any) {
 	good, ok := before.(traffic.Outcomes)
 	now, also := after.(traffic.Outcomes)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Packets are what nodes of one cluster count from some time on. They are a [Subject] whose value is an
-// int64.
+// Packets are what nodes of one cluster count from some time on. They are a [Subject] whose value
+// is an int64.
 type Packets struct {
 	says   string
 	before int64
@@ -29,8 +29,8 @@ func (t *T) packets(says string, count func(context.Context) (int64, error)) Pac
 	return Packets{says, before, count}
 }
 
-// Escapes counts from now on the packets by which pods of each cluster try to leave the fleet. It is
-// empty on clusters of others, where nobody counts them.
+// Escapes counts from now on the packets by which pods of each cluster try to leave the fleet. It
+// is empty on clusters of others, where nobody counts them.
 func (t *T) Escapes() (all []Packets) {
 	if t.Fixture.Escapes == nil {
 		return nil
@@ -45,8 +45,8 @@ func (t *T) Escapes() (all []Packets) {
 	return all
 }
 
-// Sightings counts from now on the packets of HBONE's port, on the nodes of each cluster, in which each of these
-// texts is to be read.
+// Sightings counts from now on the packets of HBONE's port, on the nodes of each cluster, in which
+// each of these texts is to be read.
 func (t *T) Sightings(texts ...string) (all []Packets) {
 	if t.Fixture.Sightings == nil {
 		t.NoError(errors.New("nobody can look at the packets of this fleet's nodes"))

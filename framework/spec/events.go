@@ -20,8 +20,8 @@ import (
 	"ambient.test/conformance/internal/sleep"
 )
 
-// GatewayRestarts is a rolling restart of a cluster's east-west gateway. It is over when the old pods
-// have drained and are gone.
+// GatewayRestarts is a rolling restart of a cluster's east-west gateway. It is over when the old
+// pods have drained and are gone.
 func GatewayRestarts(c *Cluster) Event {
 	return Event{Says: "the east-west gateway of " + c.Name + " restarts", Do: func(ctx context.Context) error {
 		d, err := eastwest.Deployment(ctx, c.Cluster)
@@ -32,16 +32,16 @@ func GatewayRestarts(c *Cluster) Event {
 	}}
 }
 
-// WaypointRestarts is a rolling restart of a waypoint of the spec's own in one cluster. It is over when the
-// old pods have drained and are gone.
+// WaypointRestarts is a rolling restart of a waypoint of the spec's own in one cluster. It is over
+// when the old pods have drained and are gone.
 func WaypointRestarts(c *Cluster, name string) Event {
 	return Event{Says: "the waypoint of " + c.Name + " restarts", Do: func(ctx context.Context) error {
 		return workload.Restart(ctx, c.Cluster, deployment(fixture.MeshNamespace, name))
 	}}
 }
 
-// WaypointIsKilled ends a waypoint of the spec's own in one cluster without a time to drain. It is over
-// when as many pods as before serve.
+// WaypointIsKilled ends a waypoint of the spec's own in one cluster without a time to drain. It is
+// over when as many pods as before serve.
 func WaypointIsKilled(c *Cluster, name string) Event {
 	return Event{Says: "the waypoint of " + c.Name + " is killed", Do: func(ctx context.Context) error {
 		return workload.Kill(ctx, c.Cluster, fixture.MeshNamespace, name)
@@ -58,7 +58,8 @@ func IstiodRestarts(c *Cluster) Event {
 // cniLabel is a label of istio-cni's pods and DaemonSet in Istio's chart.
 const cniLabel, cniName = "k8s-app", "istio-cni-node"
 
-// CNIRestarts is a rolling restart of a cluster's istio-cni, whose pod goes before the new one comes.
+// CNIRestarts is a rolling restart of a cluster's istio-cni, whose pod goes before the new one
+// comes.
 func CNIRestarts(c *Cluster) Event {
 	return Event{Says: "istio-cni of " + c.Name + " restarts", Do: func(ctx context.Context) error {
 		var all appsv1.DaemonSetList
@@ -101,8 +102,8 @@ func AtOnce(events ...Event) Event {
 	}
 }
 
-// IstiodAbsent is a time without the istiod of a cluster, in which something else is done. It is over
-// when as many pods as before are ready and have synced with all clusters.
+// IstiodAbsent is a time without the istiod of a cluster, in which something else is done. It is
+// over when as many pods as before are ready and have synced with all clusters.
 func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 	d := istiodOf(c)
 	before := t.keep(c, d, undo.Field{"spec", "replicas"})
@@ -127,8 +128,8 @@ func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 // apart is more than istiod waits for further changes before it acts on one.
 const apart = 300 * time.Millisecond
 
-// Toggles lets the global label of the Service come and go, by turns in each cluster, so that each has it
-// while others do not, and the other way round.
+// Toggles lets the global label of the Service come and go, by turns in each cluster, so that each
+// has it while others do not, and the other way round.
 func (s *Service) Toggles(times int) Event {
 	return Change(fmt.Sprintf("%s is labeled and unlabeled %d times", s.Name, times), func() {
 		for i := range times {
@@ -148,8 +149,8 @@ func istiodOf(c *Cluster) *appsv1.Deployment {
 	return deployment(istiod.Namespace, istiod.Deployment(c.Revision))
 }
 
-// RemoteTimeout waits for as long as the istiods of these clusters give a cluster to synchronize, until
-// they call it timed out.
+// RemoteTimeout waits for as long as the istiods of these clusters give a cluster to synchronize,
+// until they call it timed out.
 func (t *T) RemoteTimeout(clusters ...*Cluster) {
 	longest := time.Duration(0)
 	for _, c := range clusters {
@@ -160,9 +161,9 @@ func (t *T) RemoteTimeout(clusters ...*Cluster) {
 	sleep.For(t.ctx, longest)
 }
 
-// ScaleGateway sets the replicas of a cluster's east-west gateway and waits. restore gives it as many as
-// before, and waits until they are ready; the end of the spec does so at the latest. istiod owns the
-// Deployment but not its replicas.
+// ScaleGateway sets the replicas of a cluster's east-west gateway and waits. restore gives it as
+// many as before, and waits until they are ready; the end of the spec does so at the latest. istiod
+// owns the Deployment but not its replicas.
 func (t *T) ScaleGateway(c *Cluster, pods int32) (restore func()) {
 	d, err := eastwest.Deployment(t.ctx, c.Cluster)
 	t.NoError(err)

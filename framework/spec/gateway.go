@@ -99,9 +99,9 @@ func (g *Gateway) says(format string, args ...any) string {
 	return "gateway of " + g.cluster.Name + ": " + fmt.Sprintf(format, args...)
 }
 
-// ways looks every way, side by side; a function that is nil leaves its ways out. A gateway pod that
-// died of the attempt is an answer: no matcher accepts it. Where one way told nothing, the look told
-// nothing.
+// ways looks every way, side by side; a function that is nil leaves its ways out. A gateway pod
+// that died of the attempt is an answer: no matcher accepts it. Where one way told nothing, the
+// look told nothing.
 func ways[V any](ctx context.Context, g *Gateway, address func(eastwest.Address) (V, error),
 	endpoint func(*eastwest.Endpoint) (V, error)) (any, error) {
 	addresses, endpoints := g.addresses, g.endpoints
@@ -151,19 +151,20 @@ func (g *Gateway) CallsAs(who string, id *eastwest.Identity, host string) Subjec
 	})
 }
 
-// CallsInside are [Gateway.Calls] with another identity in the inner tunnel only, to each ready endpoint:
-// the fleet's clients have one for both. With nil the client has no certificate there.
+// CallsInside are [Gateway.Calls] with another identity in the inner tunnel only, to each ready
+// endpoint: the fleet's clients have one for both. With nil the client has no certificate there.
 func (g *Gateway) CallsInside(who string, inner *eastwest.Identity, host string) Subject {
 	return g.calls("in the tunnel of the mesh's client, "+who, eastwest.Pair{Outer: g.ID, Inner: inner}, host)
 }
 
-// CallsSpeaking are [Gateway.Calls] of a client that speaks TLS to the gateway in another way, to each
-// ready endpoint: the fleet's clients cannot.
+// CallsSpeaking are [Gateway.Calls] of a client that speaks TLS to the gateway in another way, to
+// each ready endpoint: the fleet's clients cannot.
 func (g *Gateway) CallsSpeaking(says string, change func(*tls.Config), host string) Subject {
 	return g.calls("the mesh's client, with "+says+",", eastwest.Pair{Outer: g.ID.Speaking(change), Inner: g.ID}, host)
 }
 
-// CallsWithHeader are [Gateway.Calls] whose outer CONNECT has a header more, to each ready endpoint.
+// CallsWithHeader are [Gateway.Calls] whose outer CONNECT has a header more, to each ready
+// endpoint.
 func (g *Gateway) CallsWithHeader(name, value, host string) Subject {
 	return g.calls(fmt.Sprintf("the mesh's client, with %s: %s,", name, value),
 		eastwest.Pair{Outer: g.ID, Inner: g.ID, Headers: map[string]string{name: value}}, host)
@@ -175,8 +176,8 @@ func (g *Gateway) calls(who string, id eastwest.Pair, host string) Subject {
 	})
 }
 
-// Mint makes a certificate of the fixture's client with a flaw, for which it takes the CA's key. Only a
-// fleet of ours has it.
+// Mint makes a certificate of the fixture's client with a flaw, for which it takes the CA's key.
+// Only a fleet of ours has it.
 func (t *T) Mint(g *Gateway, flaw eastwest.Flaw) *eastwest.Identity {
 	id, err := eastwest.Mint(g.ID, t.Fleet.CADir, g.cluster.Name, t.TrustDomain(), fixture.MeshNamespace, fixture.Client, flaw)
 	t.NoError(err)
@@ -204,16 +205,16 @@ func (g *Gateway) AskedBy(who string, id *eastwest.Identity, d Destination) Subj
 	})
 }
 
-// Requests are odd HTTP/2 requests, made with a certificate of the mesh to each ready endpoint; a list of
-// [eastwest.Answer].
+// Requests are odd HTTP/2 requests, made with a certificate of the mesh to each ready endpoint; a
+// list of [eastwest.Answer].
 func (g *Gateway) Requests(odd eastwest.Odd) Subject {
 	return Probe(g.says("%s", odd.Says), func(ctx context.Context) (any, error) {
 		return ways(ctx, g, nil, func(e *eastwest.Endpoint) (eastwest.Answer, error) { return e.Request(ctx, g.ID, odd) })
 	})
 }
 
-// Hears are bytes within the TLS of a client of the mesh that speaks it in another way, to each ready
-// endpoint; a list of [eastwest.Answer].
+// Hears are bytes within the TLS of a client of the mesh that speaks it in another way, to each
+// ready endpoint; a list of [eastwest.Answer].
 func (g *Gateway) Hears(says string, change func(*tls.Config), payload string) Subject {
 	id := g.ID.Speaking(change)
 	return Probe(g.says("the mesh's client, with %s", says), func(ctx context.Context) (any, error) {
@@ -221,9 +222,10 @@ func (g *Gateway) Hears(says string, change func(*tls.Config), payload string) S
 	})
 }
 
-// OpenPorts are the ports at the gateway's addresses to which clients can connect, of those on which
-// parts of Istio, of Kubernetes and gateways listen; a list of [eastwest.Ports]. A client of its own
-// cluster tries, too: a firewall between the networks may hide from the others what is open.
+// OpenPorts are the ports at the gateway's addresses to which clients can connect, of those on
+// which parts of Istio, of Kubernetes and gateways listen; a list of [eastwest.Ports]. A client of
+// its own cluster tries, too: a firewall between the networks may hide from the others what is
+// open.
 func (g *Gateway) OpenPorts() Subject {
 	every := *g
 	for _, a := range g.addresses {
@@ -261,8 +263,8 @@ func (g *Gateway) Receives(what string, payload []byte) Subject {
 	})
 }
 
-// ReceivesHTTP are HTTP requests without TLS, sent to each address; with prior knowledge of HTTP/2 if
-// http2 is set. A list of [eastwest.Reply].
+// ReceivesHTTP are HTTP requests without TLS, sent to each address; with prior knowledge of HTTP/2
+// if http2 is set. A list of [eastwest.Reply].
 func (g *Gateway) ReceivesHTTP(http2 bool) Subject {
 	version := map[bool]string{false: "HTTP/1.1", true: "HTTP/2"}[http2]
 	return Probe(g.says("%s without TLS to its address", version), func(ctx context.Context) (any, error) {

@@ -27,8 +27,8 @@ type GatewayLack struct {
 	address bool
 }
 
-// What an east-west gateway needs to count. Without its class or address nobody manages the gateway, and
-// its pods stay as they are.
+// What an east-west gateway needs to count. Without its class or address nobody manages the
+// gateway, and its pods stay as they are.
 var (
 	WithoutNetwork = GatewayLack{Says: "without a network", take: func(g *gateway.Gateway, _ string) {
 		delete(g.Labels, label.TopologyNetwork.Name)
@@ -48,8 +48,9 @@ var (
 	}}
 )
 
-// TakeFromGateways takes something from each east-west gateway of a cluster. restore gives it back, and waits
-// until the gateways are programmed and their pods rolled out; the end of the spec does so at the latest.
+// TakeFromGateways takes something from each east-west gateway of a cluster. restore gives it back,
+// and waits until the gateways are programmed and their pods rolled out; the end of the spec does
+// so at the latest.
 func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
 	t.NoError(err)
@@ -97,8 +98,8 @@ func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) *kept {
 	return before
 }
 
-// forgetAddresses takes the addresses out of a Gateway's status, once its controller has written that they
-// cannot be used.
+// forgetAddresses takes the addresses out of a Gateway's status, once its controller has written
+// that they cannot be used.
 func (t *T) forgetAddresses(c *Cluster, key client.ObjectKey) error {
 	var now *gateway.Gateway
 	seen := func(g *gateway.Gateway, exists bool) (bool, string) {

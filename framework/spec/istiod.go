@@ -52,8 +52,8 @@ func (t *T) IstiodVersion(c *Cluster) Destination {
 	return To(t.HostIn(s.Namespace, s.Name), 15014, eastwest.HTTP, "version of istiod")
 }
 
-// ControlPlanePorts are the ports of every Service in front of istiod, under its name and its address,
-// and of the API server.
+// ControlPlanePorts are the ports of every Service in front of istiod, under its name and its
+// address, and of the API server.
 func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 	for _, s := range t.ControlPlaneServices(c) {
 		for _, p := range s.Spec.Ports {
@@ -72,8 +72,8 @@ func (t *T) ControlPlanePorts(c *Cluster) (all []Destination) {
 	return append(all, To(t.HostIn("default", "kubernetes"), 443, eastwest.TLS, "the API server"))
 }
 
-// SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and waits.
-// restore gives it the old one; the end of the spec does so at the latest.
+// SetIstiodEnv restarts a cluster's istiod with another value of an environment variable, and
+// waits. restore gives it the old one; the end of the spec does so at the latest.
 func (t *T) SetIstiodEnv(c *Cluster, name, value string) (restore func()) {
 	before := t.keep(c, istiodOf(c), undo.Field{"spec", "template"})
 	t.change(func() {

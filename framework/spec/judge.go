@@ -88,12 +88,12 @@ func (t *T) Expect(s Subject, want ...types.GomegaMatcher) { t.judge(expectation
 func (t *T) ExpectAlways(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, true, s, want) }
 
 // Control states what must be seen beside the promise, so that the promise could fail: its opposite
-// while the cause is absent, or the same path where nothing forbids it. If it does not hold, nothing was
-// learned and the verdict is unknown.
+// while the cause is absent, or the same path where nothing forbids it. If it does not hold,
+// nothing was learned and the verdict is unknown.
 func (t *T) Control(s Subject, want ...types.GomegaMatcher) { t.judge(control, false, s, want) }
 
-// ControlIsPromise is a control that is itself a promise of the same behavior, stated by the source.
-// If it does not hold, the verdict is non-conformant.
+// ControlIsPromise is a control that is itself a promise of the same behavior, stated by the
+// source. If it does not hold, the verdict is non-conformant.
 func (t *T) ControlIsPromise(_ behaviors.Source, s Subject, want ...types.GomegaMatcher) {
 	t.judge(promised, false, s, want)
 }
@@ -102,13 +102,14 @@ func (t *T) ControlIsPromise(_ behaviors.Source, s Subject, want ...types.Gomega
 // does not hold, the verdict is unknown.
 func (t *T) Given(s Subject, want ...types.GomegaMatcher) { t.judge(given, false, s, want) }
 
-// firstLook is how many calls a look makes while a change arrives. The sample that decides comes after.
+// firstLook is how many calls a look makes while a change arrives. The sample that decides comes
+// after.
 const firstLook = 8
 
-// judge looks with few calls until the subject seems as wanted; then the sample that decides is taken,
-// spread over the hold time, while the spec goes on to other judgments. One wrong outcome in the sample is
-// a fault, not a second chance: a mesh that is right for ten of every thirty seconds must not pass because
-// one look was lucky.
+// judge looks with few calls until the subject seems as wanted; then the sample that decides is
+// taken, spread over the hold time, while the spec goes on to other judgments. One wrong outcome in
+// the sample is a fault, not a second chance: a mesh that is right for ten of every thirty seconds
+// must not pass because one look was lucky.
 func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
 	j := judgment{T: t, role: r, subject: s, always: always}
 	t.mu.Lock()
@@ -145,8 +146,9 @@ type held struct {
 	end  *ending // once done
 }
 
-// meanwhile lets a judgment hold while the spec goes on to others, until [T.Still]. Beside other specs the
-// spec waits instead: they use the time, and more calls at once would only make all of them late.
+// meanwhile lets a judgment hold while the spec goes on to others, until [T.Still]. Beside other
+// specs the spec waits instead: they use the time, and more calls at once would only make all of
+// them late.
 func (t *T) meanwhile(line string, hold func()) {
 	if t.beside {
 		hold()
@@ -164,8 +166,8 @@ func (t *T) meanwhile(line string, hold func()) {
 	}()
 }
 
-// Still waits until every judgment so far has held, and ends the spec if one has not. What changes the
-// mesh, or calls it for another reason, must wait so: it would break what is judged.
+// Still waits until every judgment so far has held, and ends the spec if one has not. What changes
+// the mesh, or calls it for another reason, must wait so: it would break what is judged.
 func (t *T) Still() {
 	t.mu.Lock()
 	holding := slices.Clone(t.holding)
@@ -183,8 +185,8 @@ func (t *T) Still() {
 	t.holding = slices.DeleteFunc(t.holding, func(h *held) bool { return slices.Contains(holding, h) })
 }
 
-// abandon stops the judgments that still hold when a spec ends, since nothing may call while it cleans
-// up. One that has ended graver than the spec's body counts.
+// abandon stops the judgments that still hold when a spec ends, since nothing may call while it
+// cleans up. One that has ended graver than the spec's body counts.
 func (t *T) abandon(end *ending, stop func()) *ending {
 	t.mu.Lock()
 	holding := slices.Clone(t.holding)
@@ -269,8 +271,8 @@ func (j *judgment) converge() {
 	j.when = j.converged(time.Since(j.since), start.Sub(j.since), looks)
 }
 
-// hold takes the sample that decides. Calls are spread over the hold time; other subjects are looked
-// at again and again. A look from which nothing was learned is made again.
+// hold takes the sample that decides. Calls are spread over the hold time; other subjects are
+// looked at again and again. A look from which nothing was learned is made again.
 func (j *judgment) hold() {
 	if s, ok := j.subject.(Sampler); ok {
 		os, err := s.Spread(j.ctx, j.samples, j.times.Hold)
@@ -302,8 +304,8 @@ func (j *judgment) hold() {
 	}
 }
 
-// stands remembers what the spec has seen hold of calls since the last change, for [T.confirm]. What
-// is no traffic may be a counter of earlier calls, which goes on with later ones.
+// stands remembers what the spec has seen hold of calls since the last change, for [T.confirm].
+// What is no traffic may be a counter of earlier calls, which goes on with later ones.
 func (t *T) stands(j judgment) {
 	if _, calls := j.subject.(Sampler); !calls {
 		return
@@ -328,10 +330,10 @@ func (t *T) confirmLater(since time.Time, look func()) {
 // rests is how many hold times a spec waits, at its end, before it looks again.
 const rests = 3
 
-// confirm waits and calls once more everything that has held since the last change, expectations and
-// controls: all of it must still be so. A mesh that comes and goes may be right in each hold time, one
-// after the other. One that is right for 10 s of every 30 s is not, three hold times later. Others use
-// the wait.
+// confirm waits and calls once more everything that has held since the last change, expectations
+// and controls: all of it must still be so. A mesh that comes and goes may be right in each hold
+// time, one after the other. One that is right for 10 s of every 30 s is not, three hold times
+// later. Others use the wait.
 func (t *T) confirm() {
 	t.mu.Lock()
 	standing := t.standing
@@ -392,10 +394,10 @@ func inShort(v any) string {
 	return s
 }
 
-// RecordOutcome records which of a limitation's named outcomes stays over the hold time. name returns
-// empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog does not name,
-// is non-conformant whenever it is seen; one that does not stay is not known. A budget, such as
-// NoneAfter, gives the last change time to arrive before unsafe outcomes count.
+// RecordOutcome records which of a limitation's named outcomes stays over the hold time. name
+// returns empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog
+// does not name, is non-conformant whenever it is seen; one that does not stay is not known. A
+// budget, such as NoneAfter, gives the last change time to arrive before unsafe outcomes count.
 func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string, budget ...expect.Budget) {
 	t.recordOutcome(who, calls, name, budget...)
 }
@@ -454,9 +456,9 @@ func (t *T) ObserveLook(s Subject) {
 	t.Observe("%s: %v", s, seen)
 }
 
-// keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome for
-// all of them, or none is known; unless the catalog gives each row its own: then the result has the
-// gravest.
+// keepOutcome puts the outcome into the result. A spec that looks at several things has one outcome
+// for all of them, or none is known; unless the catalog gives each row its own: then the result has
+// the gravest.
 func (t *T) keepOutcome(line, who, outcome string) {
 	t.mu.Lock()
 	before, perRow := t.result.Outcome, t.Behavior.Outcomes.PerRow
@@ -482,7 +484,8 @@ func (t *T) refuseUnsafe(line, who, outcome string, os traffic.Outcomes) {
 		message: fmt.Sprintf("%s: %s\nseen     %s", who, why, os)})
 }
 
-// prompt is how soon after a change the first look must come, for a convergence time to be measured.
+// prompt is how soon after a change the first look must come, for a convergence time to be
+// measured.
 const prompt = 500 * time.Millisecond
 
 // converged records the time from the last change to success, and says it in words. If the first

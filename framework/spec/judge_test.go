@@ -13,8 +13,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// phases are what a subject that is no traffic looks like from a time on: right, wrong, or such that
-// nothing is learned.
+// phases are what a subject that is no traffic looks like from a time on: right, wrong, or such
+// that nothing is learned.
 type phases []struct {
 	from time.Duration
 	what string
@@ -131,8 +131,8 @@ func TestControlIsPromise(t *testing.T) {
 	}
 }
 
-// A verb changes the mesh once the judgments so far have held, and what stood before it need not stand
-// at the end.
+// A verb changes the mesh once the judgments so far have held, and what stood before it need not
+// stand at the end.
 func TestChangeWaitsForJudgments(t *testing.T) {
 	for name, c := range map[string]struct {
 		right   time.Duration // how long the mesh is right

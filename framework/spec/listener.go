@@ -19,9 +19,9 @@ type Listener struct {
 	Change func(*gateway.Listener)
 }
 
-// GatewayWith applies a copy of a cluster's east-west gateway with its listener changed, and returns the
-// conditions of that listener; a list of [metav1.Condition]. The copy names a Service as its address, so
-// that nobody deploys pods for it, and has no network, so that nobody calls it.
+// GatewayWith applies a copy of a cluster's east-west gateway with its listener changed, and
+// returns the conditions of that listener; a list of [metav1.Condition]. The copy names a Service
+// as its address, so that nobody deploys pods for it, and has no network, so that nobody calls it.
 func (t *T) GatewayWith(c *Cluster, l Listener, at *Service) Subject {
 	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
 	t.NoError(err)

@@ -70,9 +70,9 @@ func HiddenNamespace(name string) istiod.MeshSetting {
 	}}
 }
 
-// SetMeshConfig changes a setting of the mesh configuration in some clusters, and waits until each istiod
-// of them has it in force. restore puts back the configuration and waits likewise; the end of the spec does so
-// at the latest.
+// SetMeshConfig changes a setting of the mesh configuration in some clusters, and waits until each
+// istiod of them has it in force. restore puts back the configuration and waits likewise; the end
+// of the spec does so at the latest.
 func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (restore func()) {
 	before := map[*Cluster]*kept{}
 	for _, c := range clusters {

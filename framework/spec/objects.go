@@ -69,8 +69,8 @@ func (s *Service) OutlierRule(preference *networking.LocalityLoadBalancerSetting
 	}
 }
 
-// Virtual is a VirtualService for the Service's HTTP port with one route, changed. Like an HTTPRoute of
-// [Service.TraceWaypoints] it makes visible which waypoints an answer came through.
+// Virtual is a VirtualService for the Service's HTTP port with one route, changed. Like an
+// HTTPRoute of [Service.TraceWaypoints] it makes visible which waypoints an answer came through.
 func (s *Service) Virtual(change func(route *networking.HTTPRoute)) Object {
 	return func(c *Cluster) client.Object {
 		r := &networking.HTTPRoute{
@@ -85,8 +85,8 @@ func (s *Service) Virtual(change func(route *networking.HTTPRoute)) Object {
 	}
 }
 
-// Retries repeats requests of a route that are answered with an error of the server, at another endpoint if
-// there is one.
+// Retries repeats requests of a route that are answered with an error of the server, at another
+// endpoint if there is one.
 func Retries(r *networking.HTTPRoute) { r.Retries = &networking.HTTPRetry{Attempts: 3, RetryOn: "5xx"} }
 
 // Abort answers the requests of a route with a status.
@@ -121,7 +121,8 @@ func (s *Service) PodMutualTLS(mode security.PeerAuthentication_MutualTLS_Mode) 
 	return s.podMutualTLS(&security.PeerAuthentication{Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})
 }
 
-// PortMutualTLS is a PeerAuthentication of the Service's pods that speaks of one of their ports only.
+// PortMutualTLS is a PeerAuthentication of the Service's pods that speaks of one of their ports
+// only.
 func (s *Service) PortMutualTLS(port uint32, mode security.PeerAuthentication_MutualTLS_Mode) Object {
 	return s.podMutualTLS(&security.PeerAuthentication{
 		PortLevelMtls: map[uint32]*security.PeerAuthentication_MutualTLS{port: {Mode: mode}}})
@@ -146,13 +147,14 @@ func (t *T) MutualTLSOf(namespace string, mode security.PeerAuthentication_Mutua
 	}
 }
 
-// Deny is an AuthorizationPolicy on the Service, which its waypoint enforces, against the principals.
+// Deny is an AuthorizationPolicy on the Service, which its waypoint enforces, against the
+// principals.
 func (s *Service) Deny(principals ...string) Object {
 	return s.servicePolicy(security.AuthorizationPolicy_DENY, from(principals))
 }
 
-// AllowGet is an AuthorizationPolicy on the Service, which its waypoint enforces: principals may GET a path,
-// and nobody may do anything else.
+// AllowGet is an AuthorizationPolicy on the Service, which its waypoint enforces: principals may
+// GET a path, and nobody may do anything else.
 func (s *Service) AllowGet(path string, principals ...string) Object {
 	rules := from(principals)
 	for _, r := range rules {
@@ -171,14 +173,16 @@ func (s *Service) servicePolicy(action security.AuthorizationPolicy_Action, rule
 	}
 }
 
-// DenyAtWaypoint is an AuthorizationPolicy on a waypoint of the specs' namespace, against the principals.
+// DenyAtWaypoint is an AuthorizationPolicy on a waypoint of the specs' namespace, against the
+// principals.
 func (t *T) DenyAtWaypoint(name string, principals ...string) Object {
 	meta := metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("waypoint")}
 	return func(*Cluster) client.Object { return gatewayPolicy(meta, "Gateway", name, principals) }
 }
 
-// DenyAtAllWaypoints is an AuthorizationPolicy on the class of the waypoints, against the principals. It
-// stands in the root namespace of the mesh and holds for all waypoints of the cluster.
+// DenyAtAllWaypoints is an AuthorizationPolicy on the class of the waypoints, against the
+// principals. It stands in the root namespace of the mesh and holds for all waypoints of the
+// cluster.
 func (t *T) DenyAtAllWaypoints(principals ...string) Object {
 	return func(c *Cluster) client.Object {
 		facts, err := inspect.Read(t.ctx, c.Cluster)

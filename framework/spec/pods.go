@@ -62,8 +62,8 @@ func Captured(c *Cluster, s *Service) Subject {
 	})
 }
 
-// SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer whoever
-// calls them. They must be of a Service [WithReadinessGates], whose pods go with the spec.
+// SetReady makes pods ready, or not ready, and waits until they are. They run on, and answer
+// whoever calls them. They must be of a Service [WithReadinessGates], whose pods go with the spec.
 func (t *T) SetReady(ready bool, pods ...Pod) {
 	t.change(func() {
 		Each(t, pods, func(p Pod) {
@@ -72,8 +72,8 @@ func (t *T) SetReady(ready bool, pods ...Pod) {
 	})
 }
 
-// PodsReplaced is a rolling restart of a Service's pods in one cluster, several times, each until every
-// old pod is gone. The Service must come from DeployEcho.
+// PodsReplaced is a rolling restart of a Service's pods in one cluster, several times, each until
+// every old pod is gone. The Service must come from DeployEcho.
 func PodsReplaced(c *Cluster, s *Service, times int) Event {
 	return Event{Says: fmt.Sprintf("the pods of %s are replaced %d times in %s", s.Name, times, c), Do: func(ctx context.Context) error {
 		for range times {

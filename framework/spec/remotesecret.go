@@ -25,10 +25,10 @@ type RemoteSecret struct {
 	before *corev1.Secret
 }
 
-// RemoteSecret finds the Secret by which the istiod of a cluster reads another cluster. After the spec
-// it is as before, and that istiod is a new one that has synced with all clusters: an istiod that has
-// seen a remote secret replaced or deleted may ignore changes of its own cluster from then on
-// (docs/findings.md, F-02), and later specs would be wrong of it.
+// RemoteSecret finds the Secret by which the istiod of a cluster reads another cluster. After the
+// spec it is as before, and that istiod is a new one that has synced with all clusters: an istiod
+// that has seen a remote secret replaced or deleted may ignore changes of its own cluster from then
+// on (docs/findings.md, F-02), and later specs would be wrong of it.
 func (t *T) RemoteSecret(in, of *Cluster) *RemoteSecret {
 	before, err := remotesecret.Find(t.ctx, in.Cluster, of.Name)
 	t.NoError(err)
@@ -59,8 +59,8 @@ func (s *RemoteSecret) Rotate() {
 	s.noticed(func() error { return remotesecret.Put(s.t.ctx, s.In.Cluster, renewed) })
 }
 
-// Rotations rotates the Secret several times, with a rest of the hold time after each: the change of a
-// second one does not hide what the first one lost.
+// Rotations rotates the Secret several times, with a rest of the hold time after each: the change
+// of a second one does not hide what the first one lost.
 func (s *RemoteSecret) Rotations(times int) Event {
 	return Change(fmt.Sprintf("%s is rotated %d times", s, times), func() {
 		for range times {

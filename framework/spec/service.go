@@ -124,7 +124,8 @@ type serviceOptions struct {
 // Global makes the Service global in every cluster from the start.
 func Global(o *serviceOptions) { o.global = true }
 
-// Scope gives the global label this value in every cluster from the start. It may be empty, or nonsense.
+// Scope gives the global label this value in every cluster from the start. It may be empty, or
+// nonsense.
 func Scope(value string) ServiceOption {
 	return func(o *serviceOptions) { o.scope = &value }
 }
@@ -138,14 +139,15 @@ func OnlyIn(clusters ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) { o.in = clusters }
 }
 
-// InSecondNamespace puts the Service, and its pods, into the fixture's second namespace of the mesh.
+// InSecondNamespace puts the Service, and its pods, into the fixture's second namespace of the
+// mesh.
 func InSecondNamespace(o *serviceOptions) { o.namespace = fixture.MeshNamespaceB }
 
 // OutsideMesh puts the Service in front of the fixture's pods outside the mesh.
 func OutsideMesh(o *serviceOptions) { o.namespace, o.app = fixture.PlainNamespace, fixture.Plain }
 
-// InFrontOf puts the Service in front of another workload of the fixture: each of its clients is a server,
-// too.
+// InFrontOf puts the Service in front of another workload of the fixture: each of its clients is a
+// server, too.
 func InFrontOf(app string) ServiceOption {
 	return func(o *serviceOptions) { o.app = app }
 }
@@ -155,8 +157,8 @@ func WithUDP(port int) ServiceOption {
 	return func(o *serviceOptions) { o.udp = port }
 }
 
-// Pods gives the Service this many pods in these clusters. In others it has as many as the fleet has of
-// everything.
+// Pods gives the Service this many pods in these clusters. In others it has as many as the fleet
+// has of everything.
 func Pods(n int32, in ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) {
 		if o.pods == nil {
@@ -241,19 +243,20 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	return t.service(word, e.Name, o)
 }
 
-// DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the stream
-// to it.
+// DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the
+// stream to it.
 func (t *T) DeployClient(c *Cluster, word string) (made *traffic.Client) {
 	t.change(func() { made = t.deployClient(c, fixture.MeshNamespace, word) })
 	return made
 }
 
-// tunnelClient is a client of the spec's own outside the mesh, one in each cluster, that opens tunnels.
+// tunnelClient is a client of the spec's own outside the mesh, one in each cluster, that opens
+// tunnels.
 //
-// The application keeps the connections of every double tunnel, and once a gateway resets one of them it
-// spins until it ends: its HTTP/2 client takes the end of the outer stream for that of an inner one, and
-// reads on. So it ends with the spec; in the fixture's client it took a core from all specs after it.
-// A pod outside the mesh changes nothing that anybody waits for.
+// The application keeps the connections of every double tunnel, and once a gateway resets one of
+// them it spins until it ends: its HTTP/2 client takes the end of the outer stream for that of an
+// inner one, and reads on. So it ends with the spec; in the fixture's client it took a core from
+// all specs after it. A pod outside the mesh changes nothing that anybody waits for.
 func (t *T) tunnelClient(c *Cluster) *traffic.Client {
 	t.mu.Lock()
 	deploy := t.tunnelClients[c.Name]
@@ -304,7 +307,8 @@ func (s *Service) Object(c *Cluster) client.Object {
 	return o
 }
 
-// Certificate makes one that an application may show under the name of any Service of the mesh namespace.
+// Certificate makes one that an application may show under the name of any Service of the mesh
+// namespace.
 func (t *T) Certificate() *workload.Certificate {
 	x, err := workload.SelfSigned(t.Host("*"))
 	t.NoError(err)
@@ -345,14 +349,15 @@ func (s *Service) UseWaypointIn(clusters Clusters, name string) {
 	s.SetLabel(clusters, label.IoIstioUseWaypoint.Name, name)
 }
 
-// UseWaypointOfSecondNamespace puts the Service behind a waypoint of the fixture's second namespace in every
-// cluster.
+// UseWaypointOfSecondNamespace puts the Service behind a waypoint of the fixture's second namespace
+// in every cluster.
 func (s *Service) UseWaypointOfSecondNamespace(name string) {
 	s.SetLabel(s.t.Clusters, label.IoIstioUseWaypointNamespace.Name, fixture.MeshNamespaceB)
 	s.UseWaypoint(name)
 }
 
-// WaypointBound reports whether the Service's status in a cluster says that a waypoint serves it there.
+// WaypointBound reports whether the Service's status in a cluster says that a waypoint serves it
+// there.
 func (s *Service) WaypointBound(c *Cluster) bool {
 	var got corev1.Service
 	s.t.NoError(c.Cluster.Client().Get(s.t.ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &got))

@@ -41,8 +41,8 @@ type Spec struct {
 // Option changes how a spec is scheduled.
 type Option func(*Spec)
 
-// Serial is for specs that measure what their neighbors would change: time, or counters of all pods.
-// Specs of behaviors that need MeshAdmin or Disruptive are serial anyway.
+// Serial is for specs that measure what their neighbors would change: time, or counters of all
+// pods. Specs of behaviors that need MeshAdmin or Disruptive are serial anyway.
 func Serial(s *Spec) { s.Serial = true }
 
 var registry []*Spec

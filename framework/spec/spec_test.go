@@ -117,8 +117,8 @@ type cluster string
 
 func (c cluster) String() string { return string(c) }
 
-// The verdicts of all specs pass through judge. Each row is a world, and what must be made of it by an
-// expectation, a control and a precondition.
+// The verdicts of all specs pass through judge. Each row is a world, and what must be made of it by
+// an expectation, a control and a precondition.
 func TestJudge(t *testing.T) {
 	const second = time.Second
 	broken := errors.New("the stream to the pod broke")
@@ -281,8 +281,8 @@ func TestJudgmentsHoldMeanwhile(t *testing.T) {
 	}
 }
 
-// Beside other specs judgments hold one after the other, and calls that an event cost are not the last
-// word.
+// Beside other specs judgments hold one after the other, and calls that an event cost are not the
+// last word.
 func TestBesideOtherSpecs(t *testing.T) {
 	a := expect.AnsweredBy(cluster("a"))
 	event := traffic.Timeline{Begin: time.Now(), End: time.Now().Add(time.Second), Calls: []traffic.Timed{{At: time.Now(), Took: time.Second}}}
@@ -561,8 +561,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// An outcome must stay. An unsafe one, or one that the catalog does not name, is a violation whenever
-// it is seen.
+// An outcome must stay. An unsafe one, or one that the catalog does not name, is a violation
+// whenever it is seen.
 func TestRecordOutcome(t *testing.T) {
 	named := func(f func(time.Duration) string) func(time.Duration) string { return f }
 	for name, c := range map[string]struct {
@@ -606,8 +606,8 @@ func TestRecordOutcome(t *testing.T) {
 	}
 }
 
-// A behavior has one outcome for all that its spec looks at, unless the catalog gives each row its own:
-// then the gravest is that of the whole.
+// A behavior has one outcome for all that its spec looks at, unless the catalog gives each row its
+// own: then the gravest is that of the whole.
 func TestRows(t *testing.T) {
 	for name, c := range map[string]struct {
 		id   string

@@ -30,8 +30,8 @@ type Times struct {
 	Convergence time.Duration
 	// Hold is the time for which the effect must then stay; default 5 s.
 	Hold time.Duration
-	// Spec is the time that one spec may take; default 5 min. Alone none needs 2; a machine that is busy
-	// with others makes them slow, which says nothing about the mesh.
+	// Spec is the time that one spec may take; default 5 min. Alone none needs 2; a machine that is
+	// busy with others makes them slow, which says nothing about the mesh.
 	Spec time.Duration
 }
 
@@ -98,8 +98,8 @@ type ending struct {
 	role    string // of the judgment that failed; empty when none did
 	where   string
 	message string
-	// flaky: what was expected was seen, and then for once not; or calls failed during an event. Beside
-	// other specs that may be their doing.
+	// flaky: what was expected was seen, and then for once not; or calls failed during an event.
+	// Beside other specs that may be their doing.
 	flaky bool
 }
 
@@ -109,7 +109,8 @@ type Attempt struct {
 	Times   Times
 	// Parallel says that other specs run at the same time.
 	Parallel bool
-	// Rest waits, and lets other specs use the time; nil just waits. It reports whether ctx is still there.
+	// Rest waits, and lets other specs use the time; nil just waits. It reports whether ctx is still
+	// there.
 	Rest func(ctx context.Context, d time.Duration) bool
 	// Previous is the message of an earlier attempt that did not count; empty = none.
 	Previous string
@@ -218,15 +219,16 @@ func (t *T) Observe(format string, args ...any) {
 	t.result.Observations = append(t.result.Observations, fmt.Sprintf(format, args...))
 }
 
-// change is how the verbs change the mesh: once every judgment so far has held, and then a new clock runs.
+// change is how the verbs change the mesh: once every judgment so far has held, and then a new
+// clock runs.
 func (t *T) change(f func()) {
 	t.Still()
 	f()
 	t.Changed()
 }
 
-// Changed starts the clock of the next convergence. What changes the mesh otherwise than by a verb calls it,
-// and calls [T.Still] before.
+// Changed starts the clock of the next convergence. What changes the mesh otherwise than by a verb
+// calls it, and calls [T.Still] before.
 func (t *T) Changed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,9 +18,9 @@ type kept struct {
 	done bool
 }
 
-// keep notes how an object of a mesh is, before the spec changes it: if the run is killed, the next one
-// undoes the change. After the spec, at the latest, the object is as before. Fields are what the spec
-// changes of it; none stands for all.
+// keep notes how an object of a mesh is, before the spec changes it: if the run is killed, the next
+// one undoes the change. After the spec, at the latest, the object is as before. Fields are what
+// the spec changes of it; none stands for all.
 func (t *T) keep(c *Cluster, o client.Object, fields ...undo.Field) *kept {
 	note, err := undo.Write(t.ctx, c.Cluster, fixture.PlainNamespace, t.owner(), o, fields...)
 	t.NoError(err)
@@ -29,7 +29,8 @@ func (t *T) keep(c *Cluster, o client.Object, fields ...undo.Field) *kept {
 	return k
 }
 
-// restore undoes the change. It does nothing once it has succeeded, and tries again what has failed.
+// restore undoes the change. It does nothing once it has succeeded, and tries again what has
+// failed.
 func (k *kept) restore(ctx context.Context) error {
 	if k.done {
 		return nil
@@ -51,8 +52,8 @@ func (k *kept) restore(ctx context.Context) error {
 // own says whether a namespace is the suite's: what is left there is swept.
 func own(namespace string) bool { return slices.Contains(fixture.Namespaces, namespace) }
 
-// untilDone is an undoing that does nothing once it has succeeded. What fails is tried again when it is
-// called again.
+// untilDone is an undoing that does nothing once it has succeeded. What fails is tried again when
+// it is called again.
 func untilDone(undo func(context.Context) error) func(context.Context) error {
 	done := false
 	return func(ctx context.Context) error {

@@ -37,19 +37,20 @@ func (t *T) DeployWaypoint() string {
 	return t.deployWaypoint(t.Clusters, "waypoint", fixture.WaypointGateway)
 }
 
-// DeployWaypointOnlyIn is [T.DeployWaypoint] in one cluster, under a name that the others do not have.
+// DeployWaypointOnlyIn is [T.DeployWaypoint] in one cluster, under a name that the others do not
+// have.
 func (t *T) DeployWaypointOnlyIn(c *Cluster) string {
 	return t.deployWaypoint(Clusters{c}, "waypoint-of-"+c.Name, fixture.WaypointGateway)
 }
 
-// DeployWaypointInSecondNamespace is [T.DeployWaypoint] in the fixture's second namespace. It admits the
-// services of all namespaces.
+// DeployWaypointInSecondNamespace is [T.DeployWaypoint] in the fixture's second namespace. It
+// admits the services of all namespaces.
 func (t *T) DeployWaypointInSecondNamespace() string {
 	return t.deployWaypoint(t.Clusters, "waypoint", inSecondNamespace(gateway.NamespacesFromAll))
 }
 
-// AdmitToWaypoint says from which namespaces services may use the waypoint of the second namespace, in one
-// cluster.
+// AdmitToWaypoint says from which namespaces services may use the waypoint of the second namespace,
+// in one cluster.
 func (t *T) AdmitToWaypoint(c *Cluster, name string, from gateway.FromNamespaces) {
 	t.change(func() { t.NoError(apply.Objects(t.ctx, c.Cluster, inSecondNamespace(from)(c, name, t.owner()))) })
 }
@@ -76,8 +77,8 @@ func (t *T) deployWaypoint(in Clusters, word string, make makeWaypoint) string {
 	return name
 }
 
-// UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until the spec
-// ends, and so the services of all specs.
+// UseWaypointTemporarily puts the namespace of the specs behind a waypoint in every cluster until
+// the spec ends, and so the services of all specs.
 func (t *T) UseWaypointTemporarily(name string) {
 	t.LabelNamespaceTemporarily(fixture.MeshNamespace, label.IoIstioUseWaypoint.Name, name)
 }
@@ -88,7 +89,8 @@ func (t *T) SetWaypointLocal(name string) {
 	t.SetLabel(t.Clusters, o, workload.LabelGlobal, "")
 }
 
-// LabelWaypointGateway sets a label of a waypoint's Gateway in every cluster; an empty value removes it.
+// LabelWaypointGateway sets a label of a waypoint's Gateway in every cluster; an empty value
+// removes it.
 func (t *T) LabelWaypointGateway(name, key, value string) {
 	t.SetLabel(t.Clusters, &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: name}}, key, value)
 }
@@ -99,8 +101,8 @@ func (t *T) ScaleWaypoint(c *Cluster, name string, replicas int32) {
 	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, fixture.MeshNamespace, name, replicas)) })
 }
 
-// Crossings counts from now on the tunnels that a waypoint of the spec's own in one cluster opens to other
-// networks: to hosts that are none of its cluster's pods in the specs' namespace.
+// Crossings counts from now on the tunnels that a waypoint of the spec's own in one cluster opens
+// to other networks: to hosts that are none of its cluster's pods in the specs' namespace.
 func (t *T) Crossings(c *Cluster, waypoint string) Crossings {
 	t.Still()
 	x := Crossings{cluster: c, waypoint: waypoint}
@@ -155,8 +157,8 @@ func (x Crossings) read(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// PutBehind puts the Service behind a waypoint of its namespace in every cluster, with a trace of the
-// waypoints that an answer came through.
+// PutBehind puts the Service behind a waypoint of its namespace in every cluster, with a trace of
+// the waypoints that an answer came through.
 func (s *Service) PutBehind(waypoint string) {
 	s.UseWaypoint(waypoint)
 	s.TraceWaypoints()

@@ -127,8 +127,8 @@ const (
 	slow = time.Second
 )
 
-// While makes calls at a fixed rate, from before an event until it is over and no call has failed for
-// the hold time, or for the convergence timeout at most. It judges nothing but that all is well
+// While makes calls at a fixed rate, from before an event until it is over and no call has failed
+// for the hold time, or for the convergence timeout at most. It judges nothing but that all is well
 // before: the budgets of the rows are for [T.Control] and [T.Expect].
 //
 // If the event does not happen, or cannot be undone, the verdict is unknown.
@@ -174,8 +174,8 @@ type happened struct {
 	failed           *ending
 }
 
-// happen lets an event happen and undoes it. What cannot be undone now is tried again after the spec,
-// so that a mesh stays broken only if that fails, too, and then the run says so.
+// happen lets an event happen and undoes it. What cannot be undone now is tried again after the
+// spec, so that a mesh stays broken only if that fails, too, and then the run says so.
 func (t *T) happen(e Event) (h happened) {
 	undo := untilDone(func(ctx context.Context) error {
 		if e.Undo == nil {

@@ -20,8 +20,8 @@ import (
 	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
-// row is a kind of calls whose fate is a function of the time since the event began. Before it, all is
-// well unless the world says otherwise.
+// row is a kind of calls whose fate is a function of the time since the event began. Before it, all
+// is well unless the world says otherwise.
 type row struct {
 	name string
 	of   *play
@@ -201,7 +201,8 @@ func TestRowThatDidNotRun(t *testing.T) {
 	})
 }
 
-// An expectation inside a change that fails is no failure of the event: the promise was seen broken.
+// An expectation inside a change that fails is no failure of the event: the promise was seen
+// broken.
 func TestChangeKeepsTheVerdict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p play

@@ -59,7 +59,8 @@ func (c Connections) AsDestination() Connections { return c.with("reporter", "de
 // FromWorkload selects connections of clients of this name.
 func (c Connections) FromWorkload(name string) Connections { return c.with("source_workload", name) }
 
-// FromAccount selects connections of clients that have authenticated as this account of the specs' namespace.
+// FromAccount selects connections of clients that have authenticated as this account of the specs'
+// namespace.
 func (c Connections) FromAccount(t *T, account string) Connections {
 	return c.with("source_principal", "spiffe://"+t.Principal(account))
 }

@@ -1,7 +1,7 @@
-// Package undo keeps in a cluster how to put back what a spec is about to change of a mesh: the mesh
-// configuration, a remote secret, an environment variable of istiod. A run that is killed cannot undo its
-// changes; the next run does, from the note. A note is a ConfigMap, so that a suite without the right to read
-// Secrets can write it; only that of a Secret is a Secret itself.
+// Package undo keeps in a cluster how to put back what a spec is about to change of a mesh: the
+// mesh configuration, a remote secret, an environment variable of istiod. A run that is killed
+// cannot undo its changes; the next run does, from the note. A note is a ConfigMap, so that a suite
+// without the right to read Secrets can write it; only that of a Secret is a Secret itself.
 package undo
 
 import (
@@ -137,8 +137,9 @@ func (n *Note) Is(kind string) bool { return n.kept.Object.GetKind() == kind }
 // Namespace is that of the object.
 func (n *Note) Namespace() string { return n.kept.Object.GetNamespace() }
 
-// Undo makes the object what it was, and waits until it has taken effect: for the rollout of a Deployment,
-// for a Gateway to be programmed. What others have changed of it meanwhile stays, but for the noted fields.
+// Undo makes the object what it was, and waits until it has taken effect: for the rollout of a
+// Deployment, for a Gateway to be programmed. What others have changed of it meanwhile stays, but
+// for the noted fields.
 func (n *Note) Undo(ctx context.Context) error {
 	before := n.kept.Object.DeepCopy()
 	if n.kept.Absent {
@@ -163,7 +164,8 @@ func (n *Note) Undo(ctx context.Context) error {
 	return n.wait(ctx, after.GetGeneration())
 }
 
-// restored is an object with these fields as they were; without fields, all but what only the server writes.
+// restored is an object with these fields as they were; without fields, all but what only the
+// server writes.
 func restored(now, before *unstructured.Unstructured, fields []Field) *unstructured.Unstructured {
 	after := now.DeepCopy()
 	if len(fields) == 0 {

@@ -23,9 +23,9 @@ func mustCover(r *v1alpha2.ConformanceReport) behaviors.Level {
 // levelNoun is what behaviors of a level are called.
 var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", behaviors.Limitation: "limitation"}
 
-// Uncovered are the behaviors that the profile promises and that were skipped for another reason than
-// the version of Istio. A limitation of another topology, of one network, of several or of a remote cluster,
-// does not count: no fleet has them all.
+// Uncovered are the behaviors that the profile promises and that were skipped for another reason
+// than the version of Istio. A limitation of another topology, of one network, of several or of a
+// remote cluster, does not count: no fleet has them all.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
 	other, env := []behaviors.Need{behaviors.SharedNetwork, behaviors.RemoteCluster}, planned.Environment(&r.Environment)
 	if slices.ContainsFunc(other, env.Meets) {

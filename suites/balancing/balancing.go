@@ -39,8 +39,8 @@ var WeightFollowsEndpointCounts = spec.Proves(behaviors.WeightFollowsEndpointCou
 	})
 })
 
-// LB-03: two services of two namespaces at the same time, since Istio once mixed up two authorities on
-// one pooled connection (istio/istio#58630).
+// LB-03: two services of two namespaces at the same time, since Istio once mixed up two authorities
+// on one pooled connection (istio/istio#58630).
 var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithoutLocalEndpoints, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	one, two := t.DeployEcho("one", spec.Global), t.DeployEcho("two", spec.Global, spec.InSecondNamespace)
@@ -97,8 +97,8 @@ var LocalNotReadyPodsAreLeftOut = spec.Proves(behaviors.LocalNotReadyPodsAreLeft
 	t.Control(a.Client.HTTP(echo), AnsweredBy(t.Clusters...))
 })
 
-// LB-05: three pods of one cluster are not ready, and one of the client's is. That cluster's own clients
-// know better.
+// LB-05: three pods of one cluster are not ready, and one of the client's is. That cluster's own
+// clients know better.
 var RemoteNotReadyPodsDrawTraffic = spec.Proves(behaviors.RemoteNotReadyPodsDrawTraffic, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	const share = 3.0 / 4
@@ -115,7 +115,8 @@ var RemoteNotReadyPodsDrawTraffic = spec.Proves(behaviors.RemoteNotReadyPodsDraw
 	t.Control(calls, AnsweredBy(a, b))
 })
 
-// failing names how many calls fail, beside the share of them that the pods would draw if they were ready.
+// failing names how many calls fail, beside the share of them that the pods would draw if they were
+// ready.
 func failing(os traffic.Outcomes, share float64) string {
 	low, high := ShareRange(len(os), share)
 	switch lost := os.Count(traffic.Lost); {
@@ -152,7 +153,8 @@ var RemoteEndpointIsPinnedBehindWaypoint = spec.Proves(behaviors.RemoteEndpointI
 	t.Control(a.Client.HTTP(direct), FromPods(t.Pods(echo, b)...), WithoutWaypoint())
 })
 
-// LB-07: the client's network is preferred while a pod there is ready, however many the others have.
+// LB-07: the client's network is preferred while a pod there is ready, however many the others
+// have.
 var TrafficDistributionKeepsTrafficInTheNetwork = spec.Proves(behaviors.TrafficDistributionKeepsTrafficInTheNetwork, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	echo := t.DeployEcho("echo", spec.Global, spec.WithReadinessGates, spec.Pods(1, a), spec.Pods(2, others...))

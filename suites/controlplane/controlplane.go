@@ -60,8 +60,8 @@ var DeletingTheSecretWithdrawsTheCluster = spec.Proves(behaviors.DeletingTheSecr
 	t.Control(across, AnsweredBy(t.Clusters...))
 })
 
-// CP-04: pods in the other cluster only: where local ones serve too, a lost cluster costs no call. The
-// paths with a waypoint and without one lose it separately.
+// CP-04: pods in the other cluster only: where local ones serve too, a lost cluster costs no call.
+// The paths with a waypoint and without one lose it separately.
 var RotatingCredentialsLosesNothing = spec.Proves(behaviors.RotatingCredentialsLosesNothing, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
@@ -89,8 +89,8 @@ var RotatingCredentialsLosesNothing = spec.Proves(behaviors.RotatingCredentialsL
 	}
 })
 
-// CP-06: with a wrong token in one cluster, with a dead server in another. Without a secret before, nothing
-// of the other cluster is known that could stay.
+// CP-06: with a wrong token in one cluster, with a dead server in another. Without a secret before,
+// nothing of the other cluster is known that could stay.
 var BadCredentialsAreReported = spec.Proves(behaviors.BadCredentialsAreReported, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	global, local := t.Service("global", spec.Global), t.Service("local")
@@ -133,9 +133,9 @@ var OnlyMarkedSecretsCount = spec.Proves(behaviors.OnlyMarkedSecretsCount, func(
 	doNotCount(t, []spec.SecretChange{spec.WithoutLabel, spec.InOtherNamespace})
 })
 
-// doNotCount shows that a cluster is not known by any of these Secrets, and that it is by a right one. They
-// are written in turn, those of a row together. The cluster is not known before, so that nothing of it could
-// stay.
+// doNotCount shows that a cluster is not known by any of these Secrets, and that it is by a right
+// one. They are written in turn, those of a row together. The cluster is not known before, so that
+// nothing of it could stay.
 func doNotCount(t *spec.T, rows ...[]spec.SecretChange) {
 	a, b := t.Clusters.Pair()
 	global := t.Service("global", spec.Global)
@@ -213,8 +213,8 @@ var RestartKeepsRemoteEndpoints = spec.Proves(behaviors.RestartKeepsRemoteEndpoi
 	t.Expect(spec.RemoteClusters(a), AllSynced(a, t.Clusters...))
 })
 
-// CP-22: rotated in one cluster and deleted in another. The policy names both modes, so that the mesh's
-// own does not matter.
+// CP-22: rotated in one cluster and deleted in another. The policy names both modes, so that the
+// mesh's own does not matter.
 var LocalPolicyFollowsRemoteSecrets = spec.Proves(behaviors.LocalPolicyFollowsRemoteSecrets, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	both, echo := spec.Clusters{a, b}, t.DeployEcho("echo")

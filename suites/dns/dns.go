@@ -8,8 +8,8 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// DNS-01: what becomes of a name without a Service is DNS-02's. Here it only must not be answered while
-// its neighbor, made in the same way, is.
+// DNS-01: what becomes of a name without a Service is DNS-02's. Here it only must not be answered
+// while its neighbor, made in the same way, is.
 var ServiceMustExistInClientCluster = spec.Proves(behaviors.ServiceMustExistInClientCluster, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b)) // in a: the Service without pods

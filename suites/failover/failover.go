@@ -49,8 +49,8 @@ var WaypointFailsBackToLocalCluster = spec.Proves(behaviors.WaypointFailsBackToL
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c), ViaOneWaypoint()) })
 })
 
-// FO-04: the only pod of the client's cluster answers with errors. What the page's own rule makes of it is
-// observed.
+// FO-04: the only pod of the client's cluster answers with errors. What the page's own rule makes
+// of it is observed.
 var OutlierDetectionEjects = spec.Proves(behaviors.OutlierDetectionEjects, func(t *spec.T) {
 	local, remotes := t.Clusters.Split()
 	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint, spec.Pods(1, local), spec.ErringIn(local))

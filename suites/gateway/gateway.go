@@ -1,5 +1,5 @@
-// Package gateway proves the east-west gateway as a security boundary. Every refusal stands beside a
-// call by the same ways that is served.
+// Package gateway proves the east-west gateway as a security boundary. Every refusal stands beside
+// a call by the same ways that is served.
 package gateway
 
 import (
@@ -54,7 +54,8 @@ var GatewayRefusesForeignCA = spec.Proves(behaviors.GatewayRefusesForeignCA, fun
 	})
 })
 
-// GW-04: names that begin as the mesh's does, too, since identities are compared by their beginning.
+// GW-04: names that begin as the mesh's does, too, since identities are compared by their
+// beginning.
 var GatewayRefusesForeignTrustDomain = spec.Proves(behaviors.GatewayRefusesForeignTrustDomain, func(t *spec.T) {
 	refusesFlaws(t, eastwest.OfTrustDomain("another.example"), eastwest.OfTrustDomain(t.TrustDomain()+".example"),
 		eastwest.OfTrustDomain(t.TrustDomain()+"x"))
@@ -211,8 +212,8 @@ var GatewayOpensTwoPorts = spec.Proves(behaviors.GatewayOpensTwoPorts, func(t *s
 	})
 })
 
-// GW-16: a client outside the mesh that says the same without TLS shows that it would be seen. Other specs may say
-// what they like, so this one runs alone.
+// GW-16: a client outside the mesh that says the same without TLS shows that it would be seen.
+// Other specs may say what they like, so this one runs alone.
 var NamesAreNotSeenFromOutside = spec.Proves(behaviors.NamesAreNotSeenFromOutside, func(t *spec.T) {
 	direct, behind := t.Service("direct", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
 	names, identities := t.Name(""), "spiffe://"+t.TrustDomain()+"/ns/"
@@ -274,8 +275,8 @@ var ForgedSourceHeader = spec.Proves(behaviors.ForgedSourceHeader, func(t *spec.
 	})
 })
 
-// bypass names what becomes of calls that a policy of a waypoint forbids; answered is the name for one that the
-// application answers.
+// bypass names what becomes of calls that a policy of a waypoint forbids; answered is the name for
+// one that the application answers.
 func bypass(os traffic.Outcomes, answered string) string {
 	if os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached }) > 0 {
 		return answered
@@ -337,8 +338,8 @@ var GatewayDiscoveryConditions = spec.Proves(behaviors.GatewayDiscoveryCondition
 	}
 })
 
-// GW-29: services that differ in their pods or in their port. The same calls one after the other are the
-// control.
+// GW-29: services that differ in their pods or in their port. The same calls one after the other
+// are the control.
 var RightServiceUnderConcurrency = spec.Proves(behaviors.RightServiceUnderConcurrency, func(t *spec.T) {
 	apps := []string{fixture.Echo, fixture.Client, fixture.ClientB}
 	services := map[string]*spec.Service{}
@@ -363,8 +364,8 @@ var RightServiceUnderConcurrency = spec.Proves(behaviors.RightServiceUnderConcur
 	})
 })
 
-// GW-30: calls run all the time, so that gateways and waypoints ask for endpoints between the changes. Forty
-// changes in a few seconds would cost the neighbors calls, so this spec runs alone.
+// GW-30: calls run all the time, so that gateways and waypoints ask for endpoints between the
+// changes. Forty changes in a few seconds would cost the neighbors calls, so this spec runs alone.
 var LabelsMayToggle = spec.Proves(behaviors.LabelsMayToggle, func(t *spec.T) {
 	direct, behind := t.Service("direct"), t.Service("behind", spec.BehindWaypoint)
 	serve := func(judge spec.Judge, by func(*spec.Cluster) spec.Clusters) {
@@ -443,8 +444,8 @@ func exposure(os traffic.Outcomes) string {
 	return ""
 }
 
-// refusesFlaws shows a gateway certificates of the mesh's CA that are not as they should be, beside one
-// that is.
+// refusesFlaws shows a gateway certificates of the mesh's CA that are not as they should be, beside
+// one that is.
 func refusesFlaws(t *spec.T, flaws ...eastwest.Flaw) {
 	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, host string) {
 		calls := func(f eastwest.Flaw) spec.Subject {
@@ -460,8 +461,8 @@ func refuses(t *spec.T, gateway *spec.Gateway, destinations []spec.Destination) 
 	spec.Each(t, destinations, func(d spec.Destination) { t.ExpectAlways(gateway.Asked(d), NotExposed()) })
 }
 
-// besideServed makes attempts at the gateways of each cluster between two calls by the same ways that
-// are served.
+// besideServed makes attempts at the gateways of each cluster between two calls by the same ways
+// that are served.
 func besideServed(t *spec.T, attempts func(c *spec.Cluster, gateway *spec.Gateway, host string)) {
 	echo := t.Service("echo", spec.Global)
 	t.EachCluster(func(c *spec.Cluster) {
@@ -472,8 +473,8 @@ func besideServed(t *spec.T, attempts func(c *spec.Cluster, gateway *spec.Gatewa
 	})
 }
 
-// GW-35: a policy on a Service is for waypoints. The calls go through the gateway twice over: to the only waypoint
-// that is left, and from there to the pods of all clusters.
+// GW-35: a policy on a Service is for waypoints. The calls go through the gateway twice over: to
+// the only waypoint that is left, and from there to the pods of all clusters.
 var GatewayAppliesNoServicePolicy = spec.Proves(behaviors.GatewayAppliesNoServicePolicy, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	echo := t.Service("echo", spec.Global)

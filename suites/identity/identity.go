@@ -29,8 +29,8 @@ var ClientIdentityArrives = spec.Proves(behaviors.ClientIdentityArrives, func(t 
 	t.Control(a.ClientB.TCP(echo), AnsweredBy(t.Clusters...))
 })
 
-// ID-02: with and without a waypoint in front of the same pods. A waypoint keeps its connections to them, and a
-// policy does not end those (F-04), so none may be made before the first policy.
+// ID-02: with and without a waypoint in front of the same pods. A waypoint keeps its connections to
+// them, and a policy does not end those (F-04), so none may be made before the first policy.
 var WaypointIdentityArrives = spec.Proves(behaviors.WaypointIdentityArrives, func(t *spec.T) {
 	echo := t.DeployEcho("echo", spec.Global)
 	direct := t.ServiceFor("direct", echo, spec.Global)
@@ -190,9 +190,9 @@ var StrictReachesOpenedPods = spec.Proves(behaviors.StrictReachesOpenedPods, fun
 	closed(t.Expect)
 })
 
-// ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod sends
-// anything past the gateways. INST-14 tries just that, so this spec runs alone. What a client in the mesh
-// says to a server outside it is plaintext, and shows that the counters can tell.
+// ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod
+// sends anything past the gateways. INST-14 tries just that, so this spec runs alone. What a client
+// in the mesh says to a server outside it is plaintext, and shows that the counters can tell.
 var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIsMutualTLS, func(t *spec.T) {
 	echo, behind := t.Service("echo", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
 	escapes := t.Escapes()

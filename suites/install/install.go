@@ -41,8 +41,8 @@ var NetworkComesFromNamespaceLabel = spec.Proves(behaviors.NetworkComesFromNames
 	istioSystem := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: istiod.Namespace}}
 	t.SetLabelTemporarily(a, istioSystem, label.TopologyNetwork.Name, "")
 
-	// Cross-cluster calls may fail or stay local; no document says which. The only promise is that none
-	// is answered by the other cluster.
+	// Cross-cluster calls may fail or stay local; no document says which. The only promise is that
+	// none is answered by the other cluster.
 	t.Expect(a.Client.HTTP(echo), AnsweredOnlyBy(a))
 	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredOnlyBy(others...)) })
 
@@ -50,8 +50,8 @@ var NetworkComesFromNamespaceLabel = spec.Proves(behaviors.NetworkComesFromNames
 	t.EachCluster(joined)
 })
 
-// INST-04: the other clusters' clients lose the share of the cluster without the flag. No document says
-// so, and it is recorded.
+// INST-04: the other clusters' clients lose the share of the cluster without the flag. No document
+// says so, and it is recorded.
 var FlagEnablesMultiNetwork = spec.Proves(behaviors.FlagEnablesMultiNetwork, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	echo, local := t.Service("echo", spec.Global), t.Service("local")
@@ -91,8 +91,8 @@ var DefaultScopeRuleExists = spec.Proves(behaviors.DefaultScopeRuleExists, func(
 	t.EachCluster(joined)
 })
 
-// INST-12: two services swap their virtual addresses in the other cluster, in front of ztunnel and of a
-// waypoint: waypoints once matched the address before the name (istio/istio#58512).
+// INST-12: two services swap their virtual addresses in the other cluster, in front of ztunnel and
+// of a waypoint: waypoints once matched the address before the name (istio/istio#58512).
 var OverlappingAddressesStayApart = spec.Proves(behaviors.OverlappingAddressesStayApart, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	one, two := t.DeployEcho("one"), t.DeployEcho("two")
@@ -120,8 +120,8 @@ var OverlappingAddressesStayApart = spec.Proves(behaviors.OverlappingAddressesSt
 	answersInItsName(ViaOneWaypoint())
 })
 
-// INST-14: what crosses passes a gateway where there is no other path. The underlay is nobody's promise:
-// where the networks are not apart, nothing can be told.
+// INST-14: what crosses passes a gateway where there is no other path. The underlay is nobody's
+// promise: where the networks are not apart, nothing can be told.
 var NoDirectPathBetweenPods = spec.Proves(behaviors.NoDirectPathBetweenPods, func(t *spec.T) {
 	echo, local := t.Service("echo", spec.Global), t.Service("local")
 	t.EachCluster(func(to *spec.Cluster) {
@@ -174,8 +174,8 @@ func reach(os traffic.Outcomes, app string, own *spec.Cluster, all spec.Clusters
 	return ""
 }
 
-// INST-09: the remote cluster's istiod is the primary's, which reads policies of its own cluster only, so
-// they stand in both.
+// INST-09: the remote cluster's istiod is the primary's, which reads policies of its own cluster
+// only, so they stand in both.
 var PrimaryRemoteIsUnsupported = spec.Proves(behaviors.PrimaryRemoteIsUnsupported, func(t *spec.T) {
 	remote, primary := t.Clusters.Remote()
 	local, strict := t.Service("local"), t.DeployEcho("strict")

@@ -7,7 +7,8 @@ import (
 	"ambient.test/conformance/framework/spec"
 )
 
-// INT-09: a proxy without a token is the control: that one with a token is taken tells that istiod read it.
+// INT-09: a proxy without a token is the control: that one with a token is taken tells that istiod
+// read it.
 var ClassicGatewayExposesIstiod = spec.Proves(behaviors.ClassicGatewayExposesIstiod, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	echo := t.Service("echo", spec.Global)

@@ -1,5 +1,5 @@
-// Package protocols proves that application protocols survive the double tunnel: against a service that
-// only the other clusters serve, and against a local one as control.
+// Package protocols proves that application protocols survive the double tunnel: against a service
+// that only the other clusters serve, and against a local one as control.
 package protocols
 
 import (
@@ -87,8 +87,8 @@ var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, f
 	})
 })
 
-// hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in the
-// other clusters only, as controls to one that is local.
+// hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in
+// the other clusters only, as controls to one that is local.
 func hereAndThere(t *spec.T, calls func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher)) {
 	t.EachCluster(func(c *spec.Cluster) {
 		others := t.Clusters.Without(c)

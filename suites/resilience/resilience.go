@@ -31,7 +31,8 @@ var GatewayRollingRestart = spec.Proves(behaviors.GatewayRollingRestart, func(t 
 	t.Control(own, AnsweredBy(b))
 })
 
-// RES-02: nobody promises that a dead gateway is passed by. A local half of the pods goes on serving.
+// RES-02: nobody promises that a dead gateway is passed by. A local half of the pods goes on
+// serving.
 var DeadGatewayDrawsTraffic = spec.Proves(behaviors.DeadGatewayDrawsTraffic, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	echo, local := t.Service("echo", spec.Global), t.Service("local")
@@ -86,8 +87,8 @@ var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 	t.Control(through, EndAs(traffic.Reset))
 })
 
-// RES-07: a pod that is captured refuses plaintext under STRICT. One that cannot start while istio-cni is
-// away starts later, which costs nothing: the old ones serve until then.
+// RES-07: a pod that is captured refuses plaintext under STRICT. One that cannot start while
+// istio-cni is away starts later, which costs nothing: the old ones serve until then.
 var NewPodsDuringCNIRestart = spec.Proves(behaviors.NewPodsDuringCNIRestart, func(t *spec.T) {
 	a, _ := t.Clusters.Pair()
 	only, echo := spec.Clusters{a}, t.DeployEcho("echo")

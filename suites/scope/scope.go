@@ -29,7 +29,8 @@ var GlobalLabelJoinsClusters = spec.Proves(behaviors.GlobalLabelJoinsClusters, f
 var ServicesAreLocalByDefault = spec.Proves(behaviors.ServicesAreLocalByDefault, func(t *spec.T) {
 	local, global := t.Service("local"), t.Service("global", spec.Global)
 
-	// The control goes first: once the global neighbor is joined, the local one has had its chance, too.
+	// The control goes first: once the global neighbor is joined, the local one has had its chance,
+	// too.
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(global), AnsweredBy(t.Clusters...)) })
 
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(local), AnsweredBy(c)) })
@@ -45,8 +46,8 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
 	}), t.HTTPFromEach(echo)...)
 
-	// Two control planes withdraw the service in no promised order: a call that one of them still sends
-	// may find the other's gateway closed. So losses are recorded and not judged.
+	// Two control planes withdraw the service in no promised order: a call that one of them still
+	// sends may find the other's gateway closed. So losses are recorded and not judged.
 	t.Observe("while the label was removed: %s", seen)
 })
 
@@ -175,7 +176,8 @@ var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth,
 	})
 })
 
-// SCOPE-17: SCOPE-07 behind a waypoint. In each direction, since the side that has the label matters.
+// SCOPE-17: SCOPE-07 behind a waypoint. In each direction, since the side that has the label
+// matters.
 var OneSidedLabelBehindWaypoint = spec.Proves(behaviors.OneSidedLabelBehindWaypoint, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	spec.Each(t, []labels{{"only-first", spec.Clusters{a}, others}, {"not-first", others, spec.Clusters{a}}}, func(row labels) {
@@ -193,7 +195,8 @@ var OneSidedLabelBehindWaypoint = spec.Proves(behaviors.OneSidedLabelBehindWaypo
 	})
 })
 
-// scope names who answers a client in a cluster that has the label, while only some clusters have it.
+// scope names who answers a client in a cluster that has the label, while only some clusters have
+// it.
 func scope(os traffic.Outcomes, labeled, all spec.Clusters) string {
 	if os.Count(traffic.Lost) > 0 {
 		return "errors"
@@ -206,8 +209,8 @@ func scope(os traffic.Outcomes, labeled, all spec.Clusters) string {
 	return ""
 }
 
-// SCOPE-08: the rule of one cluster looks for a label of the spec's own, those of the others for the one
-// of the mesh.
+// SCOPE-08: the rule of one cluster looks for a label of the spec's own, those of the others for
+// the one of the mesh.
 var RulesMustBeUniform = spec.Proves(behaviors.RulesMustBeUniform, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	both, theirs, own := t.Service("both", spec.Global), t.Service("theirs", spec.Global), t.Service("own")
@@ -269,7 +272,8 @@ var GlobalWaypointAndLocalService = spec.Proves(behaviors.GlobalWaypointAndLocal
 	})
 })
 
-// SCOPE-11: a call that hangs ends after ten seconds or more; a busy machine may need one or two to refuse it.
+// SCOPE-11: a call that hangs ends after ten seconds or more; a busy machine may need one or two to
+// refuse it.
 var GlobalServiceWithoutPods = spec.Proves(behaviors.GlobalServiceWithoutPods, func(t *spec.T) {
 	_, others := t.Clusters.Split()
 	echo, full := t.DeployEcho("echo", spec.Global, spec.OnlyIn(others...)), t.Service("full", spec.Global)

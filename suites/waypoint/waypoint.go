@@ -61,9 +61,9 @@ var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spe
 	}
 })
 
-// WP-04: in each cluster the Service names the waypoint that all have, one that does not exist, or one that
-// only this cluster has. What each client sees is recorded, for one whom the policy forbids and for one whom it
-// does not.
+// WP-04: in each cluster the Service names the waypoint that all have, one that does not exist, or
+// one that only this cluster has. What each client sees is recorded, for one whom the policy
+// forbids and for one whom it does not.
 var WaypointsAreEverywhereOrNowhere = spec.Proves(behaviors.WaypointsAreEverywhereOrNowhere, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	shared, own := t.SharedWaypoint(), map[*spec.Cluster]string{}
@@ -103,8 +103,8 @@ var WaypointsAreEverywhereOrNowhere = spec.Proves(behaviors.WaypointsAreEverywhe
 	}
 })
 
-// enforcement names what becomes of calls that a policy on the Service forbids. bound says whether the
-// Service's status in the client's cluster promises a waypoint.
+// enforcement names what becomes of calls that a policy on the Service forbids. bound says whether
+// the Service's status in the client's cluster promises a waypoint.
 func enforcement(os traffic.Outcomes, client *spec.Cluster, bound bool) string {
 	served := os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached })
 	denied, _ := HaveStatus(403).Match(os)
@@ -138,8 +138,9 @@ func service(os traffic.Outcomes, clusters spec.Clusters) string {
 	return "partly-served"
 }
 
-// WP-05: for each connection of a TCP client a waypoint opens one of its own, so that they can be counted. The
-// inner tunnel is what the server's ztunnel sees, the outer one what leaves the network.
+// WP-05: for each connection of a TCP client a waypoint opens one of its own, so that they can be
+// counted. The inner tunnel is what the server's ztunnel sees, the outer one what leaves the
+// network.
 var WaypointUsesDoubleHBONE = spec.Proves(behaviors.WaypointUsesDoubleHBONE, func(t *spec.T) {
 	direct, behind := t.Service("direct", spec.Global), t.Service("behind", spec.Global)
 	waypoint := t.DeployWaypoint()
@@ -172,8 +173,8 @@ var WaypointUsesDoubleHBONE = spec.Proves(behaviors.WaypointUsesDoubleHBONE, fun
 	}
 })
 
-// WP-06: a policy, tokens, a route, a destination rule and a filter, each configured in one cluster only, in each
-// direction. A filter is of a whole waypoint, so that row has one of its own.
+// WP-06: a policy, tokens, a route, a destination rule and a filter, each configured in one cluster
+// only, in each direction. A filter is of a whole waypoint, so that row has one of its own.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
 	type way struct {
 		kind                string
@@ -210,8 +211,8 @@ var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurati
 	}
 })
 
-// effect names what a configuration in one cluster does to a client of another one. It is empty when
-// the outcomes are mixed.
+// effect names what a configuration in one cluster does to a client of another one. It is empty
+// when the outcomes are mixed.
 func effect(os traffic.Outcomes, in *spec.Cluster, configured, without types.GomegaMatcher) string {
 	matches := func(m types.GomegaMatcher, os traffic.Outcomes) bool { ok, _ := m.Match(os); return ok }
 	switch {
@@ -316,8 +317,8 @@ var CrossNamespaceWaypoint = spec.Proves(behaviors.CrossNamespaceWaypoint, func(
 	t.EachCluster(served)
 })
 
-// WP-16: at services whose pods are in the other clusters only. The pods of one that is called again are in all,
-// and those of one cluster fail.
+// WP-16: at services whose pods are in the other clusters only. The pods of one that is called
+// again are in all, and those of one cluster fail.
 var TrafficPoliciesReachRemoteEndpoints = spec.Proves(behaviors.TrafficPoliciesReachRemoteEndpoints, func(t *spec.T) {
 	type answered struct {
 		word   string
@@ -384,7 +385,8 @@ func status(os traffic.Outcomes, home *spec.Cluster) string {
 	return ""
 }
 
-// WP-14: the label of the namespace puts all that is in it behind the waypoint, so this spec runs alone.
+// WP-14: the label of the namespace puts all that is in it behind the waypoint, so this spec runs
+// alone.
 var OptingOutOfWaypoints = spec.Proves(behaviors.OptingOutOfWaypoints, func(t *spec.T) {
 	in, out := t.Service("in", spec.Global), t.Service("out", spec.Global)
 	in.TraceWaypoints()
