@@ -235,10 +235,13 @@ func (c *conn) Read(b []byte) (int, error) {
 		if c.why != nil {
 			return n, c.why
 		}
-	case <-time.After(50 * time.Millisecond): // the reason comes on another stream and may be a little late
+	case <-time.After(afterEnd): // the reason comes on another stream
 	}
 	return n, err
 }
+
+// afterEnd is how much later than the end of a stream its reason may come.
+const afterEnd = 50 * time.Millisecond
 
 func (c *conn) Close() error {
 	c.once.Do(func() { _ = c.Reset(); c.done() })
@@ -264,16 +267,16 @@ func (c *conn) Lost() error {
 		return timeout{c.where}
 	}
 	select {
-	case <-c.apiServer:
-		return fmt.Errorf("port-forward to %s: the connection to the API server was lost", c.where)
-	default:
-	}
-	select {
 	case <-c.failed:
 		if c.why != nil && strings.Contains(c.why.Error(), "failed to connect") {
 			return fmt.Errorf("port-forward to %s: %w", c.where, c.why)
 		}
 	default:
+	}
+	select {
+	case <-c.apiServer:
+		return fmt.Errorf("port-forward to %s: the connection to the API server was lost", c.where)
+	case <-time.After(afterEnd): // an API server that goes resets its streams before
 	}
 	return nil
 }
