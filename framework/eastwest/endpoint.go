@@ -93,8 +93,10 @@ func (e *Endpoint) Send(ctx context.Context, payload []byte) (Reply, error) {
 	got, err := io.ReadAll(c)
 	var timeout net.Error
 	late := errors.As(err, &timeout) && timeout.Timeout()
-	if lost := portforward.Lost(c); lost != nil && !late {
-		return Reply{}, lost
+	if !late {
+		if err := portforward.Lost(c); err != nil {
+			return Reply{}, err
+		}
 	}
 	return Reply{e.String(), got, late}, nil
 }
@@ -237,8 +239,10 @@ func (e *Endpoint) through(t *Tunnel, err error, attempt func(*Answer)) (Answer,
 	defer func() { _ = t.Close() }()
 	a := Answer{Way: e.String()}
 	attempt(&a)
-	if lost := t.Lost(); lost != nil && a.Code == 0 && len(a.Raw) == 0 {
-		return Answer{}, lost
+	if a.Code == 0 && len(a.Raw) == 0 {
+		if err := t.Lost(); err != nil {
+			return Answer{}, err
+		}
 	}
 	return a, nil
 }
