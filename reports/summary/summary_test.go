@@ -222,6 +222,21 @@ func TestHeadlineAndMarkdownSayStandIns(t *testing.T) {
 	}
 }
 
+// What is known to be broken does not hold.
+func TestHeadlineCountsKnownFaultsApart(t *testing.T) {
+	for result, want := range map[v1alpha2.Result]string{
+		v1alpha2.Success: "conformant but for 1 known fault of this version of Istio, 3 behaviors ran",
+		v1alpha2.Partial: "partial, 3 behaviors ran and hold but for 1 known fault of this version of Istio",
+	} {
+		t.Run(string(result), func(t *testing.T) {
+			r := v1alpha2.ConformanceReport{Finished: true, Result: result, Summary: v1alpha2.Counts{Conformant: 2, Known: 1}}
+			if got := summary.Headline(&r); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 func TestTable(t *testing.T) {
 	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
 	b := example.Open(t, p)

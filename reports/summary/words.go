@@ -33,7 +33,11 @@ func Headline(r *v1alpha2.ConformanceReport) string {
 	if n := len(Uncovered(r)); n > 0 {
 		missing = fmt.Sprintf(", %s did not run", number(n, levelNoun[mustCover(r)]))
 	}
-	return fmt.Sprintf("partial, %s ran and %s%s", number(ran, "behavior"), hold(ran), missing)
+	known := ""
+	if r.Summary.Known > 0 {
+		known = fmt.Sprintf(" but for %s of this version of Istio", number(r.Summary.Known, "known fault"))
+	}
+	return fmt.Sprintf("partial, %s ran and %s%s%s", number(ran, "behavior"), hold(ran), known, missing)
 }
 
 // withStandIns keeps a run with stand-ins from looking like one of Istio.
