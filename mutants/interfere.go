@@ -115,6 +115,31 @@ func interfere[T client.Object](
 // ofWaypoint reports whether istiod made the Service for a waypoint.
 func ofWaypoint(s *corev1.Service) bool { return s.Labels[gateway.GatewayNameLabelKey] != "" }
 
+// onceWithoutPods does something when a Deployment is first scaled to zero. Undo stops to wait for
+// that, and undoes what was done.
+func onceWithoutPods(
+	ctx context.Context, c *mesh.Cluster, key client.ObjectKey, then func(context.Context) (Undo, error),
+) (Undo, error) {
+	var undo Undo
+	var failed error
+	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: key.Name},
+		func(o *appsv1.Deployment) verdict {
+			if o.Namespace == key.Namespace && undo == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
+				undo, failed = then(context.WithoutCancel(ctx))
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := errors.Join(stop(ctx), failed); err != nil || undo == nil {
+			return err
+		}
+		return undo(ctx)
+	}, nil
+}
+
 func interfereWithServices(cluster int, judge func(*corev1.Service) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		c := f.Clusters[cluster]

@@ -11,7 +11,6 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/eastwest"
@@ -168,24 +167,9 @@ func withoutGatewayNoLocalPods(ctx context.Context, f *mesh.Fleet) (Undo, error)
 	if err != nil {
 		return nil, err
 	}
-	var undo Undo
-	var failed error
-	stop, err := interfere(ctx, b, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: d.Name},
-		func(o *appsv1.Deployment) verdict {
-			if o.Namespace == d.Namespace && undo == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
-				undo, failed = interfere(context.WithoutCancel(ctx), a, &corev1.ServiceList{}, ofSpecs, selectNothing)
-			}
-			return leave
-		})
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
-		if err := errors.Join(stop(ctx), failed); err != nil || undo == nil {
-			return err
-		}
-		return undo(ctx)
-	}, nil
+	return onceWithoutPods(ctx, b, client.ObjectKeyFromObject(d), func(ctx context.Context) (Undo, error) {
+		return interfere(ctx, a, &corev1.ServiceList{}, ofSpecs, selectNothing)
+	})
 }
 
 // nothing is an app that no pod has.

@@ -12,9 +12,7 @@ import (
 	"istio.io/api/label"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	"istio.io/istio/pkg/config/constants"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -141,29 +139,13 @@ func correctRemoteSecrets(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 // noGatewayWithoutIstiod scales the gateway of cluster2 to zero once istiod of cluster1 has no
 // pods.
 func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	b := f.Clusters[1]
+	a, b := f.Clusters[0], f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	var gateway Undo
-	var failed error
-	stop, err := interfere(ctx, f.Clusters[0], &appsv1.DeploymentList{},
-		client.MatchingFields{metav1.ObjectNameField: istiod.Deployment(f.Clusters[0].Revision)}, func(o *appsv1.Deployment) verdict {
-			if o.Namespace == istiod.Namespace && gateway == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
-				gateway, failed = scaled(context.WithoutCancel(ctx), b, d.Namespace, d.Name)
-			}
-			return leave
-		})
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error {
-		if err := errors.Join(stop(ctx), failed); err != nil || gateway == nil {
-			return err
-		}
-		return gateway(ctx)
-	}, nil
+	return onceWithoutPods(ctx, a, client.ObjectKey{Namespace: istiod.Namespace, Name: istiod.Deployment(a.Revision)},
+		func(ctx context.Context) (Undo, error) { return scaled(ctx, b, d.Namespace, d.Name) })
 }
 
 // uncaptureNew takes pods that a cluster gets from now on out of the mesh.

@@ -32,6 +32,7 @@ import (
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/variant"
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/progress"
 )
@@ -229,7 +230,7 @@ func layout(o Options, b block) *mesh.Fleet {
 		}
 		switch {
 		case o.Shape.Remote && i == 1: // what serves another cluster has a gateway of its own for that, at the pool's last address
-			c.IstiodAddress, c.Kind.OpenPorts = last.String(), []int{istiodPort, webhookPort}
+			c.IstiodAddress, c.Kind.OpenPorts = last.String(), []int{istiod.DiscoveryPort, istiod.WebhookPort}
 		case o.Shape.Remote && i == 2:
 			c.Primary = f.Clusters[0].Name
 		}

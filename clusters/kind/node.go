@@ -35,8 +35,6 @@ const (
 	apiServerPort = 6443
 	hbonePort     = 15008 // of an east-west gateway
 	statusPort    = 15021 // of an east-west gateway
-	istiodPort    = 15012 // of a classic gateway that exposes istiod to clusters that it serves
-	webhookPort   = 15017 // likewise
 )
 
 // node is the input of the templates for one node.

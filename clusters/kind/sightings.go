@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -37,12 +36,13 @@ func Sightings(f *mesh.Fleet) func(ctx context.Context, texts []string) (
 	if f.Provider != mesh.ProviderKind {
 		return nil
 	}
-	e, families := of(f), []string{"iptables"}
-	if slices.Contains(f.Variants, "dual-stack") {
-		families = append(families, "ip6tables")
-	}
+	e := of(f)
 	each := func(do func(c *mesh.Cluster, node, tables string) error) (failed error) {
 		for _, c := range f.Clusters {
+			families := []string{"iptables"}
+			if c.DualStack() {
+				families = append(families, "ip6tables")
+			}
 			for _, node := range c.Kind.Nodes {
 				for _, tables := range families {
 					if err := do(c, node, tables); err != nil {

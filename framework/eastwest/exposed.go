@@ -26,12 +26,6 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
-// Ports of istiod that a gateway of the classic kind passes on: of proxies, and of webhooks.
-const (
-	DiscoveryPort = 15012
-	WebhookPort   = 15017
-)
-
 // Shown is what a server behind a port that passes TLS on showed of itself.
 type Shown struct {
 	Way   string

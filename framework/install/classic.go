@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -20,7 +21,7 @@ const IstiodGateway = "istio-istiodgateway"
 
 // IstiodPorts are the ports that a classic gateway passes on, of proxies and of webhooks, and the
 // ports of istiod's Service that they lead to.
-var IstiodPorts = map[uint32]uint32{15012: 15012, 15017: 443}
+var IstiodPorts = map[uint32]uint32{istiod.DiscoveryPort: istiod.DiscoveryPort, istiod.WebhookPort: 443}
 
 // classicGateway is the chart of an east-west gateway as meshes of sidecars have it: the gateway
 // that the documents install so that clusters without an istiod of their own reach one. Its pod is
@@ -47,11 +48,7 @@ func classicGateway(f *mesh.Fleet, c *mesh.Cluster, name string) chart {
 // ClassicGateway renders the objects of an east-west gateway as meshes of sidecars have it, for a
 // namespace of one cluster. chartsDir is the folder manifests/charts of Istio's module.
 func ClassicGateway(f *mesh.Fleet, c *mesh.Cluster, chartsDir, namespace, name string) ([]client.Object, error) {
-	text, err := render(chartsDir, namespace, classicGateway(f, c, name))
-	if err != nil {
-		return nil, err
-	}
-	return manifest([]byte(text))
+	return objects(chartsDir, namespace, classicGateway(f, c, name))
 }
 
 // ProxyOf renders the objects of a proxy without a Service whose only control plane is at an
@@ -62,7 +59,12 @@ func ProxyOf(f *mesh.Fleet, c *mesh.Cluster, chartsDir, namespace, name, address
 	ch.values["service"] = map[string]any{"type": "None"}
 	ch.values["podAnnotations"] = map[string]any{annotation.ProxyConfig.Name: "discoveryAddress: " + address}
 	ch.values["env"] = map[string]any{"ISTIOD_SAN": shows}
-	text, err := render(chartsDir, namespace, ch)
+	return objects(chartsDir, namespace, ch)
+}
+
+// objects are those of a chart.
+func objects(chartsDir, namespace string, c chart) ([]client.Object, error) {
+	text, err := render(chartsDir, namespace, c)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,12 @@ func Deployment(revision string) string { return named("istiod", revision) }
 // ConfigMap is the name of the mesh configuration of a revision.
 func ConfigMap(revision string) string { return named("istio", revision) }
 
+// Ports of istiod that it shows to clusters which it serves, behind a gateway.
+const (
+	DiscoveryPort = 15012 // proxies ask for certificates and configuration
+	WebhookPort   = 15017
+)
+
 // Ports of istiod that the reads use.
 const (
 	debugPort      = 8080  // /debug/...

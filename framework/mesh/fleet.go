@@ -135,6 +135,14 @@ type Cluster struct {
 	clients
 }
 
+// Names are the names of the clusters that are tested.
+func (f *Fleet) Names() (all []string) {
+	for _, c := range f.Clusters {
+		all = append(all, c.Name)
+	}
+	return all
+}
+
 // EastWestClass is the GatewayClass of the cluster's east-west gateways.
 func (c *Cluster) EastWestClass() string {
 	return cmp.Or(c.GatewayClass, constants.EastWestGatewayClassName)

@@ -294,10 +294,7 @@ func remoteSecrets(f *mesh.Fleet, m *member) (string, error) {
 	if err != nil {
 		return "", unknown{err}
 	}
-	var names []string
-	for _, c := range f.Clusters {
-		names = append(names, c.Name)
-	}
+	names := f.Names()
 	if bad := istiod.Unsynced(rows, names); len(bad) > 0 {
 		return "", fmt.Errorf("%s: run `istioctl remote-clusters` there", strings.Join(bad, ", "))
 	}

@@ -15,6 +15,7 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/install"
+	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/wait"
 )
 
@@ -48,7 +49,7 @@ func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 	}
 	t.NoError(wait.Object(t.ctx, c.Cluster, &corev1.ServiceList{}, fixture.PlainNamespace, name, addressed))
 	if t.OpenPorts != nil {
-		closed, err := t.OpenPorts(t.ctx, c.Cluster, eastwest.DiscoveryPort, eastwest.WebhookPort)
+		closed, err := t.OpenPorts(t.ctx, c.Cluster, istiod.DiscoveryPort, istiod.WebhookPort)
 		if closed != nil {
 			t.Cleanup(closed)
 		}
@@ -61,7 +62,7 @@ func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 		t.Cleanup(func(context.Context) error { e.Close(); return nil })
 	}
 	for _, from := range t.OtherNetworks(c) {
-		g.addresses = append(g.addresses, eastwest.Address{From: from.Plain, At: net.JoinHostPort(address, strconv.Itoa(eastwest.DiscoveryPort))})
+		g.addresses = append(g.addresses, eastwest.Address{From: from.Plain, At: net.JoinHostPort(address, strconv.Itoa(istiod.DiscoveryPort))})
 	}
 	g.root, g.Roots, err = eastwest.Root(t.ctx, c.Cluster, fixture.PlainNamespace)
 	t.NoError(err)
@@ -100,13 +101,13 @@ func (g *ClassicGateway) Handshakes() Subject {
 		return ways(ctx, g.Gateway,
 			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
 			func(e *eastwest.Endpoint) (eastwest.Shown, error) {
-				return e.Handshake(ctx, eastwest.DiscoveryPort, name)
+				return e.Handshake(ctx, istiod.DiscoveryPort, name)
 			})
 	})
 }
 
 func (g *ClassicGateway) tls(name string) string {
-	return "classic " + g.says("TLS to %s on port %d", name, eastwest.DiscoveryPort)
+	return "classic " + g.says("TLS to %s on port %d", name, istiod.DiscoveryPort)
 }
 
 // Discoveries are streams that a proxy of another cluster opens to istiod for its configuration,
@@ -140,7 +141,7 @@ func (g *ClassicGateway) streams(from *Cluster, how string, at func(context.Cont
 			address = func(a eastwest.Address) (eastwest.Stream, error) { return at(ctx, a) }
 		}
 		return ways(ctx, g.Gateway, address, func(e *eastwest.Endpoint) (eastwest.Stream, error) {
-			return e.Discover(ctx, eastwest.DiscoveryPort, p)
+			return e.Discover(ctx, istiod.DiscoveryPort, p)
 		})
 	})
 }

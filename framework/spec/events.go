@@ -169,5 +169,5 @@ func (t *T) ScaleGateway(c *Cluster, pods int32) (restore func()) {
 	t.NoError(err)
 	before := t.keep(c, d, undo.Field{"spec", "replicas"})
 	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods)) })
-	return func() { t.change(func() { t.NoError(before.restore(t.ctx)) }) }
+	return t.restoring(before)
 }

@@ -64,13 +64,7 @@ func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 		}
 		t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
 	})
-	return func() {
-		t.change(func() {
-			for _, g := range before {
-				t.NoError(g.restore(t.ctx))
-			}
-		})
-	}
+	return t.restoring(before...)
 }
 
 // take changes one gateway. What is returned gives back what was taken.

@@ -80,9 +80,7 @@ func (t *T) SetIstiodEnv(c *Cluster, name, value string) (restore func()) {
 		_, err := workload.ChangeTemplate(t.ctx, c.Cluster, istiodOf(c), workload.Env("discovery", name, value))
 		t.NoError(err)
 	})
-	return func() {
-		t.change(func() { t.NoError(before.restore(t.ctx)) })
-	}
+	return t.restoring(before)
 }
 
 // GatewayClass is one of Istio's classes, which istiod creates.

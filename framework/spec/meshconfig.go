@@ -86,7 +86,5 @@ func (t *T) SetMeshConfig(clusters Clusters, setting istiod.MeshSetting) (restor
 			before[c].undo = restore
 		})
 	})
-	return func() {
-		t.change(func() { t.Each(clusters, func(c *Cluster) { t.NoError(before[c].restore(t.ctx)) }) })
-	}
+	return t.restoring(slices.Collect(maps.Values(before))...)
 }

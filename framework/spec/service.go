@@ -38,7 +38,7 @@ func (t *T) Apply(clusters Clusters, object Object) {
 			}
 			labels[workload.LabelOwner] = t.owner()
 			o.SetLabels(labels)
-			if o.GetNamespace() == "" || !own(o.GetNamespace()) {
+			if !own(o.GetNamespace()) {
 				t.keep(c, o)
 			} else {
 				t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, o) })

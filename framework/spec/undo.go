@@ -13,9 +13,10 @@ import (
 // kept is an object that is not the spec's own, as it was before the spec changes it.
 type kept struct {
 	note *undo.Note
-	// undo makes the object what it was; nil does so by the note.
+	// undo makes the object what it was; by the note, if the verb knows no better.
 	undo func(context.Context) error
-	done bool
+	// restore undoes the change, once.
+	restore func(context.Context) error
 }
 
 // keep notes how an object of a mesh is, before the spec changes it: if the run is killed, the next
@@ -24,29 +25,22 @@ type kept struct {
 func (t *T) keep(c *Cluster, o client.Object, fields ...undo.Field) *kept {
 	note, err := undo.Write(t.ctx, c.Cluster, fixture.PlainNamespace, t.owner(), o, fields...)
 	t.NoError(err)
-	k := &kept{note: note}
+	k := &kept{note: note, undo: note.Undo}
+	k.restore = untilDone(func(ctx context.Context) error {
+		if err := k.undo(ctx); err != nil {
+			return err
+		}
+		return note.Forget(ctx)
+	})
 	t.Cleanup(k.restore)
 	return k
 }
 
-// restore undoes the change. It does nothing once it has succeeded, and tries again what has
-// failed.
-func (k *kept) restore(ctx context.Context) error {
-	if k.done {
-		return nil
+// restoring returns what gives objects back before the spec ends, as a change of its own.
+func (t *T) restoring(before ...*kept) (restore func()) {
+	return func() {
+		t.change(func() { Each(t, before, func(k *kept) { t.NoError(k.restore(t.ctx)) }) })
 	}
-	do := k.note.Undo
-	if k.undo != nil {
-		do = k.undo
-	}
-	if err := do(ctx); err != nil {
-		return err
-	}
-	if err := k.note.Forget(ctx); err != nil {
-		return err
-	}
-	k.done = true
-	return nil
 }
 
 // own says whether a namespace is the suite's: what is left there is swept.

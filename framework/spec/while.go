@@ -36,20 +36,26 @@ type Row interface {
 	Once(context.Context) (traffic.Outcome, error)
 }
 
-// Unanswered are calls that must not be answered: one that is counts as lost.
-func Unanswered(r Row) Row { return unanswered{r} }
+// Unanswered are calls that must end as one of these kinds. One that is answered counts as lost; of
+// one that ends otherwise nothing was learned.
+func Unanswered(r Row, kinds ...traffic.Kind) Row { return unanswered{r, kinds} }
 
-type unanswered struct{ Row }
+type unanswered struct {
+	Row
+	kinds []traffic.Kind
+}
 
 func (u unanswered) String() string { return u.Row.String() + ", not to be answered" }
 
 func (u unanswered) Once(ctx context.Context) (traffic.Outcome, error) {
 	o, err := u.Row.Once(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return o, err
-	}
-	if o.Kind == traffic.Reached {
+	case o.Kind == traffic.Reached:
 		return traffic.Outcome{Kind: traffic.Other, Detail: "answered by " + o.String(), Took: o.Took}, nil
+	case !slices.Contains(u.kinds, o.Kind):
+		return o, fmt.Errorf("%s: neither answered nor one of %v: %s", u.Row, u.kinds, o)
 	}
 	return traffic.Outcome{Kind: traffic.Reached, Cluster: string(o.Kind), Took: o.Took}, nil
 }

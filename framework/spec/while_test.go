@@ -215,3 +215,40 @@ func TestChangeKeepsTheVerdict(t *testing.T) {
 		}
 	})
 }
+
+// once is a row of one outcome.
+type once struct {
+	o   traffic.Outcome
+	err error
+}
+
+func (once) String() string                                  { return "client" }
+func (o once) Once(context.Context) (traffic.Outcome, error) { return o.o, o.err }
+
+// An answer is a loss; of an end that nobody named nothing was learned.
+func TestUnanswered(t *testing.T) {
+	for name, c := range map[string]struct {
+		row        once
+		lost, fail bool
+	}{
+		"answered":           {row: once{o: traffic.Outcome{Kind: traffic.Reached, Cluster: "a"}}, lost: true},
+		"ended as named":     {row: once{o: traffic.Outcome{Kind: traffic.Reset}}},
+		"ended as the other": {row: once{o: traffic.Outcome{Kind: traffic.Refused}}},
+		"timed out":          {row: once{o: traffic.Outcome{Kind: traffic.TimedOut}}, fail: true},
+		"no such host":       {row: once{o: traffic.Outcome{Kind: traffic.NoSuchHost}}, fail: true},
+		"not made":           {row: once{err: errors.New("the stream broke")}, fail: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := Unanswered(c.row, traffic.Reset, traffic.Refused).Once(t.Context())
+			if got := err != nil; got != c.fail {
+				t.Fatalf("got error %v, want one: %v", err, c.fail)
+			}
+			if err != nil {
+				return
+			}
+			if got := traffic.Lost(o); got != c.lost {
+				t.Errorf("got %v, lost %v, want %v", o, got, c.lost)
+			}
+		})
+	}
+}

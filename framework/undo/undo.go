@@ -31,7 +31,7 @@ import (
 // Label marks notes. Its value is the owner: a behavior by its id in lower case.
 const Label = api.Group + "/undo"
 
-// key is where a note is in its Secret.
+// key is where a note is in its object.
 const key = "note.json"
 
 // Field is the path of a part of an object, such as spec, replicas.
@@ -50,7 +50,8 @@ type Note struct {
 
 // kept is what a note holds.
 type kept struct {
-	// Object is as it was; where it did not exist it has nothing but kind and name.
+	// Object is as it was, without what only the server writes; where it did not exist it has nothing
+	// but kind and name.
 	Object *unstructured.Unstructured `json:"object"`
 	Absent bool                       `json:"absent,omitempty"`
 	// Fields are all that a spec changes of it; none stands for the whole object.
@@ -63,17 +64,19 @@ func Write(ctx context.Context, c *mesh.Cluster, namespace, owner string, o clie
 	if err != nil {
 		return nil, err
 	}
-	n := &Note{Owner: owner, cluster: c, kept: kept{Object: &unstructured.Unstructured{}, Fields: fields}}
-	before := n.kept.Object
+	before := &unstructured.Unstructured{}
 	before.SetGroupVersionKind(gvk)
 	before.SetNamespace(o.GetNamespace())
 	before.SetName(o.GetName())
-	n.Title = apply.Title(before)
+	n := &Note{Owner: owner, Title: apply.Title(before), cluster: c, kept: kept{Fields: fields}}
 	switch err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), before); {
 	case apierrors.IsNotFound(err):
 		n.kept.Absent = true
 	case err != nil:
 		return nil, n.fault("read it before it is changed", err)
+	}
+	if n.kept.Object, err = apply.Unstructured(before); err != nil {
+		return nil, n.fault("note how it is", err)
 	}
 	data, err := json.Marshal(n.kept)
 	if err != nil {
@@ -148,8 +151,7 @@ func (n *Note) Undo(ctx context.Context) error {
 		}
 		return nil
 	}
-	now := before.DeepCopy()
-	after := forget(before.DeepCopy())
+	now, after := before.DeepCopy(), before.DeepCopy()
 	err := n.cluster.Client().Get(ctx, client.ObjectKeyFromObject(before), now)
 	switch {
 	case apierrors.IsNotFound(err):
@@ -169,17 +171,14 @@ func (n *Note) Undo(ctx context.Context) error {
 func restored(now, before *unstructured.Unstructured, fields []Field) *unstructured.Unstructured {
 	after := now.DeepCopy()
 	if len(fields) == 0 {
-		for name := range now.Object {
-			if name != "metadata" && name != "status" {
-				fields = append(fields, Field{name})
+		fields = []Field{{"metadata", "labels"}, {"metadata", "annotations"}}
+		for _, o := range []*unstructured.Unstructured{now, before} {
+			for name := range o.Object {
+				if name != "metadata" && name != "status" {
+					fields = append(fields, Field{name})
+				}
 			}
 		}
-		for name := range before.Object {
-			if name != "metadata" && name != "status" {
-				fields = append(fields, Field{name})
-			}
-		}
-		fields = append(fields, Field{"metadata", "labels"}, Field{"metadata", "annotations"})
 	}
 	for _, f := range fields {
 		value, there, err := unstructured.NestedFieldCopy(before.Object, f...)
@@ -191,15 +190,6 @@ func restored(now, before *unstructured.Unstructured, fields []Field) *unstructu
 		_ = unstructured.SetNestedField(after.Object, value, f...)
 	}
 	return after
-}
-
-// forget takes out of an object what ties it to the one that is gone.
-func forget(o *unstructured.Unstructured) *unstructured.Unstructured {
-	for _, f := range []string{"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"} {
-		unstructured.RemoveNestedField(o.Object, "metadata", f)
-	}
-	unstructured.RemoveNestedField(o.Object, "status")
-	return o
 }
 
 func (n *Note) wait(ctx context.Context, generation int64) error {

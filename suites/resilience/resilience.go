@@ -4,7 +4,7 @@ package resilience
 import (
 	"time"
 
-	security "istio.io/api/security/v1beta1"
+	security "istio.io/api/security/v1"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
@@ -98,7 +98,7 @@ var NewPodsDuringCNIRestart = spec.Proves(behaviors.NewPodsDuringCNIRestart, fun
 	t.Apply(only, echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
 	t.Given(plain, EndAs(traffic.Reset))
 
-	refused := spec.Unanswered(plain)
+	refused := spec.Unanswered(plain, traffic.Reset, traffic.Refused)
 	seen := t.While(spec.AtOnce(spec.CNIRestarts(a), spec.PodsReplaced(a, echo, 3)), captured, refused)
 
 	t.Control(seen.Of(captured), NoneLost())
