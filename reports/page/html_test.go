@@ -309,6 +309,30 @@ func TestPageInChromium(t *testing.T) {
 			t.Error("the section a link points at stays closed or hidden")
 		}
 	})
+	t.Run("copies a command", func(t *testing.T) {
+		b.t = t
+		b.open(html)
+		var got struct{ Command, Selected, Says string }
+		b.eval(`(async () => {
+			const code = document.querySelector("code.command"), button = code.nextElementSibling;
+			button.click();
+			await new Promise(r => setTimeout(r, 100));
+			let selected = getSelection().toString();
+			try { selected ||= await navigator.clipboard.readText(); } catch {}
+			return { Command: code.textContent, Selected: selected, Says: button.textContent };
+		})()`, &got)
+		if got.Says != "Copied" && got.Says != "Selected" {
+			t.Errorf("the button says %q, want Copied or Selected", got.Says)
+		}
+		if got.Says == "Selected" && got.Selected != got.Command {
+			t.Errorf("selected %q, want %q", got.Selected, got.Command)
+		}
+		var names []string
+		b.eval(`[...document.querySelectorAll(".copy")].map(b => b.previousElementSibling.textContent).filter(t => !t.includes(" "))`, &names)
+		if len(names) > 0 {
+			t.Errorf("%q are no commands and have a button", names)
+		}
+	})
 	t.Run("a link that was cut", func(t *testing.T) {
 		b.t = t
 		b.open(html)

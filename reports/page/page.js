@@ -1,5 +1,6 @@
 "use strict";
-// The page is whole without this: it adds filters, and opens what a link points at.
+// The page is whole without this: it adds filters, buttons that copy commands, and opens what a link
+// points at.
 (() => {
   const form = document.querySelector(".filters");
   const all = [...document.querySelectorAll("details[data-verdict]")];
@@ -31,6 +32,26 @@
       form.elements.text.focus();
     }
   });
+  const copy = async (code, button) => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      button.textContent = "Copied";
+    } catch { // no secure origin, or not allowed: the reader copies what is selected
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  };
+  for (const code of document.querySelectorAll("code")) {
+    if (!code.textContent.includes(" ")) continue; // a name, no command
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.setAttribute("aria-live", "polite");
+    button.addEventListener("click", () => copy(code, button));
+    code.after(button);
+  }
   const follow = () => {
     let id = location.hash.slice(1);
     try { id = decodeURIComponent(id); } catch { return; } // a link that somebody cut in the middle of a letter
