@@ -4,6 +4,7 @@ package text
 
 import (
 	"html"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -43,5 +44,12 @@ func Cut(s string, n int) string {
 var escapes = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "|", `\|`,
 	"#", `\#`, "!", `\!`, "~", `\~`, "@", "@\u200b")
 
-// Markdown is s as one harmless line of Markdown: HTML in it is text, and an @ notifies nobody.
-func Markdown(s string) string { return html.EscapeString(escapes.Replace(Line(s, 1000))) }
+// pictures are what forges draw as emoji.
+var pictures = regexp.MustCompile(`:([\w+-]+:)`)
+
+// Markdown is s as one harmless line of Markdown: HTML in it is text, an @ notifies nobody, and
+// nothing in it is a formula or a picture.
+func Markdown(s string) string {
+	s = html.EscapeString(escapes.Replace(Line(s, 1000)))
+	return pictures.ReplaceAllString(strings.ReplaceAll(s, "$", "&#36;"), ":\u200b$1")
+}

@@ -19,6 +19,9 @@ func TestText(t *testing.T) {
 		"short enough":        {Cut("ab\ncd", 5), "ab\ncd"},
 		"cut in a character":  {Cut("aä"+strings.Repeat("b", 9), 2), "a\n… cut; the whole text is in report.yaml"},
 		"markup":              {Markdown("a|*b* <b> @all `c`"), "a\\|\\*b\\* &lt;b&gt; @\u200ball \\`c\\`"},
+		"a formula":           {Markdown("$x$ costs $1"), "&#36;x&#36; costs &#36;1"},
+		"a picture":           {Markdown(":tada: host:15008"), ":\u200btada: host:15008"},
+		"a picture of two":    {Markdown("a:+1::b"), "a:\u200b+1::b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.got); diff != "" {
