@@ -65,10 +65,11 @@ func (m *Mutant) Targets() []*behaviors.Behavior {
 	return all
 }
 
-// NoOp is the mutant that breaks nothing. It is aimed at every behavior with a spec.
+// NoOp is the mutant that breaks nothing. It is aimed at every behavior with a spec. It comes last:
+// its green specs also show that what came before is undone.
 const NoOp = "M00"
 
-// All returns the mutants that can be applied, in the order of their ids.
+// All returns the mutants that can be applied, in the order of their ids; NoOp comes last.
 func All() []*Mutant { return every }
 
 // ByID finds a mutant that can be applied; nil if there is none with this id.
@@ -94,7 +95,6 @@ var NotHere = map[string]string{
 var every = func() []*Mutant {
 	var all []*Mutant
 	for _, m := range []Mutant{
-		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 		{Mutant: behaviors.Mutant{ID: "M01"}, apply: interfereWithServices(1, removeGlobal)},
 		{Mutant: behaviors.Mutant{ID: "M02"}, Does: "in cluster1", apply: noScopes},
 		{Mutant: behaviors.Mutant{ID: "M03"}, apply: noGateway},
@@ -167,6 +167,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},
 		{Mutant: behaviors.Mutant{ID: "M80"}, apply: withoutGatewayNoLocalPods},
 		{Mutant: behaviors.Mutant{ID: "M81"}, apply: uncaptureDuringCNIRestart},
+		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
 		all = append(all, &m)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,11 +40,12 @@ func mutateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "mutate ID...|all",
 		Short: "break the mesh on purpose and check that the specs turn red",
-		Long: `Mutate applies each mutant and runs the specs of the behaviors that name it: none may be green.
-It then restores the mesh and runs them again: all must be green. A mutant kills a spec when an
-expectation fails, and the table says at which line; at a control or a precondition it is only noticed.
-M00 restarts what other mutants restart and breaks nothing: it may neither kill nor be noticed. After
-"all", every behavior must have been killed by at least one mutant.
+		Long: `Mutate applies each mutant, runs the specs of the behaviors that name it, none of which may be green,
+and restores the mesh, which must be healthy before the next one. A mutant kills a spec when an expectation
+fails, and the table says at which line; at a control or a precondition it is only noticed.
+When all mutants are undone, each of the specs runs once more: all must be green. With "all" this is done
+by M00, which comes last: it restarts what other mutants restart and breaks nothing, so it may neither
+kill nor be noticed. After "all", every behavior must have been killed by at least one mutant.
 
 Use it on a mesh that was made to be broken. A mesh that the suite did not make is left alone unless
 --allow-mesh-changes is given. It then needs kubeconfigs that may change istio-system, which the rights
@@ -86,6 +89,14 @@ func listMutants(out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// last is 1 for the mutant that comes after all others, else 0.
+func last(m *mutants.Mutant) int {
+	if m.ID == mutants.NoOp {
+		return 1
+	}
+	return 0
 }
 
 // demand says what a mutant asks of the specs.
@@ -165,6 +176,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			return usage("there is no mutant %q: `amc mutate --list` names them", id)
 		}
 	}
+	slices.SortStableFunc(chosen, func(a, b *mutants.Mutant) int { return cmp.Compare(last(a), last(b)) })
 	if len(chosen) == 0 {
 		return usage("name a mutant: `amc mutate --list` names them")
 	}
@@ -214,30 +226,36 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	fx.Close()
 	complete := slices.Equal(args, []string{everyMutant})
 	var all []trial
-	var failed error
+	targets := map[string][]string{}
 	for _, m := range chosen {
-		targets := o.targets(m, everything, version)
-		if len(targets) == 0 && complete {
+		targets[m.ID] = o.targets(m, everything, version)
+		switch {
+		case len(targets[m.ID]) > 0:
+		case complete:
 			fmt.Fprintf(out, "%s: no spec that names it runs on this fleet\n", m.ID)
+		default:
+			return usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
+		}
+	}
+	began := time.Now()
+	for i, m := range chosen {
+		if len(targets[m.ID]) == 0 {
 			continue
 		}
-		found, err := o.try(ctx, out, f, m, targets)
+		fmt.Fprintf(out, "[%s] mutant %d of %d\n", time.Since(began).Round(time.Second), i+1, len(chosen))
+		found, err := o.try(ctx, out, f, m, targets[m.ID])
 		all = append(all, found...)
 		if err != nil {
-			failed = err
-			break
+			return printTrials(out, all, err, complete)
 		}
 	}
-	return printTrials(out, all, failed, complete)
+	return printTrials(out, all, o.again(ctx, out, f, all), complete)
 }
 
-// try applies one mutant, runs its specs, restores the mesh and runs them again. It restores the
-// mesh whatever happens.
+// try applies one mutant, runs its specs and restores the mesh, whatever happens, until it is
+// healthy.
 func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant,
 	chosen []string) (found []trial, err error) {
-	if len(chosen) == 0 {
-		return nil, usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
-	}
 	fmt.Fprintf(out, "%s: %s; %s: %s\n", m.ID, m.Break, demand(m), strings.Join(chosen, ", "))
 	began := time.Now()
 	undo, err := m.Apply(ctx, f)
@@ -246,26 +264,61 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 	}
 	fmt.Fprintf(out, "%s: applied in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
 	broken, err := o.specs(ctx, out, f, chosen, o.settle)
+	for _, id := range chosen {
+		if r, ok := broken[id]; ok {
+			x := trial{mutant: m.ID, id: id, broken: r}
+			fmt.Fprintf(out, "%s: %s %s %s\n", m.ID, id, x.result(), r.At)
+			found = append(found, x)
+		}
+	}
 	began = time.Now()
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 	defer cancel()
 	if uerr := undo(after); uerr != nil {
-		return nil, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
+		return found, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
+	}
+	if err == nil {
+		_, err = run.Healthy(ctx, f)
+	}
+	if err != nil {
+		return found, unknown(err)
 	}
 	fmt.Fprintf(out, "%s: restored in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
-	if err != nil {
-		return nil, unknown(err)
-	}
-	restored, err := o.specs(ctx, out, f, chosen, 2*spec.DefaultTimes.Convergence)
-	if err != nil {
-		return nil, unknown(err)
-	}
-	for _, id := range chosen {
-		x := trial{m.ID, id, broken[id], restored[id]}
-		fmt.Fprintf(out, "%s: %s %s, %s when restored\n", m.ID, id, x.result(), x.restored.Verdict)
-		found = append(found, x)
-	}
 	return found, nil
+}
+
+// again fills in what each spec found on the restored mesh.
+func (o mutateOptions) again(ctx context.Context, out io.Writer, f *mesh.Fleet, all []trial) error {
+	restored, left := seenRestored(all)
+	if len(left) > 0 {
+		fmt.Fprintf(out, "all is undone; must be green: %s\n", strings.Join(left, ", "))
+		found, err := o.specs(ctx, out, f, left, 2*spec.DefaultTimes.Convergence)
+		if err != nil {
+			return unknown(err)
+		}
+		maps.Copy(restored, found)
+	}
+	for i := range all {
+		all[i].restored = restored[all[i].id]
+	}
+	return nil
+}
+
+// seenRestored returns what the mutant that breaks nothing and comes last has said already of the
+// restored mesh, and the behaviors whose specs must still run on it.
+func seenRestored(all []trial) (restored map[string]spec.Result, left []string) {
+	restored = map[string]spec.Result{}
+	for _, x := range all {
+		if x.result() == harmless {
+			restored[x.id] = x.broken
+		}
+	}
+	for _, x := range all {
+		if _, ok := restored[x.id]; !ok && !slices.Contains(left, x.id) {
+			left = append(left, x.id)
+		}
+	}
+	return restored, left
 }
 
 // everyMutant is the argument that chooses all mutants.

@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/mutants"
@@ -58,5 +62,23 @@ func TestPrintTrials(t *testing.T) {
 				t.Errorf("%q is in\n%s", c.not, &out)
 			}
 		})
+	}
+}
+
+func TestSeenRestored(t *testing.T) {
+	green, red := spec.Result{Verdict: v1alpha2.Conformant}, spec.Result{Verdict: v1alpha2.NonConformant}
+	restored, left := seenRestored([]trial{
+		{mutant: "M01", id: "A-01", broken: red},
+		{mutant: "M01", id: "A-02", broken: green}, // a survivor says nothing of the restored mesh
+		{mutant: "M02", id: "A-02", broken: red},
+		{mutant: "M02", id: "A-03", broken: red},
+		{mutant: mutants.NoOp, id: "A-01", broken: green},
+		{mutant: mutants.NoOp, id: "A-03", broken: red},
+	})
+	if d := cmp.Diff([]string{"A-02", "A-03"}, left); d != "" {
+		t.Errorf("must run on the restored mesh (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"A-01"}, slices.Collect(maps.Keys(restored))); d != "" {
+		t.Errorf("seen on the restored mesh (-want +got):\n%s", d)
 	}
 }
