@@ -53,7 +53,7 @@ func nameBefore(text []byte, separator int) name {
 	for end > 0 && quote[text[end-1]] && separator-end < 16 {
 		end, quoted = end-1, true
 	}
-	if end == 0 || !lastOfName[text[end-1]] {
+	if end < 2 || !endings[text[end-1]][text[end-2]] {
 		return name{start: end, end: end}
 	}
 	start := end
@@ -223,14 +223,18 @@ var (
 	headers   = setOf(func(b byte) bool { return tokens[b] || b == ' ' || b == '\t' })
 )
 
-// lastOfName are the bytes with which a word of a kind ends: most names are told by them.
-var lastOfName = setOf(func(b byte) bool {
+// endings are, by the last letter of a word of a kind, what may stand before it: a letter or a
+// separator. Most names are told by them.
+var endings = func() (all [256]set) {
 	for _, k := range kinds {
 		for _, w := range k.words {
-			if last := w[len(w)-1]; b == last || b == last-'a'+'A' {
-				return true
+			before, last := w[len(w)-2], w[len(w)-1]
+			for _, l := range []byte{last, last - 'a' + 'A'} {
+				for _, b := range []byte{before, before - 'a' + 'A', '_', '-', '.'} {
+					all[l][b] = true
+				}
 			}
 		}
 	}
-	return false
-})
+	return all
+}()

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -19,27 +21,64 @@ type form struct {
 }
 
 // shape is a form that a literal and an expression tell: text without the literal is passed over at
-// the speed at which a literal is found. Where is is given, it says whether what the expression's
+// the speed at which a literal is found, and the expression reads no further from there than bytes
+// of a set go; nil: to the end of the text. Where is is given, it says whether what the expression's
 // group found is a secret.
-func shape(name, literal, expression string, is func(group []byte) bool) form {
-	e := regexp.MustCompile(literal + expression)
+func shape(name, literal string, reach *set, expression string, is func(group []byte) bool) form {
+	e, find := regexp.MustCompile(literal+expression), finder(literal)
 	return form{name, func(text []byte) (int, int) {
 		for from := 0; ; {
-			i := bytes.Index(text[from:], []byte(literal))
+			i := find(text[from:])
 			if i < 0 {
 				return 0, 0
 			}
 			from += i
-			m := e.FindSubmatchIndex(text[from:])
-			if m == nil {
-				return 0, 0
+			end := len(text)
+			if reach != nil {
+				for end = from + len(literal); end < len(text) && reach[text[end]]; end++ {
+				}
 			}
-			if is == nil || is(text[from+m[2]:from+m[3]]) {
+			m := e.FindSubmatchIndex(text[from:end])
+			switch {
+			case m == nil: // none begins before, but the literal may
+				from = max(from+1, end-len(literal)+1)
+			case is == nil || is(text[from+m[2]:from+m[3]]):
 				return from + m[0], from + m[1]
+			default:
+				from += m[1]
 			}
-			from += m[1]
 		}
 	}}
+}
+
+// rareness orders letters by how seldom logs and manifests have them, the rarest first.
+const rareness = "JQXZKVYWGUHFBPDMLCRNATOSIEjqxz_kvbywgpfhudmlcrsnatoie"
+
+// finder finds a literal by the rarest of its letters.
+func finder(literal string) func(text []byte) int {
+	rarest := strings.IndexByte(literal, rareness[slices.Min(ranks(literal))])
+	return func(text []byte) int {
+		for i := rarest; i < len(text); i++ {
+			j := bytes.IndexByte(text[i:], literal[rarest])
+			if j < 0 {
+				return -1
+			}
+			i += j
+			if start := i - rarest; len(text)-start >= len(literal) && string(text[start:start+len(literal)]) == literal {
+				return start
+			}
+		}
+		return -1
+	}
+}
+
+func ranks(literal string) (all []int) {
+	for _, b := range []byte(literal) {
+		if r := strings.IndexByte(rareness, b); r >= 0 {
+			all = append(all, r)
+		}
+	}
+	return all
 }
 
 // forms are the secrets that a bundle must not hold. The form of a private key reaches to its end,
@@ -47,24 +86,23 @@ func shape(name, literal, expression string, is func(group []byte) bool) form {
 // shape come first, so that a field goes together with its name.
 var forms = []form{
 	{"values of a Secret", nextManifest},
-	shape("a private key", `-----BEGIN `, `[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\n]*`+
+	shape("a private key", `-----BEGIN `, nil, `[A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\n]*`+
 		`(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?`, nil),
 	shape("a private key (base64)",
-		`LS0tLS1CRUdJTi`, `(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`, nil),
-	shape("a token", `eyJ`, `[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}`, nil),
+		`LS0tLS1CRUdJTi`, nil, `(?:BQUklWQVRF|BSU0EgUFJJVkFUR|BFQyBQUklWQVRF|BPUEVOU1NIIFBSSVZBVEUg|BFTkNSWVBURUQg)[A-Za-z0-9+/=]*`, nil),
+	{"a token", nextJWT},
 	{"a credential", nextField},
-	shape("a bearer token", `Bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
-	shape("a bearer token", `bearer`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
-	shape("a bearer token", `BEARER`, `[ \t]+([A-Za-z0-9._~+/-]{16,}=*)`, isRandom),
-	shape("a credential", `--`, `(?:[a-z]+-){0,4}(?:token|password|secret)[ \t]+["']?([A-Za-z0-9._~+/=-]{8,})`, isRandom),
-	shape("a password in a URL", `://`, `[^\s:/@"'<>\\]*:([^\s:/@"'<>\\]+@[^\s/"'<>\\]*)`, isURLPassword),
-	shape("a token of AWS", `AKIA`, `[0-9A-Z]{16}`, nil),
-	shape("a token of AWS", `ASIA`, `[0-9A-Z]{16}`, nil),
-	shape("a token of GitHub", `gh`, `[pousr]_[A-Za-z0-9]{36,}`, nil),
-	shape("a token of GitHub", `github_pat_`, `[A-Za-z0-9_]{22,}`, nil),
-	shape("a token of GitLab", `glpat-`, `[A-Za-z0-9_-]{20,}`, nil),
-	shape("a token of Slack", `xox`, `[abeoprs]-([A-Za-z0-9-]{10,})`, isRandom),
-	shape("a key of Google", `AIza`, `[A-Za-z0-9_-]{35}`, nil),
+	bearer("Bearer"),
+	bearer("bearer"),
+	bearer("BEARER"),
+	{"a credential", nextFlag},
+	{"a password in a URL", nextURL},
+	shape("a token of AWS", `AKIA`, capitals, `[0-9A-Z]{16}`, nil),
+	shape("a token of AWS", `ASIA`, capitals, `[0-9A-Z]{16}`, nil),
+	{"a token of GitHub", nextGitHub},
+	shape("a token of GitLab", `glpat-`, parts, `[A-Za-z0-9_-]{20,}`, nil),
+	shape("a token of Slack", `xox`, parts, `[abeoprs]-([A-Za-z0-9-]{10,})`, isRandom),
+	shape("a key of Google", `AIza`, parts, `[A-Za-z0-9_-]{35}`, nil),
 }
 
 // maxRounds bounds how often a text is redacted again: what is left of two secrets that overlap may
@@ -156,11 +194,4 @@ func isRandom(text []byte) bool {
 		}
 	}
 	return false
-}
-
-// isURLPassword tells a password and a host from the tag and the digest of an image, and from a
-// password that somebody has masked.
-func isURLPassword(text []byte) bool {
-	password, host, _ := bytes.Cut(text, []byte("@"))
-	return !masked(password) && !bytes.HasPrefix(host, []byte("sha256:"))
 }

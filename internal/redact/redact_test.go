@@ -227,6 +227,7 @@ func TestHostileTextIsFast(t *testing.T) {
 	for name, piece := range map[string]string{
 		"tokens": "eyJaaaaaaaa.", "fields": "password:", "names": "a-token-", "quotes": "\\\"", "blanks": "token:         ",
 		"objects": `{"kind":"Secret",`, "kinds": "kind: Secret\n", "items": "- kind: Secret\n- ", "URLs": "://a:", "flags": "--token ",
+		"dashes": "-", "parts": "eyJ", "tokens cut off": "eyJaaaaaaaa.eyJ", "underscores": "ghp_", "bearers": "Bearer ",
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := []byte(strings.Repeat(piece, 4*window/len(piece)))
