@@ -123,7 +123,7 @@ func vendorFleet() *mesh.Fleet {
 		})
 	}
 	for i, part := range []string{"pilot", "install-cni", "ztunnel", "proxyv2"} {
-		f.Images[part] = mesh.ImageRef{Ref: "docker.io/istio/" + part + ":1.31.0", Digest: fmt.Sprintf("sha256:%064x", i), Source: "found"}
+		f.Images[part] = mesh.ImageRef{Ref: "docker.io/istio/" + part + ":1.31.0", Digest: fmt.Sprintf("sha256:%064x", i+1), Source: "found"}
 	}
 	return f
 }

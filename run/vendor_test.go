@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,7 +63,7 @@ func recorded(t *testing.T, f *mesh.Fleet, mode v1alpha2.Mode) string {
 		t.Fatal(err)
 	}
 	for _, e := range r.plan.Run {
-		x := spec.Result{Behavior: e.Behavior, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1}
+		x := spec.Result{Behavior: e.Behavior, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1, Took: time.Second}
 		if e.Behavior.Outcomes != nil {
 			x.Outcome = e.Behavior.Outcomes.Acceptable[0].Name
 		}

@@ -25,7 +25,7 @@ import (
 // document takes some 200 bytes. The report of an honest run has 100 KiB.
 const (
 	MaxReportBytes = 8 << 20
-	maxNodes       = 500_000
+	maxNodes       = 320_000
 	maxDepth       = 32
 )
 

@@ -44,6 +44,9 @@ var (
 	onlyIstios = []string{"ztunnel", "proxyv2"}
 )
 
+// noDigest has the form of a digest, and nothing has it.
+var noDigest = "sha256:" + strings.Repeat("0", 64)
+
 // appPart is the application that specs call and that calls for them.
 const appPart = "app"
 
@@ -102,8 +105,11 @@ func isRelease(version string) bool {
 func (in *inspection) metadata() (wrong []string) {
 	i := in.report.Implementation
 	for _, f := range []struct{ name, value string }{{"organization", i.Organization}, {"project", i.Project}, {"version", i.Version}} {
-		if strings.TrimSpace(f.value) == "" {
+		switch printed := text.Line(f.value, len(f.value)); {
+		case printed == "":
 			wrong = append(wrong, "the implementation's "+f.name+" is missing")
+		case printed != f.value:
+			wrong = append(wrong, fmt.Sprintf("the implementation's %s %.40q has what is not printed", f.name, f.value))
 		}
 	}
 	if i.Version != "" && !isRelease(i.Version) {
@@ -116,7 +122,7 @@ func (in *inspection) metadata() (wrong []string) {
 		wrong = append(wrong, "the implementation names no contact")
 	}
 	for _, c := range i.Contact {
-		if !someone.MatchString(c) {
+		if !someone.MatchString(c) || text.Line(c, len(c)) != c {
 			wrong = append(wrong, fmt.Sprintf("the contact %.80q is not a mail address, @handle or https address", c))
 		}
 	}
@@ -143,6 +149,7 @@ func (in *inspection) isolated() (wrong []string) {
 		wrong = append(wrong, fmt.Sprintf("the fleet has %d clusters and %d networks: nothing between networks can be shown on it",
 			env.Clusters, env.Networks))
 	}
+	wrong = append(wrong, in.namedApart()...)
 	// The suite cannot probe from nodes that it does not own. There the spec probes from pods.
 	bySpec := env.Provider == v1alpha2.ProviderExisting && slices.ContainsFunc(in.report.Behaviors, func(b v1alpha2.BehaviorResult) bool {
 		return b.ID == behaviors.NoDirectPathBetweenPods.ID && b.Verdict == v1alpha2.Conformant
@@ -153,6 +160,9 @@ func (in *inspection) isolated() (wrong []string) {
 	case i != nil:
 		wrong = append(wrong, in.probesHeld(i)...)
 	}
+	if in.report.Finished && len(in.report.Preflight) == 0 {
+		wrong = append(wrong, "the report has no preflight check")
+	}
 	for _, c := range in.report.Preflight {
 		if c.Status == v1alpha2.CheckFail {
 			wrong = append(wrong, "the preflight check "+c.Name+" failed")
@@ -161,10 +171,35 @@ func (in *inspection) isolated() (wrong []string) {
 	return wrong
 }
 
-// probesHeld says why the probes do not prove what they are said to prove.
+// namedApart wants clusters that can be told apart, each in a network with a name.
+func (in *inspection) namedApart() (wrong []string) {
+	seen := map[string]bool{}
+	for _, c := range in.report.Environment.Clusters {
+		if c.Name == "" || seen[c.Name] {
+			wrong = append(wrong, fmt.Sprintf("%.40q is not the name of one cluster", c.Name))
+		}
+		seen[c.Name] = true
+		if c.Network == "" {
+			wrong = append(wrong, text.Line(c.Name, 40)+" has no network")
+		}
+	}
+	return wrong
+}
+
+// probesHeld says why the probes do not prove what they are said to prove. A probe goes from a
+// cluster to one, or out of the fleet; what stands behind a cluster's name says from where in it.
 func (in *inspection) probesHeld(i *v1alpha2.Isolation) (wrong []string) {
+	network, tried := map[string]string{}, map[[2]string]bool{}
+	for _, c := range in.report.Environment.Clusters {
+		network[c.Name] = c.Network
+	}
 	controls := 0
 	for _, p := range i.Probes {
+		from, _, _ := strings.Cut(p.From, " ")
+		to, _, _ := strings.Cut(p.To, " ")
+		if !p.Control {
+			tried[[2]string{from, to}] = true
+		}
 		if !p.OK || p.Reached != p.Control {
 			wrong = append(wrong, fmt.Sprintf("the isolation is said to be proven, and the probe from %s to %s did not hold",
 				text.Line(p.From, 40), text.Line(p.To, 40)))
@@ -176,11 +211,26 @@ func (in *inspection) probesHeld(i *v1alpha2.Isolation) (wrong []string) {
 	if controls == 0 || controls == len(i.Probes) {
 		wrong = append(wrong, "the isolation is said to be proven without a probe between networks, or without a control")
 	}
-	if i.At.IsZero() || i.At.Sub(in.report.Date) > 24*time.Hour { // clocks differ
-		wrong = append(wrong, "the isolation is said to be proven at no time before the run")
+	for from := range network {
+		for to := range network {
+			if network[from] != network[to] && !tried[[2]string{from, to}] {
+				wrong = append(wrong, fmt.Sprintf("the isolation is said to be proven, and no probe went from %s to %s",
+					text.Line(from, 40), text.Line(to, 40)))
+			}
+		}
 	}
+	// The fleet is older than the run, and a fleet whose proof is older than a certificate may be
+	// another one by now.
+	if before := in.report.Date.Sub(i.At); before < -time.Hour || before > oldestProof {
+		wrong = append(wrong, fmt.Sprintf("the isolation is said to be proven at %s, which is not within the %d days before the run",
+			i.At.UTC().Format(time.DateOnly), int(oldestProof.Hours()/24)))
+	}
+	slices.Sort(wrong)
 	return wrong
 }
+
+// oldestProof is how long before a run the isolation of its fleet may have been proven.
+const oldestProof = 365 * 24 * time.Hour
 
 // digests wants the images of the mesh. What else runs beside it is named as the clusters name it.
 func (in *inspection) digests() (wrong []string) {
@@ -192,7 +242,8 @@ func (in *inspection) digests() (wrong []string) {
 
 func (in *inspection) appDigest() []string { return in.digestsOf(appPart) }
 
-// digestsOf wants a part's image to be named, and each of its images by digest.
+// digestsOf wants a part's image to be named, and each of its images by a digest of its own: no two
+// parts are the same image.
 func (in *inspection) digestsOf(part string) (wrong []string) {
 	found := 0
 	for _, i := range in.report.Environment.Images {
@@ -200,8 +251,14 @@ func (in *inspection) digestsOf(part string) (wrong []string) {
 			continue
 		}
 		found++
-		if !digestForm.MatchString(i.Digest) {
+		if !digestForm.MatchString(i.Digest) || i.Digest == noDigest {
 			wrong = append(wrong, fmt.Sprintf("the image %.60q has no sha256 digest", i.Name))
+			continue
+		}
+		for _, o := range in.report.Environment.Images {
+			if other := partOf(o.Name); o.Digest == i.Digest && other != part && slices.Contains(meshParts, other) {
+				wrong = append(wrong, fmt.Sprintf("the images %.60q and %.60q have the same digest", i.Name, o.Name))
+			}
 		}
 	}
 	if found == 0 {

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -108,6 +109,9 @@ func (in *inspection) verdictsFit() (wrong []string) {
 			}
 			if b.Attempts < 1 {
 				say("is conformant and never ran")
+			}
+			if b.Seconds == 0 {
+				say("is conformant and took no time")
 			}
 			if b.Expectations < 1 || b.Controls < 1 {
 				say(fmt.Sprintf("is conformant by %d expectations and %d controls: at least one of each is needed", b.Expectations, b.Controls))
@@ -286,15 +290,23 @@ func (in *inspection) supported() (wrong []string) {
 			check(text.Line(c.Name, 40)+": ", c.Istio)
 		}
 	}
-	// What istiod says of itself may be the version of a private build, which tells nothing.
-	var says []string
-	for _, f := range e.Facts {
-		if minor, err := in.minorOf(f.Value); err == nil && (f.Name == "istiod" || strings.HasPrefix(f.Name, "istiod of ")) {
-			says = append(says, minor)
-		}
+	if len(wrong) > 0 {
+		return wrong
 	}
-	if len(wrong) == 0 && len(says) > 0 && !slices.Contains(says, fleet) {
-		wrong = append(wrong, fmt.Sprintf("the report is of Istio %s, and istiod says that it is %s", fleet, strings.Join(says, ", ")))
+	of := map[string]string{} // the minor of each cluster's Istio
+	for _, c := range e.Clusters {
+		of[c.Name], _ = in.minorOf(cmp.Or(c.Istio, e.Istio))
+	}
+	for _, f := range e.Facts {
+		cluster, isOf := strings.CutPrefix(f.Name, "istiod of ")
+		if !isOf && f.Name != "istiod" {
+			continue
+		}
+		// What istiod says of itself may be the version of a private build, which tells nothing.
+		if says, err := in.minorOf(f.Value); err == nil && says != cmp.Or(of[cluster], fleet) {
+			wrong = append(wrong, fmt.Sprintf("the report is of Istio %s, and %s says that it is %s",
+				cmp.Or(of[cluster], fleet), text.Line(f.Name, 60), says))
+		}
 	}
 	return wrong
 }

@@ -15,6 +15,7 @@ import (
 	intoto "github.com/in-toto/attestation/go/v1"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
@@ -155,10 +156,10 @@ func (in *inspection) statementIn(body []byte) (*intoto.Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := sumOf(in.sumsRaw)
-	if !slices.ContainsFunc(s.GetSubject(), func(r *intoto.ResourceDescriptor) bool {
-		return r.GetName() == layout.SumsFile && r.GetDigest()["sha256"] == want
-	}) {
+	switch all := s.GetSubject(); {
+	case len(all) != 1:
+		return nil, fmt.Errorf("the attestation is for %d files, not for %s alone", len(all), layout.SumsFile)
+	case all[0].GetName() != layout.SumsFile || all[0].GetDigest()["sha256"] != sumOf(in.sumsRaw):
 		return nil, fmt.Errorf("the attestation is for another %s", layout.SumsFile)
 	}
 	return s, nil
@@ -210,6 +211,10 @@ func (in *inspection) checkSignature() error {
 	if p.GetResult() != q.GetResult() || !slices.Equal(p.GetPassedTests(), q.GetPassedTests()) ||
 		!slices.Equal(p.GetFailedTests(), q.GetFailedTests()) || !slices.Equal(p.GetWarnedTests(), q.GetWarnedTests()) {
 		return errors.New("the attestation's verdicts are not the report's")
+	}
+	if !slices.EqualFunc(p.GetConfiguration(), q.GetConfiguration(),
+		func(a, b *intoto.ResourceDescriptor) bool { return proto.Equal(a, b) }) {
+		return errors.New("the attestation's catalog is not the report's")
 	}
 	return nil
 }

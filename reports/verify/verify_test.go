@@ -19,6 +19,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -74,7 +75,8 @@ func createBundle(t testing.TB) fs.FS {
 	}
 	head.Isolation = &v1alpha2.Isolation{Proven: true, At: head.Date, Probes: []v1alpha2.IsolationProbe{
 		{From: "cluster1", To: "cluster1", Address: "10.1.2.3:80", Control: true, Reached: true, OK: true},
-		{From: "cluster1", To: "cluster2", Address: "10.1.2.3:80", OK: true},
+		{From: "cluster1 pod", To: "cluster2 pod", Address: "10.1.2.3:80", OK: true},
+		{From: "cluster2 pod", To: "cluster1 pod", Address: "10.1.2.3:80", OK: true},
 	}}
 	head.Timeouts = []v1alpha2.Timeout{
 		{Name: "call", Seconds: 5}, {Name: "hold", Seconds: 5}, {Name: "settle", Seconds: 30}, {Name: "spec", Seconds: 300},
@@ -731,6 +733,26 @@ func TestStatements(t *testing.T) {
 			func(*dsse.Envelope) {},
 			[]string{"S01", "S02"},
 		},
+		"another catalog": {
+			func(s string) string { return strings.Replace(s, `"catalog"`, `"catalogue"`, 1) },
+			func(*dsse.Envelope) {},
+			[]string{"S01"},
+		},
+		"no catalog": {
+			func(s string) string {
+				return regexp.MustCompile(`"configuration": ?\[[^]]*\]`).ReplaceAllString(s, `"configuration":[]`)
+			},
+			func(*dsse.Envelope) {},
+			[]string{"S01"},
+		},
+		"another subject beside it": {
+			func(s string) string {
+				return regexp.MustCompile(`"subject": ?\[`).ReplaceAllString(s,
+					`"subject":[{"name":"other","digest":{"sha256":"`+strings.Repeat("a", 64)+`"}},`)
+			},
+			func(*dsse.Envelope) {},
+			[]string{"S01", "S02"},
+		},
 		"a broken signature": {func(s string) string { return s }, func(e *dsse.Envelope) {
 			e.Signatures[0].Sig = e.Signatures[0].Sig[:40] + "\n" + e.Signatures[0].Sig[40:]
 		}, []string{"S01"}},
@@ -1161,9 +1183,9 @@ func TestHostileBundles(t *testing.T) {
 		"many brackets":         {"R01", put(layout.ReportFile, repeat("[", 1<<20))},
 		"deep brackets":         {"R01", put(layout.ReportFile, append(repeat("[", 5000), repeat("]", 5000)...))},
 		"millions of parts":     {"R01", put(layout.ReportFile, repeat("- a\n", 3<<20))},
-		"as many as allowed":    {"R02", put(layout.ReportFile, repeat("- a\n", 200_000))},
+		"as many as allowed":    {"R02", put(layout.ReportFile, repeat("- a\n", 150_000))},
 		"lists in lists":        {"R01", put(layout.ReportFile, repeat(strings.Repeat("- ", 30)+"x\n", 200_000))},
-		"as many in lists":      {"R02", put(layout.ReportFile, repeat(strings.Repeat("- ", 30)+"x\n", 12_000))},
+		"as many in lists":      {"R02", put(layout.ReportFile, repeat(strings.Repeat("- ", 30)+"x\n", 10_000))},
 		"UTF-16":                {"R01", put(layout.ReportFile, []byte("\xff\xfea\x00:\x00 \x001\x00"))},
 		"Latin-1":               {"R01", put(layout.ReportFile, []byte("kind: caf\xe9\n"))},
 		"byte order mark":       {"R01", put(layout.ReportFile, []byte("\xef\xbb\xbfkind: x\n"))},
@@ -1310,7 +1332,7 @@ func TestForgedCertificates(t *testing.T) {
 		return func(r *v1alpha2.ConformanceReport) { r.Implementation.Version = v }
 	}
 	image := func(i v1alpha2.Image) func(*v1alpha2.ConformanceReport) {
-		i.Digest = "sha256:" + strings.Repeat("2", 64)
+		i.Digest = example.Digest(8)
 		return env(func(e *v1alpha2.Environment) { e.Images = append(e.Images, i) })
 	}
 	lb01 := func(change func(*v1alpha2.BehaviorResult)) func(*v1alpha2.ConformanceReport) {
@@ -1351,18 +1373,45 @@ func TestForgedCertificates(t *testing.T) {
 		"istiod says otherwise": {env(func(e *v1alpha2.Environment) {
 			e.Facts = []v1alpha2.NamedValue{{Name: "istiod", Value: "1.29.4"}}
 		}), []string{"R11"}},
-		"a day of letters":        {istio("v0.0.0-zzzzzzzzzzzzzz-abc"), []string{"R11"}},
-		"a day of nines":          {istio("v0.0.0-99999999999999-eed52ebb66ad"), []string{"R11"}},
-		"a day to come":           {istio("v0.0.0-20270827124520-eed52ebb66ad"), []string{"R11"}},
-		"a version with markup":   {istio("1.31-<script>"), []string{"R11"}},
-		"no version":              {istio("soon"), []string{"R11", "R12"}},
-		"isolation by no probe":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = nil }), []string{"C07"}},
-		"isolation by no control": {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[1:] }), []string{"C07"}},
-		"isolation by controls":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[:1] }), []string{"C07"}},
-		"isolation at no time":    {isolation(func(i *v1alpha2.Isolation) { i.At = time.Time{} }), []string{"C07"}},
-		"a probe failed":          {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].OK = false }), []string{"C07"}},
-		"a probe arrived":         {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].Reached = true }), []string{"C07"}},
-		"a built ztunnel":         {image(v1alpha2.Image{Name: "ztunnel", Source: "built"}), []string{"C03"}},
+		"one of the istiods says otherwise": {env(func(e *v1alpha2.Environment) {
+			e.Facts = []v1alpha2.NamedValue{{Name: "istiod of cluster1", Value: "1.31.0"}, {Name: "istiod of cluster2", Value: "1.20.3"}}
+		}), []string{"R11"}},
+		"istiods of two versions that the clusters have": {env(func(e *v1alpha2.Environment) {
+			e.Clusters[1].Istio = "1.30.2"
+			e.Facts = []v1alpha2.NamedValue{{Name: "istiod of cluster1", Value: "1.31.0"}, {Name: "istiod of cluster2", Value: "1.30.2"}}
+		}), nil},
+		"a name for two clusters":  {env(func(e *v1alpha2.Environment) { e.Clusters[1].Name = "cluster1" }), []string{"C07"}},
+		"a network without a name": {env(func(e *v1alpha2.Environment) { e.Clusters[1].Network = "" }), []string{"C07"}},
+		"one digest for all": {env(func(e *v1alpha2.Environment) {
+			for i := range e.Images {
+				e.Images[i].Digest = example.Digest(1)
+			}
+		}), []string{"C08", "C11"}},
+		"digests of nothing": {env(func(e *v1alpha2.Environment) {
+			for i := range e.Images {
+				e.Images[i].Digest = example.Digest(0)
+			}
+		}), []string{"C08", "C11"}},
+		"isolation of others":       {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].From, i.Probes[1].To = "c9", "c9" }), []string{"C07"}},
+		"isolation one way":         {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[:2] }), []string{"C07"}},
+		"isolation long ago":        {isolation(func(i *v1alpha2.Isolation) { i.At = time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC) }), []string{"C07"}},
+		"isolation after the run":   {isolation(func(i *v1alpha2.Isolation) { i.At = i.At.Add(23 * time.Hour) }), []string{"C07"}},
+		"no preflight":              {func(r *v1alpha2.ConformanceReport) { r.Preflight = nil }, []string{"C07"}},
+		"an invisible organization": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Organization = "\u200b" }, []string{"C05"}},
+		"a project that turns text": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Project = "mesh\u202e" }, []string{"C05"}},
+		"held in no time":           {lb01(func(b *v1alpha2.BehaviorResult) { b.Seconds, b.ConvergeSeconds = 0, nil }), []string{"R06"}},
+		"a day of letters":          {istio("v0.0.0-zzzzzzzzzzzzzz-abc"), []string{"R11"}},
+		"a day of nines":            {istio("v0.0.0-99999999999999-eed52ebb66ad"), []string{"R11"}},
+		"a day to come":             {istio("v0.0.0-20270827124520-eed52ebb66ad"), []string{"R11"}},
+		"a version with markup":     {istio("1.31-<script>"), []string{"R11"}},
+		"no version":                {istio("soon"), []string{"R11", "R12"}},
+		"isolation by no probe":     {isolation(func(i *v1alpha2.Isolation) { i.Probes = nil }), []string{"C07"}},
+		"isolation by no control":   {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[1:] }), []string{"C07"}},
+		"isolation by controls":     {isolation(func(i *v1alpha2.Isolation) { i.Probes = i.Probes[:1] }), []string{"C07"}},
+		"isolation at no time":      {isolation(func(i *v1alpha2.Isolation) { i.At = time.Time{} }), []string{"C07"}},
+		"a probe failed":            {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].OK = false }), []string{"C07"}},
+		"a probe arrived":           {isolation(func(i *v1alpha2.Isolation) { i.Probes[1].Reached = true }), []string{"C07"}},
+		"a built ztunnel":           {image(v1alpha2.Image{Name: "ztunnel", Source: "built"}), []string{"C03"}},
 		"a ztunnel that was built and is said to be pulled": {env(func(e *v1alpha2.Environment) {
 			e.Images[4].Ref = "ambient.test/ztunnel:022042441b23"
 		}), []string{"C03"}},

@@ -46,17 +46,17 @@ type ConformanceReport struct {
 	// Environment is what was tested.
 	Environment Environment `json:"environment"`
 	// Preflight holds the checks that ran before anything was created, in their order.
-	Preflight []Check `json:"preflight,omitempty"`
+	Preflight []Check `json:"preflight,omitempty" jsonschema:"maxItems=500"`
 	// Isolation is the proof that the networks are isolated; absent when it did not run.
 	Isolation *Isolation `json:"isolation,omitempty"`
 	// Timeouts are the limits in force, by name.
-	Timeouts []Timeout `json:"timeouts,omitempty"`
+	Timeouts []Timeout `json:"timeouts,omitempty" jsonschema:"maxItems=16"`
 	// Seed is the seed that ordered the specs.
 	Seed int64 `json:"seed"`
 	// WallSeconds is the time from the start of the run to its end.
-	WallSeconds float64 `json:"wallSeconds"`
+	WallSeconds float64 `json:"wallSeconds" jsonschema:"minimum=0"`
 	// Phases are the parts of the run and how long they took, in their order.
-	Phases []Phase `json:"phases,omitempty"`
+	Phases []Phase `json:"phases,omitempty" jsonschema:"maxItems=500"`
 	// Failure says why the run as a whole could not go on, for example because a set-up failed;
 	// empty otherwise.
 	Failure string `json:"failure,omitempty"`
@@ -65,7 +65,7 @@ type ConformanceReport struct {
 	Behaviors []BehaviorResult `json:"behaviors" jsonschema:"maxItems=20000"`
 	// NotAutomated are the ids of the behaviors that have no spec. Together with Behaviors they are
 	// the whole catalog.
-	NotAutomated []string `json:"notAutomated,omitempty"`
+	NotAutomated []string `json:"notAutomated,omitempty" jsonschema:"maxItems=20000"`
 	// Summary counts Behaviors by standing.
 	Summary Counts `json:"summary"`
 	// Levels counts by level, in the order core, extended, limitation; levels without behaviors are
@@ -82,7 +82,7 @@ type ConformanceReport struct {
 	// Traffic is who answered whom, sorted by From, Scope, Service.
 	Traffic []Traffic `json:"traffic,omitempty" jsonschema:"maxItems=256"`
 	// Observations are what was seen of the run as a whole, one sentence each.
-	Observations []string `json:"observations,omitempty"`
+	Observations []string `json:"observations,omitempty" jsonschema:"maxItems=2000"`
 	// Leaks is the check for leftovers after clean-up; absent when it did not run.
 	Leaks *Leaks `json:"leaks,omitempty"`
 }
@@ -142,17 +142,17 @@ type Catalog struct {
 
 // Filters are the patterns of ids that the user chose or took out.
 type Filters struct {
-	Include []string `json:"include,omitempty"`
-	Exclude []string `json:"exclude,omitempty"`
+	Include []string `json:"include,omitempty" jsonschema:"maxItems=200"`
+	Exclude []string `json:"exclude,omitempty" jsonschema:"maxItems=200"`
 }
 
 // Implementation names whose mesh was tested, as the tester wrote it.
 type Implementation struct {
 	Organization string   `json:"organization,omitempty"`
 	Project      string   `json:"project,omitempty"`
-	Version      string   `json:"version,omitempty"` // a released version, not a branch
-	URL          string   `json:"url,omitempty"`     // https://...
-	Contact      []string `json:"contact,omitempty"` // mail addresses or @handles
+	Version      string   `json:"version,omitempty"`                          // a released version, not a branch
+	URL          string   `json:"url,omitempty"`                              // https://...
+	Contact      []string `json:"contact,omitempty" jsonschema:"maxItems=50"` // mail addresses or @handles
 }
 
 // Providers of clusters.
@@ -165,20 +165,20 @@ const (
 type Environment struct {
 	// Provider is of the clusters: kind or existing.
 	Provider    string    `json:"provider,omitempty" jsonschema:"enum=kind,enum=existing"`
-	MeshAdmin   bool      `json:"meshAdmin,omitempty"` // specs may change istio-system though amc did not make the clusters
-	Variants    []string  `json:"variants,omitempty"`  // how a fleet that amc made differs from its default one
+	MeshAdmin   bool      `json:"meshAdmin,omitempty"`                         // specs may change istio-system though amc did not make the clusters
+	Variants    []string  `json:"variants,omitempty" jsonschema:"maxItems=50"` // how a fleet that amc made differs from its default one
 	Kubernetes  string    `json:"kubernetes,omitempty"`
 	Istio       string    `json:"istio,omitempty"`
 	GatewayAPI  string    `json:"gatewayAPI,omitempty"` // version and channel of its CRDs
 	Kernel      string    `json:"kernel,omitempty"`
 	Arch        string    `json:"arch,omitempty"`
 	Clusters    []Cluster `json:"clusters,omitempty" jsonschema:"maxItems=64"`
-	Images      []Image   `json:"images,omitempty"`      // by name
-	IstiodFlags []Flag    `json:"istiodFlags,omitempty"` // by name; environment variables of istiod
+	Images      []Image   `json:"images,omitempty" jsonschema:"maxItems=1000"`      // by name
+	IstiodFlags []Flag    `json:"istiodFlags,omitempty" jsonschema:"maxItems=1000"` // by name; environment variables of istiod
 	// StandIns are sorted by name; there are none when only real components ran.
 	StandIns []StandIn    `json:"standIns,omitempty" jsonschema:"maxItems=32"`
 	Host     *Host        `json:"host,omitempty"`
-	Facts    []NamedValue `json:"facts,omitempty"` // other facts about the clusters, by name
+	Facts    []NamedValue `json:"facts,omitempty" jsonschema:"maxItems=2000"` // other facts about the clusters, by name
 }
 
 // Cluster is one cluster of the fleet.
@@ -188,12 +188,12 @@ type Cluster struct {
 	Primary     string   `json:"primary,omitempty"` // the cluster whose istiod serves it, when it has none
 	Region      string   `json:"region,omitempty"`
 	Zone        string   `json:"zone,omitempty"`
-	Nodes       int      `json:"nodes,omitempty"`
+	Nodes       int      `json:"nodes,omitempty" jsonschema:"minimum=0"`
 	Kubernetes  string   `json:"kubernetes,omitempty"` // when it differs between clusters
 	Istio       string   `json:"istio,omitempty"`      // when it differs between clusters
 	PodCIDR     string   `json:"podCIDR,omitempty"`
 	ServiceCIDR string   `json:"serviceCIDR,omitempty"`
-	Gateways    []string `json:"gateways,omitempty"` // addresses of its east-west gateway
+	Gateways    []string `json:"gateways,omitempty" jsonschema:"maxItems=64"` // addresses of its east-west gateway
 }
 
 // Image is one container image that ran.
@@ -220,8 +220,8 @@ type StandIn struct {
 
 // Host is the machine that ran the suite.
 type Host struct {
-	CPUs     int    `json:"cpus,omitempty"`
-	MemoryMB int64  `json:"memoryMB,omitempty"`
+	CPUs     int    `json:"cpus,omitempty" jsonschema:"minimum=0"`
+	MemoryMB int64  `json:"memoryMB,omitempty" jsonschema:"minimum=0"`
 	Engine   string `json:"engine,omitempty"` // container engine and version
 }
 
@@ -254,10 +254,10 @@ type Check struct {
 type Isolation struct {
 	Proven bool             `json:"proven"`
 	At     time.Time        `json:"at"`
-	Probes []IsolationProbe `json:"probes,omitempty"`
+	Probes []IsolationProbe `json:"probes,omitempty" jsonschema:"maxItems=10000"`
 	// FirewallDrops counts, by cluster, the packets by which pods tried to leave the fleet and
 	// which the firewalls of the nodes dropped.
-	FirewallDrops []FirewallDrops `json:"firewallDrops,omitempty"`
+	FirewallDrops []FirewallDrops `json:"firewallDrops,omitempty" jsonschema:"maxItems=64"`
 }
 
 // IsolationProbe is one attempt to reach an address in another network, or its control inside the
@@ -275,7 +275,7 @@ type IsolationProbe struct {
 // FirewallDrops is how many packets the firewalls of one cluster's nodes dropped since they booted.
 type FirewallDrops struct {
 	Cluster string `json:"cluster"`
-	Packets int64  `json:"packets"`
+	Packets int64  `json:"packets" jsonschema:"minimum=0"`
 }
 
 // Timeout is a limit in force.
@@ -289,7 +289,7 @@ type Phase struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
 	// CPUSeconds are what the fleet's nodes used meanwhile; 0 when it is not known.
-	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
+	CPUSeconds float64 `json:"cpuSeconds,omitempty" jsonschema:"minimum=0"`
 }
 
 // BehaviorResult is what the run found out about one behavior.
@@ -305,7 +305,7 @@ type BehaviorResult struct {
 	Outcome string `json:"outcome,omitempty"`
 	// Rows are what happened in each of several combinations, where each has an outcome of its own.
 	// Outcome is then the gravest of them.
-	Rows []RowOutcome `json:"rows,omitempty"`
+	Rows []RowOutcome `json:"rows,omitempty" jsonschema:"maxItems=64"`
 	// Known is the finding (docs/findings.md) by which this version of Istio is known to break the
 	// promise; present exactly when the behavior is non-conformant, known to be so, and the run is
 	// not certified. It is counted apart.
@@ -327,16 +327,16 @@ type BehaviorResult struct {
 	Controls int `json:"controls,omitempty"`
 	// ConvergeSeconds are the times from a change to the first call that showed it, in the order of
 	// measurement.
-	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty"`
+	ConvergeSeconds []float64 `json:"convergeSeconds,omitempty" jsonschema:"maxItems=2000"`
 	// Observations are what was seen, one sentence each, in order.
-	Observations []string `json:"observations,omitempty"`
+	Observations []string `json:"observations,omitempty" jsonschema:"maxItems=2000"`
 	// Events are what happened to the mesh while calls ran, in order.
 	Events []Event `json:"events,omitempty" jsonschema:"maxItems=16"`
 	// Message says who called whom, what was expected and what was seen; empty when the behavior is
 	// conformant.
 	Message string `json:"message,omitempty"`
 	// Evidence are the paths of files in the bundle, sorted.
-	Evidence []string `json:"evidence,omitempty"`
+	Evidence []string `json:"evidence,omitempty" jsonschema:"maxItems=2000"`
 }
 
 // RowOutcome is the outcome of one combination of those that a limitation looks at.
@@ -352,11 +352,11 @@ type Event struct {
 	// At is when the first call began, in UTC. All times below count from here.
 	At time.Time `json:"at"`
 	// BeginSeconds is when the event began.
-	BeginSeconds float64 `json:"beginSeconds"`
+	BeginSeconds float64 `json:"beginSeconds" jsonschema:"minimum=0"`
 	// UndoSeconds is when its undoing began; absent where it ends by itself.
-	UndoSeconds float64 `json:"undoSeconds,omitempty"`
+	UndoSeconds float64 `json:"undoSeconds,omitempty" jsonschema:"minimum=0"`
 	// EndSeconds is when it was over, and undone.
-	EndSeconds float64 `json:"endSeconds"`
+	EndSeconds float64 `json:"endSeconds" jsonschema:"minimum=0"`
 	// Rows are the kinds of calls that ran.
 	Rows []EventRow `json:"rows" jsonschema:"maxItems=32"`
 }
@@ -451,7 +451,7 @@ type Group struct {
 type Feature struct {
 	Name string `json:"name"`
 	// Behaviors are the ids of the behaviors that show it and ran.
-	Behaviors []string `json:"behaviors,omitempty"`
+	Behaviors []string `json:"behaviors,omitempty" jsonschema:"maxItems=2000"`
 	// Supported is true when at least one behavior ran and all that ran are conformant.
 	Supported bool `json:"supported"`
 }
@@ -468,21 +468,21 @@ type Convergence struct {
 // Traffic is one cell of the traffic table: calls from a cluster to services of a scope, and which
 // clusters answered.
 type Traffic struct {
-	From     string     `json:"from"`                              // cluster of the client
-	Scope    string     `json:"scope"`                             // local or global
-	Service  string     `json:"service,omitempty"`                 // kind of service: echo, echo behind a waypoint
-	Answered []Answered `json:"answered" jsonschema:"maxItems=64"` // by cluster
-	Failed   int        `json:"failed,omitempty"`                  // calls that no server answered, as the spec expected
+	From     string     `json:"from"`                                    // cluster of the client
+	Scope    string     `json:"scope"`                                   // local or global
+	Service  string     `json:"service,omitempty"`                       // kind of service: echo, echo behind a waypoint
+	Answered []Answered `json:"answered" jsonschema:"maxItems=64"`       // by cluster
+	Failed   int        `json:"failed,omitempty" jsonschema:"minimum=0"` // calls that no server answered, as the spec expected
 }
 
 // Answered counts the calls a cluster answered.
 type Answered struct {
 	Cluster string `json:"cluster"`
-	Calls   int    `json:"calls"`
+	Calls   int    `json:"calls" jsonschema:"minimum=0"`
 }
 
 // Leaks is the check for leftovers after clean-up.
 type Leaks struct {
 	Clean bool     `json:"clean"`
-	Found []string `json:"found,omitempty"`
+	Found []string `json:"found,omitempty" jsonschema:"maxItems=10000"`
 }
