@@ -25,7 +25,10 @@ type object struct {
 }
 
 // span is a part of a text. Its end is 0 until that is known.
-type span struct{ start, end int }
+type span struct {
+	start, end int
+	flow       bool // in YAML: the values stand in braces
+}
 
 // close ends an object and its values, if they have not ended. It says whether they are a Secret's.
 func (o *object) close(end int) bool {
@@ -76,9 +79,10 @@ func nextInJSON(text []byte) (start, end int) {
 }
 
 var (
-	yamlSecret = regexp.MustCompile(`kind:[ \t]+["']?Secret["']?[ \t\r]*(?:\n|$)`)
-	yamlKind   = regexp.MustCompile(`^kind:[ \t]+["']?Secret["']?$`)
-	yamlData   = regexp.MustCompile(`^(?:stringD|d)ata:$`)
+	yamlSecret = regexp.MustCompile(`kind:[ \t]+["']?Secret["']?[ \t\r]*(?:[ \t]#[^\n]*)?(?:\n|$)`)
+	yamlKind   = regexp.MustCompile(`^kind:[ \t]+["']?Secret["']?(?:[ \t]+#.*)?$`)
+	yamlData   = regexp.MustCompile(`^(?:stringD|d)ata:(?:[ \t]+#.*)?$`)
+	yamlFlow   = regexp.MustCompile(`^(?:stringD|d)ata:[ \t]*\{[ \t]*(?:[^ \t}]|$)`)
 )
 
 // nextInYAML reads the indentation: the fields of an object stand in one column, its values to the
@@ -119,7 +123,7 @@ func nextInYAML(text []byte) (start, end int) {
 		if o.values != nil && o.values.end == 0 {
 			o.values.end = filled
 		}
-		if o.values != nil && bytes.IndexByte(text[o.values.start:o.values.end], '\n') < 0 {
+		if o.values != nil && !o.values.flow && bytes.IndexByte(text[o.values.start:o.values.end], '\n') < 0 {
 			o.values = nil // the field was empty
 		}
 		switch {
@@ -127,6 +131,8 @@ func nextInYAML(text []byte) (start, end int) {
 			o.secret = true
 		case o.values == nil && yamlData.Match(l.field):
 			o.values = &span{start: at + l.column}
+		case o.values == nil && yamlFlow.Match(l.field):
+			o.values = &span{start: at + l.column, end: closing(text, at+l.column), flow: true}
 		}
 		filled = at + l.size
 	}
@@ -134,6 +140,21 @@ func nextInYAML(text []byte) (start, end int) {
 		return values.start, values.end
 	}
 	return 0, 0
+}
+
+// closing is where the braces end that begin after i.
+func closing(text []byte, i int) int {
+	for open := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{':
+			open++
+		case '}':
+			if open--; open == 0 {
+				return i + 1
+			}
+		}
+	}
+	return len(text)
 }
 
 // line is a line of YAML.

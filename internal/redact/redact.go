@@ -51,6 +51,24 @@ func shape(name, literal string, reach *set, expression string, is func(group []
 	}}
 }
 
+// bordered is a form of a fixed length whose like stands by chance in long random texts: it counts
+// only where nothing of such a text is before or behind it.
+func bordered(f form) form {
+	return form{f.name, func(text []byte) (int, int) {
+		for from := 0; ; {
+			start, end := f.next(text[from:])
+			if end == 0 {
+				return 0, 0
+			}
+			start, end = from+start, from+end
+			if (start == 0 || !inBase64[text[start-1]]) && (end == len(text) || !inBase64[text[end]]) {
+				return start, end
+			}
+			from = end
+		}
+	}}
+}
+
 // rareness orders letters by how seldom logs and manifests have them, the rarest first.
 const rareness = "JQXZKVYWGUHFBPDMLCRNATOSIEjqxz_kvbywgpfhudmlcrsnatoie"
 
@@ -97,12 +115,15 @@ var forms = []form{
 	bearer("BEARER"),
 	{"a credential", nextFlag},
 	{"a password in a URL", nextURL},
-	shape("a token of AWS", `AKIA`, capitals, `[0-9A-Z]{16}`, nil),
-	shape("a token of AWS", `ASIA`, capitals, `[0-9A-Z]{16}`, nil),
+	shape("a credential", `token`, words6and16, `[ \t]+([a-z0-9]{6}\.[a-z0-9]{16})`, isRandom), // of kubeadm
+	shape("a credential", `certificate-key`, hexKey, `["']?[=: \t]{1,4}["']?[0-9a-f]{64}`, nil),
+	shape("a credential", `certificateKey`, hexKey, `["']?[=: \t]{1,4}["']?[0-9a-f]{64}`, nil),
+	bordered(shape("a token of AWS", `AKIA`, capitals, `[0-9A-Z]{16}`, nil)),
+	bordered(shape("a token of AWS", `ASIA`, capitals, `[0-9A-Z]{16}`, nil)),
 	{"a token of GitHub", nextGitHub},
 	shape("a token of GitLab", `glpat-`, parts, `[A-Za-z0-9_-]{20,}`, nil),
 	shape("a token of Slack", `xox`, parts, `[abeoprs]-([A-Za-z0-9-]{10,})`, isRandom),
-	shape("a key of Google", `AIza`, parts, `[A-Za-z0-9_-]{35}`, nil),
+	bordered(shape("a key of Google", `AIza`, parts, `[A-Za-z0-9_-]{35}`, nil)),
 }
 
 // maxRounds bounds how often a text is redacted again: what is left of two secrets that overlap may

@@ -142,7 +142,12 @@ var (
 	words    = setOf(func(b byte) bool { return alnum(b) || b == '_' })
 	parts    = setOf(func(b byte) bool { return words[b] || b == '-' })
 	capitals = setOf(func(b byte) bool { return upper(b) || b >= '0' && b <= '9' })
-	flags    = setOf(func(b byte) bool { return b >= 'a' && b <= 'z' || b == '-' })
+	inBase64 = setOf(func(b byte) bool { return parts[b] || b == '+' || b == '/' })
+	hexKey   = setOf(func(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'f' || of("\"'=: \t")[b] })
+
+	words6and16 = setOf(func(b byte) bool { return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b == '.' || spaces[b] })
+
+	flags = setOf(func(b byte) bool { return b >= 'a' && b <= 'z' || b == '-' })
 
 	credentials = setOf(func(b byte) bool { return tokens[b] && b != '=' })
 	// authority ends where an URL goes on or ends, userinfo also where a part of it does.
