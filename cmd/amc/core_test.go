@@ -533,6 +533,18 @@ func TestRenderFinishesAKilledRun(t *testing.T) {
 	ok(t, "verify", dir)
 }
 
+// Closing a bundle makes sums, not sense: what was closed is verified.
+func TestRenderSaysWhatTheBundleBreaks(t *testing.T) {
+	dir := madeBundle(t, nil)
+	if err := errors.Join(
+		os.Remove(filepath.Join(dir, layout.SumsFile)),
+		os.WriteFile(filepath.Join(dir, layout.PreflightFile), []byte("[{}]\n"), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+	contains(t, ok(t, "render", dir), "rendered and closed: "+dir, "it breaks rule R14: "+layout.PreflightFile+" does not hold")
+}
+
 func TestDiff(t *testing.T) {
 	a := madeBundle(t, nil)
 	b := madeBundle(t, func(b *bundle.Bundle) {

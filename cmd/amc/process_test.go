@@ -119,6 +119,7 @@ func TestFirstInterruptEndsAVerb(t *testing.T) {
 // What a shell sees: usage errors are 3, with what was meant; a disk that is full is no success.
 func TestWordsAndExitCodes(t *testing.T) {
 	report := filepath.Join(madeBundle(t, nil), layout.ReportFile)
+	key, _ := keys(t)
 	for name, c := range map[string]struct {
 		args string
 		full bool // standard output cannot be written
@@ -150,6 +151,9 @@ func TestWordsAndExitCodes(t *testing.T) {
 		"a full disk":          {"list", true, exitUnknown, "no space left on device"},
 		"a full disk, markup":  {"list -o markdown", true, exitUnknown, "no space left on device"},
 		"a full disk, plan":    {"plan -o markdown", true, exitUnknown, "no space left on device"},
+		"a full disk, explain": {"explain GW-01", true, exitUnknown, "no space left on device"},
+		"a full disk, diff":    {"diff " + report + " " + report, true, exitUnknown, "no space left on device"},
+		"sign nothing":         {"sign nosuch --key " + key, false, exitUsage, "nosuch is not a bundle: a bundle is a directory"},
 		"a full disk, version": {"version", true, exitUnknown, "no space left on device"},
 	} {
 		t.Run(name, func(t *testing.T) {

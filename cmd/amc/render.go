@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func renderCommand() *cobra.Command {
 
 Without --to it writes them into the bundle and closes it: after a run that was killed, or after a secret was
 removed from the evidence. It refuses a closed bundle whose files were changed. The signature stays only when
-the sums come out the same.`,
+the sums come out the same. It names the rules of amc verify that the closed bundle breaks.`,
 		Example: `  amc render _artifacts/run
   amc render report.yaml --to public/
   amc render _artifacts/run --to public/ --since last/report.yaml`,
@@ -70,13 +71,17 @@ func render(ctx context.Context, name, to, since string) (string, error) {
 		}
 		return fmt.Sprintf("rendered into %s: %s, %s, %s\n", to, layout.JUnitFile, layout.HTMLFile, layout.MarkdownFile), nil
 	}
-	unsigned, err := verify.Rerender(ctx, name)
+	done, err := verify.Rerender(ctx, name)
 	if err != nil {
 		return "", unknown(err)
 	}
-	says := fmt.Sprintf("rendered and closed: %s\n", name)
-	if unsigned {
-		says = "the rendered files differ from the signed ones and the signature was removed: run `amc sign` again\n" + says
+	var says strings.Builder
+	if done.Unsigned {
+		says.WriteString("the rendered files differ from the signed ones and the signature was removed: run `amc sign` again\n")
 	}
-	return says, nil
+	fmt.Fprintf(&says, "rendered and closed: %s\n", name)
+	for _, f := range done.Broken {
+		fmt.Fprintf(&says, "it breaks rule %s: %s\n", f.Rule, f.Message)
+	}
+	return says.String(), nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,9 @@ The signature shows who vouches for the bundle. It does not show that the run ha
 			k, err := verify.PrivateKey(key)
 			if err != nil {
 				return usage("%w", err)
+			}
+			if st, err := os.Stat(args[0]); err != nil || !st.IsDir() {
+				return usage("%s is not a bundle: a bundle is a directory", args[0])
 			}
 			_, err = within(c.Context(), patience, "sign", func(ctx context.Context) (struct{}, error) {
 				if err := verify.Sign(ctx, args[0], k); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -124,9 +123,16 @@ func distance(a, b string) int {
 // output is standard output that remembers that it could not be written: half a table is no
 // success, whatever the verb makes of the error.
 type output struct {
-	*os.File
+	// File is what terminals are asked of. Nothing writes to it past Write.
+	File interface {
+		io.Writer
+		Fd() uintptr
+	}
 	failed error
 }
+
+// Fd is the file that a terminal is asked of.
+func (o *output) Fd() uintptr { return o.File.Fd() }
 
 func (o *output) Write(p []byte) (int, error) {
 	n, err := o.File.Write(p)

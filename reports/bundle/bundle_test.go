@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -542,6 +543,35 @@ func (a *afterwards) Err() error {
 	do := a.do
 	a.do = nil
 	return do()
+}
+
+// A report that is small in its own style may be too large as this release writes it: then it stays.
+func TestFinishKeepsWhatItCannotWrite(t *testing.T) {
+	p := example.Plan(t, behaviors.ProfileCore, plan.Filters{})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	closeBundle(t, b, v1alpha2.Success)
+	name := filepath.Join(b.Dir(), layout.ReportFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := regexp.MustCompile(`(?m)^( +)convergeSeconds:\n +- .*\n`)
+	data = times.ReplaceAll(data, []byte("${1}convergeSeconds: ["+strings.Repeat("1,", 1900)+"1]\n"+
+		"${1}observations: ["+strings.Repeat("a,", 1900)+"a]\n"))
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := finish(t, b.Dir()); err == nil || !strings.Contains(err.Error(), "the bundle is not closed: report.yaml: it has more than") {
+		t.Errorf("got %v, want that it has too many parts", err)
+	}
+	after, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(after, data) {
+		t.Errorf("the report is another one, of %d bytes, want %d", len(after), len(data))
+	}
 }
 
 func TestTakingCoreOutIsPartial(t *testing.T) {

@@ -118,11 +118,6 @@ func alone(
 }
 
 func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) error {
-	for _, n := range []string{layout.SumsFile, layout.SignatureFile} { // they are about the bundle as it was
-		if err := root.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s of the old bundle cannot be removed: %w", n, err)
-		}
-	}
 	evidence, err := listEvidence(root)
 	if err != nil {
 		return err
@@ -136,6 +131,20 @@ func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) e
 		r.Behaviors[i].Evidence = of[r.Behaviors[i].ID]
 	}
 	summary.Fill(r)
+	// A report of a stranger may be larger as this release writes it: then nobody reads it, so the one
+	// that is there must stay.
+	data, err := Encode(r)
+	if err == nil {
+		_, err = decodeNamed(layout.ReportFile, data)
+	}
+	if err != nil {
+		return fmt.Errorf("the bundle is not closed: %w", err)
+	}
+	for _, n := range []string{layout.SumsFile, layout.SignatureFile} { // they are about the bundle as it was
+		if err := root.Remove(n); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s of the old bundle cannot be removed: %w", n, err)
+		}
+	}
 	if err := writeReport(root, r); err != nil {
 		return err
 	}
@@ -154,6 +163,8 @@ func finish(ctx context.Context, root *os.Root, r *v1alpha2.ConformanceReport) e
 	names := slices.Clone(evidence)
 	for _, n := range layout.Files {
 		switch st, err := root.Lstat(n); {
+		case err == nil && st.Mode().IsRegular() && st.Size() > MaxFileBytes:
+			return fmt.Errorf("the bundle is not closed: %s is larger than %d MiB", n, MaxFileBytes>>20)
 		case err == nil && st.Mode().IsRegular():
 			names = append(names, n)
 		case err == nil || slices.Contains(layout.Required, n):

@@ -13,16 +13,36 @@ import (
 	"ambient.test/conformance/reports/layout"
 )
 
+// Rerendered is what came of a bundle that was rendered again.
+type Rerendered struct {
+	// Unsigned says that the signature is gone.
+	Unsigned bool
+	// Broken are the rules that the closed bundle breaks: closing it makes sums, not sense.
+	Broken []Finding
+}
+
 // Rerender renders everything in a bundle but its evidence again, whether the bundle is open,
-// closed or signed. It refuses a bundle that was changed after it was closed, because new sums
-// would hide the change. It keeps the signature when the sums come out the same; unsigned reports
-// that the signature is gone.
-func Rerender(ctx context.Context, dir string) (unsigned bool, err error) {
+// closed or signed, and verifies what it has closed. It refuses a bundle that was changed after it
+// was closed, because new sums would hide the change. It keeps the signature when the sums come out
+// the same.
+func Rerender(ctx context.Context, dir string) (*Rerendered, error) {
 	root, err := bundle.OpenDir(dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer root.Close()
+	unsigned, err := rerender(ctx, root, dir)
+	if err != nil {
+		return nil, err
+	}
+	v, err := inspect(ctx, root, dir, Options{MaxAge: -1})
+	if err != nil {
+		return nil, err
+	}
+	return &Rerendered{unsigned, v.Broken()}, nil
+}
+
+func rerender(ctx context.Context, root *os.Root, dir string) (unsigned bool, err error) {
 	before, err := readIfThere(root, layout.SumsFile, maxSumsBytes)
 	if err != nil {
 		return false, err
