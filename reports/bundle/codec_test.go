@@ -77,6 +77,16 @@ func FuzzDecode(f *testing.F) {
 		"behaviors: [{id: LB-01, level: core, verdict: skipped, skip: {class: user, reason: \"\\x7f\\u2028\"}}]\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? {a: b}\n: c\n"))
+	// Of the attack: numbers that cost, lists in lists, breaks of lines that not all readers know, tags,
+	// directives, keys that are the same for some.
+	for _, seed := range []string{
+		"behaviors: [{attempts: -1e-999999}]\n", "seed: 0." + strings.Repeat("1", 500) + "\n", "seed: 0o17\n", "seed: .nan\n",
+		"notAutomated:\n" + strings.Repeat("- ", 30) + "x\n", strings.Repeat("[", 5000), "mode: smoke #\u0085mode: certified\n",
+		"mode: \"a\u2028b\"\n", "!!binary aGk=: b\n", "%YAML 1.1\n---\na: yes\n", "m\\x6fde: a\nmode: b\n", "a: b\r\rc: d\n",
+		"a: 1\n...\nb: 2\n", "\ufeffkind: x\n", "<<: {a: b}\n", "Mode: smoke\n",
+	} {
+		f.Add([]byte(seed))
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		r, err := bundle.Decode(in)
 		if err != nil {

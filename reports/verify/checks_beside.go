@@ -91,6 +91,14 @@ func (s *ginkgoSpec) verdict(id string) v1alpha2.Verdict {
 	return ""
 }
 
+func readGinkgo(data []byte) (*ginkgoSuite, error) {
+	var suites few[ginkgoSuite]
+	if err := json.Unmarshal(data, &suites); err != nil || len(suites) != 1 {
+		return nil, errors.New(layout.GinkgoFile + " is not a report of one Ginkgo suite")
+	}
+	return &suites[0], nil
+}
+
 func (in *inspection) ginkgoAgrees() (wrong []string) {
 	if _, there := slices.BinarySearch(in.names, layout.GinkgoFile); !there {
 		return nil
@@ -102,11 +110,10 @@ func (in *inspection) ginkgoAgrees() (wrong []string) {
 	case sumOf(data) != in.files[layout.GinkgoFile].sum:
 		return []string{layout.GinkgoFile + " was changed while it was read"}
 	}
-	var suites few[ginkgoSuite]
-	if err := json.Unmarshal(data, &suites); err != nil || len(suites) != 1 {
-		return []string{layout.GinkgoFile + " is not a report of one Ginkgo suite"}
+	suite, err := readGinkgo(data)
+	if err != nil {
+		return one(err)
 	}
-	suite := &suites[0]
 	say := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Sprintf("%s: %s", layout.GinkgoFile, fmt.Sprintf(format, args...)))
 	}

@@ -124,6 +124,35 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
+// FuzzGinkgo: whatever ginkgo.json holds, it is read or refused in one sentence, and no list of it
+// is longer than it may be.
+func FuzzGinkgo(f *testing.F) {
+	head := example.Head()
+	for _, seed := range []string{
+		string(example.Ginkgo(f, &head)), "", "null", "[]", "[{}]", "[{},{}]", "{}", `{"not":"ginkgo"}`, "[null]", strings.Repeat("[", 20_000),
+		`[{"SpecReports":null}]`, `[{"SpecReports":{}}]`, `[{"SpecReports":[{"LeafNodeType":"It","LeafNodeLabels":["LB-01"],"State":"passed"}]}]`,
+		`[{"SpecReports":[{"LeafNodeLabels":[` + strings.Repeat(`"x",`, 21_000) + `"x"]}]}]`,
+		`[{"SpecReports":[{"ReportEntries":[{"Name":"LB-01","Value":{"AsJSON":"{\"verdict\":\"conformant\"}"}}]}]}]`,
+		`[{"SpecReports":[],"SpecReports":[{}],"specreports":[{},{}]}]`, `[{"SuiteSucceeded":"yes"}]`,
+		"[{\"SpecialSuiteFailureReasons\":[\"\xff\"]}]",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		suite, err := readGinkgo(data)
+		if err != nil {
+			checkSentence(t, err.Error(), 200)
+			return
+		}
+		for _, s := range suite.SpecReports {
+			if n := max(len(suite.SpecReports), len(s.LeafNodeLabels), len(s.ReportEntries)); n > maxGinkgoSpecs {
+				t.Errorf("a list of %d, want at most %d", n, maxGinkgoSpecs)
+			}
+			_ = s.verdict("LB-01")
+		}
+	})
+}
+
 // checkSentence wants what a terminal can print on one line, of so many bytes at most.
 func checkSentence(t *testing.T, s string, most int) {
 	t.Helper()
