@@ -115,17 +115,18 @@ func build(b *testing.B) string {
 }
 
 // BenchmarkVerify holds `amc verify` of 10,000 behaviors and 200 MiB of evidence against sha256sum
-// of the same files, each as a process of its own.
+// of the same files, each as a process of its own. The catalog is a foreign one, forty times as
+// large as ours: what is held against our own, such as the rendered files, is not in the figure.
 func BenchmarkVerify(b *testing.B) {
 	name := build(b)
 	dir := bigBundle(b, 10_000, 200)
-	var verify, sums time.Duration
+	var verify, sums, verifyCPU, sumsCPU time.Duration
 	var peak int64
 	for b.Loop() {
 		begin := time.Now()
 		c := exec.Command(name, "verify", dir)
 		out, _ := c.CombinedOutput() // that the catalog is unknown breaks a rule
-		verify += time.Since(begin)
+		verify, verifyCPU = verify+time.Since(begin), verifyCPU+cpu(c)
 		if !strings.Contains(string(out), "R04   broken") {
 			b.Fatalf("R04 is not broken:\n%s", out)
 		}
@@ -139,11 +140,15 @@ func BenchmarkVerify(b *testing.B) {
 		if out, err := s.CombinedOutput(); err != nil {
 			b.Fatalf("%v %s", err, out)
 		}
-		sums += time.Since(begin)
+		sums, sumsCPU = sums+time.Since(begin), sumsCPU+cpu(s)
 	}
 	b.ReportMetric(verify.Seconds()/float64(b.N), "s/verify")
 	b.ReportMetric(sums.Seconds()/float64(b.N), "s/sha256sum")
 	b.ReportMetric(verify.Seconds()/sums.Seconds(), "x-sha256sum")
+	b.ReportMetric(verifyCPU.Seconds()/sumsCPU.Seconds(), "x-sha256sum-CPU")
 	b.ReportMetric(float64(peak), "peak-MiB")
 	b.ReportMetric(0, "ns/op")
 }
+
+// cpu is the CPU time of a command that has ended.
+func cpu(c *exec.Cmd) time.Duration { return c.ProcessState.UserTime() + c.ProcessState.SystemTime() }
