@@ -7,13 +7,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 )
 
@@ -184,5 +188,44 @@ func TestWrapLast(t *testing.T) {
 	want := [][]string{{"R04", "broken", "verify it with the"}, {"", "", "release that wrote"}, {"", "", "it"}, {"R05", "holds", ""}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Reports of strangers that are as large as the limits allow need no more than 512 MiB.
+func TestPeakMemory(t *testing.T) {
+	head := v1alpha2.ConformanceReport{APIVersion: v1alpha2.APIVersion, Kind: v1alpha2.Kind, Mode: v1alpha2.ModeConformance,
+		Profile: string(behaviors.ProfileCore), Result: v1alpha2.Success,
+		Behaviors: []v1alpha2.BehaviorResult{}}
+	for name, fill := range map[string]func(*v1alpha2.ConformanceReport){
+		"behaviors": func(r *v1alpha2.ConformanceReport) {
+			for i := range 15_000 {
+				r.Behaviors = append(r.Behaviors, v1alpha2.BehaviorResult{ID: fmt.Sprintf("LB-%d", i), Chapter: "LB", Level: "core",
+					Promise: strings.Repeat("p", 300), Verdict: v1alpha2.Conformant, Attempts: 1, Seconds: 1, Expectations: 1, Controls: 1})
+			}
+		},
+		"probes": func(r *v1alpha2.ConformanceReport) {
+			probe := v1alpha2.IsolationProbe{From: "cluster1 pod", To: "cluster2 pod", Address: "10.0.0.1:80", OK: true}
+			r.Isolation = &v1alpha2.Isolation{Proven: true, Probes: slices.Repeat([]v1alpha2.IsolationProbe{probe}, 10_000)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := head
+			fill(&r)
+			data, err := bundle.Encode(&r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report := filepath.Join(t.TempDir(), layout.ReportFile)
+			if err := os.WriteFile(report, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			c := process(t, "render", report, "--to", t.TempDir())
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+			if peak := c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10; peak > 512 {
+				t.Errorf("it needed %d MiB, want at most 512", peak)
+			}
+		})
 	}
 }
