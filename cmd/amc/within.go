@@ -14,7 +14,7 @@ const patience = 30 * time.Second
 
 // memoryLimit is from where on the garbage of these verbs is collected at once. What they need at
 // the same time is bounded by the limits of a bundle and is less than that.
-const memoryLimit = 384 << 20
+const memoryLimit = 320 << 20
 
 // within does something that needs no clean-up and gives it up when it takes too long or the user
 // interrupts it: what a bundle makes it compute must not keep it from ending. What is given up goes
