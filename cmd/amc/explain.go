@@ -52,14 +52,19 @@ func explainCommand() *cobra.Command {
 	return c
 }
 
+// textWidth is the width of prose, unless the terminal is narrower.
 const textWidth = 100
 
 func explain(out io.Writer, b *behaviors.Behavior) error {
 	var w strings.Builder
-	fmt.Fprintf(&w, "%s\n\n", wrap(b.ID+": "+b.Promise, "", textWidth))
+	width := textWidth
+	if terminal := widthOf(out); terminal > 0 {
+		width = min(width, terminal)
+	}
+	fmt.Fprintf(&w, "%s\n\n", wrap(b.ID+": "+b.Promise, "", width))
 	part := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(&w, "%-12s%s\n", name, strings.TrimLeft(wrap(text, strings.Repeat(" ", 12), textWidth), " "))
+			fmt.Fprintf(&w, "%-12s%s\n", name, strings.TrimLeft(wrap(text, strings.Repeat(" ", 12), width), " "))
 		}
 	}
 	ch := b.Chapter()

@@ -322,13 +322,7 @@ func listFeatures(out io.Writer, format string) error {
 // table aligns rows. On a terminal it wraps the last column at the width: the end of a reason is
 // what to do.
 func table(out io.Writer, rows [][]string) error {
-	width := 0
-	if f, ok := out.(interface{ Fd() uintptr }); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			width = w
-		}
-	}
-	if width > 0 {
+	if width := widthOf(out); width > 0 {
 		before := 0
 		for i := range len(rows[0]) - 1 {
 			widest := 0
@@ -344,6 +338,27 @@ func table(out io.Writer, rows [][]string) error {
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}
 	return w.Flush()
+}
+
+// widthOf is the width of the terminal that out is; 0 if it is none.
+func widthOf(out io.Writer) int {
+	if f, ok := out.(interface{ Fd() uintptr }); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return w
+		}
+	}
+	return 0
+}
+
+// sentences writes each as one line below an empty one, on a terminal as many as its width asks for.
+func sentences(out io.Writer, all ...string) error {
+	for i, says := range all {
+		if width := widthOf(out); width > 0 {
+			all[i] = wrap(says, "", width)
+		}
+	}
+	_, err := fmt.Fprintf(out, "\n%s\n", strings.Join(all, "\n"))
+	return err
 }
 
 // wrapLast wraps the last column of rows. What goes on stands in rows that are empty before it.

@@ -216,8 +216,7 @@ func writePlan(out io.Writer, p *plan.Plan, format string) error {
 	if err := table(out, rows); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\n%s\n", p.Sentence())
-	return err
+	return sentences(out, p.Sentence())
 }
 
 type skipped struct {

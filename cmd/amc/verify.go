@@ -136,20 +136,17 @@ func writeVerification(out io.Writer, v *verify.Result, format string) error {
 	if err := table(out, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
-	if r := v.Report; r != nil {
-		fmt.Fprintf(out, "; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, text.Line(r.Environment.Istio, 60))
-		for i, c := range summary.Columns {
-			if i > 0 {
-				fmt.Fprint(out, ",")
-			}
-			fmt.Fprintf(out, " %d %s", c.Of(r.Summary), c.Name)
-		}
-	}
+	says := fmt.Sprintf("%d files, %.1f MiB", v.Files, float64(v.Bytes)/(1<<20))
 	ran := ""
 	if r := v.Report; r != nil {
+		says += fmt.Sprintf("; result %s, mode %s, profile %s, Istio %s:", r.Result, r.Mode, r.Profile, text.Line(r.Environment.Istio, 60))
+		for i, c := range summary.Columns {
+			if i > 0 {
+				says += ","
+			}
+			says += fmt.Sprintf(" %d %s", c.Of(r.Summary), c.Name)
+		}
 		ran = fmt.Sprintf(", run with %s", text.Line(nameOf(r.Suite), 100))
 	}
-	_, err := fmt.Fprintf(out, "\nchecked with amc %s%s\n", nameOf(run.Suite()), ran)
-	return err
+	return sentences(out, says, "checked with amc "+nameOf(run.Suite())+ran)
 }
