@@ -77,16 +77,17 @@ var PlainClientsStayLocal = declare(Behavior{
 	Sources: []Source{implied(pageIndex)},
 	Proof:   "Its calls to a global service are all local; under STRICT none succeeds; a mesh client reaches both.",
 	Provoke: "Call a global service from a pod outside the mesh.",
-	State:   notAutomated("planned: it needs a client outside the mesh in the fixture"),
+	Mutants: []string{"M66", "M86"}, State: Proven,
 })
 
 var PlainServersStayReachable = declare(Behavior{
 	ID: "INT-06", Level: Core, Istio: ">=1.27",
 	Promise: "A mesh client reaches services outside the mesh as before, in its own cluster only.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "Calls succeed locally in the clear and never leave the cluster; with a global label they still do not.",
-	Provoke: "Call a service whose pods are outside the mesh.",
-	State:   notAutomated("planned: it needs a server outside the mesh in the fixture"),
+	Proof:   "Every call succeeds and is answered in the client's cluster, while its calls to a global service in the mesh reach both.",
+	Provoke: "Call a service whose pods are outside the mesh, in every cluster.",
+	Hazards: "A global one is another matter: SVC-09.",
+	Mutants: []string{"M85"}, State: Proven,
 })
 
 var LateEnrolment = declare(Behavior{

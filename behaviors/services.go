@@ -105,9 +105,10 @@ var PortsReachTheirTargets = declare(Behavior{
 	ID: "SVC-07", Level: Core, Istio: ">=1.27",
 	Promise: "Every port of a multi-port service reaches its own target in the other cluster, by number and by name.",
 	Sources: []Source{implied(pageVerify)},
-	Proof:   "Each port's answer names the right target, local and remote; an undeclared port fails.",
+	Proof: "Each port's answer names the right port of a pod, of a service that both clusters serve and of one that only the other " +
+		"does: HTTP by number and by name, TCP, TCP where the server speaks first, gRPC. A port that the service does not have fails.",
 	Provoke: "Call each port of a service with several.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M87"}, State: Proven,
 })
 
 var NodePortsAndLoadBalancers = declare(Behavior{

@@ -53,12 +53,14 @@ var SeveralGatewaysInOneNetwork = declare(Behavior{
 })
 
 var ReplicatedGateway = declare(Behavior{
-	ID: "TOP-04", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "TOP-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, MeshCA, Disruptive},
 	Promise: "All replicas of a gateway carry tunnels, and losing one costs no more than its own connections.",
 	Sources: []Source{doc(pageIndex, "Multi-network topologies with each cluster acting as a primary")},
-	Proof:   "Both pods count tunnels over 20 clients; with one gone calls go on; with both gone remote calls fail.",
-	Provoke: "Scale the gateway to 2.",
-	State:   notAutomated("planned: it scales gateways of the fleet"),
+	Proof: "Of two replicas each serves a double HBONE call of its own. One is killed while calls run: none that begins 5 s later " +
+		"fails, and none that needs no gateway. With both gone all fail.",
+	Provoke: "Scale the gateway to 2 and delete one of its pods by force, while calls run, five a second.",
+	Hazards: "Calls that go through the replica that is killed fail, and until its end is known, so may new ones.",
+	Mutants: []string{"M83", "M84"}, State: Proven,
 })
 
 var ClustersComeAndGo = declare(Behavior{

@@ -235,27 +235,14 @@ func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return all([]Undo{leading, undo}), nil
 }
 
-// falseServer runs a server in cluster1 that stands behind the services of the fixture's echo and
+// falseServer runs a server in cluster1 that stands behind the services of one of the fixture's and
 // answers in the name of cluster2.
-func falseServer(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	c := f.Clusters[0]
-	e := workload.Echo{Namespace: fixture.MeshNamespace, Name: fixture.Echo, Owner: "mutant", Image: f.Images["app"].Ref}
-	var template corev1.PodTemplateSpec
-	for _, o := range e.Objects(f.Clusters[1]) { // with that cluster's name
-		if d, ok := o.(*appsv1.Deployment); ok {
-			template = d.Spec.Template
-		}
+func falseServer(namespace, app string) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		pod := echoPod(workload.Echo{Namespace: namespace, Name: app, Owner: "mutant", Image: f.Images["app"].Ref}, f.Clusters[1])
+		pod.Name = "false-server"
+		return ran(ctx, f.Clusters[0], pod)
 	}
-	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
-	pod.Namespace, pod.Name = e.Namespace, "false-server"
-	undo, err := created(ctx, c, pod)
-	if err != nil {
-		return nil, err
-	}
-	if err := wait.Pod(ctx, c, pod.Namespace, pod.Name); err != nil {
-		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
-	}
-	return undo, nil
 }
 
 func fill(text string, values any) (string, error) {
@@ -268,7 +255,24 @@ func fill(text string, values any) (string, error) {
 	return b.String(), err
 }
 
-// slowWaypoint holds a waypoint of cluster1 at no pods for 20 s once it has lost those it had.
+// absence is how long mutants keep pods away.
+const absence = 20 * time.Second
+
+// keepAway takes the pods of a Deployment away for the absence. back waits until it has its replicas
+// again.
+func keepAway(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, back *errgroup.Group) verdict {
+	none, before := int32(0), *d.Spec.Replicas
+	d.Spec.Replicas = &none
+	o, again := d.DeepCopy(), client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, before))
+	back.Go(func() error {
+		after := context.WithoutCancel(ctx)
+		sleep.For(after, absence)
+		return client.IgnoreNotFound(c.Client().Patch(after, o, again))
+	})
+	return update
+}
+
+// slowWaypoint keeps the pods of a waypoint of cluster1 away once it has lost those it had.
 // Meanwhile no waypoint of cluster2 can take over, since its Service is local.
 func slowWaypoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]
@@ -277,27 +281,121 @@ func slowWaypoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	served := map[string]bool{}
-	var held errgroup.Group
+	var back errgroup.Group
 	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, ofSpecs, func(d *appsv1.Deployment) verdict {
 		if d.Labels[gateway.GatewayNameLabelKey] == "" || d.Status.ReadyReplicas > 0 || !served[d.Name] {
 			served[d.Name] = served[d.Name] || d.Status.ReadyReplicas > 0
 			return leave
 		}
 		served[d.Name] = false
-		none, before := int32(0), *d.Spec.Replicas
-		d.Spec.Replicas = &none
-		o, again := d.DeepCopy(), client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, before))
-		held.Go(func() error {
-			after := context.WithoutCancel(ctx)
-			sleep.For(after, 20*time.Second)
-			return client.IgnoreNotFound(c.Client().Patch(after, o, again))
-		})
-		return update
+		return keepAway(ctx, c, d, &back)
 	})
 	if err != nil {
 		return nil, errors.Join(err, local(ctx))
 	}
 	return func(ctx context.Context) error {
-		return errors.Join(held.Wait(), stop(ctx), local(ctx))
+		return errors.Join(back.Wait(), stop(ctx), local(ctx))
 	}, nil
+}
+
+// loseAllReplicas keeps the pods of the gateway of cluster2 away once it has lost one of several.
+func loseAllReplicas(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	several, lost := false, false
+	var back errgroup.Group
+	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.InNamespace(d.Namespace), func(o *appsv1.Deployment) verdict {
+		if o.Name != d.Name || lost || *o.Spec.Replicas < 2 {
+			return leave
+		}
+		several = several || o.Status.ReadyReplicas > 1
+		if lost = several && o.Status.ReadyReplicas < *o.Spec.Replicas; !lost {
+			return leave
+		}
+		return keepAway(ctx, c, o, &back)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(back.Wait(), stop(ctx), workload.Scale(ctx, c, d.Namespace, d.Name, *d.Spec.Replicas))
+	}, nil
+}
+
+// muteEndpoint puts a pod of the echo application behind the gateway of cluster2, which listens on
+// none of its ports.
+func muteEndpoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: d.Namespace, Name: d.Name}}
+	if err := get(ctx, c, service); err != nil {
+		return nil, err
+	}
+	pod := echoPod(workload.Echo{Namespace: d.Namespace, Name: "mute", Owner: "mutant", Image: f.Images["app"].Ref}, c)
+	pod.Labels, pod.Spec.ServiceAccountName = service.Spec.Selector, ""
+	return ran(ctx, c, pod)
+}
+
+// echoPod is a pod of the echo application, which answers with the name of that cluster.
+func echoPod(e workload.Echo, names *mesh.Cluster) *corev1.Pod {
+	pod := &corev1.Pod{}
+	for _, o := range e.Objects(names) {
+		if d, ok := o.(*appsv1.Deployment); ok {
+			pod.ObjectMeta, pod.Spec = d.Spec.Template.ObjectMeta, d.Spec.Template.Spec
+		}
+	}
+	pod.Namespace, pod.Name = e.Namespace, e.Name
+	return pod
+}
+
+// ran makes a pod in a cluster and waits until it is ready.
+func ran(ctx context.Context, c *mesh.Cluster, pod *corev1.Pod) (Undo, error) {
+	undo, err := created(ctx, c, pod)
+	if err != nil {
+		return nil, err
+	}
+	if err := wait.Pod(ctx, c, pod.Namespace, pod.Name); err != nil {
+		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
+	}
+	return undo, nil
+}
+
+// withoutZtunnel keeps the nodes of cluster1 without a ztunnel for the absence, once it has
+// restarted.
+func withoutZtunnel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	const nowhere = "amc-mutant" // a label that no node has
+	c, begun, gone := f.Clusters[0], time.Now(), false
+	var back errgroup.Group
+	stop, err := interfere(ctx, c, &appsv1.DaemonSetList{}, client.MatchingLabels{"app": "ztunnel"}, func(d *appsv1.DaemonSet) verdict {
+		at, err := time.Parse(time.RFC3339Nano, d.Spec.Template.Annotations[workload.RestartedAt])
+		if err != nil || at.Before(begun) || gone {
+			return leave
+		}
+		gone = true
+		if d.Spec.Template.Spec.NodeSelector == nil {
+			d.Spec.Template.Spec.NodeSelector = map[string]string{}
+		}
+		d.Spec.Template.Spec.NodeSelector[nowhere] = "true"
+		o, again := d.DeepCopy(), client.RawPatch(types.MergePatchType,
+			fmt.Appendf(nil, `{"spec":{"template":{"spec":{"nodeSelector":{%q:null}}}}}`, nowhere))
+		back.Go(func() error {
+			after := context.WithoutCancel(ctx)
+			sleep.For(after, absence)
+			if err := c.Client().Patch(after, o, again); err != nil {
+				return err
+			}
+			return wait.DaemonSet(after, c, o.Namespace, o.Name, o.Generation)
+		})
+		return update
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return errors.Join(back.Wait(), stop(ctx)) }, nil
 }

@@ -15,6 +15,7 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
 )
 
@@ -114,7 +115,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M18"}, Does: "istiod of cluster1 is scaled to 0", apply: noIstiod},
 		{Mutant: behaviors.Mutant{ID: "M19"}, Does: "in cluster1", apply: istiodEnv("AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT", "false")},
 		{Mutant: behaviors.Mutant{ID: "M22"}, Does: "in cluster1, a server in the mesh answers in the name of cluster2",
-			Only: []string{"ID-09"}, apply: falseServer},
+			Only: []string{"ID-09"}, apply: falseServer(fixture.MeshNamespace, fixture.Echo)},
 		{Mutant: behaviors.Mutant{ID: "M23"}, apply: everywhere(addGlobal)},
 		{Mutant: behaviors.Mutant{ID: "M24"}, apply: keepNetworkLabel},
 		{Mutant: behaviors.Mutant{ID: "M25"}, apply: interfereWithServices(1, swapSelectors)},
@@ -167,6 +168,12 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},
 		{Mutant: behaviors.Mutant{ID: "M80"}, apply: withoutGatewayNoLocalPods},
 		{Mutant: behaviors.Mutant{ID: "M81"}, apply: uncaptureDuringCNIRestart},
+		{Mutant: behaviors.Mutant{ID: "M82"}, apply: withoutZtunnel},
+		{Mutant: behaviors.Mutant{ID: "M83"}, apply: muteEndpoint},
+		{Mutant: behaviors.Mutant{ID: "M84"}, apply: loseAllReplicas},
+		{Mutant: behaviors.Mutant{ID: "M85"}, apply: falseServer(fixture.PlainNamespace, fixture.Plain)},
+		{Mutant: behaviors.Mutant{ID: "M86"}, apply: captureOutsiders},
+		{Mutant: behaviors.Mutant{ID: "M87"}, apply: interfereWithServices(1, anotherTarget)},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -11,11 +11,15 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -218,4 +222,25 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 		return nil, errors.Join(err, stopWatch(ctx))
 	}
 	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
+}
+
+// captureOutsiders takes the fixture's namespace that is outside the mesh into it, in cluster1.
+func captureOutsiders(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	set := func(ctx context.Context, mode string) error {
+		return apply.Label(ctx, c, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.PlainNamespace}},
+			label.IoIstioDataplaneMode.Name, mode)
+	}
+	return func(ctx context.Context) error { return set(ctx, "") }, set(ctx, constants.DataplaneModeAmbient)
+}
+
+// anotherTarget leads the TCP port of a service to the one on which its pods speak first.
+func anotherTarget(s *corev1.Service) verdict {
+	for i, p := range s.Spec.Ports {
+		if p.Port == traffic.TCP && p.TargetPort.IntValue() == traffic.TCP {
+			s.Spec.Ports[i].TargetPort = intstr.FromInt32(traffic.ServerFirst)
+			return update
+		}
+	}
+	return leave
 }

@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -16,6 +17,7 @@ import (
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -68,9 +70,12 @@ func TestServicesAndPods(t *testing.T) {
 		before corev1.ServiceSpec
 		want   verdict
 	}{
-		"publish":            {publishNotReady, corev1.ServiceSpec{}, update},
-		"published already":  {publishNotReady, corev1.ServiceSpec{PublishNotReadyAddresses: true}, leave},
-		"with a preference":  {noDistribution, corev1.ServiceSpec{TrafficDistribution: &prefer}, update},
+		"publish":           {publishNotReady, corev1.ServiceSpec{}, update},
+		"published already": {publishNotReady, corev1.ServiceSpec{PublishNotReadyAddresses: true}, leave},
+		"with a preference": {noDistribution, corev1.ServiceSpec{TrafficDistribution: &prefer}, update},
+		"another target": {anotherTarget, corev1.ServiceSpec{Ports: []corev1.ServicePort{
+			{Port: traffic.HTTP, TargetPort: intstr.FromInt32(traffic.HTTP)}, {Port: traffic.TCP, TargetPort: intstr.FromInt32(traffic.TCP)}}}, update},
+		"no TCP":             {anotherTarget, corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: traffic.HTTP}}}, leave},
 		"without preference": {noDistribution, corev1.ServiceSpec{}, leave},
 	} {
 		t.Run(title, func(t *testing.T) {

@@ -14,5 +14,6 @@ import (
 	_ "ambient.test/conformance/suites/resilience"
 	_ "ambient.test/conformance/suites/scope"
 	_ "ambient.test/conformance/suites/services"
+	_ "ambient.test/conformance/suites/topology"
 	_ "ambient.test/conformance/suites/waypoint"
 )

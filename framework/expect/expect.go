@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/onsi/gomega/matchers"
@@ -181,6 +182,13 @@ func every(says, verb string, ok func(traffic.Outcome) bool) Matcher {
 		}
 		return ""
 	}}
+}
+
+// FromPort expects that every answer comes from this port of a pod.
+func FromPort(port int) Matcher {
+	return EachAnswer(fmt.Sprintf("to come from port %d of a pod", port), func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && o.Port == strconv.Itoa(port)
+	})
 }
 
 // FromPodsOf expects that every answer comes from a pod of the deployment.

@@ -57,6 +57,8 @@ func TestMatchers(t *testing.T) {
 		"from one cluster": {FromOneCluster(), sets{{from("a"), from("a")}}, sets{{from("a"), from("b")}, {from("a"), reset}}},
 		"from pods of": {FromPodsOf("echo"), sets{{from("a")}}, sets{{reset}, {{Kind: traffic.Reached, Workload: "echoes-1"}},
 			{{Kind: traffic.Reached, Workload: "echo-b-75fd-x7k2p"}}}},
+		"from a port": {FromPort(8080), sets{{{Kind: traffic.Reached, Port: "8080"}}}, sets{{reset}, {from("a")},
+			{{Kind: traffic.Reached, Port: "8080"}, {Kind: traffic.Reached, Port: "9090"}}}},
 		"both, joined by gomega": {gomega.SatisfyAll(AnsweredBy(a), WithoutWaypoint()), sets{{from("a")}}, sets{{from("a", "a")}, {from("b")}}},
 	} {
 		t.Run(title, func(t *testing.T) {

@@ -45,6 +45,20 @@ func AllProgrammed() types.GomegaMatcher {
 	})
 }
 
+// Replicas expects at least as many ready endpoints behind a cluster's gateways.
+func Replicas(n int) types.GomegaMatcher {
+	return Value(fmt.Sprintf("%d ready endpoints at least behind the gateways", n), func(all []*eastwest.Gateway) string {
+		seen := 0
+		for _, g := range all {
+			seen += len(g.Endpoints)
+		}
+		if seen < n {
+			return fmt.Sprintf("there are %d", seen)
+		}
+		return ""
+	})
+}
+
 // ListenerAccepted expects that a listener is accepted.
 func ListenerAccepted() types.GomegaMatcher {
 	return Value("the listener to be accepted", func(conditions []metav1.Condition) string {

@@ -167,6 +167,13 @@ func TestValues(t *testing.T) {
 			[]*eastwest.Gateway{whole, gateway(true, nil, nil)},
 			[]*eastwest.Gateway{gateway(true, address)},
 		}},
+		"replicas": {Replicas(2), values{
+			[]*eastwest.Gateway{gateway(true, address, nil, nil)},
+			[]*eastwest.Gateway{gateway(true, address, nil), gateway(true, address, nil, nil)},
+		}, values{
+			[]*eastwest.Gateway{},
+			[]*eastwest.Gateway{gateway(true, address, nil)},
+		}},
 		"all synced": {AllSynced(a, a, b), values{
 			rows(own, remote), rows(remote, own),
 			rows(own, remote, with(remote, func(r *istiod.RemoteCluster) { r.Name = "c" })), // the mesh has more clusters

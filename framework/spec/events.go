@@ -10,13 +10,16 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/framework/ztunnel"
 	"ambient.test/conformance/internal/sleep"
 )
 
@@ -32,6 +35,18 @@ func GatewayRestarts(c *Cluster) Event {
 	}}
 }
 
+// GatewayReplicaIsKilled ends one pod of a cluster's east-west gateway without a time to drain. It
+// is over when as many pods as before serve.
+func GatewayReplicaIsKilled(c *Cluster) Event {
+	return Event{Says: "a replica of the east-west gateway of " + c.Name + " is killed", Do: func(ctx context.Context) error {
+		d, err := eastwest.Deployment(ctx, c.Cluster)
+		if err != nil {
+			return err
+		}
+		return workload.Kill(ctx, c.Cluster, d, 1)
+	}}
+}
+
 // WaypointRestarts is a rolling restart of a waypoint of the spec's own in one cluster. It is over
 // when the old pods have drained and are gone.
 func WaypointRestarts(c *Cluster, name string) Event {
@@ -44,7 +59,7 @@ func WaypointRestarts(c *Cluster, name string) Event {
 // over when as many pods as before serve.
 func WaypointIsKilled(c *Cluster, name string) Event {
 	return Event{Says: "the waypoint of " + c.Name + " is killed", Do: func(ctx context.Context) error {
-		return workload.Kill(ctx, c.Cluster, fixture.MeshNamespace, name)
+		return workload.Kill(ctx, c.Cluster, deployment(fixture.MeshNamespace, name))
 	}}
 }
 
@@ -55,23 +70,45 @@ func IstiodRestarts(c *Cluster) Event {
 	}}
 }
 
-// cniLabel is a label of istio-cni's pods and DaemonSet in Istio's chart.
-const cniLabel, cniName = "k8s-app", "istio-cni-node"
-
 // CNIRestarts is a rolling restart of a cluster's istio-cni, whose pod goes before the new one
 // comes.
 func CNIRestarts(c *Cluster) Event {
-	return Event{Says: "istio-cni of " + c.Name + " restarts", Do: func(ctx context.Context) error {
+	return Event{Says: "istio-cni of " + c.Name + " restarts", Do: onNodes(c, istioCNI, workload.Restart)}
+}
+
+// ZtunnelRestarts is a rolling restart of a cluster's ztunnel. It is over when the old pods have
+// drained and are gone.
+func ZtunnelRestarts(c *Cluster) Event {
+	return Event{Says: "ztunnel of " + c.Name + " restarts", Do: onNodes(c, ztunnel.Selector, workload.Restart)}
+}
+
+// ZtunnelIsKilled ends every ztunnel of a cluster without a time to drain. It is over when new ones
+// are ready.
+func ZtunnelIsKilled(c *Cluster) Event {
+	return Event{Says: "ztunnel of " + c.Name + " is killed", Do: onNodes(c, ztunnel.Selector,
+		func(ctx context.Context, c *mesh.Cluster, o client.Object) error { return workload.Kill(ctx, c, o) })}
+}
+
+// istioCNI selects istio-cni's pods and DaemonSet in Istio's chart.
+const istioCNI = "k8s-app=istio-cni-node"
+
+// onNodes does something to the one DaemonSet of a cluster that a selector finds.
+func onNodes(c *Cluster, selector string, do func(context.Context, *mesh.Cluster, client.Object) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		match, err := labels.Parse(selector)
+		if err != nil {
+			return err
+		}
 		var all appsv1.DaemonSetList
-		if err := c.Cluster.Client().List(ctx, &all, client.MatchingLabels{cniLabel: cniName}); err != nil {
+		if err := c.Cluster.Client().List(ctx, &all, client.MatchingLabelsSelector{Selector: match}); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
 		if len(all.Items) != 1 {
-			return fmt.Errorf("%s: want one istio-cni, found %d: run `%s get daemonsets -A -l %s=%s`",
-				c.Name, len(all.Items), c.Kubectl(), cniLabel, cniName)
+			return fmt.Errorf("%s: want one DaemonSet with %s, found %d: run `%s get daemonsets -A -l %s`",
+				c.Name, selector, len(all.Items), c.Kubectl(), selector)
 		}
-		return workload.Restart(ctx, c.Cluster, &all.Items[0])
-	}}
+		return do(ctx, c.Cluster, &all.Items[0])
+	}
 }
 
 // AtOnce are several events that begin together. It is over when all are.

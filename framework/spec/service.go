@@ -102,6 +102,7 @@ type Service struct {
 	scope  *string  // value of the global label as it is made; nil = none
 	in     Clusters // clusters with pods; nil = all
 	udp    int
+	named  int
 	https  bool
 	labels map[string]map[string]string // by key and cluster, see answers.go
 }
@@ -114,7 +115,7 @@ type serviceOptions struct {
 	in               Clusters // clusters with pods; nil = all
 	namespace, app   string
 	scope            *string // value of the global label; nil = none
-	udp              int
+	udp, named       int
 	pods             map[*Cluster]int32 // how many; else as many as the fleet's replicas
 	gated            bool
 	erring           Clusters // whose pods answer with errors
@@ -155,6 +156,12 @@ func InFrontOf(app string) ServiceOption {
 // WithUDP adds a UDP port that leads to the port of the pods on which they speak HTTP over TCP.
 func WithUDP(port int) ServiceOption {
 	return func(o *serviceOptions) { o.udp = port }
+}
+
+// WithNamedPort adds a port that leads to the port of the pods on which they speak HTTP, by the name
+// of that.
+func WithNamedPort(port int) ServiceOption {
+	return func(o *serviceOptions) { o.named = port }
 }
 
 // Pods gives the Service this many pods in these clusters. In others it has as many as the fleet
@@ -204,7 +211,8 @@ func (t *T) ServiceFor(word string, of *Service, options ...ServiceOption) *Serv
 }
 
 func (t *T) service(word, app string, o serviceOptions) *Service {
-	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope, in: o.in, udp: o.udp, https: o.tls != nil}
+	s := &Service{Namespace: o.namespace, Name: t.Name(word), App: app, t: t, scope: o.scope, in: o.in, udp: o.udp, named: o.named,
+		https: o.tls != nil}
 	s.noteLabel(t.Clusters, workload.LabelGlobal, "")
 	t.ApplyEverywhere(s.Object)
 	if o.waypoint {
@@ -298,6 +306,11 @@ func (s *Service) Object(c *Cluster) client.Object {
 	if s.udp != 0 {
 		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: "udp", Protocol: corev1.ProtocolUDP, Port: int32(s.udp),
 			TargetPort: intstr.FromInt32(traffic.HTTP)})
+	}
+	if s.named != 0 {
+		protocol := "http"
+		o.Spec.Ports = append(o.Spec.Ports, corev1.ServicePort{Name: "by-name", AppProtocol: &protocol, Port: int32(s.named),
+			TargetPort: intstr.FromString(workload.PortName)})
 	}
 	if s.https {
 		protocol := "https"

@@ -40,6 +40,7 @@ type Outcome struct {
 	Kind      Kind
 	Cluster   string        // Istio cluster of the echo server that answered
 	Workload  string        // its pod
+	Port      string        // of the echo server, that is of its pod
 	Code      int           // HTTP status
 	Protocol  string        // HTTP/1.1, HTTP/2.0, TCP, ...
 	Waypoints []string      // clusters of the waypoints the answer came through, in order; see WaypointHeader
@@ -178,7 +179,7 @@ var proxyWords = regexp.MustCompile(`upstream connect error|no healthy upstream|
 func parse(url, output string, took time.Duration) Outcome {
 	o := Outcome{Kind: Reached, Took: took, Detail: output}
 	r := echo.ParseResponses(&proto.ForwardEchoRequest{Url: url}, &proto.ForwardEchoResponse{Output: []string{output}})[0]
-	o.Cluster, o.Workload, o.Protocol = r.Cluster, r.Hostname, r.Protocol
+	o.Cluster, o.Workload, o.Port, o.Protocol = r.Cluster, r.Hostname, r.Port, r.Protocol
 	o.Code, _ = strconv.Atoi(r.Code)
 	o.Request = r.RequestHeaders
 	for _, v := range r.ResponseHeaders.Values(WaypointHeader) {

@@ -49,8 +49,8 @@ func Namespace(name, owner string, ambient bool) *corev1.Namespace {
 	return n
 }
 
-// Container is the name of the container that runs the echo application.
-const Container = "echo"
+// Names of the container that runs the echo application, and of its port that speaks HTTP.
+const Container, PortName = "echo", "http"
 
 // Echo is a deployment of the echo application with a ServiceAccount of its own name.
 type Echo struct {
@@ -107,7 +107,7 @@ func (e Echo) application(c *mesh.Cluster) corev1.Container {
 			"--tcp", strconv.Itoa(traffic.TCP), "--tcp", strconv.Itoa(traffic.ServerFirst), "--server-first",
 			strconv.Itoa(traffic.ServerFirst), "--log_output_level", "all:error"},
 		Env: []corev1.EnvVar{{Name: "NAMESPACE", Value: e.Namespace}},
-		Ports: []corev1.ContainerPort{{ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
+		Ports: []corev1.ContainerPort{{Name: PortName, ContainerPort: traffic.HTTP}, {ContainerPort: traffic.GRPC}, {ContainerPort: traffic.TCP},
 			{ContainerPort: traffic.ServerFirst}},
 		// The application answers on its TCP port only once all its servers are up.
 		ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 3,
@@ -247,14 +247,7 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 		return fault(err)
 	}
-	var match map[string]string
-	ready := wait.Deployment
-	switch o := o.(type) {
-	case *appsv1.Deployment:
-		match = o.Spec.Selector.MatchLabels
-	case *appsv1.DaemonSet:
-		match, ready = o.Spec.Selector.MatchLabels, wait.DaemonSet
-	}
+	match, ready := rollout(o)
 	old, err := podsOf(ctx, c, o.GetNamespace(), match)
 	if err != nil {
 		return fault(err)
@@ -270,19 +263,22 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	return old.gone(ctx)
 }
 
-// Kill ends all pods of a Deployment at once, without a time to drain, and waits until new ones
-// serve.
-func Kill(ctx context.Context, c *mesh.Cluster, namespace, name string) error {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+// Kill ends pods of a Deployment or a DaemonSet at once, without a time to drain, and waits until
+// new ones serve. It ends all of them, or the first ones up to a number.
+func Kill(ctx context.Context, c *mesh.Cluster, o client.Object, atMost ...int) error {
 	fault := func(err error) error {
-		return fmt.Errorf("%s: kill the pods of %s/%s: %w", c.Name, namespace, name, err)
+		return fmt.Errorf("%s: kill the pods of %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
 	}
-	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(d), d); err != nil {
+	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 		return fault(err)
 	}
-	old, err := podsOf(ctx, c, namespace, d.Spec.Selector.MatchLabels)
+	match, ready := rollout(o)
+	old, err := podsOf(ctx, c, o.GetNamespace(), match)
 	if err != nil {
 		return fault(err)
+	}
+	for _, n := range atMost {
+		old.pods = old.pods[:min(n, len(old.pods))]
 	}
 	for _, p := range old.pods {
 		if err := c.Client().Delete(ctx, &p, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
@@ -292,7 +288,19 @@ func Kill(ctx context.Context, c *mesh.Cluster, namespace, name string) error {
 	if err := old.gone(ctx); err != nil {
 		return err
 	}
-	return wait.Deployment(ctx, c, namespace, name, d.Generation)
+	return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
+}
+
+// rollout is which pods are those of a Deployment or a DaemonSet, and what waits for them.
+func rollout(o client.Object) (match map[string]string,
+	ready func(ctx context.Context, c *mesh.Cluster, namespace, name string, minGeneration int64) error) {
+	switch o := o.(type) {
+	case *appsv1.Deployment:
+		return o.Spec.Selector.MatchLabels, wait.Deployment
+	case *appsv1.DaemonSet:
+		return o.Spec.Selector.MatchLabels, wait.DaemonSet
+	}
+	panic(fmt.Sprintf("authoring mistake: %T has no pods that are rolled out", o))
 }
 
 // pods are those of a workload at some moment.

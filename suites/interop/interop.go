@@ -2,10 +2,39 @@
 package interop
 
 import (
+	security "istio.io/api/security/v1"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
+	"ambient.test/conformance/framework/traffic"
 )
+
+// INT-05: it is allowed plaintext first, whatever the mesh asks for.
+var PlainClientsStayLocal = spec.Proves(behaviors.PlainClientsStayLocal, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	t.ApplyEverywhere(echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_PERMISSIVE))
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		t.Expect(c.Plain.HTTP(echo), AnsweredBy(c))
+	})
+
+	t.ApplyEverywhere(echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
+
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		t.Expect(c.Plain.HTTP(echo), EndAs(traffic.Reset))
+	})
+})
+
+// INT-06
+var PlainServersStayReachable = spec.Proves(behaviors.PlainServersStayReachable, func(t *spec.T) {
+	inside, outside := t.Service("inside", spec.Global), t.Service("outside", spec.OutsideMesh)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(inside), AnsweredBy(t.Clusters...))
+		t.Expect(c.Client.HTTP(outside), AnsweredBy(c))
+	})
+})
 
 // INT-09: a proxy without a token is the control: that one with a token is taken tells that istiod
 // read it.

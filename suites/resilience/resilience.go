@@ -61,6 +61,32 @@ var DeadGatewayDrawsTraffic = spec.Proves(behaviors.DeadGatewayDrawsTraffic, fun
 	t.Expect(calls, AnsweredBy(t.Clusters...))
 })
 
+// RES-03: what is lost is in the cluster of that ztunnel, while there is none.
+var NodeProxyRestart = spec.Proves(behaviors.NodeProxyRestart, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	across, near, beside := a.Client.HTTP(far), a.Client.HTTP(local), b.Client.HTTP(local)
+	t.Given(across, AnsweredBy(b))
+
+	for _, at := range []struct {
+		of          *spec.Cluster
+		near, other traffic.Calls
+	}{{a, near, beside}, {b, beside, near}} {
+		for _, event := range []struct {
+			spec.Event
+			atMost float64
+		}{{spec.ZtunnelRestarts(at.of), 10}, {spec.ZtunnelIsKilled(at.of), 100}} {
+			seen := t.While(event.Event, across, near, beside)
+
+			t.Control(seen.Of(at.other), NoneLost())
+			for _, row := range []traffic.Calls{across, at.near} {
+				t.Expect(seen.Of(row), AtMost(event.atMost))
+				t.Expect(seen.Of(row), NoneAfter(10*time.Second))
+			}
+		}
+	}
+})
+
 // RES-06
 var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 	local, remotes := t.Clusters.Split()

@@ -2,11 +2,41 @@
 package services
 
 import (
+	"fmt"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
+
+// SVC-07: a port that leads to another one by name, and one that is not the Service's. From the
+// other clusters the port of the Service is all that a gateway is told.
+var PortsReachTheirTargets = spec.Proves(behaviors.PortsReachTheirTargets, func(t *spec.T) {
+	const named, undeclared = 8000, 81
+	_, b := t.Clusters.Pair()
+	for _, echo := range []*spec.Service{
+		t.Service("both", spec.Global, spec.WithNamedPort(named)),
+		t.DeployEcho("far", spec.Global, spec.OnlyIn(b), spec.WithNamedPort(named)),
+	} {
+		t.EachCluster(func(c *spec.Cluster) {
+			for _, port := range []struct {
+				calls  traffic.Calls
+				target int
+			}{
+				{c.Client.HTTP(echo), traffic.HTTP},
+				{c.Client.Get(fmt.Sprintf("http://%s:%d/", echo.Host(), named)), traffic.HTTP},
+				{c.Client.TCP(echo), traffic.TCP},
+				{c.Client.ServerFirst(echo), traffic.ServerFirst},
+				{c.Client.GRPC(echo), traffic.GRPC},
+			} {
+				t.Expect(port.calls, FromPort(port.target))
+			}
+			t.Control(c.Client.Get(fmt.Sprintf("http://%s:%d/", echo.Host(), undeclared)),
+				EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
+		})
+	}
+})
 
 // SVC-09: in single tunnels, which carry nothing to a pod of the mesh.
 var UncapturedRemotePods = spec.Proves(behaviors.UncapturedRemotePods, func(t *spec.T) {
