@@ -85,7 +85,7 @@ var Mutants = []Mutant{
 	{"M80", "let global services of cluster1 select nothing once the east-west gateway of cluster2 has no pods"},
 	{"M81", "take pods of cluster1 out of the mesh that start once istio-cni has restarted"},
 	{"M82", "keep cluster1 without a ztunnel for 20 s once it has restarted"},
-	{"M83", "put a pod that listens on no port of it behind the east-west gateway of cluster2"},
+	{"M83", "put a pod that does not speak HBONE on its port behind the east-west gateway of cluster2"},
 	{"M84", "let the gateway of cluster2 lose all replicas for 20 s once it loses one"},
 	{"M85", "let a pod of cluster1 outside the mesh answer in the name of cluster2"},
 	{"M86", "take the pods of cluster1 that are outside the mesh into it"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	gotemplate "text/template"
 	"time"
@@ -258,18 +259,23 @@ func fill(text string, values any) (string, error) {
 // absence is how long mutants keep pods away.
 const absence = 20 * time.Second
 
-// keepAway takes the pods of a Deployment away for the absence. back waits until it has its replicas
-// again.
-func keepAway(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, back *errgroup.Group) verdict {
-	none, before := int32(0), *d.Spec.Replicas
-	d.Spec.Replicas = &none
-	o, again := d.DeepCopy(), client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, before))
+// setReplicas sets the replicas of a Deployment, if it is still there.
+func setReplicas(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, n int32) error {
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n))
+	return client.IgnoreNotFound(c.Client().Patch(ctx, d.DeepCopy(), patch))
+}
+
+// keepAway takes the pods of a Deployment away at once, without a time to drain, and gives it its
+// replicas back after the absence. Who waits for back waits for that.
+func keepAway(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, back *errgroup.Group) {
+	d = d.DeepCopy()
 	back.Go(func() error {
 		after := context.WithoutCancel(ctx)
+		err := errors.Join(setReplicas(after, c, d, 0), c.Client().DeleteAllOf(after, &corev1.Pod{}, client.InNamespace(d.Namespace),
+			client.MatchingLabels(d.Spec.Selector.MatchLabels), client.GracePeriodSeconds(0)))
 		sleep.For(after, absence)
-		return client.IgnoreNotFound(c.Client().Patch(after, o, again))
+		return errors.Join(err, setReplicas(after, c, d, *d.Spec.Replicas))
 	})
-	return update
 }
 
 // slowWaypoint keeps the pods of a waypoint of cluster1 away once it has lost those it had.
@@ -288,7 +294,8 @@ func slowWaypoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 			return leave
 		}
 		served[d.Name] = false
-		return keepAway(ctx, c, d, &back)
+		keepAway(ctx, c, d, &back)
+		return leave
 	})
 	if err != nil {
 		return nil, errors.Join(err, local(ctx))
@@ -312,10 +319,10 @@ func loseAllReplicas(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 			return leave
 		}
 		several = several || o.Status.ReadyReplicas > 1
-		if lost = several && o.Status.ReadyReplicas < *o.Spec.Replicas; !lost {
-			return leave
+		if lost = several && o.Status.ReadyReplicas < *o.Spec.Replicas; lost {
+			keepAway(ctx, c, o, &back)
 		}
-		return keepAway(ctx, c, o, &back)
+		return leave
 	})
 	if err != nil {
 		return nil, err
@@ -325,9 +332,9 @@ func loseAllReplicas(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
-// muteEndpoint puts a pod of the echo application behind the gateway of cluster2, which listens on
-// none of its ports.
-func muteEndpoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+// strangeEndpoint puts a pod of the echo application behind the gateway of cluster2, which speaks
+// plain TCP on its port.
+func strangeEndpoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, c)
 	if err != nil {
@@ -337,8 +344,10 @@ func muteEndpoint(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err := get(ctx, c, service); err != nil {
 		return nil, err
 	}
-	pod := echoPod(workload.Echo{Namespace: d.Namespace, Name: "mute", Owner: "mutant", Image: f.Images["app"].Ref}, c)
+	pod := echoPod(workload.Echo{Namespace: d.Namespace, Name: "strange", Owner: "mutant", Image: f.Images["app"].Ref}, c)
 	pod.Labels, pod.Spec.ServiceAccountName = service.Spec.Selector, ""
+	app := &pod.Spec.Containers[0]
+	app.Args = append(app.Args, "--tcp", strconv.Itoa(eastwest.Port))
 	return ran(ctx, c, pod)
 }
 

@@ -169,7 +169,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M80"}, apply: withoutGatewayNoLocalPods},
 		{Mutant: behaviors.Mutant{ID: "M81"}, apply: uncaptureDuringCNIRestart},
 		{Mutant: behaviors.Mutant{ID: "M82"}, apply: withoutZtunnel},
-		{Mutant: behaviors.Mutant{ID: "M83"}, apply: muteEndpoint},
+		{Mutant: behaviors.Mutant{ID: "M83"}, apply: strangeEndpoint},
 		{Mutant: behaviors.Mutant{ID: "M84"}, apply: loseAllReplicas},
 		{Mutant: behaviors.Mutant{ID: "M85"}, apply: falseServer(fixture.PlainNamespace, fixture.Plain)},
 		{Mutant: behaviors.Mutant{ID: "M86"}, apply: captureOutsiders},

@@ -44,18 +44,38 @@ func noDistribution(s *corev1.Service) verdict {
 // chosen is the label of the one pod to which a service leads.
 const chosen = "chosen"
 
-// oneOfMany lets each service in cluster2 that has pods of its own lead to the first of them.
+// oneOfMany lets each service in cluster2 whose app has pods of its own lead to the first of them
+// as soon as there is a second one. Before, a change of the service might cost a call.
 func oneOfMany(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	choose := choice{}
-	pods, err := interfere(ctx, f.Clusters[1], &corev1.PodList{}, ofSpecs, choose.pod)
+	c, after, choose := f.Clusters[1], context.WithoutCancel(ctx), choice{}
+	var failed []error
+	stop, err := interfere(ctx, c, &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		v := choose.pod(p)
+		if app := p.Labels[workload.LabelApp]; choose[app] != "" && choose[app] != p.Name {
+			failed = append(failed, choose.narrow(after, c, app))
+		}
+		return v
+	})
 	if err != nil {
 		return nil, err
 	}
-	services, err := interfereWithServices(1, choose.only)(ctx, f)
-	if err != nil {
-		return nil, errors.Join(err, pods(context.WithoutCancel(ctx)))
+	return func(ctx context.Context) error { return errors.Join(append(failed, stop(ctx))...) }, nil
+}
+
+// narrow lets the services of an app lead to its chosen pod.
+func (ch choice) narrow(ctx context.Context, c *mesh.Cluster, app string) error {
+	var services corev1.ServiceList
+	if err := c.Client().List(ctx, &services, ofSpecs); err != nil {
+		return err
 	}
-	return all([]Undo{services, pods}), nil
+	var failed []error
+	for i := range services.Items {
+		s := &services.Items[i]
+		if s.Spec.Selector[workload.LabelApp] == app && ch.only(s) == update {
+			failed = append(failed, client.IgnoreNotFound(c.Client().Update(ctx, s)))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // choice is the name of a pod, by its app.
