@@ -28,6 +28,7 @@ import (
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/framework/ztunnel"
 	"ambient.test/conformance/internal/sleep"
 )
 
@@ -381,9 +382,9 @@ func withoutZtunnel(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	const nowhere = "amc-mutant" // a label that no node has
 	c, begun, gone := f.Clusters[0], time.Now(), false
 	var back errgroup.Group
-	stop, err := interfere(ctx, c, &appsv1.DaemonSetList{}, client.MatchingLabels{"app": "ztunnel"}, func(d *appsv1.DaemonSet) verdict {
+	stop, err := interfere(ctx, c, &appsv1.DaemonSetList{}, client.InNamespace(ztunnel.Namespace), func(d *appsv1.DaemonSet) verdict {
 		at, err := time.Parse(time.RFC3339Nano, d.Spec.Template.Annotations[workload.RestartedAt])
-		if err != nil || at.Before(begun) || gone {
+		if err != nil || at.Before(begun) || gone || d.Name != "ztunnel" {
 			return leave
 		}
 		gone = true

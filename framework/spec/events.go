@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -92,7 +93,7 @@ func ZtunnelIsKilled(c *Cluster) Event {
 // istioCNI selects istio-cni's pods and DaemonSet in Istio's chart.
 const istioCNI = "k8s-app=istio-cni-node"
 
-// onNodes does something to the one DaemonSet of a cluster that a selector finds.
+// onNodes does something to the one DaemonSet of a cluster whose pods a selector finds.
 func onNodes(c *Cluster, selector string, do func(context.Context, *mesh.Cluster, client.Object) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		match, err := labels.Parse(selector)
@@ -100,12 +101,13 @@ func onNodes(c *Cluster, selector string, do func(context.Context, *mesh.Cluster
 			return err
 		}
 		var all appsv1.DaemonSetList
-		if err := c.Cluster.Client().List(ctx, &all, client.MatchingLabelsSelector{Selector: match}); err != nil {
+		if err := c.Cluster.Client().List(ctx, &all); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
+		all.Items = slices.DeleteFunc(all.Items, func(d appsv1.DaemonSet) bool { return !match.Matches(labels.Set(d.Spec.Template.Labels)) })
 		if len(all.Items) != 1 {
-			return fmt.Errorf("%s: want one DaemonSet with %s, found %d: run `%s get daemonsets -A -l %s`",
-				c.Name, selector, len(all.Items), c.Kubectl(), selector)
+			return fmt.Errorf("%s: want one DaemonSet of pods with %s, found %d: run `%s get daemonsets -A`",
+				c.Name, selector, len(all.Items), c.Kubectl())
 		}
 		return do(ctx, c.Cluster, &all.Items[0])
 	}

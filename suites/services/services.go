@@ -15,24 +15,27 @@ import (
 var PortsReachTheirTargets = spec.Proves(behaviors.PortsReachTheirTargets, func(t *spec.T) {
 	const named, undeclared = 8000, 81
 	_, b := t.Clusters.Pair()
-	for _, echo := range []*spec.Service{
-		t.Service("both", spec.Global, spec.WithNamedPort(named)),
-		t.DeployEcho("far", spec.Global, spec.OnlyIn(b), spec.WithNamedPort(named)),
+	for _, to := range []struct {
+		*spec.Service
+		by spec.Clusters
+	}{
+		{t.Service("both", spec.Global, spec.WithNamedPort(named)), t.Clusters},
+		{t.DeployEcho("far", spec.Global, spec.OnlyIn(b), spec.WithNamedPort(named)), spec.Clusters{b}},
 	} {
 		t.EachCluster(func(c *spec.Cluster) {
 			for _, port := range []struct {
 				calls  traffic.Calls
 				target int
 			}{
-				{c.Client.HTTP(echo), traffic.HTTP},
-				{c.Client.Get(fmt.Sprintf("http://%s:%d/", echo.Host(), named)), traffic.HTTP},
-				{c.Client.TCP(echo), traffic.TCP},
-				{c.Client.ServerFirst(echo), traffic.ServerFirst},
-				{c.Client.GRPC(echo), traffic.GRPC},
+				{c.Client.HTTP(to), traffic.HTTP},
+				{c.Client.Get(fmt.Sprintf("http://%s:%d/", to.Host(), named)), traffic.HTTP},
+				{c.Client.TCP(to), traffic.TCP},
+				{c.Client.ServerFirst(to), traffic.ServerFirst},
+				{c.Client.GRPC(to), traffic.GRPC},
 			} {
-				t.Expect(port.calls, FromPort(port.target))
+				t.Expect(port.calls, FromPort(port.target), AnsweredBy(to.by...))
 			}
-			t.Control(c.Client.Get(fmt.Sprintf("http://%s:%d/", echo.Host(), undeclared)),
+			t.Control(c.Client.Get(fmt.Sprintf("http://%s:%d/", to.Host(), undeclared)),
 				EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
 		})
 	}

@@ -47,8 +47,10 @@ func (s *Store) choose(src *workloadapi.Workload, v *workloadapi.Service, port u
 		if len(w.Addresses) == 0 && w.Hostname == "" && (w.Network == src.Network || w.NetworkGateway == nil) {
 			continue
 		}
-		own, ok := portOf(w.Services[ServiceKey(v)].GetPorts(), port)
-		if toWaypoint && !known && w.ApplicationTunnel == nil || !toWaypoint && target == 0 && (!ok || own == 0) {
+		// A port without a target leads by its name: a pod has the number, a gateway of another network
+		// has the port and no number, and is asked by the port of the service.
+		_, ok := portOf(w.Services[ServiceKey(v)].GetPorts(), port)
+		if toWaypoint && !known && w.ApplicationTunnel == nil || !toWaypoint && target == 0 && !ok {
 			continue
 		}
 		fit = append(fit, w)
