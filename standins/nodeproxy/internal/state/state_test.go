@@ -221,6 +221,16 @@ func TestPorts(t *testing.T) {
 	if u := s.Choose(src, named, 81, netip.Addr{}); u != nil {
 		t.Fatal("a port the service does not have")
 	}
+	// A gateway of another network stands for pods whose number of the port is theirs to know.
+	remote := pod("r", "n2", "", func(w *workloadapi.Workload) {
+		w.NetworkGateway = &workloadapi.GatewayAddress{HboneMtlsPort: 15008}
+		w.Services["ns/svc.example"].Ports[0].TargetPort = 0
+	})
+	s = New("n1", "c")
+	apply(t, s, src, named, remote)
+	if u := s.Choose(src, named, 80, netip.Addr{}); u == nil || u.Workload.Name != "r" {
+		t.Fatalf("got %v, want the gateway's, by the name of the port", u)
+	}
 }
 
 func TestLookups(t *testing.T) {
