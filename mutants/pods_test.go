@@ -74,7 +74,8 @@ func TestServicesAndPods(t *testing.T) {
 		"published already": {publishNotReady, corev1.ServiceSpec{PublishNotReadyAddresses: true}, leave},
 		"with a preference": {noDistribution, corev1.ServiceSpec{TrafficDistribution: &prefer}, update},
 		"another target": {anotherTarget, corev1.ServiceSpec{Ports: []corev1.ServicePort{
-			{Port: traffic.HTTP, TargetPort: intstr.FromInt32(traffic.HTTP)}, {Port: traffic.TCP, TargetPort: intstr.FromInt32(traffic.TCP)}}}, update},
+			{Port: traffic.HTTP, TargetPort: intstr.FromInt32(traffic.HTTP)},
+			{Port: traffic.TCP, TargetPort: intstr.FromInt32(traffic.TCP)}}}, update},
 		"no TCP":             {anotherTarget, corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: traffic.HTTP}}}, leave},
 		"without preference": {noDistribution, corev1.ServiceSpec{}, leave},
 	} {

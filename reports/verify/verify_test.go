@@ -734,7 +734,7 @@ func TestStatements(t *testing.T) {
 			[]string{"S01", "S02"},
 		},
 		"another catalog": {
-			func(s string) string { return strings.Replace(s, `"catalog"`, `"catalogue"`, 1) },
+			func(s string) string { return strings.Replace(s, `"catalog"`, `"another"`, 1) },
 			func(*dsse.Envelope) {},
 			[]string{"S01"},
 		},

@@ -165,7 +165,7 @@ const (
 type Environment struct {
 	// Provider is of the clusters: kind or existing.
 	Provider    string    `json:"provider,omitempty" jsonschema:"enum=kind,enum=existing"`
-	MeshAdmin   bool      `json:"meshAdmin,omitempty"`                         // specs may change istio-system of clusters that amc did not make
+	MeshAdmin   bool      `json:"meshAdmin,omitempty"`                         // specs may change the mesh of clusters that amc did not make
 	Variants    []string  `json:"variants,omitempty" jsonschema:"maxItems=50"` // how a fleet that amc made differs from its default one
 	Kubernetes  string    `json:"kubernetes,omitempty"`
 	Istio       string    `json:"istio,omitempty"`
