@@ -141,11 +141,15 @@ func readStatement(body []byte) (*intoto.Statement, error) {
 	return s, nil
 }
 
-// envelope reads the attestation's envelope, and what was signed in it.
+// envelope reads the attestation's envelope, and what was signed in it: the bytes that were scanned
+// for secrets.
 func (in *inspection) envelope() (*dsse.Envelope, []byte, error) {
 	data, err := bundle.ReadFile(in.root, layout.SignatureFile, maxEnvelope)
 	if err != nil {
 		return nil, nil, err
+	}
+	if scanned, ok := in.files[layout.SignatureFile]; ok && scanned.sum != sumOf(data) {
+		return nil, nil, fmt.Errorf("%s was changed while it was read", layout.SignatureFile)
 	}
 	return readEnvelope(data)
 }

@@ -810,6 +810,39 @@ func TestSecretInTheAttestation(t *testing.T) {
 	}
 }
 
+// What is looked at is what was scanned for secrets.
+func TestAttestationThatChangesMeanwhile(t *testing.T) {
+	dir := goodBundle(t)
+	_, private, _ := ed25519.GenerateKey(rand.Reader)
+	if err := Sign(t.Context(), dir, private); err != nil {
+		t.Fatal(err)
+	}
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	in := &inspection{ctx: t.Context(), root: root, files: map[string]file{}}
+	in.readSums()
+	in.walk()
+	in.readFiles()
+	if wrong := in.attested(); len(wrong) > 0 {
+		t.Fatalf("before it changes: %q", wrong)
+	}
+	name := filepath.Join(dir, layout.SignatureFile)
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, append(data, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{layout.SignatureFile + " was changed while it was read"}
+	if diff := cmp.Diff(want, in.attested()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestUnfitKeys(t *testing.T) {
 	file := func(t *testing.T, blocks ...*pem.Block) string {
 		name := filepath.Join(t.TempDir(), "key.pem")
