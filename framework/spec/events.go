@@ -44,7 +44,7 @@ func GatewayReplicaIsKilled(c *Cluster) Event {
 		if err != nil {
 			return err
 		}
-		return workload.Kill(ctx, c.Cluster, d, 1)
+		return workload.KillOne(ctx, c.Cluster, d)
 	}}
 }
 
@@ -86,8 +86,7 @@ func ZtunnelRestarts(c *Cluster) Event {
 // ZtunnelIsKilled ends every ztunnel of a cluster without a time to drain. It is over when new ones
 // are ready.
 func ZtunnelIsKilled(c *Cluster) Event {
-	return Event{Says: "ztunnel of " + c.Name + " is killed", Do: onNodes(c, ztunnel.Selector,
-		func(ctx context.Context, c *mesh.Cluster, o client.Object) error { return workload.Kill(ctx, c, o) })}
+	return Event{Says: "ztunnel of " + c.Name + " is killed", Do: onNodes(c, ztunnel.Selector, workload.Kill)}
 }
 
 // istioCNI selects istio-cni's pods and DaemonSet in Istio's chart.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -263,9 +264,16 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	return old.gone(ctx)
 }
 
-// Kill ends pods of a Deployment or a DaemonSet at once, without a time to drain, and waits until
-// new ones serve. It ends all of them, or the first ones up to a number.
-func Kill(ctx context.Context, c *mesh.Cluster, o client.Object, atMost ...int) error {
+// Kill ends all pods of a Deployment or a DaemonSet at once, without a time to drain, and waits until
+// new ones serve.
+func Kill(ctx context.Context, c *mesh.Cluster, o client.Object) error {
+	return kill(ctx, c, o, math.MaxInt)
+}
+
+// KillOne is [Kill] of one of the pods.
+func KillOne(ctx context.Context, c *mesh.Cluster, o client.Object) error { return kill(ctx, c, o, 1) }
+
+func kill(ctx context.Context, c *mesh.Cluster, o client.Object, most int) error {
 	fault := func(err error) error {
 		return fmt.Errorf("%s: kill the pods of %T %s: %w", c.Name, o, client.ObjectKeyFromObject(o), err)
 	}
@@ -277,9 +285,7 @@ func Kill(ctx context.Context, c *mesh.Cluster, o client.Object, atMost ...int) 
 	if err != nil {
 		return fault(err)
 	}
-	for _, n := range atMost {
-		old.pods = old.pods[:min(n, len(old.pods))]
-	}
+	old.pods = old.pods[:min(most, len(old.pods))]
 	for _, p := range old.pods {
 		if err := c.Client().Delete(ctx, &p, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
 			return fault(err)

@@ -313,11 +313,6 @@ func TestScale(t *testing.T) {
 // A restart is over when new pods serve and every old one is gone: an event that did not take place
 // would cost nothing, too.
 func TestRestart(t *testing.T) {
-	withUID := func(name string) *corev1.Pod {
-		p := pod(name, corev1.ConditionTrue)
-		p.UID = types.UID(name)
-		return p
-	}
 	replaces := func(ctx context.Context, w client.WithWatch) error {
 		if err := w.Delete(ctx, withUID("old")); err != nil {
 			return err
@@ -360,6 +355,46 @@ func TestRestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestKill(t *testing.T) {
+	for title, c := range map[string]struct {
+		kill func(context.Context, *mesh.Cluster, client.Object) error
+		want []string
+	}{
+		"all": {Kill, []string{"a", "b"}},
+		"one": {KillOne, []string{"a"}},
+	} {
+		t.Run(title, func(t *testing.T) {
+			var killed []string
+			c1 := clusterThat(interceptor.Funcs{Delete: func(ctx context.Context, w client.WithWatch, o client.Object,
+				opts ...client.DeleteOption) error {
+				var set client.DeleteOptions
+				if set.ApplyOptions(opts); set.GracePeriodSeconds == nil || *set.GracePeriodSeconds != 0 {
+					t.Errorf("%s: got options %+v, want no time to drain", o.GetName(), set)
+				}
+				killed = append(killed, o.GetName())
+				if err := w.Delete(ctx, o); err != nil {
+					return err
+				}
+				next := pod("next-"+o.GetName(), corev1.ConditionTrue)
+				next.UID = types.UID(next.Name)
+				return w.Create(ctx, next)
+			}}, deployed(t, 2), withUID("a"), withUID("b"))
+			if err := c.kill(within(t, false), c1, &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "echo"}}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, killed); diff != "" {
+				t.Errorf("killed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func withUID(name string) *corev1.Pod {
+	p := pod(name, corev1.ConditionTrue)
+	p.UID = types.UID(name)
+	return p
 }
 
 func TestPod(t *testing.T) {
