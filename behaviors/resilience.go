@@ -35,13 +35,13 @@ var DeadGatewayDrawsTraffic = declare(Behavior{
 })
 
 var NodeProxyRestart = declare(Behavior{
-	ID: "RES-03", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, RealZtunnel},
+	ID: "RES-03", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "While ztunnel restarts at least nine of ten calls succeed, and ten seconds later all.",
 	Sources: []Source{issue("istio/istio#51952", "")},
 	Proof: "While either cluster's ztunnel restarts, at most a tenth of the calls within its cluster and to the other one fails, and " +
 		"none of those that begin 10 s later. When it is killed, none that begin 10 s later do. Calls within another cluster never do.",
 	Provoke: "Restart the DaemonSet, and delete its pods by force, while calls run, five a second.",
-	Hazards: "On a stand-in it would prove the stand-in. Between the end of one and the listeners of the next nothing resolves names.",
+	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names.",
 	Mutants: []string{"M82"}, State: Proven,
 })
 
