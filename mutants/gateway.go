@@ -110,8 +110,7 @@ func impostor(istiodPort int, open bool) func(context.Context, *mesh.Fleet) (Und
 func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.ObjectMeta, like *appsv1.Deployment,
 	files map[string]string, port int32) (Undo, error) {
 	proxy := workload.EnvoyOf(f, like.Spec.Template.Spec)
-	undo, err := created(ctx, c,
-		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: meta.Namespace, Name: meta.Name}, StringData: files},
+	return ran(ctx, c,
 		&corev1.Pod{ObjectMeta: meta, Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{
 				Name: "envoy", Image: proxy.Image, ImagePullPolicy: corev1.PullIfNotPresent,
@@ -124,14 +123,8 @@ func envoy(ctx context.Context, f *mesh.Fleet, c *mesh.Cluster, meta metav1.Obje
 				Name:         "config",
 				VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: meta.Name}},
 			}},
-		}})
-	if err != nil {
-		return nil, err
-	}
-	if err := wait.Pod(ctx, c, meta.Namespace, meta.Name); err != nil {
-		return nil, errors.Join(err, undo(context.WithoutCancel(ctx)))
-	}
-	return undo, nil
+		}},
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: meta.Namespace, Name: meta.Name}, StringData: files})
 }
 
 // anotherPort leads one more port of the east-west gateway's Service in cluster2 to the one that
@@ -364,9 +357,9 @@ func echoPod(e workload.Echo, names *mesh.Cluster) *corev1.Pod {
 	return pod
 }
 
-// ran makes a pod in a cluster and waits until it is ready.
-func ran(ctx context.Context, c *mesh.Cluster, pod *corev1.Pod) (Undo, error) {
-	undo, err := created(ctx, c, pod)
+// ran makes a pod in a cluster, after what it needs, and waits until it is ready.
+func ran(ctx context.Context, c *mesh.Cluster, pod *corev1.Pod, needs ...client.Object) (Undo, error) {
+	undo, err := created(ctx, c, append(needs, pod)...)
 	if err != nil {
 		return nil, err
 	}
