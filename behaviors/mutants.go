@@ -90,6 +90,7 @@ var Mutants = []Mutant{
 	{"M85", "let a pod of cluster1 outside the mesh answer in the name of cluster2"},
 	{"M86", "take the pods of cluster1 that are outside the mesh into it"},
 	{"M87", "lead the TCP port of services in cluster2 to another port of their pods"},
+	{"M88", "scale the east-west gateway of cluster2 to 0 as soon as cluster1 has a remote secret less"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

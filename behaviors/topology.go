@@ -1,12 +1,14 @@
 package behaviors
 
 var ThreeClusters = declare(Behavior{
-	ID: "TOP-01", Level: Core, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin},
-	Promise: "Three clusters on three networks serve one another, and removing one leaves the other two alone.",
+	ID: "TOP-01", Level: Extended, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin, Disruptive}, Feature: FeatureLiveTopologyChanges,
+	Promise: "Three clusters on three networks serve one another, and removing one leaves the other two to serve each other.",
 	Sources: []Source{doc(pageIndex, "Multi-network topologies with each cluster acting as a primary")},
-	Proof:   "Each client sees all three in proportion to their pods; with one secret removed the other two go on.",
-	Provoke: "Add a third cluster.",
-	State:   notAutomated("it needs a third cluster"),
+	Proof: "Every gateway is programmed with an address, every control plane lists the others as synced, and a client in each cluster is " +
+		"answered in proportion to the numbers of pods, of a local service by its own cluster only. Without the remote secrets for the last " +
+		"cluster the others answer one another and that one no more, while its own clients are still answered by all; with the secrets all are again.",
+	Provoke: "A fleet of three clusters; delete the remote secrets for the last one in the others, and add them again.",
+	Mutants: []string{"M41", "M61", "M88"}, State: Proven,
 })
 
 var TwoClustersOnOneNetwork = declare(Behavior{
@@ -64,12 +66,13 @@ var ReplicatedGateway = declare(Behavior{
 })
 
 var ClustersComeAndGo = declare(Behavior{
-	ID: "TOP-05", Level: Extended, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin}, Feature: FeatureLiveTopologyChanges,
+	ID: "TOP-05", Level: Extended, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin, Disruptive}, Feature: FeatureLiveTopologyChanges,
 	Promise: "Adding and removing a cluster under load disturbs the others' calls not at all.",
 	Sources: []Source{implied(pageIndex)},
-	Proof:   "No call between the other two fails.",
-	Provoke: "Add and remove a third cluster while calls run.",
-	State:   notAutomated("it needs a third cluster"),
+	Proof: "No call between the clusters that stay fails while the last one is removed and added; of a service of all, that one answers " +
+		"no call after its removal, and calls again once it is added.",
+	Provoke: "Delete the remote secrets for a third cluster and add them again, while calls run, five a second.",
+	Mutants: []string{"M88"}, State: Proven,
 })
 
 var RemoteGatewayByHand = declare(Behavior{

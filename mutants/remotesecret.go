@@ -148,6 +148,40 @@ func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		func(ctx context.Context) (Undo, error) { return scaled(ctx, b, d.Namespace, d.Name) })
 }
 
+// noGatewayAfterRemoval scales the gateway of cluster2 to zero once cluster1 has a remote secret
+// less.
+func noGatewayAfterRemoval(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	a, b := f.Clusters[0], f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	known, err := remotesecret.All(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var undo Undo
+	var failed error
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() {
+		for sleep.For(background, 100*time.Millisecond) {
+			if now, err := remotesecret.All(background, a); err == nil && len(now) < len(known) {
+				undo, failed = scaled(context.WithoutCancel(ctx), b, d.Namespace, d.Name)
+				return
+			}
+		}
+	})
+	return func(ctx context.Context) error {
+		stop()
+		done.Wait()
+		if undo != nil {
+			failed = errors.Join(failed, undo(ctx))
+		}
+		return failed
+	}, nil
+}
+
 // uncaptureNew takes pods that a cluster gets from now on out of the mesh.
 func uncaptureNew(cluster int) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {

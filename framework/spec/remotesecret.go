@@ -106,6 +106,31 @@ func (s *RemoteSecret) noticed(change func() error) {
 	s.t.NoError(istiod.WaitNoticed(s.t.ctx, s.In.Cluster, events))
 }
 
+// RemoteSecrets are those by which several clusters read one.
+type RemoteSecrets []*RemoteSecret
+
+// RemoteSecretsOf are the remote secrets of the other clusters for one; see [T.RemoteSecret].
+func (t *T) RemoteSecretsOf(of *Cluster) (all RemoteSecrets) {
+	for _, in := range t.Clusters.Without(of) {
+		all = append(all, t.RemoteSecret(in, of))
+	}
+	return all
+}
+
+// Delete is [RemoteSecret.Delete] of each.
+func (all RemoteSecrets) Delete() {
+	for _, s := range all {
+		s.Delete()
+	}
+}
+
+// Add is [RemoteSecret.Add] of each.
+func (all RemoteSecrets) Add() {
+	for _, s := range all {
+		s.Add()
+	}
+}
+
 // SecretChange makes a good remote secret one that istiod must not use, or cannot.
 type SecretChange struct {
 	// Says completes "a remote secret ...".

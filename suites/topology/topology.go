@@ -10,6 +10,32 @@ import (
 	"ambient.test/conformance/framework/traffic"
 )
 
+// TOP-01: the last cluster is removed from the others. What it knows of them does not matter.
+var ThreeClusters = spec.Proves(behaviors.ThreeClusters, func(t *spec.T) {
+	_, b := t.Clusters.Pair()
+	last, rest := t.Clusters.Last()
+	echo, local := t.DeployEcho("echo", spec.Global, spec.Pods(2, b)), t.Service("local")
+	pods := map[*spec.Cluster]int{b: 2}
+	for _, c := range t.Clusters.Without(b) {
+		pods[c] = 1
+	}
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(t.Gateways(c), AllProgrammed())
+		t.Expect(spec.RemoteClusters(c), AllSynced(c, t.Clusters...))
+		t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		t.Expect(c.Client.HTTP(echo), InProportion(pods))
+		t.Control(c.Client.HTTP(local), AnsweredBy(c))
+	})
+
+	secrets := t.RemoteSecretsOf(last)
+	secrets.Delete()
+	t.Each(rest, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(rest...)) })
+	t.Control(last.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+
+	secrets.Add()
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+})
+
 // TOP-04: measured on the real mesh, a gateway that is killed costs no call that begins 5 s later.
 var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
@@ -29,4 +55,32 @@ var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T)
 	t.ScaleGateway(b, 0) // that these calls went through the gateway shows when it is gone
 	t.Control(across, EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
 	t.Control(own, AnsweredBy(b))
+})
+
+// TOP-05: each cluster that stays calls a service of the others that stay.
+var ClustersComeAndGo = spec.Proves(behaviors.ClustersComeAndGo, func(t *spec.T) {
+	last, rest := t.Clusters.Last()
+	echo, secrets := t.Service("echo", spec.Global), t.RemoteSecretsOf(last)
+	var rows []spec.Row
+	for _, c := range rest {
+		others := rest.Without(c)
+		row := c.Client.HTTP(t.Service("far-from-"+c.Name, spec.Global, spec.OnlyIn(others...)))
+		t.Given(row, AnsweredBy(others...))
+		rows = append(rows, row)
+	}
+	for _, x := range []struct {
+		says   string
+		change func()
+		serve  spec.Clusters
+	}{
+		{"removed from the others", secrets.Delete, rest},
+		{"added to the others", secrets.Add, t.Clusters},
+	} {
+		seen := t.While(spec.Change(last.Name+" is "+x.says, x.change), rows...)
+
+		for _, row := range rows {
+			t.Expect(seen.Of(row), NoneLost())
+		}
+		t.Each(rest, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(x.serve...)) })
+	}
 })
