@@ -99,7 +99,7 @@ var ClusterNamesAreUnique = declare(Behavior{
 })
 
 var SingleNetworkIsUntested = declare(Behavior{
-	ID: "INST-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{SharedNetwork},
+	ID: "INST-08", Level: Limitation, Istio: ">=1.27", Needs: []Need{SingleNetwork},
 	Promise: "Clusters on one network are not supported: what happens to calls between them is recorded.",
 	Sources: []Source{
 		doc(pageIndex, "Multi-cluster single-network configurations are untested, and may be broken"),

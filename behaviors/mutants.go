@@ -79,6 +79,8 @@ var Mutants = []Mutant{
 	{"M67", "keep a waypoint of cluster1 away for 20 s once its pods are gone, and its Service local"},
 	{"M68", "lead the classic gateways of cluster1 that expose istiod to the API server"},
 	{"M69", "take every new pod of cluster2 out of the mesh"},
+	{"M73", "delete the RequestAuthentication in cluster2"},
+	{"M74", "delete the EnvoyFilter in cluster2"},
 	{"M75", "delete the VirtualService in cluster2"},
 	{"M77", "take services from behind their waypoints in all clusters"},
 	{"M79", "let a pod of cluster1 name a service of GW-16 to the east-west gateway of cluster2 in plaintext, once a second"},
@@ -90,7 +92,7 @@ var Mutants = []Mutant{
 	{"M85", "let a pod of cluster1 outside the mesh answer in the name of cluster2"},
 	{"M86", "take the pods of cluster1 that are outside the mesh into it"},
 	{"M87", "lead the TCP port of services in cluster2 to another port of their pods"},
-	{"M88", "scale the east-west gateway of cluster2 to 0 as soon as cluster1 has a remote secret less"},
+	{"M88", "scale the east-west gateway of cluster2 to 0 while cluster1 has a remote secret less"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -57,7 +57,7 @@ var (
 		"the suite can run commands on the nodes",
 		"it runs commands on the nodes, which cannot be done here")
 	TwoNetworks = need("two-networks", NeedTopology,
-		"the fleet has two primary clusters, each on a network of its own; every promise between clusters needs it",
+		"the fleet has two primary clusters or more, each on a network of its own; every promise between clusters needs it",
 		"it is promised between clusters on networks of their own")
 	RemoteCluster = need("remote-cluster", NeedTopology,
 		"a cluster has no istiod of its own: that of another one serves it",
@@ -68,9 +68,12 @@ var (
 	ThirdCluster = need("third-cluster", NeedTopology,
 		"the fleet has three clusters",
 		"it needs three clusters")
+	SingleNetwork = need("single-network", NeedTopology,
+		"all clusters are on one network with routed pods",
+		"it needs all clusters on one network, and here they are on several")
 	SharedNetwork = need("shared-network", NeedTopology,
-		"two clusters share a network with routed pods",
-		"it needs two clusters on one network, here each has its own")
+		"two clusters share a network with routed pods, and another one has its own",
+		"it needs two clusters on one network beside one on another, which this fleet has not")
 	SameAddresses = need("same-addresses", NeedTopology,
 		"the clusters give their services addresses from one and the same range",
 		"it needs clusters that give their services addresses from the same range, and these are not known to")
@@ -101,10 +104,14 @@ func need(n Need, kind NeedKind, meaning, lacking string) Need {
 	return n
 }
 
+// OtherTopologies are the needs for a topology that is not supported. No fleet meets two of them, nor
+// one of them and [TwoNetworks].
+var OtherTopologies = []Need{SingleNetwork, SharedNetwork, RemoteCluster}
+
 // AllNeeds are the needs of a behavior: those that it names, and that for two networks, without
 // which nothing crosses clusters as promised. A behavior of another topology goes without it.
 func (b *Behavior) AllNeeds() []Need {
-	if slices.Contains(b.Needs, SharedNetwork) || slices.Contains(b.Needs, RemoteCluster) {
+	if slices.ContainsFunc(b.Needs, func(n Need) bool { return slices.Contains(OtherTopologies, n) }) {
 		return b.Needs
 	}
 	return append([]Need{TwoNetworks}, b.Needs...)

@@ -20,17 +20,22 @@ var TwoClustersOnOneNetwork = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"either", "the gateway serves pods of either cluster of its network"},
-			{"own-only", "the gateway serves its own cluster's pods"},
-			{"fails", "a share of calls fails"},
+			{"served", "every call is answered, by each of the clusters that have pods"},
+			{"served-by-some", "every call is answered, and some clusters that have pods answer none"},
+			{"partly-served", "some calls are answered, and others fail"},
+			{"fails", "no call is answered"},
 		},
 		Unsafe: []Outcome{
-			{"plaintext", "calls between the clusters of one network are not encrypted"},
+			{"stranger", "another service answers, or a cluster that has no pods"},
 		},
+		PerRow: true,
 	},
-	Proof:   "Calls from each cluster; who answers is recorded.",
-	Provoke: "Give two of three clusters the same network.",
-	State:   notAutomated("it needs a third cluster and routed pod addresses"),
+	Proof: "Calls from each cluster to a service with pods in all, and to services with pods in one of the others only; who answers is " +
+		"recorded, on the shared network and across networks. That anything is plaintext is a violation. The controls are a local service, " +
+		"and the clients beside the pods.",
+	Provoke: "Give two of three clusters the same network, with routes between their pods.",
+	Hazards: "Each of the two has a gateway for the network: which one a client of the third takes is not promised.",
+	Mutants: []string{"M33"}, State: Proven,
 })
 
 var SeveralGatewaysInOneNetwork = declare(Behavior{

@@ -111,12 +111,11 @@ var WaypointConfigurationIsNotSynced = declare(Behavior{
 			{"everywhere-missing", "what all clusters configure alike does not apply to some of their clients"},
 		},
 	},
-	Proof: "A DENY policy, an HTTPRoute and a DestinationRule, each in one cluster only and in each direction: it " +
-		"applies there, and what clients of the other cluster see is recorded; the same in all clusters " +
-		"applies to all.",
+	Proof: "A DENY policy, a RequestAuthentication, an HTTPRoute, a DestinationRule and an EnvoyFilter, each in one cluster only and " +
+		"in each direction: it applies there, and what clients of the other cluster see is recorded; the same in all clusters applies to all.",
 	Provoke: "Apply an AuthorizationPolicy to the service in cluster2 only and call from a forbidden client of cluster1.",
 	Hazards: "Users read a policy at the destination as protection of the destination; with a waypoint at the client's side it is not.",
-	Mutants: []string{"M14"}, State: Proven,
+	Mutants: []string{"M14", "M73", "M74"}, State: Proven,
 })
 
 var ServiceBehindGlobalWaypoint = declare(Behavior{

@@ -148,7 +148,7 @@ func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		func(ctx context.Context) (Undo, error) { return scaled(ctx, b, d.Namespace, d.Name) })
 }
 
-// noGatewayAfterRemoval scales the gateway of cluster2 to zero once cluster1 has a remote secret
+// noGatewayAfterRemoval scales the gateway of cluster2 to zero while cluster1 has a remote secret
 // less.
 func noGatewayAfterRemoval(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	a, b := f.Clusters[0], f.Clusters[1]
@@ -160,25 +160,33 @@ func noGatewayAfterRemoval(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	var undo Undo
-	var failed error
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var undo Undo
+	var failed []error
+	restore := func(ctx context.Context) {
+		if undo != nil {
+			failed, undo = append(failed, undo(ctx)), nil
+		}
+	}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for sleep.For(background, 100*time.Millisecond) {
-			if now, err := remotesecret.All(background, a); err == nil && len(now) < len(known) {
-				undo, failed = scaled(context.WithoutCancel(ctx), b, d.Namespace, d.Name)
-				return
+			now, err := remotesecret.All(background, a)
+			switch {
+			case err != nil: // the next look may work
+			case len(now) == len(known):
+				restore(context.WithoutCancel(ctx))
+			case undo == nil:
+				undo, err = scaled(context.WithoutCancel(ctx), b, d.Namespace, d.Name)
+				failed = append(failed, err)
 			}
 		}
 	})
 	return func(ctx context.Context) error {
 		stop()
 		done.Wait()
-		if undo != nil {
-			failed = errors.Join(failed, undo(ctx))
-		}
-		return failed
+		restore(ctx)
+		return errors.Join(failed...)
 	}, nil
 }
 

@@ -51,13 +51,15 @@ type Environment struct {
 func (e Environment) Meets(n behaviors.Need) bool {
 	switch n {
 	case behaviors.TwoNetworks:
-		return e.Networks >= 2 && !e.Has[behaviors.RemoteCluster]
+		return e.Networks >= 2 && e.Networks == e.Clusters && !e.Has[behaviors.RemoteCluster]
 	case behaviors.SecondNode:
 		return e.Nodes >= 2
 	case behaviors.ThirdCluster:
 		return e.Clusters >= 3
+	case behaviors.SingleNetwork:
+		return e.Clusters > 1 && e.Networks == 1
 	case behaviors.SharedNetwork:
-		return e.Clusters > e.Networks && e.Networks > 0
+		return e.Clusters > e.Networks && e.Networks > 1
 	case behaviors.RealZtunnel:
 		return !slices.Contains(e.StandIns, "ztunnel")
 	case behaviors.RealEnvoy:
@@ -81,8 +83,8 @@ func (p *Plan) NothingToProve() error {
 		return usage("the fleet has a cluster that the istiod of another one serves, so nothing that is promised between primary clusters "+
 			"can be proven on it: %s; `amc run --profile limits` records what happens there", anotherFleet)
 	}
-	return usage("the fleet has %d clusters on one network, so nothing that is promised between networks can be proven on it: %s; "+
-		"`amc run --profile limits` records what happens on one network", e.Clusters, anotherFleet)
+	return usage("the fleet has %d clusters on %s, so nothing that is promised of clusters on networks of their own can be proven on it: %s; "+
+		"`amc run --profile limits` records what happens there", e.Clusters, networks(e.Networks), anotherFleet)
 }
 
 const anotherFleet = "run `amc fleet init` with the contexts of two or more clusters, each on a network of its own, " +
@@ -213,9 +215,16 @@ func (e Environment) lacking(n behaviors.Need) string {
 	case n == behaviors.TwoNetworks && e.Clusters < 2:
 		return n.Info().Lacking + ", the fleet has one cluster"
 	case n == behaviors.TwoNetworks:
-		return fmt.Sprintf("%s, the %d clusters of the fleet share one", n.Info().Lacking, e.Clusters)
+		return fmt.Sprintf("%s, the %d clusters of the fleet are on %s", n.Info().Lacking, e.Clusters, networks(e.Networks))
 	}
 	return n.Info().Lacking
+}
+
+func networks(n int) string {
+	if n == 1 {
+		return "one network"
+	}
+	return fmt.Sprintf("%d networks", n)
 }
 
 // Of finds a behavior's entry and says whether it runs; it is nil for an id that is not in the

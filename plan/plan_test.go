@@ -72,9 +72,12 @@ func TestEveryNeedCanBeDecided(t *testing.T) {
 				t.Error("an environment that has nothing meets it")
 			}
 			has := everything
-			if n == behaviors.TwoNetworks { // what is promised between primaries is not where a cluster is none
-				has.Has = maps.Clone(has.Has)
+			switch n {
+			case behaviors.TwoNetworks: // what is promised between primaries is not where a cluster is none
+				has.Networks, has.Has = has.Clusters, maps.Clone(has.Has)
 				delete(has.Has, behaviors.RemoteCluster)
+			case behaviors.SingleNetwork:
+				has.Networks = 1
 			}
 			if !has.Meets(n) {
 				t.Error("an environment that has everything does not meet it")
@@ -97,11 +100,16 @@ func TestNeedsThatFollowFromNumbers(t *testing.T) {
 		{"one cluster", Environment{Clusters: 1, Networks: 1}, behaviors.TwoNetworks, false},
 		{"two clusters on one network", Environment{Clusters: 2, Networks: 1}, behaviors.TwoNetworks, false},
 		{"two clusters on two networks", Environment{Clusters: 2, Networks: 2}, behaviors.TwoNetworks, true},
+		{"two of three clusters on one network", Environment{Clusters: 3, Networks: 2}, behaviors.TwoNetworks, false},
 		{"a network each", Environment{Clusters: 2, Networks: 2}, behaviors.SharedNetwork, false},
-		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SharedNetwork, true},
+		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SharedNetwork, false},
+		{"two of three", Environment{Clusters: 3, Networks: 2}, behaviors.SharedNetwork, true},
+		{"one network", Environment{Clusters: 2, Networks: 1}, behaviors.SingleNetwork, true},
+		{"one cluster", Environment{Clusters: 1, Networks: 1}, behaviors.SingleNetwork, false},
+		{"two of three", Environment{Clusters: 3, Networks: 2}, behaviors.SingleNetwork, false},
 		{"a remote cluster", remoteFleet, behaviors.TwoNetworks, false},
 		{"a remote cluster", remoteFleet, behaviors.RemoteCluster, true},
-		{"networks are unknown", Environment{Clusters: 2}, behaviors.SharedNetwork, false},
+		{"networks are unknown", Environment{Clusters: 2}, behaviors.SingleNetwork, false},
 		{"another stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealZtunnel, true},
 		{"a stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealEnvoy, false},
 		// What follows from numbers cannot be claimed.
@@ -141,7 +149,7 @@ func TestSkips(t *testing.T) {
 		},
 		{
 			"one network", labWith(func(e *Environment) { e.Networks = 1 }), behaviors.ProfileCore, Filters{},
-			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the 2 clusters of the fleet share one",
+			"LB-01", ClassTopology, "it is promised between clusters on networks of their own, the 2 clusters of the fleet are on one network",
 		},
 		{
 			"a remote cluster", labWith(func(e *Environment) { e.Has[behaviors.RemoteCluster] = true }), behaviors.ProfileCore, Filters{},
@@ -228,7 +236,7 @@ func TestNothingToProve(t *testing.T) {
 		"one cluster, its limits":             {fleet(1, 1), behaviors.ProfileLimits, "the fleet has one cluster, so nothing"},
 		"two clusters on one network":         {fleet(2, 1), behaviors.ProfileCore, "the fleet has 2 clusters on one network, so nothing"},
 		"two clusters on one network, limits": {fleet(2, 1), behaviors.ProfileLimits, ""},
-		"three clusters, two networks":        {fleet(3, 2), behaviors.ProfileCore, ""},
+		"three clusters, two networks":        {fleet(3, 2), behaviors.ProfileCore, "the fleet has 3 clusters on 2 networks, so nothing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := Compute(c.env, c.profile, Filters{})

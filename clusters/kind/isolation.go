@@ -47,7 +47,8 @@ const (
 //
 // Each "does not answer" has a control in the same batch: the same probe inside the cluster, which
 // must succeed. Clusters may use the same addresses, so the result depends on who answers, and
-// addresses that only one cluster has are probed too.
+// addresses that only one cluster has are probed too. Between clusters on one network the pods are
+// routed, so they must answer one another, and each other's nodes only by the API server.
 //
 // The error is not nil when something answered that must not, or when the probes could not be sent.
 // In the first case there is a result too. Isolation.FirewallDrops holds the firewalls' counters
@@ -311,6 +312,7 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 	}
 	for _, to := range subjects {
 		inside := to == s
+		routed := !inside && to.Kind.Network == s.Kind.Network
 		if to.IstiodAddress != "" && !inside { // opened on purpose, and nothing else at the same address
 			for _, where := range []string{fromPod, fromNode} {
 				for _, port := range to.Kind.OpenPorts {
@@ -322,7 +324,8 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 		for _, where := range []string{fromPod, fromNode} {
 			for _, at := range to.families {
 				for _, port := range []int{apiServerPort, kubeletPort} {
-					add(probe{to: to, where: where, what: "node", ip: at.node, port: port, control: inside})
+					open := routed && where == fromNode && port == apiServerPort
+					add(probe{to: to, where: where, what: "node", ip: at.node, port: port, control: inside || open})
 					// Of a node, other clusters may call only the API server, at its transit address.
 					add(probe{to: to, where: where, what: "node on transit", ip: at.transit, port: port, control: inside || port == apiServerPort})
 				}
@@ -331,7 +334,7 @@ func probesFrom(s *subject, subjects []*subject) []probe {
 				add(probe{to: to, where: where, what: "pod", ip: at.probe, port: tokenPort, banner: true, control: inside})
 				add(probe{to: to, where: where, what: "service", ip: at.vip, port: tokenPort, banner: true, control: inside})
 				if where == fromNode || !inside { // a pod's own address is no proof of anything
-					add(probe{to: to, where: where, what: "real pod", ip: at.pod, port: tokenPort, banner: true, control: inside})
+					add(probe{to: to, where: where, what: "real pod", ip: at.pod, port: tokenPort, banner: true, control: inside || routed})
 				}
 			}
 		}

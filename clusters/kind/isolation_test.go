@@ -17,12 +17,12 @@ import (
 func twoClusters() ([]*subject, []probe) {
 	subjects := []*subject{
 		{
-			Cluster: &mesh.Cluster{Name: "cluster1"}, token: "cluster1",
+			Cluster: onNetwork("cluster1", "network1"), token: "cluster1",
 			nodePort: 30001,
 			families: []addresses{{probe: "10.10.255.1", pod: "10.10.0.2", vip: "10.110.255.1", node: "10.89.1.2", transit: "10.89.0.11"}},
 		},
 		{
-			Cluster: &mesh.Cluster{Name: "cluster2"}, token: "cluster2",
+			Cluster: onNetwork("cluster2", "network2"), token: "cluster2",
 			nodePort: 30002,
 			families: []addresses{{probe: "10.10.255.2", pod: "10.10.0.2", vip: "10.110.255.2", node: "10.89.2.2", transit: "10.89.0.12"}},
 		},
@@ -32,6 +32,10 @@ func twoClusters() ([]*subject, []probe) {
 		probes = append(probes, probesFrom(s, subjects)...)
 	}
 	return subjects, probes
+}
+
+func onNetwork(name, network string) *mesh.Cluster {
+	return &mesh.Cluster{Name: name, Kind: &mesh.KindCluster{Network: network}}
 }
 
 // isolated is how a fleet answers that is as it should be. Both clusters have a pod at the same
@@ -65,6 +69,23 @@ func find(t *testing.T, probes []probe, from, to, where, what string, port int) 
 	}
 	t.Fatalf("no probe from %s %s to %s of %s", from, where, what, to)
 	return probe{}
+}
+
+// On one network pods answer each other, and the API server answers nodes; all else is apart as ever.
+func TestProbesBetweenRoutedClusters(t *testing.T) {
+	subjects, _ := twoClusters()
+	subjects[1].Kind.Network = subjects[0].Kind.Network
+	var got []string
+	for _, p := range probesFrom(subjects[0], subjects) {
+		if p.to == subjects[1] && p.control {
+			got = append(got, fmt.Sprintf("%s %s %s:%d", p.where, p.what, p.ip, p.port))
+		}
+	}
+	want := []string{"pod node on transit 10.89.0.12:6443", "pod real pod 10.10.0.2:18080", "node node 10.89.2.2:6443",
+		"node node on transit 10.89.0.12:6443", "node real pod 10.10.0.2:18080"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("what must answer in the other cluster (-want +got):\n%s", d)
+	}
 }
 
 func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {

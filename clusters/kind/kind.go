@@ -193,7 +193,7 @@ func layout(o Options, b block) *mesh.Fleet {
 	}
 	for i := 1; i <= o.Clusters+o.Shape.Unlisted; i++ {
 		cidr := 10 // 10.10.0.0/16 and 10.110.0.0/16 in all clusters
-		if o.DistinctCIDRs || o.Shape.OneNetwork {
+		if o.DistinctCIDRs || o.Shape.Networks > 0 {
 			cidr = 10 * i // up to 10.90.0.0/16 and 10.190.0.0/16
 		}
 		pods := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(cidr)}), 16)
@@ -210,8 +210,8 @@ func layout(o Options, b block) *mesh.Fleet {
 		if o.Shape.OneLocality {
 			place = 1
 		}
-		if o.Shape.OneNetwork {
-			network = 1 // one container network, too
+		if o.Shape.Networks > 0 {
+			network = min(i, o.Shape.Networks) // one container network, too
 		}
 		c := &mesh.Cluster{
 			Name: fmt.Sprintf("cluster%d", i), Network: fmt.Sprintf("network%d", network), Revision: o.Shape.Revision,

@@ -206,10 +206,15 @@ func TestShapes(t *testing.T) {
 			return append([]string{nodes[3].Host, nodes[3].Families[0].PodRange}, append(k.Nodes, k.WorkerIPs...)...), []string{
 				"amc-r1-c2-worker", "10.10.1.0/24", "amc-r1-c2-control-plane", "amc-r1-c2-worker", "10.89.16.22"}
 		}},
-		{"single-network", variant.Shape{OneNetwork: true}, func(f *mesh.Fleet, _ []node) (got, want any) {
+		{"single-network", variant.Shape{Networks: 1}, func(f *mesh.Fleet, _ []node) (got, want any) {
 			a, b := f.Clusters[0], f.Clusters[1]
 			return []any{f.OneNetwork(), a.Network, b.Network, a.PodCIDR, b.PodCIDR},
 				[]any{true, "network1", "network1", "10.10.0.0/16", "10.20.0.0/16"}
+		}},
+		{"shared-network", variant.Shape{Networks: 2}, func(f *mesh.Fleet, _ []node) (got, want any) {
+			a, b, c := f.Clusters[0], f.Clusters[1], f.Clusters[2]
+			return []any{f.OneNetwork(), a.Network, b.Network, c.Network, b.PodCIDR, c.PodCIDR, b.Kind.Network == c.Kind.Network},
+				[]any{false, "network1", "network2", "network2", "10.20.0.0/16", "10.30.0.0/16", true}
 		}},
 		{"primary-remote", variant.Shape{Remote: true}, func(f *mesh.Fleet, nodes []node) (got, want any) {
 			a, b := f.Clusters[0], f.Clusters[1]
@@ -227,7 +232,7 @@ func TestShapes(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, nodes := laidOut(t, Options{Shape: c.shape, Variants: []string{c.name}})
+			f, nodes := laidOut(t, Options{Clusters: c.shape.Networks + 1, Shape: c.shape, Variants: []string{c.name}})
 			got, want := c.check(f, nodes)
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("(-want +got):\n%s", d)

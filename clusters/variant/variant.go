@@ -20,7 +20,7 @@ type Shape struct {
 	PodSecurity         string // level that the suite's namespaces enforce; empty: none
 	OneLocality         bool   // all clusters are in the same region and zone
 	Nodes               int    // of each cluster; 0: one
-	OneNetwork          bool   // pods of all clusters reach each other without a gateway
+	Networks            int    // the last one has all clusters that are left; 0: each has its own
 	DualStack           bool   // pods, services, transit and gateways have IPv4 and IPv6 addresses
 	Remote              bool   // the second cluster has no istiod: that of the first serves it
 	Unlisted            int    // clusters of the mesh that the fleet file does not name as clusters to test
@@ -50,9 +50,11 @@ var All = []Variant{
 	{Name: "nodes", What: "each cluster has two nodes; servers are not on the node of their gateway and of most clients",
 		set: func(s *Shape) { s.Nodes = 2 }},
 	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and no gateway is between them",
-		set: func(s *Shape) { s.OneNetwork = true }},
+		set: func(s *Shape) { s.Networks = 1 }},
+	{Name: "shared-network", What: "the first cluster is on a network of its own, the others are together on another one, as with single-network",
+		set: func(s *Shape) { s.Networks = 2 }, without: []string{"single-network", "nodes", "larger"}},
 	{Name: "primary-remote", What: "the second cluster has no istiod: that of the first serves it, through a classic east-west gateway",
-		set: func(s *Shape) { s.Remote = true }, without: []string{"revision", "single-network", "dual-stack", "larger"}},
+		set: func(s *Shape) { s.Remote = true }, without: []string{"revision", "single-network", "shared-network", "dual-stack", "larger"}},
 	{Name: "dual-stack", What: "pods, services, the transit network and gateways have IPv4 and IPv6 addresses",
 		set: func(s *Shape) { s.DualStack = true }},
 	{Name: "larger", What: "the mesh has one cluster more than the fleet file names",

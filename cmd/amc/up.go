@@ -44,6 +44,14 @@ func (m *imageFlags) withoutEngine(c *cobra.Command) {
 	c.Flags().StringArrayVar(&m.overrides, "image", nil, "NAME=REFERENCE: use this image instead; can be repeated")
 }
 
+// leastClusters is how many clusters the variants take, unless the user says a number.
+func (o upOptions) leastClusters() int {
+	if shape, _, err := variant.Combine(o.variants); err == nil && !o.asked("clusters") {
+		return shape.Networks + 1
+	}
+	return 0
+}
+
 // check refuses wrong flags before anything is contacted.
 func (m *imageFlags) check() error {
 	over, err := images.ParseOverrides(m.overrides)
@@ -104,11 +112,11 @@ func (o upOptions) check() error {
 	if n := o.clusters + shape.Unlisted; o.clusters < 1 || n > kind.MaxClusters {
 		return usage("--clusters %d: a fleet has 1 to %d", n, kind.MaxClusters)
 	}
-	if shape.OneNetwork && o.asked("distinct-cidrs") && !o.distinct {
-		return usage("--variant single-network needs distinct addresses: leave out --distinct-cidrs=false")
+	if shape.Networks > 0 && o.asked("distinct-cidrs") && !o.distinct {
+		return usage("--variant %s needs distinct addresses: leave out --distinct-cidrs=false", variantNames(o.variants))
 	}
-	if shape.OneNetwork && o.clusters < 2 {
-		return usage("--variant single-network needs two clusters or more, --clusters says %d", o.clusters)
+	if least := shape.Networks + 1; shape.Networks > 0 && o.clusters < least {
+		return usage("--variant %s needs %d clusters or more, --clusters says %d", variantNames(o.variants), least, o.clusters)
 	}
 	if shape.Remote && o.clusters != 2 {
 		return usage("--variant primary-remote needs two clusters, a primary and its remote, --clusters says %d", o.clusters)
@@ -178,7 +186,7 @@ func upCommand() *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.artifacts, "artifacts", artifactsDefault, "folder of the fleet file, kubeconfigs and logs")
-	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters")
+	c.Flags().IntVar(&o.clusters, "clusters", 2, "how many clusters; 3 with --variant shared-network, unless said")
 	c.Flags().BoolVar(&o.distinct, "distinct-cidrs", false, "give each cluster its own range of pod and service addresses, for comparison")
 	c.Flags().StringSliceVar(&o.variants, "variant", nil, "NAME[,NAME]: make another fleet than the default one; the names are above")
 	c.Flags().StringVar(&o.subnet, "subnet", "", "/20 range of the container networks (default: a free one)")
@@ -186,6 +194,7 @@ func upCommand() *cobra.Command {
 }
 
 func up(ctx context.Context, out io.Writer, o upOptions) error {
+	o.clusters = max(o.clusters, o.leastClusters())
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -378,12 +387,9 @@ func meshOptions(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet,
 		GatewayCRDs: src.GatewayAPI, MetalLB: src.MetalLB, Progress: show}, err
 }
 
-// isolate proves that the networks are separate, if there are several. Every later verdict rests on
-// this, so a fleet without this proof cannot be used.
+// isolate proves that the networks are separate, and that nothing leaves the fleet. Every later
+// verdict rests on this, so a fleet without this proof cannot be used.
 func isolate(ctx context.Context, show progress.Reporter, fleet *mesh.Fleet) (err error) {
-	if fleet.OneNetwork() {
-		return fleet.Save(fleet.Path()) // its clusters reach each other: that is what it was made for
-	}
 	phase := show.Phase("isolation", 1)
 	item := phase.Item("proof")
 	defer func() { item.Done(err); phase.Close(err) }()
@@ -409,11 +415,8 @@ func ready(out io.Writer, fleet *mesh.Fleet) error {
 	if err := fleet.Save(fleet.Path()); err != nil {
 		return unknown(err)
 	}
-	isolation := "on one network"
-	if fleet.Isolation != nil {
-		isolation = fmt.Sprintf("isolation proven with %d probes", len(fleet.Isolation.Probes))
-	}
-	fmt.Fprintf(out, "fleet %s is up: %d clusters, %s; fleet file %s\n", fleet.RunID, len(fleet.Clusters), isolation, fleet.Path())
+	fmt.Fprintf(out, "fleet %s is up: %d clusters, isolation proven with %d probes; fleet file %s\n",
+		fleet.RunID, len(fleet.Clusters), len(fleet.Isolation.Probes), fleet.Path())
 	if len(fleet.Variants) > 0 {
 		fmt.Fprintf(out, "  variants: %s\n", variantNames(fleet.Variants))
 	}

@@ -246,7 +246,7 @@ const traceHint = "each waypoint adds its cluster to the response header " + tra
 
 // ViaOneWaypoint expects that every answer came through exactly one waypoint, of any cluster.
 func ViaOneWaypoint() Matcher {
-	return Matcher{says: "every answer to come through exactly one waypoint", hint: traceHint, fault: traversed}
+	return Matcher{says: "every answer to come through exactly one waypoint", hint: traceHint, samples: spread, fault: traversed}
 }
 
 // ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the

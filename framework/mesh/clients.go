@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	istioclient "istio.io/client-go/pkg/apis/networking/v1"
+	istiofilters "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 	istiotelemetry "istio.io/client-go/pkg/apis/telemetry/v1"
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -24,7 +25,7 @@ var Scheme = func() *runtime.Scheme {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, apiext.AddToScheme, gateway.Install,
-		istioclient.AddToScheme, istiosecurity.AddToScheme, istiotelemetry.AddToScheme,
+		istioclient.AddToScheme, istiofilters.AddToScheme, istiosecurity.AddToScheme, istiotelemetry.AddToScheme,
 	} {
 		utilruntime.Must(add(s))
 	}

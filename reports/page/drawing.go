@@ -114,11 +114,11 @@ func (t *topology) narrow() drawing {
 
 // labels are the two lines of text beside the joint line.
 func (t *topology) labels(x, y int) []label {
-	isolation := label{X: x, Y: y + lineHeight, Class: "soft", Text: "networks: isolation was not tested"}
+	isolation := label{X: x, Y: y + lineHeight, Class: "soft", Text: "isolation: was not tested"}
 	if i := t.report.Isolation; i != nil {
-		isolation.Text = fmt.Sprintf("networks proven isolated by %d probes", len(i.Probes))
+		isolation.Text = fmt.Sprintf("isolation proven by %d probes", len(i.Probes))
 		if !i.Proven {
-			isolation.Class, isolation.Text = "strong", "networks NOT proven isolated"
+			isolation.Class, isolation.Text = "strong", "isolation NOT proven"
 		}
 	}
 	return []label{{x, y, "soft", "east-west gateways: HBONE in HBONE, mutual TLS"}, isolation}

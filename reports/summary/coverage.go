@@ -27,7 +27,7 @@ var levelNoun = map[behaviors.Level]string{behaviors.Core: "core behavior", beha
 // than the version of Istio. A limitation of another topology, of one network, of several or of a
 // remote cluster, does not count: no fleet has them all.
 func Uncovered(r *v1alpha2.ConformanceReport) (all []v1alpha2.BehaviorResult) {
-	other, env := []behaviors.Need{behaviors.SharedNetwork, behaviors.RemoteCluster}, planned.Environment(&r.Environment)
+	other, env := slices.Clone(behaviors.OtherTopologies), planned.Environment(&r.Environment)
 	if slices.ContainsFunc(other, env.Meets) {
 		other = slices.DeleteFunc(append(other, behaviors.TwoNetworks), env.Meets)
 	}

@@ -2,10 +2,13 @@
 package topology
 
 import (
+	"fmt"
+	"slices"
 	"time"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
@@ -35,6 +38,48 @@ var ThreeClusters = spec.Proves(behaviors.ThreeClusters, func(t *spec.T) {
 	secrets.Add()
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
 })
+
+// TOP-02: services with pods in one cluster show which ways there are, one with pods in all shows who
+// is chosen.
+var TwoClustersOnOneNetwork = spec.Proves(behaviors.TwoClustersOnOneNetwork, func(t *spec.T) {
+	local, everywhere := t.Service("local"), t.Service("everywhere", spec.Global)
+	record := func(c *spec.Cluster, s *spec.Service, by spec.Clusters) {
+		who := fmt.Sprintf("a client in %s on %s, pods in %s on %s", c.Name, c.Network, by.Names(), by.Networks())
+		t.RecordOutcome(who, c.Client.HTTP(s), func(os traffic.Outcomes) string { return served(os, s.App, by) })
+	}
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Client.HTTP(local), AnsweredBy(c))
+		record(c, everywhere, t.Clusters)
+	})
+	for _, b := range t.Clusters {
+		far, others := t.Service("only-in-"+b.Name, spec.Global, spec.OnlyIn(b)), t.Clusters.Without(b)
+		t.Control(b.Client.HTTP(far), AnsweredBy(b))
+		t.Each(others, func(a *spec.Cluster) { record(a, far, spec.Clusters{b}) })
+		for _, a := range others {
+			os, counted := t.CallAndCount(a.Client.HTTP(far).Times(24))
+			t.Expect(counted.By(b).AsDestination().FromAccount(t, fixture.Client).To(far), AllMutualTLS(os.Clusters()[b.Name]))
+		}
+	}
+})
+
+// served names what becomes of calls to a service that has pods in some clusters.
+func served(os traffic.Outcomes, app string, by spec.Clusters) string {
+	lost := os.Count(traffic.Lost)
+	stranger := func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && !(o.FromPodOf(app) && slices.Contains(by.Names(), o.Cluster))
+	}
+	switch {
+	case os.Count(stranger) > 0:
+		return "stranger"
+	case lost == len(os):
+		return "fails"
+	case lost > 0:
+		return "partly-served"
+	case len(os.Clusters()) < len(by):
+		return "served-by-some"
+	}
+	return "served"
+}
 
 // TOP-04: measured on the real mesh, a gateway that is killed costs no call that begins 5 s later.
 var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T) {

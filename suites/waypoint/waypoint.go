@@ -176,38 +176,56 @@ var WaypointUsesDoubleHBONE = spec.Proves(behaviors.WaypointUsesDoubleHBONE, fun
 // WP-06: a policy, tokens, a route, a destination rule and a filter, each configured in one cluster
 // only, in each direction. A filter is of a whole waypoint, so that row has one of its own.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
+	shared, filtered := t.SharedWaypoint(), t.DeployWaypoint()
 	type way struct {
-		kind                string
+		kind, waypoint      string
 		object              func(*spec.Service) spec.Object
 		calls               func(*spec.Cluster, *spec.Service) traffic.Calls
 		configured, without types.GomegaMatcher // what a client sees that is under the configuration, or not
 	}
+	get := func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }
 	all := AnsweredBy(t.Clusters...)
+	ways := []way{
+		{"policy", shared, func(s *spec.Service) spec.Object { return s.Deny(t.Principal(fixture.ClientB)) },
+			func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.ClientB.HTTP(s) }, HaveStatus(403), all},
+		{"tokens", shared, (*spec.Service).Tokens,
+			func(c *spec.Cluster, s *spec.Service) traffic.Calls {
+				return get(c, s).Header("Authorization", "Bearer of.no.key")
+			},
+			HaveStatus(401), all},
+		{"route", shared, (*spec.Service).TraceRoute, get, ViaOneWaypoint(), WithoutWaypoint()},
+		{"rule", shared, func(s *spec.Service) spec.Object { return s.LocalityRule(spec.PreferCluster) }, get, FromOneCluster(), all},
+		{"filter", filtered, func(*spec.Service) spec.Object { return t.TraceFilter(filtered) }, get, ViaOneWaypoint(), WithoutWaypoint()},
+	}
 	for _, in := range t.Clusters {
-		spec.Each(t, []way{
-			{"policy", func(s *spec.Service) spec.Object { return s.Deny(t.Principal(fixture.ClientB)) },
-				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.ClientB.HTTP(s) }, HaveStatus(403), all},
-			{"route", (*spec.Service).TraceRoute,
-				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }, ViaOneWaypoint(), WithoutWaypoint()},
-			{"rule", func(s *spec.Service) spec.Object { return s.LocalityRule(spec.PreferCluster) },
-				func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }, FromOneCluster(), all},
-		}, func(w way) {
-			echo := t.Service(w.kind+"-in-"+in.Name, spec.Global)
-			echo.UseWaypoint(t.SharedWaypoint())
-			others := t.Clusters.Without(in)
-			t.EachCluster(func(c *spec.Cluster) { t.Control(w.calls(c, echo), w.without) })
-
-			t.Apply(spec.Clusters{in}, w.object(echo))
-
-			t.Expect(w.calls(in, echo), w.configured) // where it is configured, it applies
-			t.Each(others, func(c *spec.Cluster) {
-				t.RecordOutcome(fmt.Sprintf("%s only in %s, a client in %s", w.kind, in.Name, c.Name), w.calls(c, echo),
-					func(os traffic.Outcomes) string { return effect(os, in, w.configured, w.without) })
+		others, services := t.Clusters.Without(in), map[string]*spec.Service{}
+		for _, w := range ways {
+			services[w.kind] = t.Service(w.kind+"-in-"+in.Name, spec.Global)
+			services[w.kind].UseWaypoint(w.waypoint)
+		}
+		// All changes come before all calls: a waypoint that takes one may drop a call.
+		configure := func(in spec.Clusters) {
+			for _, w := range ways {
+				t.Apply(in, w.object(services[w.kind]))
+			}
+		}
+		each := func(clusters spec.Clusters, f func(w way, c *spec.Cluster, calls traffic.Calls)) {
+			spec.Each(t, ways, func(w way) {
+				t.Each(clusters, func(c *spec.Cluster) { f(w, c, w.calls(c, services[w.kind])) })
 			})
+		}
+		each(t.Clusters, func(w way, _ *spec.Cluster, calls traffic.Calls) { t.Control(calls, w.without) })
 
-			t.Apply(others, w.object(echo))
-			t.EachCluster(func(c *spec.Cluster) { t.Expect(w.calls(c, echo), w.configured) })
+		configure(spec.Clusters{in})
+		each(spec.Clusters{in}, func(w way, _ *spec.Cluster, calls traffic.Calls) { t.Expect(calls, w.configured) })
+		each(others, func(w way, c *spec.Cluster, calls traffic.Calls) {
+			t.RecordOutcome(fmt.Sprintf("%s only in %s, a client in %s", w.kind, in.Name, c.Name), calls,
+				func(os traffic.Outcomes) string { return effect(os, in, w.configured, w.without) })
 		})
+
+		configure(others)
+		each(t.Clusters, func(w way, _ *spec.Cluster, calls traffic.Calls) { t.Expect(calls, w.configured) })
+		t.DeleteEverywhere(t.TraceFilter(filtered)) // the waypoint has services of the next direction, too
 	}
 })
 
