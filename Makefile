@@ -10,13 +10,34 @@ RUN ?=
 
 AMC := bin/amc
 
-.PHONY: help test cross race conformance up down bench amc
+# The fleets that decide the statements of the page "Install Multicluster", one after the other: flags of `amc up` and of `amc run` for
+# each. On three clusters only what needs a third one runs, so that run is partial (exit code 2).
+FLEETS := default three-clusters single-network shared-network primary-remote
+CLAIMS := gateway-hardening,live-topology-changes,scope-rules,sidecar-interop,uneven-services,waypoint-traffic-policies,waypoint-variants
+run-default := --profile all --claim $(CLAIMS)
+up-three-clusters := --clusters 3
+run-three-clusters := --profile all --claim $(CLAIMS) --include TOP-01,TOP-05 || [ $$? = 2 ]
+up-single-network := --variant single-network
+up-shared-network := --variant shared-network
+up-primary-remote := --variant primary-remote
+run-single-network := --profile limits
+run-shared-network := --profile limits
+run-primary-remote := --profile limits
+
+.PHONY: help test cross race conformance page $(FLEETS:%=page-%) up down bench amc
 
 help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 conformance: up ## bring up a fleet (or use the one that is up) and run PROFILE (core) on it; everything lands in _artifacts/
 	$(AMC) run --artifacts $(ARTIFACTS) --fleet $(ARTIFACTS)/fleet.yaml --profile $(PROFILE) $(RUN)
+
+page: $(FLEETS:%=page-%) ## decide the page "Install Multicluster" on all the fleets it takes; each bundle lands in a folder of _artifacts/
+
+$(FLEETS:%=page-%): page-%: amc
+	$(AMC) up --artifacts $(ARTIFACTS)/$* $(up-$*)
+	$(AMC) run --artifacts $(ARTIFACTS)/$* --fleet $(ARTIFACTS)/$*/fleet.yaml $(run-$*)
+	$(AMC) down --artifacts $(ARTIFACTS)/$*
 
 up: amc ## bring up a fleet: images, two clusters, mesh, isolation proof
 	$(AMC) up --artifacts $(ARTIFACTS) $(UP)

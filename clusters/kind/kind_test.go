@@ -232,7 +232,7 @@ func TestShapes(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, nodes := laidOut(t, Options{Clusters: c.shape.Networks + 1, Shape: c.shape, Variants: []string{c.name}})
+			f, nodes := laidOut(t, Options{Clusters: max(2, c.shape.Networks+1), Shape: c.shape, Variants: []string{c.name}})
 			got, want := c.check(f, nodes)
 			if d := cmp.Diff(want, got); d != "" {
 				t.Errorf("(-want +got):\n%s", d)

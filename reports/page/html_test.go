@@ -38,7 +38,7 @@ func TestPageSaysEverything(t *testing.T) {
 		"1 behavior was settled only by another attempt", "neighbor drops: 1 of 40 calls", "✓ conformant · flaky",
 		" core behaviors did not run (topology: it changes istio-system, which is not ours to change): INST-02, INST-04, ",
 		"the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
-		`class="part stand-in"`, ">v0.1.0 on every node · stand-in<", "172.18.0.100", "networks proven isolated by 2 probes", // the drawing
+		`class="part stand-in"`, ">v0.1.0 on every node · stand-in<", "172.18.0.100", "isolation proven by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
 		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
 		"mark the helloworld service in cluster1 as global",                                                              // quote
