@@ -250,10 +250,11 @@ var TLSPassthroughListener = declare(Behavior{
 		note("ewgw-tls-passthrough", "non-HBONE ports to be exposed via the Gateway API"),
 		upstream("TestEastWestGatewayTLSRoute", ""),
 	},
-	Proof:   "The right server name is routed, another is refused, and 15008 keeps its rules; in 1.29 the listener is not accepted.",
+	Proof: "With a route the name of a service leads to its own certificate; another name, and this one without the route, lead to none. " +
+		"Port 15008 serves calls of the mesh, refuses a client without a certificate, and does not lead to the service, which is local.",
 	Provoke: "Add a TLS passthrough listener on 16443 and a TLSRoute.",
 	Hazards: "Not on 15443: that port is converted automatically.",
-	State:   notAutomated("planned: it changes the gateway"),
+	Mutants: []string{"M89"}, State: Proven,
 })
 
 var ListenersAreValidated = declare(Behavior{

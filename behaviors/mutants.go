@@ -93,6 +93,7 @@ var Mutants = []Mutant{
 	{"M86", "take the pods of cluster1 that are outside the mesh into it"},
 	{"M87", "lead the TCP port of services in cluster2 to another port of their pods"},
 	{"M88", "scale the east-west gateway of cluster2 to 0 while cluster1 has a remote secret less"},
+	{"M89", "delete the TLSRoute in cluster2"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -24,6 +24,7 @@ var Kinds = []schema.GroupVersionResource{
 	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"},
 	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "grpcroutes"},
 	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
+	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "gateways"},
 	{Group: "networking.istio.io", Version: "v1alpha3", Resource: "envoyfilters"},

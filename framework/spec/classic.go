@@ -97,13 +97,7 @@ func (g *ClassicGateway) AtAddress() Subject {
 // Handshakes are TLS handshakes that ask for istiod; a list of [eastwest.Shown].
 func (g *ClassicGateway) Handshakes() Subject {
 	name := g.IstiodName()
-	return Probe(g.tls(name), func(ctx context.Context) (any, error) {
-		return ways(ctx, g.Gateway,
-			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
-			func(e *eastwest.Endpoint) (eastwest.Shown, error) {
-				return e.Handshake(ctx, istiod.DiscoveryPort, name)
-			})
-	})
+	return g.handshakes(g.tls(name), istiod.DiscoveryPort, name)
 }
 
 func (g *ClassicGateway) tls(name string) string {

@@ -48,6 +48,11 @@ var (
 	}}
 )
 
+// OnNetwork takes its network from a gateway and puts it on another one.
+func OnNetwork(name string) GatewayLack {
+	return GatewayLack{Says: "on network " + name, take: func(g *gateway.Gateway, _ string) { g.Labels[label.TopologyNetwork.Name] = name }}
+}
+
 // TakeFromGateways takes something from each east-west gateway of a cluster. restore gives it back,
 // and waits until the gateways are programmed and their pods rolled out; the end of the spec does
 // so at the latest.

@@ -304,6 +304,24 @@ var GatewayServesDoubleHBONE = spec.Proves(behaviors.GatewayServesDoubleHBONE, f
 	})
 })
 
+// GW-21: the port of the mesh beside it keeps its rules.
+var TLSPassthroughListener = spec.Proves(behaviors.TLSPassthroughListener, func(t *spec.T) {
+	_, b := t.Clusters.Pair()
+	echo, shown := t.Service("echo", spec.Global), t.Certificate()
+	app, unrouted := t.DeployEcho("app", spec.OnlyIn(b), spec.WithTLS(shown)), t.DeployEcho("unrouted", spec.OnlyIn(b), spec.WithTLS(shown))
+	passthrough := t.PassTLS(b)
+	t.Control(passthrough.Handshakes(app.Host()), ShowsNothing())
+
+	passthrough.Route(app)
+	t.Expect(passthrough.Handshakes(app.Host()), ShowsCertificate(spec.Trusting(shown), app.Host()))
+	t.Expect(passthrough.Handshakes(unrouted.Host()), ShowsNothing())
+
+	meshed := t.Gateway(b)
+	t.Control(meshed.Calls(echo.Host()), ServedIn(b))
+	t.Expect(meshed.CallsAs("a client without a certificate", nil, echo.Host()), RefusedForCertificate())
+	spec.Each(t, app.Destinations(), func(d spec.Destination) { t.Expect(meshed.Asked(d), NotExposed()) })
+})
+
 // GW-22
 var ListenersAreValidated = spec.Proves(behaviors.ListenersAreValidated, func(t *spec.T) {
 	at, mode := t.Service("at"), gatewayapi.TLSModePassthrough

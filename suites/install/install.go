@@ -48,6 +48,17 @@ var NetworkComesFromNamespaceLabel = spec.Proves(behaviors.NetworkComesFromNames
 
 	t.SetLabel(spec.Clusters{a}, istioSystem, label.TopologyNetwork.Name, a.Network)
 	t.EachCluster(joined)
+
+	// On another network the cluster's gateway is of no use to the others, until it is on that one.
+	moved := t.Name("network")
+	t.SetLabel(spec.Clusters{a}, istioSystem, label.TopologyNetwork.Name, moved)
+	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredOnlyBy(others...)) })
+	back := t.TakeFromGateways(a, spec.OnNetwork(moved))
+	t.Each(others, func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...)) })
+
+	back()
+	t.SetLabel(spec.Clusters{a}, istioSystem, label.TopologyNetwork.Name, a.Network)
+	t.EachCluster(joined)
 })
 
 // INST-04: the other clusters' clients lose the share of the cluster without the flag. No document

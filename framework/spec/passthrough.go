@@ -1,0 +1,109 @@
+package spec
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/undo"
+	"ambient.test/conformance/framework/workload"
+)
+
+// passthroughPort is none on which an east-west gateway listens anyway. It is not 15443: istiod
+// takes a listener there for one of its own mode.
+const passthroughPort = 16443
+
+// Passthrough is a port of a cluster's east-west gateways that passes TLS on by server name. Other
+// networks reach it as long as the spec runs.
+type Passthrough struct {
+	*Gateway
+
+	t        *T
+	gateways []client.ObjectKey
+}
+
+// PassTLS gives each east-west gateway of a cluster a listener more, which passes TLS on. It has no
+// routes yet. After the spec the gateways are as before.
+func (t *T) PassTLS(c *Cluster) *Passthrough {
+	ambient := t.Gateway(c)
+	p := &Passthrough{Gateway: &Gateway{ID: ambient.ID, cluster: c, endpoints: ambient.endpoints}, t: t}
+	for _, a := range ambient.addresses {
+		host, _, err := net.SplitHostPort(a.At)
+		t.NoError(err)
+		p.addresses = append(p.addresses, eastwest.Address{From: a.From, At: net.JoinHostPort(host, strconv.Itoa(passthroughPort))})
+	}
+	if t.OpenPorts != nil {
+		closed, err := t.OpenPorts(t.ctx, c.Cluster, passthroughPort)
+		if closed != nil {
+			t.Cleanup(closed)
+		}
+		t.NoError(err)
+	}
+	mode, all := gateway.TLSModePassthrough, gateway.NamespacesFromAll
+	listener := gateway.Listener{Name: "passthrough", Port: passthroughPort, Protocol: gateway.TLSProtocolType,
+		TLS:           &gateway.ListenerTLSConfig{Mode: &mode},
+		AllowedRoutes: &gateway.AllowedRoutes{Namespaces: &gateway.RouteNamespaces{From: &all}}}
+	found, err := eastwest.Find(t.ctx, c.Cluster, c.EastWestClass())
+	t.NoError(err)
+	t.change(func() {
+		for _, x := range found {
+			x.Close()
+			g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: x.Namespace, Name: x.Name}}
+			p.gateways = append(p.gateways, client.ObjectKeyFromObject(g))
+			t.keep(c, g, undo.Field{"spec", "listeners"})
+			t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(g), g))
+			was := client.MergeFrom(g.DeepCopy())
+			g.Spec.Listeners = append(g.Spec.Listeners, listener)
+			if err := c.Cluster.Client().Patch(t.ctx, g, was); err != nil {
+				t.NoError(fmt.Errorf("%s: gateway %s: %w", c.Name, client.ObjectKeyFromObject(g), err))
+			}
+		}
+	})
+	return p
+}
+
+// Route passes TLS for a Service's own name on to its HTTPS port.
+func (p *Passthrough) Route(to *Service) {
+	p.t.Apply(Clusters{p.cluster}, func(*Cluster) client.Object {
+		namespace, port, section := gateway.Namespace(""), gateway.PortNumber(443), gateway.SectionName("passthrough")
+		r := &gateway.TLSRoute{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: to.Name}}
+		for _, g := range p.gateways {
+			namespace = gateway.Namespace(g.Namespace)
+			r.Spec.ParentRefs = append(r.Spec.ParentRefs,
+				gateway.ParentReference{Namespace: &namespace, Name: gateway.ObjectName(g.Name), SectionName: &section})
+		}
+		r.Spec.Hostnames = []gateway.Hostname{gateway.Hostname(to.Host())}
+		r.Spec.Rules = []gateway.TLSRouteRule{{BackendRefs: []gateway.BackendRef{{
+			BackendObjectReference: gateway.BackendObjectReference{Name: gateway.ObjectName(to.Name), Port: &port}}}}}
+		return r
+	})
+}
+
+// Handshakes are TLS handshakes that ask for a server name; a list of [eastwest.Shown].
+func (p *Passthrough) Handshakes(name string) Subject {
+	return p.handshakes(p.says("TLS to %s on port %d", name, passthroughPort), passthroughPort, name)
+}
+
+// handshakes are TLS handshakes by every way to the gateway.
+func (g *Gateway) handshakes(says string, port int, name string) Subject {
+	return Probe(says, func(ctx context.Context) (any, error) {
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
+			func(e *eastwest.Endpoint) (eastwest.Shown, error) { return e.Handshake(ctx, port, name) })
+	})
+}
+
+// Trusting are the roots of who trusts a certificate and no other.
+func Trusting(x *workload.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(x.Cert))
+	return pool
+}
