@@ -13,16 +13,54 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"istio.io/istio/pkg/config/constants"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/clusters/existing"
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/mesh/meshtest"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/internal/module"
 	"ambient.test/conformance/reports/api/v1alpha2"
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/verify"
 )
+
+// The proxies' own words, by which a real one is told from a stand-in.
+const (
+	realZtunnel = "istio_build{component=\"ztunnel\",tag=\"unknown\"} 1\n"
+	realEnvoy   = `{"configs":[{"bootstrap":{"node":{"extensions":[{"name":"envoy.filters.network.metadata_exchange"}]}}}]}`
+	otherEnvoy  = `{"configs":[{"bootstrap":{"node":{"extensions":[{"name":"envoy.filters.network.tcp_proxy"}]}}}]}`
+)
+
+// initialized is the fleet that `amc fleet init` describes from two recorded clusters whose gateways
+// say this of themselves.
+func initialized(t *testing.T, envoy string, meshAdmin bool) *mesh.Fleet {
+	t.Helper()
+	config := clientcmdapi.NewConfig()
+	o := existing.Options{Dir: t.TempDir(), Kubeconfig: filepath.Join(t.TempDir(), "kubeconfig"), MeshAdmin: meshAdmin}
+	for _, name := range []string{"cluster1", "cluster2"} {
+		s := meshtest.Recorded(t, filepath.Join("testdata", name+".yaml"))
+		s.Answer(t, "app", "istiod", 15014, "/version", "1.31.0")
+		s.Answer(t, "app", "ztunnel", 15020, "/metrics", realZtunnel)
+		s.Answer(t, gateway.GatewayClassNameLabelKey, constants.EastWestGatewayClassName, 15000, "/config_dump?mask=bootstrap", envoy)
+		config.Clusters[name] = &clientcmdapi.Cluster{Server: s.Start(t)}
+		config.Contexts[name] = &clientcmdapi.Context{Cluster: name}
+		o.Contexts = append(o.Contexts, name)
+	}
+	if err := clientcmd.WriteToFile(*config, o.Kubeconfig); err != nil {
+		t.Fatal(err)
+	}
+	f, err := existing.Discover(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
 
 // recorded is the closed bundle of a run on a vendor's clusters in which all that was planned held.
 // What the clusters and the specs would have said is recorded; all else is the run's own.
@@ -46,11 +84,8 @@ func recorded(t *testing.T, f *mesh.Fleet, mode v1alpha2.Mode) string {
 	}
 	seen, ran := map[string]*inspect.Cluster{}, []mesh.ImageRef{}
 	for _, c := range f.Clusters {
-		seen[c.Name] = &inspect.Cluster{
-			Kubernetes: "v1.36.3", Istio: "1.31.0", TrustDomain: "cluster.local", GatewayAPI: "v1.6.0 standard",
-			Nodes:   []inspect.Node{{Name: "n1", Kernel: "6.1", Arch: "amd64", Runtime: "containerd://2"}},
-			Flags:   map[string]string{"CLUSTER_ID": c.Name, "PILOT_ENABLE_AMBIENT": "true"},
-			Running: map[string]string{"istiod/discovery": "docker.io/istio/pilot@" + f.Images["pilot"].Digest},
+		if seen[c.Name], err = inspect.Read(t.Context(), c); err != nil {
+			t.Fatal(err)
 		}
 		ran = append(ran, mesh.ImageRef{Ref: f.Images["app"].Ref, Digest: "sha256:" + strings.Repeat("a", 64)})
 	}
@@ -100,33 +135,32 @@ func keyFiles(t *testing.T) (private, public string) {
 	return private, public
 }
 
-// The path of docs/certify.md, from the fleet file to a verified certificate. What stands in the
+// The path of docs/certify.md, from `amc fleet init` to a verified certificate. What stands in the
 // way of one is named once, before the run and after it, and nothing in a fleet file hides it.
 func TestVendorsPath(t *testing.T) {
 	private, public := keyFiles(t)
-	standIn := func(ref, what string) func(*mesh.Fleet) {
-		return func(f *mesh.Fleet) {
-			f.Images["proxyv2"] = mesh.ImageRef{Ref: ref, Digest: "sha256:" + strings.Repeat("e", 64), Source: "found", StandIn: what}
-		}
+	standIn := func(f *mesh.Fleet) {
+		f.Images["proxyv2"] = mesh.ImageRef{Ref: module.Registry + "proxyv2:a0306f9271de", Digest: "sha256:" + strings.Repeat("e", 64),
+			Source: "found"}
 	}
 	for name, c := range map[string]struct {
-		change func(*mesh.Fleet)
-		mode   v1alpha2.Mode
-		want   []string // rules of a certificate that the bundle breaks
+		envoy     string
+		meshAdmin bool
+		change    func(*mesh.Fleet) // what somebody does to the fleet file
+		mode      v1alpha2.Mode
+		want      []string // rules of a certificate that the bundle breaks
 	}{
-		"a certificate":                        {func(*mesh.Fleet) {}, v1alpha2.ModeCertified, nil},
-		"a run that could have been certified": {func(*mesh.Fleet) {}, v1alpha2.ModeConformance, nil},
-		"a stand-in for Envoy": {
-			standIn("proxyv2:1", "an Envoy without Istio's extensions"), v1alpha2.ModeConformance, []string{"C03"},
-		},
-		"a stand-in that the fleet file does not name": {
-			standIn(module.Registry+"proxyv2:a0306f9271de", ""), v1alpha2.ModeConformance, []string{"C03"},
-		},
-		"changes to the mesh are not allowed": {func(f *mesh.Fleet) { f.MeshAdmin = false }, v1alpha2.ModeConformance, []string{"C09"}},
+		"a certificate":                                {realEnvoy, true, nil, v1alpha2.ModeCertified, nil},
+		"a run that could have been certified":         {realEnvoy, true, nil, v1alpha2.ModeConformance, nil},
+		"a stand-in for Envoy":                         {otherEnvoy, true, nil, v1alpha2.ModeConformance, []string{"C03"}},
+		"a stand-in that the fleet file does not name": {realEnvoy, true, standIn, v1alpha2.ModeConformance, []string{"C03"}},
+		"changes to the mesh are not allowed":          {realEnvoy, false, nil, v1alpha2.ModeConformance, []string{"C09"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := vendorFleet()
-			c.change(f)
+			f := initialized(t, c.envoy, c.meshAdmin)
+			if c.change != nil {
+				c.change(f)
+			}
 			dir := recorded(t, f, c.mode)
 
 			key, err := verify.PrivateKey(private)

@@ -9,83 +9,17 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/tools/portforward"
-	"k8s.io/streaming/pkg/httpstream"
-	"k8s.io/streaming/pkg/httpstream/spdy"
 
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/mesh/meshtest"
 )
 
-// kubelet is the far end of port-forwards: an API server that answers only these, by what serves
-// each port. As the real one does, it ends both streams of a forward when its port's server is
-// done, and says on the error stream why it failed.
-type kubelet struct {
-	ports map[int]func(data io.ReadWriter) error
-
-	mu    sync.Mutex
-	conns []httpstream.Connection
-}
-
-func (k *kubelet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if want := "/api/v1/namespaces/ns/pods/p/portforward"; r.URL.Path != want {
-		http.Error(w, "got "+r.URL.Path+", want "+want, http.StatusForbidden)
-		return
-	}
-	if _, err := httpstream.Handshake(r, w, []string{portforward.PortForwardProtocolV1Name}); err != nil {
-		return // the answer is written
-	}
-	streams := make(chan httpstream.Stream)
-	c := spdy.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error {
-		streams <- s
-		return nil
-	})
-	if c == nil {
-		return
-	}
-	k.mu.Lock()
-	k.conns = append(k.conns, c)
-	k.mu.Unlock()
-	waiting := map[string]httpstream.Stream{} // error streams, by request
-	for {
-		select {
-		case <-c.CloseChan():
-			return
-		case s := <-streams:
-			id := s.Headers().Get(corev1.PortForwardRequestIDHeader)
-			if s.Headers().Get(corev1.StreamType) == corev1.StreamTypeError {
-				waiting[id] = s
-				continue
-			}
-			go k.forward(s, waiting[id])
-		}
-	}
-}
-
-func (k *kubelet) forward(data, errs httpstream.Stream) {
-	port, _ := strconv.Atoi(data.Headers().Get(corev1.PortHeader))
-	serve, ok := k.ports[port]
-	if !ok {
-		serve = func(io.ReadWriter) error { return fmt.Errorf("connect to port %d: connection refused", port) }
-	}
-	if err := serve(data); err != nil {
-		_, _ = io.WriteString(errs, err.Error())
-	}
-	_ = data.Close()
-	_ = errs.Close()
-}
-
-func (k *kubelet) connections() []httpstream.Connection {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return append([]httpstream.Connection(nil), k.conns...)
+// serving is the far end of port-forwards to the pod ns/p.
+func serving(ports meshtest.Ports) *meshtest.Kubelet {
+	return &meshtest.Kubelet{Pods: map[string]meshtest.Ports{"ns/p": ports}}
 }
 
 // pod opens the way into the pod ns/p of a cluster whose API server is h.
@@ -131,7 +65,7 @@ func afterEOF(data io.ReadWriter) error {
 }
 
 func TestData(t *testing.T) {
-	k := &kubelet{ports: map[int]func(io.ReadWriter) error{80: afterEOF}}
+	k := serving(meshtest.Ports{80: afterEOF})
 	p := pod(t, k)
 	first, second := dial(t, p, 80), dial(t, p, 80)
 	for c, question := range map[net.Conn]string{first: "one", second: "two"} {
@@ -143,7 +77,7 @@ func TestData(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	if n := len(k.connections()); n != 1 {
+	if n := len(k.Connections()); n != 1 {
 		t.Errorf("got %d connections to the API server, want one for both streams", n)
 	}
 	if got, want := first.RemoteAddr().String(), "c1/ns/p:80"; got != want {
@@ -152,13 +86,13 @@ func TestData(t *testing.T) {
 }
 
 func TestHTTP(t *testing.T) {
-	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{15020: func(data io.ReadWriter) error {
+	p := pod(t, serving(meshtest.Ports{15020: func(data io.ReadWriter) error {
 		r, err := http.ReadRequest(bufio.NewReader(data))
 		if err == nil {
 			_, err = fmt.Fprintf(data, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(r.URL.Path), r.URL.Path)
 		}
 		return err
-	}}})
+	}}))
 	resp, err := p.HTTP().Get("http://any-name:15020/metrics")
 	if err != nil {
 		t.Fatal(err)
@@ -177,12 +111,12 @@ func TestHTTP(t *testing.T) {
 func TestLost(t *testing.T) {
 	silent := make(chan struct{})
 	t.Cleanup(func() { close(silent) })
-	k := &kubelet{ports: map[int]func(io.ReadWriter) error{
+	k := serving(meshtest.Ports{
 		1: func(io.ReadWriter) error { <-silent; return nil },
 		2: func(io.ReadWriter) error { return nil },
 		3: func(io.ReadWriter) error { return errors.New("failed to connect to localhost:3: connection refused") },
 		4: func(io.ReadWriter) error { return errors.New("read: connection reset by peer") },
-	}}
+	})
 	for name, c := range map[string]struct {
 		port int
 		end  func(net.Conn)
@@ -192,7 +126,7 @@ func TestLost(t *testing.T) {
 		"the pod reset":            {4, func(net.Conn) {}, ""},
 		"the port is not open":     {3, func(net.Conn) {}, "failed to connect"},
 		"our deadline passed":      {1, func(c net.Conn) { _ = c.SetDeadline(time.Now().Add(10 * time.Millisecond)) }, "i/o timeout"},
-		"the API server went away": {1, func(net.Conn) { _ = k.connections()[len(k.connections())-1].Close() }, "API server was lost"},
+		"the API server went away": {1, func(net.Conn) { _ = k.Connections()[len(k.Connections())-1].Close() }, "API server was lost"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := dial(t, pod(t, k), c.port)
@@ -212,14 +146,14 @@ func TestLost(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	silent := make(chan struct{})
 	t.Cleanup(func() { close(silent) })
-	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{
+	p := pod(t, serving(meshtest.Ports{
 		1: func(io.ReadWriter) error { <-silent; return nil },
 		2: func(data io.ReadWriter) error {
 			time.Sleep(100 * time.Millisecond)
 			_, err := io.WriteString(data, "late")
 			return err
 		},
-	}})
+	}))
 	t.Run("passes", func(t *testing.T) {
 		c := dial(t, p, 1)
 		if err := c.SetDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
@@ -258,12 +192,12 @@ func TestDeadline(t *testing.T) {
 // What the kubelet says on the error stream is the error of the read. Bytes that arrive before it
 // must not be lost.
 func TestRefusedPort(t *testing.T) {
-	p := pod(t, &kubelet{ports: map[int]func(io.ReadWriter) error{
+	p := pod(t, serving(meshtest.Ports{
 		1: func(data io.ReadWriter) error {
 			_, _ = io.WriteString(data, "last words")
 			return errors.New("connection reset by peer")
 		},
-	}})
+	}))
 	t.Run("nobody listens", func(t *testing.T) {
 		got, err := ask(t, dial(t, p, 9), "hello")
 		if got != "" {
@@ -285,12 +219,12 @@ func TestRefusedPort(t *testing.T) {
 }
 
 func TestConnectionIsDialedAnew(t *testing.T) {
-	k := &kubelet{ports: map[int]func(io.ReadWriter) error{80: afterEOF}}
+	k := serving(meshtest.Ports{80: afterEOF})
 	p := pod(t, k)
 	if _, err := ask(t, dial(t, p, 80), "one"); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range k.connections() {
+	for _, c := range k.Connections() {
 		_ = c.Close()
 	}
 	got, err := ask(t, dial(t, p, 80), "two")
@@ -300,7 +234,7 @@ func TestConnectionIsDialedAnew(t *testing.T) {
 	if want := "got two"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if n := len(k.connections()); n != 2 {
+	if n := len(k.Connections()); n != 2 {
 		t.Errorf("got %d connections to the API server, want a second one after the first was lost", n)
 	}
 }
