@@ -42,9 +42,17 @@ func (r *run) record(ctx context.Context, x spec.Result) {
 		report.Traffic = trafficTable(r.table)
 		if x.Retry {
 			r.drops = append(r.drops, drops{x.Behavior.ID, x.Lost, x.Made})
-			report.Observations = []string{neighborDrops(r.drops)}
+			r.observe(report)
 		}
 	})
+}
+
+// observe keeps what is of the run and of no behavior alone.
+func (r *run) observe(report *v1alpha2.ConformanceReport) {
+	report.Observations = slices.Clone(r.remade)
+	if len(r.drops) > 0 {
+		report.Observations = append(report.Observations, neighborDrops(r.drops))
+	}
 }
 
 // drops are the calls that an attempt beside other specs lost.

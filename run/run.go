@@ -33,6 +33,7 @@ import (
 	"ambient.test/conformance/reports/bundle"
 	"ambient.test/conformance/reports/layout"
 	"ambient.test/conformance/reports/summary"
+	"ambient.test/conformance/reports/text"
 
 	_ "ambient.test/conformance/suites" // declares the specs
 )
@@ -65,6 +66,9 @@ type Options struct {
 	Out io.Writer
 	// Verbose adds what each spec saw to the progress.
 	Verbose bool
+	// Anew makes the fleet of the fleet file anew, in the same folder, when a spec could not undo what
+	// it did; nil = the fleet stays as it is, and so it does where others made the clusters.
+	Anew func(ctx context.Context) error
 	// T, if set, gets Ginkgo's own output and verdict, as in a Go test.
 	T ginkgo.GinkgoTestingT
 }
@@ -154,7 +158,8 @@ type run struct {
 	bundle *bundle.Bundle
 	table  []spec.Answers
 	drops  []drops
-	failed bool // what Ginkgo thinks of it
+	remade []string // after which behaviors the fleet was made anew, a sentence each
+	failed bool     // what Ginkgo thinks of it
 }
 
 // Fail lets Ginkgo say that the suite failed; the verdicts say why.
@@ -252,32 +257,73 @@ func (r *run) execute(ctx context.Context) error {
 		return fmt.Errorf("what an earlier run left behind cannot be removed: %w", err)
 	}
 	began = time.Now()
-	fx, err := fixture.Create(ctx, r.fleet)
+	fx, err := r.furnish(ctx)
 	if err != nil {
 		return err
 	}
-	defer fx.Close()
-	Equip(fx)
-	if err := r.appImages(ctx, fx.Clusters); err != nil {
-		return err
-	}
+	defer func() { fx.Close() }()
 	r.phase("fixture", time.Since(began), 0)
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 
 	began = time.Now()
 	cpu := r.cpu(ctx)
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
-	under := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel,
+	options := runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel,
 		Done: func(ctx context.Context, x spec.Result) {
 			r.record(ctx, x)
 			show.ended(x)
-		}})
+		}}
+	if r.Anew != nil && r.fleet.Provider == mesh.ProviderKind {
+		options.Anew = func(ctx context.Context, s *spec.Spec, left error) (*fixture.Fixture, error) {
+			made, err := r.anew(ctx, s.Behavior.ID, left)
+			if err == nil {
+				fx.Close()
+				fx = made
+			}
+			return made, err
+		}
+	}
+	under := runner.Start(ctx, specs, options)
 	if hasGinkgo {
 		err = r.ginkgo(tree, under)
 	}
 	leaked := under.Wait()
 	r.phase("specs", time.Since(began), cpu())
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
+}
+
+// furnish creates the fixture on the fleet.
+func (r *run) furnish(ctx context.Context) (*fixture.Fixture, error) {
+	fx, err := fixture.Create(ctx, r.fleet)
+	if err != nil {
+		return nil, err
+	}
+	Equip(fx)
+	if err := r.appImages(ctx, fx.Clusters); err != nil {
+		fx.Close()
+		return nil, err
+	}
+	return fx, nil
+}
+
+// anew makes the fleet anew after a behavior whose spec could not undo what it did. The report says
+// so: what later specs see is of another fleet.
+func (r *run) anew(ctx context.Context, id string, left error) (*fixture.Fixture, error) {
+	fmt.Fprintf(r.Out, "%s could not undo what it did, so the fleet is made anew: %v\n", id, left)
+	if err := r.Anew(ctx); err != nil {
+		return nil, fmt.Errorf("the fleet could not be made anew: %w", err)
+	}
+	f, err := mesh.Load(r.Options.Fleet)
+	if err != nil {
+		return nil, err
+	}
+	r.fleet = f
+	fx, err := r.furnish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.remade = append(r.remade, fmt.Sprintf("the fleet was made anew after %s, which could not undo what it did: %s", id, text.Line(left.Error(), 400)))
+	return fx, r.bundle.Update(r.observe)
 }
 
 // undo puts the mesh back to what it was before an earlier run that was killed. Preflight would
@@ -376,9 +422,10 @@ func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
 	if err != nil {
 		return unknown
 	}
+	measured := r.fleet
 	return func() time.Duration {
-		after, err := kind.CPU(context.WithoutCancel(ctx), r.fleet)
-		if err != nil {
+		after, err := kind.CPU(context.WithoutCancel(ctx), measured)
+		if err != nil || r.fleet != measured { // made anew meanwhile
 			return 0
 		}
 		return after - before

@@ -51,6 +51,7 @@ cleaning up.`,
 				return err
 			}
 			o.Selection, o.Out = p.selection(), c.OutOrStdout()
+			o.Anew = func(ctx context.Context) error { return anew(ctx, o.Out, o.Fleet) }
 			ctx, undo := endAtOnceOnSecond(c.Context(), o.Out)
 			defer undo()
 			r, err := run.Run(ctx, o)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,6 +101,7 @@ type upOptions struct {
 	distinct  bool
 	subnet    string
 	variants  []string
+	runID     string                 // empty: a new one
 	asked     func(flag string) bool // whether the user gave it
 }
 
@@ -277,7 +279,7 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 		{"images", func() (err error) { refs, err = set.Realize(ctx); return err }},
 		{"clusters", func() (err error) {
 			fleet, err = kind.Up(ctx, kind.Options{
-				Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs,
+				RunID: o.runID, Clusters: o.clusters, Dir: o.artifacts, Engine: e, Images: refs,
 				DistinctCIDRs: o.distinct, Subnet: o.subnet, Shape: shape, Variants: chosen, Progress: show,
 			})
 			if err != nil {
@@ -294,6 +296,37 @@ func create(ctx context.Context, out io.Writer, show progress.Reporter, o upOpti
 	}
 	fleet.Took = took
 	return ready(out, fleet)
+}
+
+// anew removes a fleet of ours and creates one like it, with the same run id, in the same folder.
+// Whoever calls it holds the lock of the folder.
+func anew(ctx context.Context, out io.Writer, path string) error {
+	fleet, err := mesh.Load(path)
+	if err != nil {
+		return usage("%w", err)
+	}
+	show, o := newProgress(out), likeness(fleet)
+	e, err := findEngine(ctx, show, o, fleet)
+	if err != nil {
+		return err
+	}
+	if _, err := kind.Down(ctx, kind.DownOptions{RunID: fleet.RunID, Dir: o.artifacts, Engine: e, Progress: show}); err != nil {
+		return unknown(err)
+	}
+	return create(ctx, out, show, o)
+}
+
+// likeness are the options that make a fleet like this one.
+func likeness(f *mesh.Fleet) upOptions {
+	o := upOptions{imageFlags: imageFlags{engine: "auto", images: images.Auto, istio: f.Istio}, artifacts: filepath.Dir(f.Path()),
+		clusters: len(f.Clusters), variants: f.Variants, runID: f.RunID, asked: func(string) bool { return true },
+		distinct: len(f.Clusters) > 1 && f.Clusters[0].PodCIDR != f.Clusters[1].PodCIDR}
+	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
+		if i := f.Images[name]; i.Source == images.Override {
+			o.overrides = append(o.overrides, name+"="+i.Ref)
+		}
+	}
+	return o
 }
 
 // reuse checks whether a fleet can be used again, and restores what a restart of the engine

@@ -4,6 +4,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type Options struct {
 	// Done is called at the end of each attempt, before anything is cleaned up, so that evidence can
 	// be saved. Specs that run side by side call it at the same time.
 	Done func(ctx context.Context, r spec.Result)
+	// Anew makes the fleet anew when a spec that ran alone could not undo what it did, and returns the
+	// fixture of the next specs; nil = the fleet stays as it is.
+	Anew func(ctx context.Context, s *spec.Spec, left error) (*fixture.Fixture, error)
 }
 
 // Run is a run under way.
@@ -66,7 +70,7 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 // its place to the next one, unless it must be alone.
 func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
 	places := make(chan struct{}, parallel)
-	attempt := spec.Attempt{Fixture: r.o.Fixture, Times: r.o.Times, Parallel: min(parallel, len(specs)) > 1}
+	attempt := spec.Attempt{Times: r.o.Times, Parallel: min(parallel, len(specs)) > 1}
 	if attempt.Parallel {
 		attempt.Rest = func(ctx context.Context, d time.Duration) bool {
 			<-places
@@ -95,6 +99,7 @@ func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again
 
 // attempt runs a spec once and says whether it must run again.
 func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
+	a.Fixture = r.o.Fixture
 	if p.result != nil {
 		a.Previous = p.result.Message
 	}
@@ -110,6 +115,12 @@ func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Atte
 	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	left := cleanup(clean)
+	if len(left) > 0 && !a.Parallel && r.o.Anew != nil && ctx.Err() == nil {
+		fx, err := r.o.Anew(ctx, s, errors.Join(left...))
+		if left = append(left, err); err == nil {
+			r.o.Fixture, left = fx, nil
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.leaked = append(r.leaked, left...)

@@ -298,3 +298,66 @@ func TestInterruptedBeforeItsSecondAttempt(t *testing.T) {
 		}
 	})
 }
+
+// After a spec that ran alone and could not undo what it did, the next ones have another fixture,
+// if there is one; beside others nothing is made anew under those that still run.
+func TestAnew(t *testing.T) {
+	stuck := func(t *spec.T) {
+		t.Cleanup(func(context.Context) error { return errors.New("stuck") })
+		fine(t)
+	}
+	for name, c := range map[string]struct {
+		parallel int
+		fails    bool
+		anew     int // how often
+		leaked   string
+	}{
+		"alone":             {parallel: 1, anew: 1},
+		"it cannot be made": {parallel: 1, fails: true, anew: 1, leaked: "cleaning up after SCOPE-01: stuck; no fleet"},
+		"beside others":     {parallel: 2, leaked: "cleaning up after SCOPE-01: stuck"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old, other := &fixture.Fixture{Fleet: &mesh.Fleet{}}, &fixture.Fixture{Fleet: &mesh.Fleet{}}
+			var on []*fixture.Fixture
+			var mu sync.Mutex
+			body := func(run func(*spec.T)) func(*spec.T) {
+				return func(t *spec.T) {
+					mu.Lock()
+					on = append(on, t.Fixture)
+					mu.Unlock()
+					run(t)
+				}
+			}
+			specs := []*spec.Spec{spec.Proves(behaviors.ByID("SCOPE-01"), body(stuck)), spec.Proves(behaviors.ByID("LB-01"), body(fine))}
+			times := 0
+			run := Start(t.Context(), specs, Options{Fixture: old, Parallel: c.parallel,
+				Times: spec.Times{Convergence: time.Second, Hold: 10 * time.Millisecond, Spec: time.Minute},
+				Anew: func(_ context.Context, s *spec.Spec, left error) (*fixture.Fixture, error) {
+					if times++; s != specs[0] || !strings.Contains(left.Error(), "stuck") {
+						t.Errorf("got %s: %v, want what the first spec left", s.Behavior.ID, left)
+					}
+					if c.fails {
+						return nil, errors.New("no fleet")
+					}
+					return other, nil
+				}})
+			var leaked []string
+			for _, err := range run.Wait() {
+				leaked = append(leaked, err.Error())
+			}
+			if got := strings.Join(leaked, "; "); got != c.leaked {
+				t.Errorf("left: got %q, want %q", got, c.leaked)
+			}
+			if times != c.anew {
+				t.Errorf("made anew: got %d times, want %d", times, c.anew)
+			}
+			want := old
+			if c.anew > 0 && !c.fails {
+				want = other
+			}
+			if len(on) != 2 || on[1] != want {
+				t.Errorf("the second spec ran on the wrong fixture")
+			}
+		})
+	}
+}
