@@ -149,7 +149,7 @@ var Faults = []Fault{
 		State: FaultFixed, Since: "1.30", Behaviors: []string{"IPV-03"}, WhyNot: "IPV-03 has no spec yet"},
 	{Threads: []string{"istio/istio#57525", "istio/istio#59223", "istio/istio#59272"},
 		Says:  "TLS that a gateway is to pass through is not passed.",
-		State: FaultUnclear, Behaviors: []string{"GW-21"}, WhyNot: "GW-21 has no spec yet"},
+		State: FaultUnclear, Behaviors: []string{"GW-21"}, ShownBy: "GW-21"},
 
 	// Locality, balancing, life of connections.
 	{Threads: []string{"istio/istio#60889", "istio/istio#60890"},

@@ -322,7 +322,8 @@ func (r *run) anew(ctx context.Context, id string, left error) (*fixture.Fixture
 	if err != nil {
 		return nil, err
 	}
-	r.remade = append(r.remade, fmt.Sprintf("the fleet was made anew after %s, which could not undo what it did: %s", id, text.Line(left.Error(), 400)))
+	r.remade = append(r.remade, fmt.Sprintf("the fleet was made anew after %s, which could not undo what it did: %s",
+		id, text.Line(left.Error(), 400)))
 	return fx, r.bundle.Update(r.observe)
 }
 

@@ -51,7 +51,7 @@ var All = []Variant{
 		set: func(s *Shape) { s.Nodes = 2 }},
 	{Name: "single-network", What: "all clusters are on one network: pods have distinct addresses and routes, and no gateway is between them",
 		set: func(s *Shape) { s.Networks = 1 }},
-	{Name: "shared-network", What: "the first cluster is on a network of its own, the others are together on another one, as with single-network",
+	{Name: "shared-network", What: "the first of three clusters has a network of its own; the others share another, as with single-network",
 		set: func(s *Shape) { s.Networks = 2 }, without: []string{"single-network", "nodes", "larger"}},
 	{Name: "primary-remote", What: "the second cluster has no istiod: that of the first serves it, through a classic east-west gateway",
 		set: func(s *Shape) { s.Remote = true }, without: []string{"revision", "single-network", "shared-network", "dual-stack", "larger"}},

@@ -89,9 +89,7 @@ func (g *ClassicGateway) IstiodName() string {
 // [eastwest.Shown].
 func (g *ClassicGateway) AtAddress() Subject {
 	name := g.IstiodName()
-	return Probe(g.tls(name)+" at its address", func(ctx context.Context) (any, error) {
-		return ways(ctx, g.Gateway, func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) }, nil)
-	})
+	return g.handshakesAtAddress(g.tls(name), name)
 }
 
 // Handshakes are TLS handshakes that ask for istiod; a list of [eastwest.Shown].

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"istio.io/api/label"
+	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -75,13 +76,19 @@ func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 // take changes one gateway. What is returned gives back what was taken.
 func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) *kept {
 	g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	deployments, err := eastwest.Deployments(t.ctx, c.Cluster)
+	t.NoError(err)
 	before := t.keep(c, g, undo.Field{"metadata", "labels"}, undo.Field{"spec"})
 	before.undo = func(ctx context.Context) error {
-		programmed := before.note.Undo(ctx)
-		all, err := eastwest.Deployments(ctx, c.Cluster)
-		err = errors.Join(programmed, err)
-		for _, d := range all {
-			err = errors.Join(err, wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0))
+		err := before.note.Undo(ctx)
+		for _, d := range deployments {
+			// The controller writes the pods' network a little after the Gateway's status.
+			network := d.Spec.Template.Labels[label.TopologyNetwork.Name]
+			asBefore := func(now *appsv1.Deployment, exists bool) (bool, string) {
+				return exists && now.Spec.Template.Labels[label.TopologyNetwork.Name] == network, "its pods are not on network " + network
+			}
+			err = errors.Join(err, wait.Object(ctx, c.Cluster, &appsv1.DeploymentList{}, d.Namespace, d.Name, asBefore),
+				wait.Deployment(ctx, c.Cluster, d.Namespace, d.Name, 0))
 		}
 		return err
 	}

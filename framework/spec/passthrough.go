@@ -89,7 +89,15 @@ func (p *Passthrough) Route(to *Service) {
 
 // Handshakes are TLS handshakes that ask for a server name; a list of [eastwest.Shown].
 func (p *Passthrough) Handshakes(name string) Subject {
-	return p.handshakes(p.says("TLS to %s on port %d", name, passthroughPort), passthroughPort, name)
+	return p.handshakes(p.tls(name), passthroughPort, name)
+}
+
+// AtAddress are [Passthrough.Handshakes] at the gateways' addresses only: of a pod that nobody
+// listens in on the port nothing is learned.
+func (p *Passthrough) AtAddress(name string) Subject { return p.handshakesAtAddress(p.tls(name), name) }
+
+func (p *Passthrough) tls(name string) string {
+	return p.says("TLS to %s on port %d", name, passthroughPort)
 }
 
 // handshakes are TLS handshakes by every way to the gateway.
@@ -98,6 +106,12 @@ func (g *Gateway) handshakes(says string, port int, name string) Subject {
 		return ways(ctx, g,
 			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
 			func(e *eastwest.Endpoint) (eastwest.Shown, error) { return e.Handshake(ctx, port, name) })
+	})
+}
+
+func (g *Gateway) handshakesAtAddress(says, name string) Subject {
+	return Probe(says+" at its address", func(ctx context.Context) (any, error) {
+		return ways(ctx, g, func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) }, nil)
 	})
 }
 

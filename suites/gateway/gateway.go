@@ -310,7 +310,7 @@ var TLSPassthroughListener = spec.Proves(behaviors.TLSPassthroughListener, func(
 	echo, shown := t.Service("echo", spec.Global), t.Certificate()
 	app, unrouted := t.DeployEcho("app", spec.OnlyIn(b), spec.WithTLS(shown)), t.DeployEcho("unrouted", spec.OnlyIn(b), spec.WithTLS(shown))
 	passthrough := t.PassTLS(b)
-	t.Control(passthrough.Handshakes(app.Host()), ShowsNothing())
+	t.Control(passthrough.AtAddress(app.Host()), ShowsNothing())
 
 	passthrough.Route(app)
 	t.Expect(passthrough.Handshakes(app.Host()), ShowsCertificate(spec.Trusting(shown), app.Host()))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,7 +42,7 @@ func Recorded(t *testing.T, file string) *APIServer {
 	for {
 		o := &unstructured.Unstructured{}
 		switch err := docs.Decode(o); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return s
 		case err != nil:
 			t.Fatalf("%s: %v", file, err)
