@@ -250,8 +250,9 @@ var TLSPassthroughListener = declare(Behavior{
 		note("ewgw-tls-passthrough", "non-HBONE ports to be exposed via the Gateway API"),
 		upstream("TestEastWestGatewayTLSRoute", ""),
 	},
-	Proof: "With a route the name of a service leads to its own certificate; another name, and this one without the route, lead to none. " +
-		"Port 15008 serves calls of the mesh, refuses a client without a certificate, and does not lead to the service, which is local.",
+	Proof: "With a route the name of a service outside the mesh leads to its own certificate; another name, and this one without the route, " +
+		"lead to none. What the name of one in the mesh leads to is observed. Port 15008 serves calls of the mesh, refuses a client without a " +
+		"certificate, and does not lead to that service, which is local.",
 	Provoke: "Add a TLS passthrough listener on 16443 and a TLSRoute.",
 	Hazards: "Not on 15443: that port is converted automatically.",
 	Mutants: []string{"M89"}, State: Proven,

@@ -317,6 +317,12 @@ func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.F
 	}
 }
 
+// noTLSRoutes deletes the TLSRoutes of cluster2 to services outside the mesh.
+func noTLSRoutes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &gateway.TLSRouteList{}, client.InNamespace(fixture.PlainNamespace),
+		func(*gateway.TLSRoute) verdict { return remove })
+}
+
 // noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.
 func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &security.PeerAuthenticationList{}, ofSpecs, func(p *security.PeerAuthentication) verdict {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -211,5 +213,23 @@ func TestReadmeSaysTheCoverage(t *testing.T) {
 	}
 	if !strings.Contains(string(readme), want) {
 		t.Errorf("README.md does not say %q", want)
+	}
+}
+
+// make page runs every behavior of the catalog that has a spec: it claims each feature of one.
+func TestMakefileClaimsAll(t *testing.T) {
+	makefile, err := os.ReadFile("../../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claimable := map[string]bool{}
+	for _, b := range behaviors.WithSpecs() {
+		if b.Feature != "" && b.State.Automated {
+			claimable[string(b.Feature)] = true
+		}
+	}
+	want := "CLAIMS := " + strings.Join(slices.Sorted(maps.Keys(claimable)), ",") + "\n"
+	if !strings.Contains(string(makefile), want) {
+		t.Errorf("the Makefile lacks the line %q", want)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/eastwest"
-	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
 )
@@ -74,7 +73,7 @@ func (t *T) PassTLS(c *Cluster) *Passthrough {
 func (p *Passthrough) Route(to *Service) {
 	p.t.Apply(Clusters{p.cluster}, func(*Cluster) client.Object {
 		namespace, port, section := gateway.Namespace(""), gateway.PortNumber(443), gateway.SectionName("passthrough")
-		r := &gateway.TLSRoute{ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: to.Name}}
+		r := &gateway.TLSRoute{ObjectMeta: metav1.ObjectMeta{Namespace: to.Namespace, Name: to.Name}}
 		for _, g := range p.gateways {
 			namespace = gateway.Namespace(g.Namespace)
 			r.Spec.ParentRefs = append(r.Spec.ParentRefs,

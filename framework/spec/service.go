@@ -320,10 +320,13 @@ func (s *Service) Object(c *Cluster) client.Object {
 	return o
 }
 
-// Certificate makes one that an application may show under the name of any Service of the mesh
-// namespace.
+// Certificate makes one that an application may show under the name of any Service of the specs.
 func (t *T) Certificate() *workload.Certificate {
-	x, err := workload.SelfSigned(t.Host("*"))
+	var names []string
+	for _, namespace := range fixture.Namespaces {
+		names = append(names, t.HostIn(namespace, "*"))
+	}
+	x, err := workload.SelfSigned(names...)
 	t.NoError(err)
 	return x
 }

@@ -22,19 +22,19 @@ import (
 // Certificate is one that an application shows, with its key, as PEM.
 type Certificate struct{ Cert, Key string }
 
-// SelfSigned makes a certificate for a DNS name. Who trusts it trusts no other.
-func SelfSigned(name string) (*Certificate, error) {
+// SelfSigned makes a certificate for DNS names. Who trusts it trusts no other.
+func SelfSigned(names ...string) (*Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	template := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "application"},
-		DNSNames: []string{name}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
+		DNSNames: names, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return nil, fmt.Errorf("certificate for %s: %w", name, err)
+		return nil, fmt.Errorf("certificate for %v: %w", names, err)
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

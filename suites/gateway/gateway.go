@@ -304,22 +304,28 @@ var GatewayServesDoubleHBONE = spec.Proves(behaviors.GatewayServesDoubleHBONE, f
 	})
 })
 
-// GW-21: the port of the mesh beside it keeps its rules.
+// GW-21: to pods outside the mesh. What becomes of TLS for pods in it is observed: the gateway has
+// only their HBONE port (docs/findings.md, F-14). The port of the mesh beside it keeps its rules.
 var TLSPassthroughListener = spec.Proves(behaviors.TLSPassthroughListener, func(t *spec.T) {
 	_, b := t.Clusters.Pair()
 	echo, shown := t.Service("echo", spec.Global), t.Certificate()
-	app, unrouted := t.DeployEcho("app", spec.OnlyIn(b), spec.WithTLS(shown)), t.DeployEcho("unrouted", spec.OnlyIn(b), spec.WithTLS(shown))
+	serving := func(word string, options ...spec.ServiceOption) *spec.Service {
+		return t.DeployEcho(word, append(options, spec.OnlyIn(b), spec.WithTLS(shown))...)
+	}
+	inside, outside, unrouted := serving("inside"), serving("outside", spec.OutsideMesh), serving("unrouted", spec.OutsideMesh)
 	passthrough := t.PassTLS(b)
-	t.Control(passthrough.AtAddress(app.Host()), ShowsNothing())
+	t.Control(passthrough.AtAddress(outside.Host()), ShowsNothing())
 
-	passthrough.Route(app)
-	t.Expect(passthrough.Handshakes(app.Host()), ShowsCertificate(spec.Trusting(shown), app.Host()))
+	passthrough.Route(inside)
+	passthrough.Route(outside)
+	t.Expect(passthrough.Handshakes(outside.Host()), ShowsCertificate(spec.Trusting(shown), outside.Host()))
 	t.Expect(passthrough.Handshakes(unrouted.Host()), ShowsNothing())
+	t.ObserveLook(passthrough.Handshakes(inside.Host()))
 
 	meshed := t.Gateway(b)
 	t.Control(meshed.Calls(echo.Host()), ServedIn(b))
 	t.Expect(meshed.CallsAs("a client without a certificate", nil, echo.Host()), RefusedForCertificate())
-	spec.Each(t, app.Destinations(), func(d spec.Destination) { t.Expect(meshed.Asked(d), NotExposed()) })
+	spec.Each(t, inside.Destinations(), func(d spec.Destination) { t.Expect(meshed.Asked(d), NotExposed()) })
 })
 
 // GW-22
