@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/framework/mesh"
 )
 
 // A fleet takes one /20 block of addresses. The first /24 is the transit network; the next ones are
@@ -95,6 +96,19 @@ func candidates() []block {
 		}
 	}
 	return all
+}
+
+// SubnetOf returns the range of a fleet's container networks, of which the transit network is the
+// first; empty where the fleet file does not say it.
+func SubnetOf(f *mesh.Fleet) string {
+	if f.Kind == nil {
+		return ""
+	}
+	transit, err := netip.ParsePrefix(f.Kind.TransitCIDR)
+	if err != nil {
+		return ""
+	}
+	return netip.PrefixFrom(transit.Addr(), blockBits).String()
 }
 
 // CheckSubnet returns an error unless a fleet's networks fit into the range. The empty string

@@ -223,14 +223,7 @@ func up(ctx context.Context, out io.Writer, o upOptions) error {
 	}
 	if fleet.Kind != nil && fleet.Kind.Unfinished {
 		fmt.Fprintf(out, "fleet %s was interrupted while its clusters were created: it is created again\n", fleet.RunID)
-		e, err := findEngine(ctx, show, o, fleet)
-		if err != nil {
-			return err
-		}
-		if _, err := kind.Down(ctx, kind.DownOptions{RunID: fleet.RunID, Dir: o.artifacts, Engine: e, Progress: show}); err != nil {
-			return unknown(err)
-		}
-		return create(ctx, out, show, o)
+		return replace(ctx, out, show, o, fleet)
 	}
 	if err := o.differs(fleet); err != nil {
 		return err
@@ -305,7 +298,16 @@ func anew(ctx context.Context, out io.Writer, path string) error {
 	if err != nil {
 		return usage("%w", err)
 	}
-	show, o := newProgress(out), likeness(fleet)
+	return replace(ctx, out, newProgress(out), likeness(fleet), fleet)
+}
+
+// replace removes a fleet of ours and creates another one in its folder and its engine.
+func replace(ctx context.Context, out io.Writer, show progress.Reporter, o upOptions, fleet *mesh.Fleet) error {
+	cache, err := engine.CacheDir()
+	if err != nil {
+		return unknown(err)
+	}
+	o.engine = engineMode(fleet, o.engine, cache)
 	e, err := findEngine(ctx, show, o, fleet)
 	if err != nil {
 		return err
@@ -319,7 +321,7 @@ func anew(ctx context.Context, out io.Writer, path string) error {
 // likeness are the options that make a fleet like this one.
 func likeness(f *mesh.Fleet) upOptions {
 	o := upOptions{imageFlags: imageFlags{engine: "auto", images: images.Auto, istio: f.Istio}, artifacts: filepath.Dir(f.Path()),
-		clusters: len(f.Clusters), variants: f.Variants, runID: f.RunID, asked: func(string) bool { return true },
+		clusters: len(f.Clusters), variants: f.Variants, runID: f.RunID, subnet: kind.SubnetOf(f), asked: func(string) bool { return true },
 		distinct: len(f.Clusters) > 1 && f.Clusters[0].PodCIDR != f.Clusters[1].PodCIDR}
 	for _, name := range slices.Sorted(maps.Keys(f.Images)) {
 		if i := f.Images[name]; i.Source == images.Override {

@@ -111,16 +111,17 @@ func TestOneAtATime(t *testing.T) {
 
 // A fleet that is made anew is like the one before: shape, images by the user's choice, run id.
 func TestLikeness(t *testing.T) {
-	f := &mesh.Fleet{RunID: "abc", Istio: images.DefaultIstio, Variants: []string{"strict"}, Images: map[string]mesh.ImageRef{
-		"ztunnel": {Ref: "mine:1", Source: images.Override}, "pilot": {Ref: "built:2", Source: images.Built}},
+	f := &mesh.Fleet{RunID: "abc", Istio: images.DefaultIstio, Variants: []string{"strict"},
+		Kind: &mesh.KindState{TransitCIDR: "10.89.16.0/24"}, Images: map[string]mesh.ImageRef{
+			"ztunnel": {Ref: "mine:1", Source: images.Override}, "pilot": {Ref: "built:2", Source: images.Built}},
 		Clusters: []*mesh.Cluster{{Name: "cluster1", PodCIDR: "10.10.0.0/16"}, {Name: "cluster2", PodCIDR: "10.20.0.0/16"}}}
 	path := filepath.Join(t.TempDir(), "fleet.yaml")
 	if err := f.Save(path); err != nil {
 		t.Fatal(err)
 	}
 	o := likeness(f)
-	got := []any{o.runID, o.istio, o.variants, o.overrides, o.clusters, o.distinct, o.artifacts}
-	want := []any{"abc", images.DefaultIstio, []string{"strict"}, []string{"ztunnel=mine:1"}, 2, true, filepath.Dir(path)}
+	got := []any{o.runID, o.istio, o.variants, o.overrides, o.clusters, o.distinct, o.artifacts, o.subnet}
+	want := []any{"abc", images.DefaultIstio, []string{"strict"}, []string{"ztunnel=mine:1"}, 2, true, filepath.Dir(path), "10.89.16.0/20"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
