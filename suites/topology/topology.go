@@ -17,9 +17,10 @@ import (
 var ThreeClusters = spec.Proves(behaviors.ThreeClusters, func(t *spec.T) {
 	_, b := t.Clusters.Pair()
 	last, rest := t.Clusters.Last()
-	echo, local := t.DeployEcho("echo", spec.Global, spec.Pods(2, b)), t.Service("local")
+	others := t.Clusters.Without(b)
+	echo, local := t.DeployEcho("echo", spec.Global, spec.Pods(2, b), spec.Pods(1, others...)), t.Service("local")
 	pods := map[*spec.Cluster]int{b: 2}
-	for _, c := range t.Clusters.Without(b) {
+	for _, c := range others {
 		pods[c] = 1
 	}
 	t.EachCluster(func(c *spec.Cluster) {
