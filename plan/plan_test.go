@@ -109,6 +109,7 @@ func TestNeedsThatFollowFromNumbers(t *testing.T) {
 		{"two of three", Environment{Clusters: 3, Networks: 2}, behaviors.SingleNetwork, false},
 		{"a remote cluster", remoteFleet, behaviors.TwoNetworks, false},
 		{"a remote cluster", remoteFleet, behaviors.RemoteCluster, true},
+		{"networks are unknown", Environment{Clusters: 2}, behaviors.SharedNetwork, false},
 		{"networks are unknown", Environment{Clusters: 2}, behaviors.SingleNetwork, false},
 		{"another stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealZtunnel, true},
 		{"a stand-in", Environment{StandIns: []string{"proxyv2"}}, behaviors.RealEnvoy, false},
