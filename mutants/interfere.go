@@ -312,15 +312,14 @@ func noWaypoint(s *corev1.Service) verdict {
 
 // none deletes the objects of one type that specs make in cluster2.
 func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
-	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-		return interfere(ctx, f.Clusters[1], list, ofSpecs, func(T) verdict { return remove })
-	}
+	return noneIn[T](ofSpecs, list)
 }
 
-// noTLSRoutes deletes the TLSRoutes of cluster2 to services outside the mesh.
-func noTLSRoutes(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return interfere(ctx, f.Clusters[1], &gateway.TLSRouteList{}, client.InNamespace(fixture.PlainNamespace),
-		func(*gateway.TLSRoute) verdict { return remove })
+// noneIn is none in another namespace.
+func noneIn[T client.Object](namespace client.InNamespace, list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		return interfere(ctx, f.Clusters[1], list, namespace, func(T) verdict { return remove })
+	}
 }
 
 // noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.

@@ -178,7 +178,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M86"}, apply: captureOutsiders},
 		{Mutant: behaviors.Mutant{ID: "M87"}, apply: interfereWithServices(1, anotherTarget)},
 		{Mutant: behaviors.Mutant{ID: "M88"}, apply: noGatewayAfterRemoval},
-		{Mutant: behaviors.Mutant{ID: "M89"}, apply: noTLSRoutes},
+		{Mutant: behaviors.Mutant{ID: "M89"}, apply: noneIn[*gateway.TLSRoute](fixture.PlainNamespace, &gateway.TLSRouteList{})},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -48,13 +48,7 @@ func (t *T) ClassicGateway(c *Cluster) *ClassicGateway {
 		return address != "", "no load balancer has given it an address"
 	}
 	t.NoError(wait.Object(t.ctx, c.Cluster, &corev1.ServiceList{}, fixture.PlainNamespace, name, addressed))
-	if t.OpenPorts != nil {
-		closed, err := t.OpenPorts(t.ctx, c.Cluster, istiod.DiscoveryPort, istiod.WebhookPort)
-		if closed != nil {
-			t.Cleanup(closed)
-		}
-		t.NoError(err)
-	}
+	t.openPorts(c, istiod.DiscoveryPort, istiod.WebhookPort)
 	g := &ClassicGateway{Gateway: &Gateway{cluster: c}, t: t, name: name, charts: charts}
 	g.endpoints, err = eastwest.Endpoints(t.ctx, c.Cluster, fixture.PlainNamespace, []string{address})
 	t.NoError(err)

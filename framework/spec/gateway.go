@@ -271,3 +271,32 @@ func (g *Gateway) ReceivesHTTP(http2 bool) Subject {
 		return ways(ctx, g, func(a eastwest.Address) (eastwest.Reply, error) { return a.Plain(ctx, http2) }, nil)
 	})
 }
+
+// handshakes are TLS handshakes by every way to the gateway; a list of [eastwest.Shown].
+func (g *Gateway) handshakes(says string, port int, name string) Subject {
+	return Probe(says, func(ctx context.Context) (any, error) {
+		return ways(ctx, g,
+			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
+			func(e *eastwest.Endpoint) (eastwest.Shown, error) { return e.Handshake(ctx, port, name) })
+	})
+}
+
+// handshakesAtAddress are [Gateway.handshakes] at the gateway's addresses only.
+func (g *Gateway) handshakesAtAddress(says, name string) Subject {
+	return Probe(says+" at its address", func(ctx context.Context) (any, error) {
+		return ways(ctx, g, func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) }, nil)
+	})
+}
+
+// openPorts opens ports at the addresses of a cluster's gateways to the other networks, where that
+// is ours to do, until the spec has ended.
+func (t *T) openPorts(c *Cluster, ports ...int) {
+	if t.OpenPorts == nil {
+		return
+	}
+	closed, err := t.OpenPorts(t.ctx, c.Cluster, ports...)
+	if closed != nil {
+		t.Cleanup(closed)
+	}
+	t.NoError(err)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"istio.io/api/label"
 	appsv1 "k8s.io/api/apps/v1"
@@ -58,15 +59,11 @@ func OnNetwork(name string) GatewayLack {
 // and waits until the gateways are programmed and their pods rolled out; the end of the spec does
 // so at the latest.
 func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
-	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
-	t.NoError(err)
-	if len(all) == 0 {
-		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
-	}
+	keys := t.gatewayKeys(c)
 	var before []*kept
 	t.change(func() {
-		for _, x := range all {
-			before = append(before, t.take(c, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, l))
+		for _, key := range keys {
+			before = append(before, t.take(c, key, l))
 		}
 		t.Observe("the gateways of %s are now such %s", c.Name, l.Says)
 	})
@@ -75,13 +72,16 @@ func (t *T) TakeFromGateways(c *Cluster, l GatewayLack) (restore func()) {
 
 // take changes one gateway. What is returned gives back what was taken.
 func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) *kept {
-	g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 	deployments, err := eastwest.Deployments(t.ctx, c.Cluster)
 	t.NoError(err)
-	before := t.keep(c, g, undo.Field{"metadata", "labels"}, undo.Field{"spec"})
+	own := slices.DeleteFunc(deployments, func(d appsv1.Deployment) bool {
+		return d.Namespace != key.Namespace || d.Labels[gateway.GatewayNameLabelKey] != key.Name
+	})
+	before := t.changeGateway(c, key, func(g *gateway.Gateway) { l.take(g, t.Name("nobody")) },
+		undo.Field{"metadata", "labels"}, undo.Field{"spec"})
 	before.undo = func(ctx context.Context) error {
 		err := before.note.Undo(ctx)
-		for _, d := range deployments {
+		for _, d := range own {
 			// The controller writes the pods' network a little after the Gateway's status.
 			network := d.Spec.Template.Labels[label.TopologyNetwork.Name]
 			asBefore := func(now *appsv1.Deployment, exists bool) (bool, string) {
@@ -92,14 +92,34 @@ func (t *T) take(c *Cluster, key client.ObjectKey, l GatewayLack) *kept {
 		}
 		return err
 	}
-	t.NoError(c.Cluster.Client().Get(t.ctx, key, g))
-	was := client.MergeFrom(g.DeepCopy())
-	l.take(g, t.Name("nobody"))
-	if err := c.Cluster.Client().Patch(t.ctx, g, was); err != nil {
-		t.NoError(fmt.Errorf("%s: gateway %s: %w", c.Name, key, err))
-	}
 	if l.address {
 		t.NoError(t.forgetAddresses(c, key))
+	}
+	return before
+}
+
+// gatewayKeys are a cluster's east-west gateways, at least one.
+func (t *T) gatewayKeys(c *Cluster) (keys []client.ObjectKey) {
+	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
+	t.NoError(err)
+	if len(all) == 0 {
+		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
+	}
+	for _, x := range all {
+		keys = append(keys, client.ObjectKey{Namespace: x.Namespace, Name: x.Name})
+	}
+	return keys
+}
+
+// changeGateway changes a Gateway of the mesh, in fields that are as before after the spec.
+func (t *T) changeGateway(c *Cluster, key client.ObjectKey, change func(*gateway.Gateway), fields ...undo.Field) *kept {
+	g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	before := t.keep(c, g, fields...)
+	t.NoError(c.Cluster.Client().Get(t.ctx, key, g))
+	was := client.MergeFrom(g.DeepCopy())
+	change(g)
+	if err := c.Cluster.Client().Patch(t.ctx, g, was); err != nil {
+		t.NoError(fmt.Errorf("%s: gateway %s: %w", c.Name, key, err))
 	}
 	return before
 }

@@ -9,7 +9,6 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/fixture"
-	"ambient.test/conformance/framework/inspect"
 )
 
 // Listener is how the listener of an east-west gateway is changed.
@@ -23,13 +22,8 @@ type Listener struct {
 // returns the conditions of that listener; a list of [metav1.Condition]. The copy names a Service
 // as its address, so that nobody deploys pods for it, and has no network, so that nobody calls it.
 func (t *T) GatewayWith(c *Cluster, l Listener, at *Service) Subject {
-	all, err := inspect.Gateways(t.ctx, c.Cluster.Client(), c.EastWestClass())
-	t.NoError(err)
-	if len(all) == 0 {
-		t.NoError(fmt.Errorf("%s: there is no east-west gateway: run `%s get gateways -A`", c.Name, c.Kubectl()))
-	}
 	var real gateway.Gateway
-	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKey{Namespace: all[0].Namespace, Name: all[0].Name}, &real))
+	t.NoError(c.Cluster.Client().Get(t.ctx, t.gatewayKeys(c)[0], &real))
 	kind := gateway.HostnameAddressType
 	key := client.ObjectKey{Namespace: fixture.MeshNamespace, Name: t.Name(l.Word)}
 	t.Apply(Clusters{c}, func(*Cluster) client.Object {

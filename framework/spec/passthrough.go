@@ -1,9 +1,7 @@
 package spec
 
 import (
-	"context"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"strconv"
 
@@ -33,37 +31,21 @@ type Passthrough struct {
 // routes yet. After the spec the gateways are as before.
 func (t *T) PassTLS(c *Cluster) *Passthrough {
 	ambient := t.Gateway(c)
-	p := &Passthrough{Gateway: &Gateway{ID: ambient.ID, cluster: c, endpoints: ambient.endpoints}, t: t}
+	p := &Passthrough{Gateway: &Gateway{cluster: c, endpoints: ambient.endpoints}, t: t, gateways: t.gatewayKeys(c)}
 	for _, a := range ambient.addresses {
 		host, _, err := net.SplitHostPort(a.At)
 		t.NoError(err)
 		p.addresses = append(p.addresses, eastwest.Address{From: a.From, At: net.JoinHostPort(host, strconv.Itoa(passthroughPort))})
 	}
-	if t.OpenPorts != nil {
-		closed, err := t.OpenPorts(t.ctx, c.Cluster, passthroughPort)
-		if closed != nil {
-			t.Cleanup(closed)
-		}
-		t.NoError(err)
-	}
+	t.openPorts(c, passthroughPort)
 	mode, all := gateway.TLSModePassthrough, gateway.NamespacesFromAll
 	listener := gateway.Listener{Name: "passthrough", Port: passthroughPort, Protocol: gateway.TLSProtocolType,
 		TLS:           &gateway.ListenerTLSConfig{Mode: &mode},
 		AllowedRoutes: &gateway.AllowedRoutes{Namespaces: &gateway.RouteNamespaces{From: &all}}}
-	found, err := eastwest.Find(t.ctx, c.Cluster, c.EastWestClass())
-	t.NoError(err)
 	t.change(func() {
-		for _, x := range found {
-			x.Close()
-			g := &gateway.Gateway{ObjectMeta: metav1.ObjectMeta{Namespace: x.Namespace, Name: x.Name}}
-			p.gateways = append(p.gateways, client.ObjectKeyFromObject(g))
-			t.keep(c, g, undo.Field{"spec", "listeners"})
-			t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKeyFromObject(g), g))
-			was := client.MergeFrom(g.DeepCopy())
-			g.Spec.Listeners = append(g.Spec.Listeners, listener)
-			if err := c.Cluster.Client().Patch(t.ctx, g, was); err != nil {
-				t.NoError(fmt.Errorf("%s: gateway %s: %w", c.Name, client.ObjectKeyFromObject(g), err))
-			}
+		for _, key := range p.gateways {
+			add := func(g *gateway.Gateway) { g.Spec.Listeners = append(g.Spec.Listeners, listener) }
+			t.changeGateway(c, key, add, undo.Field{"spec", "listeners"})
 		}
 	})
 	return p
@@ -72,10 +54,10 @@ func (t *T) PassTLS(c *Cluster) *Passthrough {
 // Route passes TLS for a Service's own name on to its HTTPS port.
 func (p *Passthrough) Route(to *Service) {
 	p.t.Apply(Clusters{p.cluster}, func(*Cluster) client.Object {
-		namespace, port, section := gateway.Namespace(""), gateway.PortNumber(443), gateway.SectionName("passthrough")
+		port, section := gateway.PortNumber(443), gateway.SectionName("passthrough")
 		r := &gateway.TLSRoute{ObjectMeta: metav1.ObjectMeta{Namespace: to.Namespace, Name: to.Name}}
 		for _, g := range p.gateways {
-			namespace = gateway.Namespace(g.Namespace)
+			namespace := gateway.Namespace(g.Namespace)
 			r.Spec.ParentRefs = append(r.Spec.ParentRefs,
 				gateway.ParentReference{Namespace: &namespace, Name: gateway.ObjectName(g.Name), SectionName: &section})
 		}
@@ -97,21 +79,6 @@ func (p *Passthrough) AtAddress(name string) Subject { return p.handshakesAtAddr
 
 func (p *Passthrough) tls(name string) string {
 	return p.says("TLS to %s on port %d", name, passthroughPort)
-}
-
-// handshakes are TLS handshakes by every way to the gateway.
-func (g *Gateway) handshakes(says string, port int, name string) Subject {
-	return Probe(says, func(ctx context.Context) (any, error) {
-		return ways(ctx, g,
-			func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) },
-			func(e *eastwest.Endpoint) (eastwest.Shown, error) { return e.Handshake(ctx, port, name) })
-	})
-}
-
-func (g *Gateway) handshakesAtAddress(says, name string) Subject {
-	return Probe(says+" at its address", func(ctx context.Context) (any, error) {
-		return ways(ctx, g, func(a eastwest.Address) (eastwest.Shown, error) { return a.Handshake(ctx, name) }, nil)
-	})
 }
 
 // Trusting are the roots of who trusts a certificate and no other.
