@@ -109,7 +109,7 @@ var ProbesAndJobs = declare(Behavior{
 })
 
 var ClassicGatewayExposesIstiod = declare(Behavior{
-	ID: "INT-09", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin, NodeAccess}, Feature: FeatureSidecarInterop,
+	ID: "INT-09", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshCA, MeshAdmin, NodeAccess, IstioCharts}, Feature: FeatureSidecarInterop,
 	Promise: "A classic east-west gateway beside the ambient one exposes istiod to other networks. The ambient one still does not.",
 	Sources: []Source{
 		doc(pageIndex, "You can still use a classic e/w gateway for this").during("<1.30"),

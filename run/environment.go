@@ -334,10 +334,33 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 // Equip gives specs what only the makers of a fleet can do for them.
 func Equip(fx *fixture.Fixture) {
 	fx.Escapes, fx.Sightings, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
-	fx.Charts = func(ctx context.Context) (string, error) {
-		src, err := images.FindSources(ctx, fx.Fleet.Istio)
-		return src.Charts(), err
+	fx.Charts = func(ctx context.Context) (string, error) { return charts(ctx, fx.Fleet) }
+}
+
+// charts is the folder of the charts from which a fleet's mesh was installed.
+func charts(ctx context.Context, f *mesh.Fleet) (string, error) {
+	src, err := images.FindSources(ctx, f.Istio)
+	return src.Charts(), err
+}
+
+// chartsAtHand is an error when the plan has behaviors that install something from Istio's charts,
+// and the charts cannot be had.
+func (r *run) chartsAtHand(ctx context.Context) error {
+	var ids []string
+	for _, e := range r.plan.Run {
+		if slices.Contains(e.Behavior.Needs, behaviors.IstioCharts) {
+			ids = append(ids, e.Behavior.ID)
+		}
 	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if _, err := charts(ctx, r.fleet); err != nil {
+		all := strings.Join(ids, ",")
+		return usage("%s: Istio's charts, from which a gateway is installed, cannot be had for %s: %w: leave it out with --exclude %s",
+			all, r.fleet.Istio, err, all)
+	}
+	return nil
 }
 
 // Environment is what the plan is told about a fleet.

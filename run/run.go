@@ -115,6 +115,9 @@ func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.chartsAtHand(ctx); err != nil {
+		return nil, err
+	}
 	release, err := filelock.Dirs(r.Artifacts, filepath.Dir(r.fleet.Path()))
 	if err != nil {
 		return nil, err

@@ -210,16 +210,34 @@ func TestFailOnFixed(t *testing.T) {
 	}
 }
 
-func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
+// What cannot be run is refused before anything is created.
+func TestRefusedAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
+		fleet    mesh.Fleet
 		networks []string
+		chosen   Selection
 		want     string
 	}{
-		"one cluster": {[]string{"n1"}, "the fleet has one cluster, so nothing"},
-		"one network": {[]string{"n1", "n1"}, "the fleet has 2 clusters on one network, so nothing"},
+		"one cluster": {
+			fleet: mesh.Fleet{Provider: mesh.ProviderExisting, Istio: "1.31.0"}, networks: []string{"n1"},
+			want: "the fleet has one cluster, so nothing",
+		},
+		"one network": {
+			fleet: mesh.Fleet{Provider: mesh.ProviderExisting, Istio: "1.31.0"}, networks: []string{"n1", "n1"},
+			want: "the fleet has 2 clusters on one network, so nothing",
+		},
+		"a classic gateway without the charts for it": {
+			fleet: mesh.Fleet{Provider: mesh.ProviderKind, Istio: "1.31.99"}, networks: []string{"n1", "n2"},
+			chosen: Selection{
+				Profile: behaviors.ProfileAll, Claims: []behaviors.Feature{behaviors.FeatureSidecarInterop},
+				Filters: plan.Filters{Include: []string{"INT-09", "LB-01"}},
+			},
+			want: "INT-09: Istio's charts, from which a gateway is installed, cannot be had for 1.31.99: ",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := &mesh.Fleet{RunID: "r", Provider: mesh.ProviderExisting, Istio: "1.31.0"}
+			f := c.fleet
+			f.RunID = "r"
 			for i, n := range c.networks {
 				f.Clusters = append(f.Clusters, &mesh.Cluster{Name: fmt.Sprint("c", i), Network: n, Kubeconfig: "none"})
 			}
@@ -227,7 +245,7 @@ func TestFleetsOnWhichNothingCanBeProven(t *testing.T) {
 			if err := f.Save(file); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Run(t.Context(), Options{Fleet: file, Artifacts: dir})
+			_, err := Run(t.Context(), Options{Fleet: file, Artifacts: dir, Selection: c.chosen})
 			var usage UsageError
 			if !errors.As(err, &usage) {
 				t.Errorf("got %v, want a usage error", err)

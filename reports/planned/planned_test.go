@@ -27,7 +27,11 @@ func TestEnvironment(t *testing.T) {
 	}{
 		"ours": {v1alpha2.ProviderKind, func(*v1alpha2.Environment) {}, func(e *plan.Environment) {
 			e.Nodes = 2
-			e.Has[behaviors.Disruptive], e.Has[behaviors.NodeAccess], e.Has[behaviors.MeshAdmin], e.Has[behaviors.CAKey] = true, true, true, true
+			for _, n := range []behaviors.Need{
+				behaviors.Disruptive, behaviors.NodeAccess, behaviors.MeshAdmin, behaviors.CAKey, behaviors.IstioCharts,
+			} {
+				e.Has[n] = true
+			}
 		}},
 		"of others": {v1alpha2.ProviderExisting, func(*v1alpha2.Environment) {}, func(*plan.Environment) {}},
 		"of others, who allow changes": {
@@ -69,7 +73,8 @@ func TestEnvironment(t *testing.T) {
 				Provider: c.provider, Istio: "1.31.2", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel"},
 				Has: map[behaviors.Need]bool{
 					behaviors.Disruptive: false, behaviors.NodeAccess: false, behaviors.MeshAdmin: false, behaviors.CAKey: false,
-					behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true, behaviors.IPv6: false,
+					behaviors.IstioCharts: false,
+					behaviors.MeshCA:      true, behaviors.Waypoints: true, behaviors.SameAddresses: true, behaviors.IPv6: false,
 				},
 			}
 			c.want(&want)
