@@ -164,7 +164,7 @@ var NotReadyAddressesDoNotLeak = declare(Behavior{
 		"service reaches a pod that is not ready.",
 	Provoke: "Combine publishNotReadyAddresses with a trafficDistribution.",
 	Hazards: "Fixed in 1.28.8, 1.29.4 and 1.30.1.",
-	State:   notAutomated("planned: it needs an echo deployment with a readiness switch"),
+	Mutants: []string{"M60"}, State: Proven,
 })
 
 var SessionAffinityIsRecorded = declare(Behavior{

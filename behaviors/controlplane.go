@@ -88,19 +88,22 @@ var LostAPIServerLeavesTrafficAlone = declare(Behavior{
 	ID: "CP-08", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
 	Promise: "When a remote API server is lost after synchronization, traffic goes on with what was known, and catches up when it is back.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "No call fails during the outage, a change is not seen, and within a minute of healing it is.",
+	Proof: "No call to pods of the other cluster fails during the outage. A service there that becomes global meanwhile is not seen, " +
+		"and within the convergence timeout of healing it is. What istiod says of its remote clusters meanwhile is recorded.",
 	Provoke: "Block istiod's connections to the other API server.",
 	Hazards: "The status stays synced all the time: it is worthless for monitoring.",
-	State:   notAutomated("planned: it blocks addresses on a node; seen by hand on the real mesh"),
+	Mutants: []string{"M90", "M91"}, State: Proven,
 })
 
 var StartWithoutRemoteAPIServer = declare(Behavior{
 	ID: "CP-09", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
 	Promise: "istiod starts and serves its own cluster when a remote API server cannot be reached, and picks that cluster up later.",
 	Sources: []Source{issue("istio/istio#33564", "")},
-	Proof:   "istiod is ready within its limit, local calls succeed; healed, both serve.",
+	Proof: "While the other API server cannot be reached, istiod is restarted and becomes ready, no local call fails, and a new client is served; " +
+		"the other cluster is reported as timed out. Healed, it is used and synced. What becomes of calls to pods there meanwhile is recorded.",
 	Provoke: "Block the other API server and restart istiod.",
-	State:   notAutomated("planned: it blocks addresses on a node"),
+	Hazards: "The new istiod waits for PILOT_REMOTE_CLUSTER_TIMEOUT before it is ready.",
+	Mutants: []string{"M36"}, State: Proven,
 })
 
 var MalformedSecretsAreRefused = declare(Behavior{

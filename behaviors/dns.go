@@ -21,19 +21,19 @@ var RemoteOnlyServiceHasNoName = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"no-data", "the name exists and has no address"},
-			{"no-such-host", "the name does not exist"},
-			{"resolved", "the name has an address that is served"},
+			{"no-address", "the name does not exist, or has no address"},
+			{"no-endpoints", "the name has an address, and nobody serves it"},
+			{"works", "the name has an address, and the other cluster serves it"},
 		},
 		Unsafe: []Outcome{
 			{"plaintext", "a packet to the remote virtual address leaves the cluster in the clear"},
 		},
 	},
-	Proof: "The lookup's result is recorded, and the node's counters show that no packet left the fleet; with a Service " +
-		"in the client's cluster the call succeeds.",
+	Proof: "What becomes of calls is recorded, and the nodes' counters show that no packet left the fleet; with a Service " +
+		"in the client's cluster the calls succeed.",
 	Provoke: "Delete the Service in one cluster and call it there.",
 	Hazards: "Calling the remote virtual address directly leaves the cluster as plaintext where nothing rejects it.",
-	State:   notAutomated("planned; the spec of DNS-01 shows the missing name"),
+	Mutants: []string{"M34"}, State: Proven,
 })
 
 var ServiceEntryIsNoStub = declare(Behavior{
@@ -45,8 +45,9 @@ var ServiceEntryIsNoStub = declare(Behavior{
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"no-endpoints", "the name resolves and has no endpoints"},
-			{"works", "calls are served by the other cluster"},
+			{"no-address", "the name does not exist, or has no address"},
+			{"no-endpoints", "the name has an address, and nobody serves it"},
+			{"works", "the name has an address, and the other cluster serves it"},
 		},
 		Unsafe: []Outcome{
 			{"plaintext", "calls leave the cluster in the clear"},
@@ -55,7 +56,7 @@ var ServiceEntryIsNoStub = declare(Behavior{
 	Proof:   "Calls with a ServiceEntry only, and with a Service without pods as control, which succeed.",
 	Provoke: "Replace the Service by a ServiceEntry of the same host in one cluster.",
 	Hazards: "Seen on the real mesh: the page is wrong for ambient.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M34"}, State: Proven,
 })
 
 var AnswersAreLocalAddresses = declare(Behavior{

@@ -49,10 +49,21 @@ var AllEndpointsEjected = declare(Behavior{
 	ID: "FO-05", Level: Extended, Istio: ">=1.28", Needs: []Need{Waypoints}, Feature: FeatureLocalityRouting,
 	Promise: "What happens when every endpoint is ejected is recorded.",
 	Sources: []Source{issue("istio/istio#52435", "")},
-	Proof:   "Both sides answer with errors: who is called is recorded; one healthy side is used.",
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"nobody", "the waypoint answers by itself with an error, and asks nobody"},
+			{"some", "some requests reach pods that have been ejected"},
+			{"all", "all requests reach pods that have been ejected"},
+		},
+		Unsafe: []Outcome{
+			{"answered", "somebody answers without an error"},
+		},
+	},
+	Proof: "All pods in all clusters answer with errors, and all may be ejected: who is asked is recorded. A service without errors, " +
+		"of the same waypoint and under the same rule, is served.",
 	Provoke: "Let the pods of both clusters answer 503.",
 	Hazards: "A remote network is one endpoint: one bad pod can eject all of it.",
-	State:   notAutomated("planned: servers that answer with errors are there, as FO-04 has them"),
+	Mutants: []string{"M25"}, State: Proven,
 })
 
 var RemoteWaypointTakesOver = declare(Behavior{

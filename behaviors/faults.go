@@ -159,7 +159,7 @@ var Faults = []Fault{
 		State: FaultFixed, Since: "1.31", Behaviors: []string{"LB-07"}, ShownBy: "LB-07"},
 	{Threads: []string{"istio/istio#60422", "istio/istio#60423"},
 		Says:  "A service that publishes its not-ready addresses does so for others.",
-		State: FaultFixed, Since: "1.30.1", Behaviors: []string{"LB-11"}, WhyNot: "LB-11 has no spec yet"},
+		State: FaultFixed, Since: "1.30.1", Behaviors: []string{"LB-11"}, ShownBy: "LB-11"},
 	{Threads: []string{"istio/istio#60690"}, Says: "Waypoints and gateways are given endpoints that are not ready.",
 		State: FaultPresent, Behaviors: []string{"LB-05"},
 		WhyNot: "no spec has a pod that is not ready beside ready ones in the other cluster; in LB-05 none of them is"},
@@ -214,7 +214,7 @@ var Faults = []Fault{
 		State: FaultUnclear, Behaviors: []string{"SVC-11"}, WhyNot: noServiceSpec},
 	{Threads: []string{"istio/istio#57395", "istio/istio#61068", "istio/istio#60888"},
 		Says:  "The name of a service that only the other cluster has cannot be used.",
-		State: FaultOpen, Behaviors: []string{"DNS-02"}, WhyNot: "DNS-02 has no spec yet"},
+		State: FaultOpen, Behaviors: []string{"DNS-02"}, ShownBy: "DNS-02"},
 	{Threads: []string{"istio/istio#59401"}, Says: "Endpoints of a ServiceEntry in another network are not reached by its gateway.",
 		State: FaultOpen, Behaviors: []string{"SVC-03"}, WhyNot: noServiceSpec},
 	{Threads: []string{"istio/istio#58324"}, Says: "Deleting one of two ServiceEntries of a host takes both away.",
@@ -249,7 +249,7 @@ var Faults = []Fault{
 	{Threads: []string{"istio/ztunnel#1966"}, Says: "With 40 thousand workloads ztunnel cannot reconnect.",
 		State: FaultOpen, Behaviors: []string{"UPG-05"}, WhyNot: "the machine is too small for such a mesh"},
 	{Threads: []string{"scoped-address-pushes"}, Says: "With scoped pushes a gateway's new address does not arrive.",
-		State: FaultPresent, Behaviors: []string{"GW-26"}, WhyNot: "GW-26 has no spec yet"},
+		State: FaultPresent, Behaviors: []string{"GW-26"}, WhyNot: "it takes AMBIENT_SCOPED_ADDRESS_PUSHES, which is off by default"},
 }
 
 // RedBy says what has turned the behavior's spec red, or does: a known fault of Istio, or mutants.

@@ -311,10 +311,10 @@ var GatewayAddressMayChange = declare(Behavior{
 	ID: "GW-26", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "When a gateway's address changes, new connections follow within half a minute.",
 	Sources: meshedOnly,
-	Proof:   "New connections use the new address in time; while istiod is stopped they do not.",
-	Provoke: "Create the gateway's Service anew so that it gets another address.",
-	Mutants: []string{"M18"},
-	State:   notAutomated("planned: it re-creates the gateway's Service"),
+	Proof: "Calls to pods of the other cluster are answered once its gateway has another address and new pods, which keep no connection. " +
+		"They are not while the istiod of the client's cluster is absent and the gateway moves back, and are again when it is there.",
+	Provoke: "Ask the load balancer for another address.",
+	Mutants: []string{"M93"}, State: Proven,
 })
 
 var OuterTunnelIsReused = declare(Behavior{

@@ -94,6 +94,10 @@ var Mutants = []Mutant{
 	{"M87", "lead the TCP port of services in cluster2 to another port of their pods"},
 	{"M88", "scale the east-west gateway of cluster2 to 0 while cluster1 has a remote secret less"},
 	{"M89", "delete the TLSRoute in cluster2"},
+	{"M90", "remove istio.io/global from services of cluster2 that were there without it before"},
+	{"M91", "let the gateway of cluster2 lose all replicas for 20 s once a service there becomes global"},
+	{"M92", "put namespaces of specs in cluster1 back into the mesh as soon as they are taken out of it"},
+	{"M93", "keep cluster1 without istiod once the east-west gateway of cluster2 has another address"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -92,9 +92,11 @@ var Partition = declare(Behavior{
 	ID: "RES-08", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive}, Feature: FeaturePartitionTolerance,
 	Promise: "When the clusters cannot reach each other, local calls go on, and healing takes no more than half a minute.",
 	Sources: []Source{implied("high availability")},
-	Proof:   "With a local preference no call fails; without one the remote share does; healed, none.",
+	Proof: "Calls to local services, and to global ones that prefer what is close, do not fail. Calls to pods of the other cluster only do, " +
+		"and are answered again within the convergence timeout of healing. What a service of both loses is recorded.",
 	Provoke: "Drop all packets between the nodes.",
-	State:   notAutomated("planned: it changes the nodes' firewall"),
+	Hazards: "Calls hang until the client gives up: nothing is refused.",
+	Mutants: []string{"M62"}, State: Proven,
 })
 
 var PausedRemoteCluster = declare(Behavior{

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -318,6 +319,63 @@ func loseAllReplicas(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		}
 		return leave
 	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		return errors.Join(back.Wait(), stop(ctx), workload.Scale(ctx, c, d.Namespace, d.Name, *d.Spec.Replicas))
+	}, nil
+}
+
+// noIstiodAfterMove scales istiod of cluster1 to 0 once the gateway of cluster2 has other addresses
+// than it had.
+func noIstiodAfterMove(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	a, b := f.Clusters[0], f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	var had []gateway.GatewayStatusAddress
+	var undo Undo
+	var failed error
+	stop, err := interfere(ctx, b, &gateway.GatewayList{}, client.InNamespace(d.Namespace), func(g *gateway.Gateway) verdict {
+		switch now := g.Status.Addresses; {
+		case g.Name != d.Labels[gateway.GatewayNameLabelKey] || len(now) == 0:
+		case had == nil:
+			had = now
+		case undo == nil && !equality.Semantic.DeepEqual(had, now):
+			undo, failed = scaled(context.WithoutCancel(ctx), a, istiod.Namespace, istiod.Deployment(a.Revision))
+		}
+		return leave
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := errors.Join(stop(ctx), failed); err != nil || undo == nil {
+			return err
+		}
+		return undo(ctx)
+	}, nil
+}
+
+// noGatewayOnceGlobal keeps the pods of the gateway of cluster2 away once a service there becomes
+// global.
+func noGatewayOnceGlobal(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	d, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	away := false
+	var back errgroup.Group
+	stop, err := interfere(ctx, c, &corev1.ServiceList{}, ofSpecs, onceGlobal(func(*corev1.Service) verdict {
+		if !away {
+			keepAway(ctx, c, d, &back)
+		}
+		away = true
+		return leave
+	}))
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/tools/cache"
@@ -110,6 +111,20 @@ func interfere[T client.Object](
 		done.Wait()
 		return errors.Join(failed...)
 	}, nil
+}
+
+// onceGlobal does something to services that become global after they have been there without it.
+func onceGlobal(then func(*corev1.Service) verdict) func(*corev1.Service) verdict {
+	before := map[types.UID]bool{}
+	return func(s *corev1.Service) verdict {
+		switch global := s.Labels[workload.LabelGlobal] != ""; {
+		case !global:
+			before[s.UID] = true
+		case before[s.UID]:
+			return then(s)
+		}
+		return leave
+	}
 }
 
 // ofWaypoint reports whether istiod made the Service for a waypoint.
@@ -411,6 +426,20 @@ func keepNetwork(network string) func(*corev1.Namespace) verdict {
 		ns.Labels[label.TopologyNetwork.Name] = network
 		return update
 	}
+}
+
+// keepEnrolled puts the namespaces of specs in cluster1 that are in the mesh back into it.
+func keepEnrolled(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[0], &corev1.NamespaceList{}, client.MatchingFields{metav1.ObjectNameField: fixture.MeshNamespaceB},
+		enrolled)
+}
+
+func enrolled(ns *corev1.Namespace) verdict {
+	if ns.Labels[label.IoIstioDataplaneMode.Name] != "" {
+		return leave
+	}
+	ns.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeAmbient
+	return update
 }
 
 // rightListeners makes the listeners of east-west gateways that specs make in cluster2 such as one

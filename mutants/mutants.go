@@ -179,6 +179,10 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M87"}, apply: interfereWithServices(1, anotherTarget)},
 		{Mutant: behaviors.Mutant{ID: "M88"}, apply: noGatewayAfterRemoval},
 		{Mutant: behaviors.Mutant{ID: "M89"}, apply: noneIn[*gateway.TLSRoute](fixture.PlainNamespace, &gateway.TLSRouteList{})},
+		{Mutant: behaviors.Mutant{ID: "M90"}, apply: interfereWithServices(1, onceGlobal(removeGlobal))},
+		{Mutant: behaviors.Mutant{ID: "M91"}, apply: noGatewayOnceGlobal},
+		{Mutant: behaviors.Mutant{ID: "M92"}, apply: keepEnrolled},
+		{Mutant: behaviors.Mutant{ID: "M93"}, apply: noIstiodAfterMove},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

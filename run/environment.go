@@ -334,6 +334,7 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 // Equip gives specs what only the makers of a fleet can do for them.
 func Equip(fx *fixture.Fixture) {
 	fx.Escapes, fx.Sightings, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
+	fx.Cut = kind.Cut(fx.Fleet)
 	fx.Charts = func(ctx context.Context) (string, error) { return charts(ctx, fx.Fleet) }
 }
 

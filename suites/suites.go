@@ -3,6 +3,7 @@ package suites
 
 import (
 	_ "ambient.test/conformance/suites/balancing"
+	_ "ambient.test/conformance/suites/cleanup"
 	_ "ambient.test/conformance/suites/controlplane"
 	_ "ambient.test/conformance/suites/dns"
 	_ "ambient.test/conformance/suites/failover"

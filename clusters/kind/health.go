@@ -96,7 +96,11 @@ func healthy(ctx context.Context, d docker, f *mesh.Fleet, c *mesh.Cluster) erro
 	if err := firewallInForce(ctx, d, c); err != nil {
 		return err
 	}
-	return setPorts(ctx, d, c, gatewayPorts(c)) // a run that was killed may have left others open
+	// A run that was killed may have left other ports open, or the cluster cut off.
+	if err := healCut(ctx, d, c); err != nil {
+		return err
+	}
+	return setPorts(ctx, d, c, gatewayPorts(c))
 }
 
 // waitForAPIServer waits for the API server of a node that may still be booting. Before the server

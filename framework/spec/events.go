@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -160,6 +162,40 @@ func (t *T) IstiodAbsent(c *Cluster, during func()) Event {
 			}
 			return istiod.WaitSynced(ctx, c.Cluster, t.Clusters.Names())
 		},
+	}
+}
+
+// CutOff is a time in which a cluster and the other networks exchange no packet, and something else
+// is done.
+func (t *T) CutOff(c *Cluster, during func()) Event {
+	return t.cut(c.Name+" and the other networks exchange no packet", c, 0, during)
+}
+
+// APIServerCutOff is a time in which no other network reaches the API server of a cluster, and
+// something else is done. Traffic between the networks goes on.
+func (t *T) APIServerCutOff(c *Cluster, during func()) Event {
+	server, err := url.Parse(c.APIServer)
+	t.NoError(err)
+	port, err := strconv.Atoi(server.Port())
+	t.NoError(err)
+	return t.cut("no other network reaches the API server of "+c.Name, c, port, during)
+}
+
+func (t *T) cut(says string, c *Cluster, port int, during func()) Event {
+	healed := func(context.Context) error { return nil }
+	return Event{
+		Says: says,
+		Do: func(ctx context.Context) (err error) {
+			if t.Cut == nil {
+				return errors.New("the nodes are not the suite's to change")
+			}
+			if healed, err = t.Cut(ctx, c.Cluster, port); err != nil {
+				return err
+			}
+			during()
+			return nil
+		},
+		Undo: func(ctx context.Context) error { return healed(ctx) },
 	}
 }
 

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -106,6 +107,30 @@ func (s *Service) PreferClose(c *Cluster) client.Object {
 	o, prefer := s.Object(c).(*corev1.Service), corev1.ServiceTrafficDistributionPreferClose
 	o.Spec.TrafficDistribution = &prefer
 	return o
+}
+
+// PublishNotReady is [Service.PreferClose] with the addresses of its pods that are not ready, too.
+func (s *Service) PublishNotReady(c *Cluster) client.Object {
+	o := s.PreferClose(c).(*corev1.Service)
+	o.Spec.PublishNotReadyAddresses = true
+	return o
+}
+
+// Entry is a ServiceEntry that has the Service's host and ports and names no endpoint. It is global.
+func (s *Service) Entry(c *Cluster) client.Object {
+	e := &networkingv1.ServiceEntry{ObjectMeta: s.meta("entry"), Spec: networking.ServiceEntry{
+		Hosts: []string{s.Host()}, Location: networking.ServiceEntry_MESH_INTERNAL, Resolution: networking.ServiceEntry_STATIC}}
+	e.Labels = map[string]string{workload.LabelGlobal: "true"}
+	for _, p := range s.Object(c).(*corev1.Service).Spec.Ports {
+		protocol := "TCP"
+		if p.AppProtocol != nil {
+			protocol = strings.ToUpper(*p.AppProtocol)
+		}
+		e.Spec.Ports = append(e.Spec.Ports, &networking.ServicePort{
+			Number: uint32(p.Port), TargetPort: uint32(p.TargetPort.IntValue()), Name: p.Name, Protocol: protocol,
+		})
+	}
+	return e
 }
 
 // PodPolicy is an AuthorizationPolicy on the pods of the Service for the principals; none selects

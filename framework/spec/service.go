@@ -253,8 +253,13 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 
 // DeployClient deploys a client of the spec's own in one cluster, waits for its pod and opens the
 // stream to it.
-func (t *T) DeployClient(c *Cluster, word string) (made *traffic.Client) {
-	t.change(func() { made = t.deployClient(c, fixture.MeshNamespace, word) })
+func (t *T) DeployClient(c *Cluster, word string) *traffic.Client {
+	return t.DeployClientIn(fixture.MeshNamespace, c, word)
+}
+
+// DeployClientIn is [T.DeployClient] in another namespace of the specs.
+func (t *T) DeployClientIn(namespace string, c *Cluster, word string) (made *traffic.Client) {
+	t.change(func() { made = t.deployClient(c, namespace, word) })
 	return made
 }
 

@@ -115,6 +115,31 @@ var RemoteNotReadyPodsDrawTraffic = spec.Proves(behaviors.RemoteNotReadyPodsDraw
 	t.Control(calls, AnsweredBy(a, b))
 })
 
+// LB-11: the fault was that what one service publishes was given to all that prefer what is close.
+var NotReadyAddressesDoNotLeak = spec.Proves(behaviors.NotReadyAddressesDoNotLeak, func(t *spec.T) {
+	a, _ := t.Clusters.Pair()
+	echo := t.DeployEcho("echo", spec.Global, spec.WithReadinessGates, spec.Pods(2, a))
+	published, pods := t.ServiceFor("published", echo), t.Pods(echo, a)
+	t.ApplyEverywhere(echo.PreferClose)
+	t.ApplyEverywhere(published.PublishNotReady)
+	t.Given(a.Client.HTTP(echo), FromPods(pods...))
+
+	t.SetReady(false, pods[0])
+	t.Control(a.Client.HTTP(published), FromPods(pods...))
+	t.RecordOutcome("a client of "+a.Name, a.Client.HTTP(echo), func(os traffic.Outcomes) string {
+		from := func(p spec.Pod) int {
+			return os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Workload == p.Name })
+		}
+		switch {
+		case from(pods[0]) > 0:
+			return "leaked"
+		case from(pods[1]) == len(os):
+			return "contained"
+		}
+		return ""
+	}, NoneAfter(10*time.Second))
+})
+
 // failing names how many calls fail, beside the share of them that the pods would draw if they were
 // ready.
 func failing(os traffic.Outcomes, share float64) string {

@@ -123,6 +123,46 @@ var BadCredentialsAreReported = spec.Proves(behaviors.BadCredentialsAreReported,
 	})
 })
 
+// CP-08: that the label is not seen tells that the API server was lost.
+var LostAPIServerLeavesTrafficAlone = spec.Proves(behaviors.LostAPIServerLeavesTrafficAlone, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, late := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("late")
+	late.SetGlobal(a)
+	across, own, grown := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(late)
+	t.Given(across, AnsweredBy(b))
+
+	seen := t.While(t.APIServerCutOff(b, func() {
+		late.SetGlobal(b)
+		t.Control(grown, AnsweredBy(a))
+		t.ObserveLook(spec.RemoteClusters(a))
+	}), across, own)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(seen.Of(across), NoneLost())
+	t.Expect(grown, AnsweredBy(a, b))
+	t.Control(b.Client.HTTP(late), AnsweredBy(a, b))
+})
+
+// CP-09
+var StartWithoutRemoteAPIServer = spec.Proves(behaviors.StartWithoutRemoteAPIServer, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
+	t.Given(across, AnsweredBy(b))
+
+	seen := t.While(t.APIServerCutOff(b, func() {
+		t.NoError(spec.IstiodRestarts(a).Do(t.Context()))
+		t.Control(spec.RemoteClusters(a), Lists(b, istiod.TimedOut))
+		t.Expect(t.DeployClient(a, "late").HTTP(local), AnsweredBy(a))
+	}), across, own, near)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(seen.Of(near), NoneLost())
+	t.Expect(across, AnsweredBy(b))
+	t.Expect(spec.RemoteClusters(a), AllSynced(a, t.Clusters...))
+	t.ObserveLook(seen.Of(across))
+})
+
 // CP-10
 var MalformedSecretsAreRefused = spec.Proves(behaviors.MalformedSecretsAreRefused, func(t *spec.T) {
 	doNotCount(t, []spec.SecretChange{spec.NoKubeconfig}, []spec.SecretChange{spec.RunsCommand}, []spec.SecretChange{spec.ReadsFile})

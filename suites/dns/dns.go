@@ -2,11 +2,58 @@
 package dns
 
 import (
+	"time"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
+
+// DNS-02: nothing may leave the fleet for an address that is the other cluster's.
+var RemoteOnlyServiceHasNoName = spec.Proves(behaviors.RemoteOnlyServiceHasNoName, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b))
+	calls := a.Client.HTTP(echo)
+	t.Control(calls, AnsweredBy(b))
+
+	t.Delete(spec.Clusters{a}, echo.Object)
+	recordName(t, a, b, calls)
+	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
+})
+
+// DNS-03: what a ServiceEntry of the same host does. That the Service does it is the control.
+var ServiceEntryIsNoStub = spec.Proves(behaviors.ServiceEntryIsNoStub, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b))
+	calls := a.Client.HTTP(echo)
+	t.Control(calls, AnsweredBy(b))
+
+	t.Delete(spec.Clusters{a}, echo.Object)
+	t.Apply(spec.Clusters{a}, echo.Entry)
+	recordName(t, a, b, calls)
+	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
+})
+
+// recordName records what becomes of calls of a cluster to a name that only another one serves. No
+// packet may leave the fleet for them: the virtual address is nobody's here.
+func recordName(t *spec.T, a, b *spec.Cluster, calls traffic.Calls) {
+	escapes := t.Escapes()
+	t.RecordOutcome("a client of "+a.Name, calls, func(os traffic.Outcomes) string {
+		switch n := len(os); n {
+		case os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.NoSuchHost }):
+			return "no-address"
+		case os.Count(traffic.Lost):
+			return "no-endpoints"
+		case os.Clusters()[b.Name]:
+			return "works"
+		}
+		return ""
+	}, NoneAfter(10*time.Second))
+	for _, e := range escapes {
+		t.Expect(e, NoPackets())
+	}
+}
 
 // DNS-01: what becomes of a name without a Service is DNS-02's. Here it only must not be answered
 // while its neighbor, made in the same way, is.

@@ -71,6 +71,32 @@ var OutlierDetectionEjects = spec.Proves(behaviors.OutlierDetectionEjects, func(
 	others(t.Control)
 })
 
+// FO-05: nobody is left to ask. One of several errors, and it is left out, is FO-04's.
+var AllEndpointsEjected = spec.Proves(behaviors.AllEndpointsEjected, func(t *spec.T) {
+	a, _ := t.Clusters.Pair()
+	good := t.Service("good", spec.Global, spec.BehindWaypoint)
+	echo := t.DeployEcho("echo", spec.Global, spec.BehindWaypoint, spec.ErringIn(t.Clusters...))
+	t.Control(a.Client.HTTP(echo), AnsweredOnlyBy(t.Clusters...))
+
+	t.ApplyEverywhere(echo.OutlierRule(spec.PreferCluster, spec.AnyErrorOfAll))
+	t.ApplyEverywhere(good.OutlierRule(spec.PreferCluster, spec.AnyErrorOfAll))
+	t.RecordOutcome("a client of "+a.Name, a.Client.HTTP(echo), func(os traffic.Outcomes) string {
+		asked := func(code int) int {
+			return os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Code == code })
+		}
+		switch erring := asked(503); {
+		case asked(200) > 0:
+			return "answered"
+		case erring == 0:
+			return "nobody"
+		case erring == len(os):
+			return "all"
+		}
+		return "some"
+	}, NoneAfter(10*time.Second))
+	t.Control(a.Client.HTTP(good), AnsweredBy(a))
+})
+
 // FO-06: how many calls are lost meanwhile no source says; it is recorded.
 var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, func(t *spec.T) {
 	local, remotes := t.Clusters.Split()

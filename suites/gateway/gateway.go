@@ -362,6 +362,28 @@ var GatewayDiscoveryConditions = spec.Proves(behaviors.GatewayDiscoveryCondition
 	}
 })
 
+// GW-26: what is open may stay open as long as the gateway's pods live, so they are replaced: what
+// comes then are new connections.
+var GatewayAddressMayChange = spec.Proves(behaviors.GatewayAddressMayChange, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
+	across, own := a.Client.HTTP(far), b.Client.HTTP(far)
+	anew := func() { t.NoError(spec.GatewayRestarts(b).Do(t.Context())) }
+	t.Given(across, AnsweredBy(b))
+
+	back := t.MoveGateway(b)
+	anew()
+	t.Expect(across, AnsweredBy(b))
+
+	seen := t.While(t.IstiodAbsent(a, func() {
+		back()
+		anew()
+		t.Control(across, EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
+	}), own)
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(across, AnsweredBy(b))
+})
+
 // GW-29: services that differ in their pods or in their port. The same calls one after the other
 // are the control.
 var RightServiceUnderConcurrency = spec.Proves(behaviors.RightServiceUnderConcurrency, func(t *spec.T) {

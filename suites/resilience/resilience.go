@@ -131,3 +131,27 @@ var NewPodsDuringCNIRestart = spec.Proves(behaviors.NewPodsDuringCNIRestart, fun
 	t.Expect(seen.Of(refused), NoneLost())
 	t.Expect(plain, EndAs(traffic.Reset))
 })
+
+// RES-08: what prefers the close ones needs no other network while one of them is ready.
+var Partition = spec.Proves(behaviors.Partition, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	near, both := t.Service("near", spec.Global), t.Service("both", spec.Global)
+	t.ApplyEverywhere(near.PreferClose)
+	across, own, mixed := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(both)
+	t.Given(across, AnsweredBy(b))
+	t.Given(mixed, AnsweredBy(t.Clusters...))
+	alone := append(t.HTTPFromEach(local), t.HTTPFromEach(near)...)
+
+	seen := t.While(t.CutOff(b, func() {
+		t.Control(across, EndAs(traffic.TimedOut, traffic.Reset, traffic.Refused))
+	}), append(alone, own, mixed)...)
+
+	for _, row := range alone {
+		t.Expect(seen.Of(row), NoneLost())
+	}
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(across, AnsweredBy(b))
+	t.Expect(mixed, AnsweredBy(t.Clusters...))
+	t.ObserveLook(seen.Of(mixed))
+})
