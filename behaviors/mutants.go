@@ -98,6 +98,7 @@ var Mutants = []Mutant{
 	{"M91", "let the gateway of cluster2 lose all replicas for 20 s once a service there becomes global"},
 	{"M92", "put namespaces of specs in cluster1 back into the mesh as soon as they are taken out of it"},
 	{"M93", "keep cluster1 without istiod once the east-west gateway of cluster2 has another address"},
+	{"M94", "scale the gateways that specs add to cluster2 to 0 once another one there has no network"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -39,24 +39,27 @@ var TwoClustersOnOneNetwork = declare(Behavior{
 })
 
 var SeveralGatewaysInOneNetwork = declare(Behavior{
-	ID: "TOP-03", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin, Waypoints},
-	Promise: "With several gateways in one network ztunnel uses one and waypoints use all: what happens is recorded.",
+	ID: "TOP-03", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "Which of several gateways of one network clients use, and whether they use another when it no longer counts, is recorded.",
 	Sources: []Source{
 		issue("istio/istio#56960", ""),
 		code("pilot ambient multicluster.go", "the first gateway is used"),
 	},
 	Outcomes: &Outcomes{
 		Acceptable: []Outcome{
-			{"one", "ztunnel uses exactly one gateway"},
-			{"all", "ztunnel uses all of them"},
+			{"one", "one gateway is used"},
+			{"all", "all of them are used"},
 		},
 		Unsafe: []Outcome{
-			{"errors", "calls fail while one gateway is healthy and the other deleted"},
+			{"errors", "calls fail while one gateway is healthy and the others no longer count"},
 		},
+		PerRow: true,
 	},
-	Proof:   "Which gateways count connections; deleting the used one moves calls to the other in half a minute.",
+	Proof: "Which gateways hand connections on, with a second one beside the first. Then each in turn is the only one with a network: " +
+		"calls are answered, through it.",
+	Hazards: "Which of them is used changes with every change of endpoints.",
 	Provoke: "Add a second east-west gateway.",
-	State:   notAutomated("planned: it adds a gateway"),
+	Mutants: []string{"M94"}, State: Proven,
 })
 
 var ReplicatedGateway = declare(Behavior{

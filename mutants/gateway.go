@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"istio.io/api/label"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -357,6 +358,34 @@ func noIstiodAfterMove(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		}
 		return undo(ctx)
 	}, nil
+}
+
+// noSecondGateway scales the gateways beside the one that cluster2 has to 0 once that one has no
+// network. They go with the spec that added them.
+func noSecondGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	own, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	var failed []error
+	stop, err := interfere(ctx, c, &gateway.GatewayList{}, client.InNamespace(own.Namespace), func(g *gateway.Gateway) verdict {
+		if g.Name != own.Labels[gateway.GatewayNameLabelKey] || g.Labels[label.TopologyNetwork.Name] != "" {
+			return leave
+		}
+		all, err := eastwest.Deployments(ctx, c)
+		failed = append(failed, err)
+		for _, d := range all {
+			if d.Name != own.Name {
+				failed = append(failed, setReplicas(context.WithoutCancel(ctx), c, &d, 0))
+			}
+		}
+		return leave
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return errors.Join(append(failed, stop(ctx))...) }, nil
 }
 
 // noGatewayOnceGlobal keeps the pods of the gateway of cluster2 away once a service there becomes

@@ -183,6 +183,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M91"}, apply: noGatewayOnceGlobal},
 		{Mutant: behaviors.Mutant{ID: "M92"}, apply: keepEnrolled},
 		{Mutant: behaviors.Mutant{ID: "M93"}, apply: noIstiodAfterMove},
+		{Mutant: behaviors.Mutant{ID: "M94"}, apply: noSecondGateway},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

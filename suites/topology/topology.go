@@ -103,6 +103,38 @@ var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T)
 	t.Control(own, AnsweredBy(b))
 })
 
+// TOP-03: nobody is sent to a gateway without a network, as if it were deleted.
+var SeveralGatewaysInOneNetwork = spec.Proves(behaviors.SeveralGatewaysInOneNetwork, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
+	across, own := a.Client.HTTP(far), b.Client.HTTP(far)
+	t.Given(across, AnsweredBy(b))
+
+	gateways := t.AddGateway(b)
+	use := func(lost string) func(traffic.Outcomes) string {
+		return func(os traffic.Outcomes) string {
+			used := gateways.Used()
+			switch {
+			case os.Count(traffic.Lost) > 0:
+				return lost
+			case len(used) == 1:
+				return "one"
+			case len(used) == len(gateways.Names()):
+				return "all"
+			}
+			return ""
+		}
+	}
+	t.RecordOutcome("a client of "+a.Name+", with all gateways", across, use(""))
+	for _, name := range gateways.Names() {
+		restore := gateways.Only(name)
+		t.RecordOutcome("a client of "+a.Name+", with "+name+" only", across, use("errors"), NoneAfter(20*time.Second))
+		t.Control(own, AnsweredBy(b))
+		restore()
+	}
+	t.Control(across, AnsweredBy(b))
+})
+
 // TOP-05: each cluster that stays calls a service of the others that stay.
 var ClustersComeAndGo = spec.Proves(behaviors.ClustersComeAndGo, func(t *spec.T) {
 	last, rest := t.Clusters.Last()

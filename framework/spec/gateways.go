@@ -1,0 +1,95 @@
+package spec
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+
+	"ambient.test/conformance/framework/envoy"
+	"ambient.test/conformance/framework/wait"
+)
+
+// Gateways are all east-west gateways of one cluster.
+type Gateways struct {
+	t       *T
+	cluster *Cluster
+	keys    []client.ObjectKey
+	sent    []int // to pods, when last read
+}
+
+// AddGateway adds a copy of an east-west gateway that a cluster has, waits until it is programmed,
+// and returns all that the cluster has then. The copy is gone after the spec.
+func (t *T) AddGateway(c *Cluster) *Gateways {
+	var one gateway.Gateway
+	keys := t.gatewayKeys(c)
+	t.NoError(c.Cluster.Client().Get(t.ctx, keys[0], &one))
+	added := client.ObjectKey{Namespace: one.Namespace, Name: t.Name("gateway")}
+	t.Apply(Clusters{c}, func(*Cluster) client.Object {
+		return &gateway.Gateway{
+			ObjectMeta: metav1.ObjectMeta{Namespace: added.Namespace, Name: added.Name, Labels: one.Labels},
+			Spec:       *one.Spec.DeepCopy(),
+		}
+	})
+	programmed := func(g *gateway.Gateway, exists bool) (bool, string) {
+		return exists && len(addressesOf(g)) > 0 && meta.IsStatusConditionTrue(g.Status.Conditions, string(gateway.GatewayConditionProgrammed)),
+			"it is not programmed, or has no address"
+	}
+	t.NoError(wait.Object(t.ctx, c.Cluster, &gateway.GatewayList{}, added.Namespace, added.Name, programmed))
+	t.Changed()
+	g := &Gateways{t: t, cluster: c, keys: append(keys, added)}
+	t.NoError(g.read(t.ctx))
+	return g
+}
+
+// Used returns which of the gateways have handed connections on to pods since this was last asked.
+func (g *Gateways) Used() (names []string) {
+	before := g.sent
+	g.t.NoError(g.read(g.t.ctx))
+	for i, n := range g.sent {
+		if n > before[i] {
+			names = append(names, g.keys[i].Name)
+		}
+	}
+	return names
+}
+
+func (g *Gateways) read(ctx context.Context) error {
+	g.sent = nil
+	for _, key := range g.keys {
+		sent, err := envoy.Sent(ctx, g.cluster.Cluster, key.Namespace, gateway.GatewayNameLabelKey+"="+key.Name)
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, requests := range sent {
+			n += requests
+		}
+		g.sent = append(g.sent, n)
+	}
+	return nil
+}
+
+// Names are the gateways' names.
+func (g *Gateways) Names() (all []string) {
+	for _, key := range g.keys {
+		all = append(all, key.Name)
+	}
+	return all
+}
+
+// Only takes the network from all gateways but one. restore gives it back; the end of the spec does
+// so at the latest.
+func (g *Gateways) Only(name string) (restore func()) {
+	var before []*kept
+	g.t.change(func() {
+		for _, key := range g.keys {
+			if key.Name != name {
+				before = append(before, g.t.take(g.cluster, key, WithoutNetwork))
+			}
+		}
+	})
+	return g.t.restoring(before...)
+}
