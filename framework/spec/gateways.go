@@ -2,12 +2,15 @@ package spec
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
+	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/envoy"
 	"ambient.test/conformance/framework/wait"
 )
@@ -44,6 +47,9 @@ func (t *T) AddGateway(c *Cluster) *Gateways {
 	return g
 }
 
+// tunnelPort is how the address of a pod of the mesh ends.
+var tunnelPort = ":" + strconv.Itoa(eastwest.Port)
+
 // Used returns which of the gateways have handed connections on to pods since this was last asked.
 func (g *Gateways) Used() (names []string) {
 	before := g.sent
@@ -64,8 +70,10 @@ func (g *Gateways) read(ctx context.Context) error {
 			return err
 		}
 		n := 0
-		for _, requests := range sent {
-			n += requests
+		for host, requests := range sent {
+			if strings.HasSuffix(host, tunnelPort) { // else probes of its own health
+				n += requests
+			}
 		}
 		g.sent = append(g.sent, n)
 	}

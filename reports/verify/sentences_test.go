@@ -50,6 +50,10 @@ func TestSentences(t *testing.T) {
 			})
 		}
 	}
+	// as is a report that says what it was made to say, also of what follows from the rest.
+	as := func(change func(*v1alpha2.ConformanceReport)) func(testing.TB, string) {
+		return func(t testing.TB, dir string) { forge(t, dir, change) }
+	}
 	implementation := func(change func(*v1alpha2.Implementation)) func(testing.TB, string) {
 		return report(func(r *v1alpha2.ConformanceReport) { change(&r.Implementation) })
 	}
@@ -150,6 +154,46 @@ func TestSentences(t *testing.T) {
 			add(layout.EvidenceOf("LB-99")+"/calls.txt")(t, dir)
 			list(t, dir, layout.EvidenceOf("LB-99")+"/calls.txt")
 		}, []string{`R10 "evidence/LB-99/calls.txt" is evidence for no behavior`}},
+		"held, and with a reason to be skipped": {report(func(r *v1alpha2.ConformanceReport) {
+			result(r, "LB-01").Skip = &v1alpha2.Skip{Class: string(plan.ClassProfile), Reason: "x"}
+		}), []string{
+			"R06 LB-01 is skipped without a reason, or has a reason and is not skipped",
+			"R12 LB-01 is skipped (profile: x) in the report, and planned again it is to run",
+		}},
+		"skipped for no reason": {report(func(r *v1alpha2.ConformanceReport) {
+			skipped(r, "SCOPE-07", plan.ClassProfile, " ")
+		}), []string{
+			"R06 SCOPE-07 is skipped without a reason",
+			"R12 SCOPE-07 is skipped (profile: ) in the report, and planned again it is to run",
+		}},
+		"violated without a word": {report(func(r *v1alpha2.ConformanceReport) {
+			r.Mode = v1alpha2.ModeConformance
+			result(r, "LB-01").Verdict = v1alpha2.NonConformant
+		}), []string{"R06 LB-01 is non-conformant without a message"}},
+		"an outcome that is unsafe": {report(func(r *v1alpha2.ConformanceReport) {
+			result(r, "SCOPE-07").Outcome = "leaked"
+		}), []string{`R06 SCOPE-07 is conformant with the outcome "leaked", which is not among the acceptable ones`}},
+		"a negative time": {report(func(r *v1alpha2.ConformanceReport) {
+			result(r, "LB-01").ConvergeSeconds = []float64{-1}
+		}), []string{"R06 LB-01 took a negative time"}},
+		"another result": {as(func(r *v1alpha2.ConformanceReport) { r.Result = v1alpha2.Partial }), []string{
+			`R07 result says "partial", the behaviors give "success"`,
+		}},
+		"other levels":        {as(func(r *v1alpha2.ConformanceReport) { r.Levels[0].Conformant++ }), []string{"R07 levels says "}},
+		"other chapters":      {as(func(r *v1alpha2.ConformanceReport) { r.Chapters[0].Conformant++ }), []string{"R07 chapters says "}},
+		"another convergence": {as(func(r *v1alpha2.ConformanceReport) { r.Convergence.P50 /= 2 }), []string{"R07 convergence says "}},
+		"flaky in one attempt": {as(func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Flaky = true }), []string{
+			"R07 flaky of LB-01 says true, the behaviors give false",
+			"C02 LB-01 took 1 attempts",
+		}},
+		"known, and held": {as(func(r *v1alpha2.ConformanceReport) { result(r, "LB-01").Known = "F-90" }), []string{
+			`R07 known or fixed of LB-01 says ["F-90",""], the behaviors give ["",""]`,
+		}},
+		"a feature that is not supported": {as(func(r *v1alpha2.ConformanceReport) {
+			claim(t, r, behaviors.FeatureScopeRules)
+			summary.Fill(r)
+			r.Features[0].Supported = false
+		}), []string{"R07 feature scope-rules says false, the behaviors give true"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := goodBundle(t)
