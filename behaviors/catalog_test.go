@@ -60,7 +60,7 @@ func TestMistakesAreReportedTogether(t *testing.T) {
 		"twice": {func(b *Behavior) {
 			b.Level, b.Outcomes = Limitation, &Outcomes{Acceptable: []Outcome{{"a", "A."}}, Unsafe: []Outcome{{"a", "B."}}}
 		}, `outcome "a"`},
-		"mutant":  {func(b *Behavior) { b.Mutants = []string{"M99"} }, `mutant "M99"`},
+		"mutant":  {func(b *Behavior) { b.Mutants = []string{"M999"} }, `mutant "M999"`},
 		"proof":   {func(b *Behavior) { b.Proof = "" }, "how it is proven"},
 		"provoke": {func(b *Behavior) { b.Provoke = "" }, "how it is provoked"},
 		"state":   {func(b *Behavior) { b.State = State{} }, "says why not"},

@@ -103,7 +103,7 @@ var StartWithoutRemoteAPIServer = declare(Behavior{
 		"the other cluster is reported as timed out. Healed, it is used and synced. What becomes of calls to pods there meanwhile is recorded.",
 	Provoke: "Block the other API server and restart istiod.",
 	Hazards: "The new istiod waits for PILOT_REMOTE_CLUSTER_TIMEOUT before it is ready.",
-	Mutants: []string{"M36"}, State: Proven,
+	Mutants: []string{"M99"}, State: Proven,
 })
 
 var MalformedSecretsAreRefused = declare(Behavior{

@@ -99,6 +99,11 @@ var Mutants = []Mutant{
 	{"M92", "put namespaces of specs in cluster1 back into the mesh as soon as they are taken out of it"},
 	{"M93", "keep cluster1 without istiod once the east-west gateway of cluster2 has another address"},
 	{"M94", "scale the gateways that specs add to cluster2 to 0 once another one there has no network"},
+	{"M95", "take the retries out of VirtualServices in cluster2"},
+	{"M96", "take the mirrors out of HTTPRoutes in cluster2"},
+	{"M97", "take the time-outs out of HTTPRoutes in cluster2"},
+	{"M98", "take the redirects out of HTTPRoutes in cluster2"},
+	{"M99", "let cluster1 lose its remote secrets 8 s after its istiod has restarted"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -239,7 +239,7 @@ var TrafficPoliciesReachRemoteEndpoints = declare(Behavior{
 		"whose pods in one cluster fail every request, retries leave the answers of the others alone. What is answered has one mark.",
 	Provoke: "Add each to the HTTPRoute, or retries and faults to a VirtualService, and call a remote-only service.",
 	Hazards: "Retries are in HTTPRoutes of the experimental channel only, faults in none.",
-	Mutants: []string{"M12", "M75"}, State: Proven,
+	Mutants: []string{"M12", "M75", "M95", "M96", "M97", "M98"}, State: Proven,
 })
 
 var PolicyTargets = declare(Behavior{

@@ -337,6 +337,44 @@ func noneIn[T client.Object](namespace client.InNamespace, list client.ObjectLis
 	}
 }
 
+// routes changes the routes of one type that specs make in cluster2.
+func routes[T client.Object](list client.ObjectList, judge func(T) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		return interfere(ctx, f.Clusters[1], list, ofSpecs, judge)
+	}
+}
+
+func noRetries(v *istio.VirtualService) (do verdict) {
+	for _, r := range v.Spec.Http {
+		if r.Retries != nil {
+			r.Retries, do = nil, update
+		}
+	}
+	return do
+}
+
+func noTimeouts(r *gateway.HTTPRoute) (do verdict) {
+	for i := range r.Spec.Rules {
+		if rule := &r.Spec.Rules[i]; rule.Timeouts != nil {
+			rule.Timeouts, do = nil, update
+		}
+	}
+	return do
+}
+
+func withoutFilter(kind gateway.HTTPRouteFilterType) func(*gateway.HTTPRoute) verdict {
+	return func(r *gateway.HTTPRoute) (do verdict) {
+		for i := range r.Spec.Rules {
+			rule := &r.Spec.Rules[i]
+			left := slices.DeleteFunc(slices.Clone(rule.Filters), func(f gateway.HTTPRouteFilter) bool { return f.Type == kind })
+			if len(left) < len(rule.Filters) {
+				rule.Filters, do = left, update
+			}
+		}
+		return do
+	}
+}
+
 // noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.
 func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return interfere(ctx, f.Clusters[1], &security.PeerAuthenticationList{}, ofSpecs, func(p *security.PeerAuthentication) verdict {

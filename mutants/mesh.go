@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	"istio.io/api/label"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +22,7 @@ import (
 	"ambient.test/conformance/framework/remotesecret"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
+	"ambient.test/conformance/internal/sleep"
 )
 
 func get(ctx context.Context, c *mesh.Cluster, o client.Object) error {
@@ -87,6 +90,20 @@ func recreateGateway(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 // forgetOnRestart deletes the remote secrets of cluster1 once its istiod is restarted, so that the
 // new one knows no other cluster.
 func forgetOnRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return forgetOnceRestarted(ctx, f, func(*appsv1.Deployment) bool { return true }, 0)
+}
+
+// forgetAfterRestart deletes the remote secrets of cluster1 some time after its istiod has
+// restarted.
+func forgetAfterRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	const later = 8 * time.Second
+	return forgetOnceRestarted(ctx, f, func(d *appsv1.Deployment) bool {
+		s := d.Status
+		return s.ObservedGeneration >= d.Generation && s.Replicas == s.UpdatedReplicas && s.ReadyReplicas == s.Replicas
+	}, later)
+}
+
+func forgetOnceRestarted(ctx context.Context, f *mesh.Fleet, restarted func(*appsv1.Deployment) bool, later time.Duration) (Undo, error) {
 	c := f.Clusters[0]
 	d := &appsv1.Deployment{}
 	d.Namespace, d.Name = istiod.Namespace, istiod.Deployment(c.Revision)
@@ -94,12 +111,19 @@ func forgetOnRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	var secrets Undo
-	var failed error
+	var forgetting errgroup.Group
+	begun := false
 	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: d.Name},
 		func(o *appsv1.Deployment) verdict {
-			if o.Namespace == d.Namespace && secrets == nil && o.Spec.Template.Annotations[workload.RestartedAt] !=
-				d.Spec.Template.Annotations[workload.RestartedAt] {
-				secrets, failed = noRemoteSecret(context.WithoutCancel(ctx), f)
+			anew := o.Spec.Template.Annotations[workload.RestartedAt] != d.Spec.Template.Annotations[workload.RestartedAt]
+			if o.Namespace == d.Namespace && anew && !begun && restarted(o) {
+				begun = true
+				forgetting.Go(func() (err error) {
+					after := context.WithoutCancel(ctx)
+					sleep.For(after, later)
+					secrets, err = noRemoteSecret(after, f)
+					return err
+				})
 			}
 			return leave
 		})
@@ -107,7 +131,7 @@ func forgetOnRestart(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		if err := errors.Join(stop(ctx), failed); err != nil {
+		if err := errors.Join(stop(ctx), forgetting.Wait()); err != nil {
 			return err
 		}
 		if secrets == nil {

@@ -184,6 +184,11 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M92"}, apply: keepEnrolled},
 		{Mutant: behaviors.Mutant{ID: "M93"}, apply: noIstiodAfterMove},
 		{Mutant: behaviors.Mutant{ID: "M94"}, apply: noSecondGateway},
+		{Mutant: behaviors.Mutant{ID: "M95"}, apply: routes(&istio.VirtualServiceList{}, noRetries)},
+		{Mutant: behaviors.Mutant{ID: "M96"}, apply: routes(&gateway.HTTPRouteList{}, withoutFilter(gateway.HTTPRouteFilterRequestMirror))},
+		{Mutant: behaviors.Mutant{ID: "M97"}, apply: routes(&gateway.HTTPRouteList{}, noTimeouts)},
+		{Mutant: behaviors.Mutant{ID: "M98"}, apply: routes(&gateway.HTTPRouteList{}, withoutFilter(gateway.HTTPRouteFilterRequestRedirect))},
+		{Mutant: behaviors.Mutant{ID: "M99"}, apply: forgetAfterRestart},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -126,7 +126,7 @@ var BadCredentialsAreReported = spec.Proves(behaviors.BadCredentialsAreReported,
 // CP-08: that the label is not seen tells that the API server was lost.
 var LostAPIServerLeavesTrafficAlone = spec.Proves(behaviors.LostAPIServerLeavesTrafficAlone, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
-	far, late := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("late")
+	far, late := t.DeployEcho("far", spec.Scope("true"), spec.OnlyIn(b)), t.Service("late")
 	late.SetGlobal(a)
 	across, own, grown := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(late)
 	t.Given(across, AnsweredBy(b))
