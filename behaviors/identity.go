@@ -107,17 +107,16 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 })
 
 var ClientVerifiesTheDestination = declare(Behavior{
-	ID: "ID-10", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, RealZtunnel},
+	ID: "ID-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "The client checks the destination's identity inside the tunnel and refuses another.",
 	Sources: []Source{
 		implied(postAlpha),
 		code("pilot ambient multicluster.go", "the expected identities are those of the service's remote pods"),
 	},
-	Proof: "Pods of another account that match the service's selector are refused until istiod announces them. Pods of " +
-		"the right account are served.",
+	Proof: "While the istiod of the client's cluster is absent, the service of the other cluster is pointed at pods of another account: its own " +
+		"clients are served by them, and those of the first are refused, who were served by the former pods until then. Once istiod is back they are served.",
 	Provoke: "Point the service's selector at pods of another account while istiod of the client is stopped.",
-	Mutants: []string{"M20"},
-	State:   notAutomated("planned with the mutants: it stops istiod"),
+	Mutants: []string{"M100"}, State: Proven,
 })
 
 var CustomTrustDomain = declare(Behavior{

@@ -104,6 +104,7 @@ var Mutants = []Mutant{
 	{"M97", "take the time-outs out of HTTPRoutes in cluster2"},
 	{"M98", "take the redirects out of HTTPRoutes in cluster2"},
 	{"M99", "let cluster1 lose its remote secrets 8 s after its istiod has restarted"},
+	{"M100", "bring istiod of cluster1 back 3 s after it was taken away"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -141,6 +141,31 @@ func forgetOnceRestarted(ctx context.Context, f *mesh.Fleet, restarted func(*app
 	}, nil
 }
 
+// istiodComesBack gives istiod of cluster1 its replicas back a little after they were taken away.
+func istiodComesBack(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c, had := f.Clusters[0], &appsv1.Deployment{}
+	had.Namespace, had.Name = istiod.Namespace, istiod.Deployment(c.Revision)
+	if err := get(ctx, c, had); err != nil {
+		return nil, err
+	}
+	var coming errgroup.Group
+	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: had.Name},
+		func(o *appsv1.Deployment) verdict {
+			if o.Namespace == had.Namespace && *o.Spec.Replicas == 0 {
+				coming.Go(func() error {
+					after := context.WithoutCancel(ctx)
+					sleep.For(after, 3*time.Second)
+					return setReplicas(after, c, had, *had.Spec.Replicas)
+				})
+			}
+			return leave
+		})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return errors.Join(stop(ctx), coming.Wait()) }, nil
+}
+
 func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return scaled(ctx, f.Clusters[0], istiod.Namespace, istiod.Deployment(f.Clusters[0].Revision))
 }

@@ -189,6 +189,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M97"}, apply: routes(&gateway.HTTPRouteList{}, noTimeouts)},
 		{Mutant: behaviors.Mutant{ID: "M98"}, apply: routes(&gateway.HTTPRouteList{}, withoutFilter(gateway.HTTPRouteFilterRequestRedirect))},
 		{Mutant: behaviors.Mutant{ID: "M99"}, apply: forgetAfterRestart},
+		{Mutant: behaviors.Mutant{ID: "M100"}, apply: istiodComesBack},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -359,6 +360,17 @@ func (s *Service) SetScope(global bool, clusters ...*Cluster) {
 	} else {
 		s.SetLocal(clusters...)
 	}
+}
+
+// SelectIn lets the Service of one cluster select the pods of another one.
+func (s *Service) SelectIn(c *Cluster, of *Service) {
+	s.t.change(func() {
+		o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
+		patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"selector":{%q:%q}}}`, workload.LabelApp, of.App))
+		if err := c.Cluster.Client().Patch(s.t.ctx, o, patch); err != nil {
+			s.t.NoError(fmt.Errorf("%s: the selector of %s: %w", c, s.Name, err))
+		}
+	})
 }
 
 // UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name

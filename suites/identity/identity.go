@@ -190,6 +190,25 @@ var StrictReachesOpenedPods = spec.Proves(behaviors.StrictReachesOpenedPods, fun
 	closed(t.Expect)
 })
 
+// ID-10: the other cluster's gateway leads to pods of an account that the client's istiod has not
+// announced.
+var ClientVerifiesTheDestination = spec.Proves(behaviors.ClientVerifiesTheDestination, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, other := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.DeployEcho("other", spec.OnlyIn(b))
+	across, own := a.Client.HTTP(far), b.Client.HTTP(far)
+	t.Given(across, AnsweredBy(b), FromPodsOf(far.App))
+
+	seen := t.While(t.IstiodAbsent(a, func() {
+		t.Control(across, AnsweredBy(b), FromPodsOf(far.App))
+		far.SelectIn(b, other)
+		t.Control(own, AnsweredBy(b), FromPodsOf(other.App))
+		t.Expect(across, EndAs(traffic.Reset))
+	}), own)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(across, AnsweredBy(b), FromPodsOf(other.App))
+})
+
 // ID-09: from each cluster to each other, from ztunnel to ztunnel and through waypoints, and no pod
 // sends anything past the gateways. INST-14 tries just that, so this spec runs alone. What a client
 // in the mesh says to a server outside it is plaintext, and shows that the counters can tell.
