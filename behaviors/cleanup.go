@@ -26,8 +26,8 @@ var UnenrollingIsLocal = declare(Behavior{
 	ID: "CLN-03", Level: Core, Istio: ">=1.27",
 	Promise: "Taking one namespace out of the mesh leaves the rest as it was.",
 	Sources: []Source{implied(pageInstall)},
-	Proof: "No call between other namespaces fails while a namespace of one cluster leaves the mesh. A client in it reaches local pods only, " +
-		"in plaintext, and all clusters' once it is back.",
+	Proof: "No call between other namespaces fails while a namespace of one cluster leaves the mesh. A client in it reaches local pods " +
+		"only, in plaintext, and all clusters' once it is back.",
 	Provoke: "Remove the namespace's label in one cluster.",
 	Mutants: []string{"M92"}, State: Proven,
 })

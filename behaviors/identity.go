@@ -113,8 +113,9 @@ var ClientVerifiesTheDestination = declare(Behavior{
 		implied(postAlpha),
 		code("pilot ambient multicluster.go", "the expected identities are those of the service's remote pods"),
 	},
-	Proof: "While the istiod of the client's cluster is absent, the service of the other cluster is pointed at pods of another account: its own " +
-		"clients are served by them, and those of the first are refused, who were served by the former pods until then. Once istiod is back they are served.",
+	Proof: "While the istiod of the client's cluster is absent, the service of the other cluster is pointed at pods of another account: " +
+		"its own clients are served by them, and those of the first are refused, who were served by the former pods until then. " +
+		"Once istiod is back they are served.",
 	Provoke: "Point the service's selector at pods of another account while istiod of the client is stopped.",
 	Mutants: []string{"M100"}, State: Proven,
 })

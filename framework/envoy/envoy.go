@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/mesh"
@@ -34,9 +35,14 @@ func Sent(ctx context.Context, c *mesh.Cluster, namespace, selector string) (Req
 		return nil, fmt.Errorf("%s: no pod with %s in %s: run `%s -n %s get pods -l %s`", c.Name, selector, namespace, c.Kubectl(), namespace,
 			selector)
 	}
+	return SentBy(ctx, c, pods.Items)
+}
+
+// SentBy reads the requests of the proxies in these pods.
+func SentBy(ctx context.Context, c *mesh.Cluster, pods []corev1.Pod) (Requests, error) {
 	all := Requests{}
-	for _, p := range pods.Items {
-		if err := read(ctx, portforward.Open(c, namespace, p.Name), all); err != nil {
+	for _, p := range pods {
+		if err := read(ctx, portforward.Open(c, p.Namespace, p.Name), all); err != nil {
 			return nil, fmt.Errorf("%s: hosts of %s: %w", c.Name, p.Name, err)
 		}
 	}

@@ -2,9 +2,12 @@ package spec
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -62,10 +65,21 @@ func (g *Gateways) Used() (names []string) {
 	return names
 }
 
+// read counts what the ready pods of each gateway have sent. Those that come and go are left out: of
+// them nothing is learned.
 func (g *Gateways) read(ctx context.Context) error {
 	g.sent = nil
 	for _, key := range g.keys {
-		sent, err := envoy.Sent(ctx, g.cluster.Cluster, key.Namespace, gateway.GatewayNameLabelKey+"="+key.Name)
+		var pods corev1.PodList
+		if err := g.cluster.Cluster.Client().List(ctx, &pods, client.InNamespace(key.Namespace),
+			client.MatchingLabels{gateway.GatewayNameLabelKey: key.Name}); err != nil {
+			return fmt.Errorf("%s: pods of %s: %w", g.cluster, key.Name, err)
+		}
+		sent, err := envoy.SentBy(ctx, g.cluster.Cluster, slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool {
+			return p.DeletionTimestamp != nil || !slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			})
+		}))
 		if err != nil {
 			return err
 		}
