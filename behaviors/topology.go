@@ -39,7 +39,7 @@ var TwoClustersOnOneNetwork = declare(Behavior{
 })
 
 var SeveralGatewaysInOneNetwork = declare(Behavior{
-	ID: "TOP-03", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "TOP-03", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Which of several gateways of one network clients use, and whether they use another when it no longer counts, is recorded.",
 	Sources: []Source{
 		issue("istio/istio#56960", ""),
