@@ -63,7 +63,7 @@ var AllEndpointsEjected = declare(Behavior{
 		"of the same waypoint and under the same rule, is served.",
 	Provoke: "Let the pods of both clusters answer 503.",
 	Hazards: "A remote network is one endpoint: one bad pod can eject all of it.",
-	Mutants: []string{"M25"}, State: Proven,
+	Mutants: []string{"M101"}, State: Proven,
 })
 
 var RemoteWaypointTakesOver = declare(Behavior{

@@ -571,6 +571,15 @@ func mixUp(s *corev1.Service) verdict {
 	return update
 }
 
+// leadToEcho leads services in front of a spec's own pods to those of the fixture.
+func leadToEcho(s *corev1.Service) verdict {
+	if s.Spec.Selector[workload.LabelApp] != s.Name {
+		return leave
+	}
+	s.Spec.Selector[workload.LabelApp] = fixture.Echo
+	return update
+}
+
 // waitForClient leads the port whose server speaks first to the one whose server waits.
 func waitForClient(s *corev1.Service) verdict {
 	for i, p := range s.Spec.Ports {

@@ -190,6 +190,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M98"}, apply: routes(&gateway.HTTPRouteList{}, withoutFilter(gateway.HTTPRouteFilterRequestRedirect))},
 		{Mutant: behaviors.Mutant{ID: "M99"}, apply: forgetAfterRestart},
 		{Mutant: behaviors.Mutant{ID: "M100"}, apply: istiodComesBack},
+		{Mutant: behaviors.Mutant{ID: "M101"}, apply: interfereWithServices(1, leadToEcho)},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
