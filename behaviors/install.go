@@ -31,21 +31,19 @@ var NetworkComesFromNamespaceLabel = declare(Behavior{
 })
 
 var NodeProxyNetworkMatchesLabel = declare(Behavior{
-	ID: "INST-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive, RealZtunnel},
+	ID: "INST-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "The network of each ztunnel equals the network label of its cluster. If it does not, policies of waypoints " +
 		"are bypassed and calls to remote endpoints fail, so the suite checks this before it tests anything else.",
 	Sources: []Source{
 		doc(pageInstall, "--set global.network=network1"),
 		code("ztunnel outbound.rs", "the service is looked up with ztunnel's own network, the endpoint with the workload's"),
 	},
-	Proof: "With equal networks, every call to a service with a waypoint carries the waypoint's mark and both clusters " +
-		"answer. With NETWORK removed from one ztunnel, the mark is missing, calls to remote endpoints fail, and the " +
-		"preflight names the cluster.",
+	Proof: "With equal networks every call to a service with a waypoint crosses it, all clusters answer, and no check before a run fails. " +
+		"With NETWORK removed from one ztunnel, one check fails, for that cluster; what becomes of calls to services with and without a waypoint is recorded.",
 	Provoke: "Remove NETWORK from the ztunnel DaemonSet of one cluster and call a local service that has a waypoint with a DENY policy.",
 	Hazards: "A local service answers every call with 200 over mutual TLS although the policy is not enforced: only the " +
 		"missing mark shows it. A suite that retries hides the failing calls to remote endpoints.",
-	Mutants: []string{"M07"},
-	State:   notAutomated("it breaks the ztunnel of a whole cluster and needs the real one to prove the bypass; planned with the mutants"),
+	Mutants: []string{"M07"}, State: Proven,
 })
 
 var FlagEnablesMultiNetwork = declare(Behavior{

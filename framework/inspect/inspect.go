@@ -109,6 +109,7 @@ type Gateway struct {
 // Ztunnel is one pod of the node proxy.
 type Ztunnel struct {
 	Pod, Node      string
+	Network        string // the one that it is told it is on
 	Running, Ready bool
 }
 
@@ -253,6 +254,13 @@ func ztunnels(pods []corev1.Pod) (all []Ztunnel) {
 			continue
 		}
 		z := Ztunnel{Pod: p.Name, Node: p.Spec.NodeName, Running: alive(&p)}
+		for _, c := range p.Spec.Containers {
+			for _, e := range c.Env {
+				if e.Name == "NETWORK" {
+					z.Network = e.Value
+				}
+			}
+		}
 		for _, c := range p.Status.Conditions {
 			z.Ready = z.Ready || z.Running && c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		}

@@ -339,8 +339,9 @@ func gateways(f *mesh.Fleet, c *inspect.Cluster) (string, error) {
 	return strings.Join(append(serving, not...), ", "), nil
 }
 
-// ztunnels expects a ready ztunnel on every Linux node that a pod of the suite may be placed on.
-func ztunnels(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
+// ztunnels expects a ready ztunnel on every Linux node that a pod of the suite may be placed on, and
+// all on the network that the fleet file says. That of the cluster's label is the check of networks.
+func ztunnels(_ context.Context, m *member, c *inspect.Cluster) (string, error) {
 	ready := map[string]bool{}
 	for _, z := range c.Ztunnels {
 		ready[z.Node] = ready[z.Node] || z.Ready
@@ -362,7 +363,13 @@ func ztunnels(_ context.Context, _ *member, c *inspect.Cluster) (string, error) 
 		return "", fmt.Errorf("no ready ztunnel on %s: run `%s -n %s get pods -l app=ztunnel -o wide`",
 			strings.Join(without, ", "), c.Where.Kubectl, istiod.Namespace)
 	}
-	return "ready on every node", nil
+	for _, z := range c.Ztunnels {
+		if z.Ready && z.Network != m.Network {
+			return "", fmt.Errorf("ztunnel on %s is on network %q, its cluster on %q, so it passes waypoints by and cannot call other networks: "+
+				"install its chart with global.network=%s", z.Node, z.Network, m.Network, m.Network)
+		}
+	}
+	return "ready on every node, on the cluster's network", nil
 }
 
 // podSecurity expects the suite's namespaces, where they exist, to admit the suite's pods. It

@@ -55,7 +55,7 @@ func healthy() *world {
 			Roots: []string{strings.Repeat("ab", 32), strings.Repeat(fmt.Sprint(i), 64)},
 			Nodes: []inspect.Node{{Name: "n1", OS: "linux", Schedulable: true}, {Name: "win", OS: "windows", Schedulable: true},
 				{Name: "down", OS: "linux"}},
-			Ztunnels: []inspect.Ztunnel{{Pod: "z", Node: "n1", Running: true, Ready: true}},
+			Ztunnels: []inspect.Ztunnel{{Pod: "z", Node: "n1", Network: "net-" + name, Running: true, Ready: true}},
 			Gateways: []inspect.Gateway{{Namespace: "istio-system", Name: "ew", Programmed: true, Addresses: []string{"203.0.113.7"}}},
 		})
 		w.versions = append(w.versions, nil)
@@ -154,8 +154,9 @@ func TestFaults(t *testing.T) {
 			warn, "the next `amc run` does that"},
 		"another network": {func(w *world) { w.facts[0].Network = "other" }, "networks", fail,
 			`east: it is on network "other", the fleet file says "net-east"`},
-		"one network": {func(w *world) { w.facts[1].Network, w.fleet.Clusters[1].Network = "net-east", "net-east" },
-			"networks", fail, `east and west are on the same network "net-east"`},
+		"one network": {func(w *world) {
+			w.facts[1].Network, w.fleet.Clusters[1].Network, w.facts[1].Ztunnels[0].Network = "net-east", "net-east", "net-east"
+		}, "networks", fail, `east and west are on the same network "net-east"`},
 		"another trust domain": {func(w *world) { w.facts[1].TrustDomain = "corp" }, "domains", fail,
 			`west: its trust domain is "corp", the fleet file says "cluster.local"`},
 		"another DNS domain": {func(w *world) { w.fleet.Domain = "corp" }, "domains", fail,
@@ -182,6 +183,10 @@ func TestFaults(t *testing.T) {
 		}, "east-west gateways", fail, "Invalid: no listener"},
 		"no Gateway API":    {func(w *world) { w.facts[0].HasGatewayAPI = false }, "east-west gateways", fail, "no Gateway API"},
 		"ztunnel not ready": {func(w *world) { w.facts[1].Ztunnels[0].Ready = false }, "ztunnel", fail, "west: no ready ztunnel on n1"},
+		"ztunnel on no network": {func(w *world) { w.facts[1].Ztunnels[0].Network = "" }, "ztunnel", fail,
+			`west: ztunnel on n1 is on network "", its cluster on "net-west"`},
+		"ztunnel on another network": {func(w *world) { w.facts[0].Ztunnels[0].Network = "net-west" }, "ztunnel", fail,
+			`east: ztunnel on n1 is on network "net-west", its cluster on "net-east"`},
 		"node without ztunnel": {func(w *world) {
 			w.facts[1].Nodes = append(w.facts[1].Nodes, inspect.Node{Name: "n2", Schedulable: true})
 		}, "ztunnel", fail, "no ready ztunnel on n2"},

@@ -3,6 +3,7 @@ package spec
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,9 +11,14 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/preflight"
 	"ambient.test/conformance/framework/undo"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/framework/ztunnel"
+	"ambient.test/conformance/reports/api/v1alpha2"
 )
 
 // RemoteClusters are the clusters that a cluster's control plane knows, as `istioctl
@@ -81,6 +87,29 @@ func (t *T) SetIstiodEnv(c *Cluster, name, value string) (restore func()) {
 		t.NoError(err)
 	})
 	return t.restoring(before)
+}
+
+// SetZtunnelEnv sets an environment variable of a cluster's ztunnel, and waits until new pods run
+// with it. restore gives it its old value; the end of the spec does so at the latest.
+func (t *T) SetZtunnelEnv(c *Cluster, name, value string) (restore func()) {
+	var before *kept
+	t.change(func() {
+		t.NoError(onNodes(c, ztunnel.Selector, func(ctx context.Context, cluster *mesh.Cluster, o client.Object) error {
+			before = t.keep(c, o, undo.Field{"spec", "template"})
+			_, err := workload.ChangeTemplate(ctx, cluster, o, workload.Env("istio-proxy", name, value))
+			return err
+		})(t.ctx))
+	})
+	return t.restoring(before)
+}
+
+// Preflight is what the suite itself finds wrong with the fleet before it runs; a list of
+// [v1alpha2.Check] that failed.
+func (t *T) Preflight() Subject {
+	return Probe("the checks before a run", func(ctx context.Context) (any, error) {
+		rows, _ := preflight.Fleet(ctx, t.Fleet, preflight.Options{Namespaces: fixture.Namespaces}) // the rows have its error
+		return slices.DeleteFunc(rows, func(c v1alpha2.Check) bool { return c.Status != v1alpha2.CheckFail }), ctx.Err()
+	})
 }
 
 // GatewayClass is one of Istio's classes, which istiod creates.

@@ -61,6 +61,24 @@ var NetworkComesFromNamespaceLabel = spec.Proves(behaviors.NetworkComesFromNames
 	t.EachCluster(joined)
 })
 
+// INST-03: how many calls pass a waypoint by is luck.
+var NodeProxyNetworkMatchesLabel = spec.Proves(behaviors.NodeProxyNetworkMatchesLabel, func(t *spec.T) {
+	a, _ := t.Clusters.Pair()
+	echo, behind := t.Service("echo", spec.Global), t.Service("behind", spec.Global, spec.BehindWaypoint)
+	t.Expect(t.Preflight(), NothingFails())
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(behind), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+
+	restore := t.SetZtunnelEnv(a, "NETWORK", "")
+	t.Expect(t.Preflight(), OnlyFails("ztunnel", a))
+	for _, s := range []*spec.Service{behind, echo} {
+		t.ObserveLook(a.Client.HTTP(s))
+	}
+
+	restore()
+	t.Control(t.Preflight(), NothingFails())
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(behind), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
+})
+
 // INST-04: the other clusters' clients lose the share of the cluster without the flag. No document
 // says so, and it is recorded.
 var FlagEnablesMultiNetwork = spec.Proves(behaviors.FlagEnablesMultiNetwork, func(t *spec.T) {
