@@ -271,7 +271,7 @@ func TestWaitingSpecsLeaveTheirPlace(t *testing.T) {
 		if got := most.Load(); got != 2 {
 			t.Errorf("got %d specs at once, want 2", got)
 		}
-		// Each holds for 200 ms and rests for 600 ms. Two after two without leaving take 1.6 s.
+		// Each holds for 200 ms and rests for 400 ms. Two after two without leaving take 1.2 s.
 		if got, want := time.Since(begun), time.Second; got > want {
 			t.Errorf("got all of them after %s, want at most %s", got, want)
 		}

@@ -328,11 +328,11 @@ func (t *T) confirmLater(since time.Time, look func()) {
 }
 
 // rests is how many hold times a spec waits, at its end, before it looks again.
-const rests = 3
+const rests = 2
 
 // confirm waits and calls once more everything that has held since the last change, expectations
 // and controls: all of it must still be so. A mesh that comes and goes may be right in each hold
-// time, one after the other. One that is right for 10 s of every 30 s is not, three hold times
+// time, one after the other. One that is right for 10 s of every 30 s is not, two hold times
 // later. Others use the wait.
 func (t *T) confirm() {
 	t.mu.Lock()

@@ -296,7 +296,7 @@ func TestBesideOtherSpecs(t *testing.T) {
 				s.Control(world{time.Now(), func(time.Duration) (bool, error) { return true, nil }}, a)
 			}
 			s.Expect(yes, expect.IsTrue)
-		}, false, 30 * time.Second},
+		}, false, 25 * time.Second},
 		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, true, 0},
 		"a value that is wrong":     {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, 0},
 	} {
@@ -311,6 +311,24 @@ func TestBesideOtherSpecs(t *testing.T) {
 					t.Errorf("it took %s, want %s at least", r.Took, c.took)
 				}
 			})
+		})
+	}
+}
+
+// A mesh that is right for 10 s of every 30 s is never conformant, whenever a spec comes upon it: in
+// the wrong 20 s it waits for the right ones, which do not last.
+func TestConfirmAtAnyTime(t *testing.T) {
+	for phase := time.Duration(0); phase < 30*time.Second; phase += 500 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			r := run(t, "SCOPE-01", func(s *T) {
+				fine(s)
+				s.Expect(world{time.Now(), func(d time.Duration) (bool, error) {
+					return (d+phase)%(30*time.Second) < 10*time.Second, nil
+				}}, expect.AnsweredBy(cluster("a")))
+			})
+			if r.Verdict != v1alpha2.NonConformant {
+				t.Errorf("come upon it at %s: got verdict %s (%s), want %s", phase, r.Verdict, r.Message, v1alpha2.NonConformant)
+			}
 		})
 	}
 }

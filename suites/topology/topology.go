@@ -128,7 +128,7 @@ var SeveralGatewaysInOneNetwork = spec.Proves(behaviors.SeveralGatewaysInOneNetw
 	t.RecordOutcome("a client of "+a.Name+", with all gateways", across, use("", gateways.Names()...))
 	for _, name := range gateways.Names() {
 		restore := gateways.Only(name)
-		t.RecordOutcome("a client of "+a.Name+", with "+name+" only", across, use("errors", name), NoneAfter(20*time.Second))
+		t.RecordOutcome("a client of "+a.Name+", with "+name+" only", across, use("errors", name), NoneAfter(10*time.Second))
 		t.Control(own, AnsweredBy(b))
 		restore()
 	}
