@@ -736,6 +736,11 @@ func TestStatements(t *testing.T) {
 			[]string{"S01", "S02"},
 		},
 		"text behind it": {func(s string) string { return s + "{}" }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"a result that is a list": {
+			func(s string) string { return regexp.MustCompile(`"result": ?("[A-Z]+")`).ReplaceAllString(s, `"result":[$1]`) },
+			func(*dsse.Envelope) {},
+			[]string{"S01"},
+		},
 		"an unknown key": {
 			func(s string) string { return strings.Replace(s, "{", `{"note":"x",`, 1) },
 			func(*dsse.Envelope) {},
