@@ -151,14 +151,14 @@ var DifferentTrustDomains = declare(Behavior{
 })
 
 var IntermediateRotation = declare(Behavior{
-	ID: "ID-13", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive, MeshCA},
+	ID: "ID-13", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive, CAKey},
 	Promise: "Replacing one cluster's intermediate CA by another of the same root costs no request.",
 	Sources: []Source{doc(pageBefore, "plugin CA")},
-	Proof:   "No new connection fails throughout, and the new chain is in use; an intermediate of a foreign root does break.",
+	Proof: "While cacerts is replaced and istiod restarted, no call between the clusters fails, in either direction. Certificates come from the new " +
+		"CA then, which they did not before; a client and a server that start with such ones call and are called across.",
 	Provoke: "Replace cacerts in one cluster and restart istiod.",
 	Hazards: "Certificates live 24 h: force new ones to be issued.",
-	Mutants: []string{"M08"},
-	State:   notAutomated("planned: it replaces the CA of a cluster"),
+	Mutants: []string{"M102"}, State: Proven,
 })
 
 var RootRotation = declare(Behavior{

@@ -106,6 +106,7 @@ var Mutants = []Mutant{
 	{"M99", "let cluster1 lose its remote secrets 8 s after its istiod has restarted"},
 	{"M100", "bring istiod of cluster1 back 3 s after it was taken away"},
 	{"M101", "lead services of cluster2 in front of a spec's own pods to those of the fixture"},
+	{"M102", "give cluster1 a CA of another root as soon as its CA changes"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

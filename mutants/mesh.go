@@ -1,10 +1,12 @@
 package mutants
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +19,7 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/remotesecret"
@@ -164,6 +167,45 @@ func istiodComesBack(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	return func(ctx context.Context) error { return errors.Join(stop(ctx), coming.Wait()) }, nil
+}
+
+// foreignCA gives cluster1 a CA of a root of its own as soon as the one it has changes. What has
+// certificates of that root by then gets others when it is undone.
+func foreignCA(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[0]
+	foreign, _, err := install.ForeignCA(c.Name)
+	if err != nil {
+		return nil, err
+	}
+	had := &corev1.Secret{}
+	had.Namespace, had.Name = foreign.Namespace, foreign.Name
+	if err := get(ctx, c, had); err != nil {
+		return nil, err
+	}
+	is := func(s, other *corev1.Secret) bool { return maps.EqualFunc(s.Data, other.Data, bytes.Equal) }
+	given := false
+	stop, err := interfere(ctx, c, &corev1.SecretList{}, client.MatchingFields{metav1.ObjectNameField: had.Name}, func(s *corev1.Secret) verdict {
+		if s.Namespace != had.Namespace || is(s, had) || is(s, foreign) {
+			return leave
+		}
+		given, s.Data = true, foreign.Data
+		return update
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error {
+		if err := stop(ctx); err != nil || !given {
+			return err
+		}
+		d, err := eastwest.Deployment(ctx, c)
+		if err != nil {
+			return err
+		}
+		proxies := &appsv1.DaemonSet{}
+		proxies.Namespace, proxies.Name = ztunnel.Namespace, "ztunnel"
+		return errors.Join(workload.Restart(ctx, c, d), workload.Restart(ctx, c, proxies))
+	}, nil
 }
 
 func noIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {

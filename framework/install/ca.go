@@ -17,6 +17,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ambient.test/conformance/framework/mesh"
 )
 
 // Lifetimes of our certificates. A fleet lives for hours; long lifetimes are only a convenience.
@@ -46,30 +48,69 @@ type authority struct {
 // Existing files are used only if they are still valid, belong together, and are readable by their
 // owner alone.
 func authorities(dir string, clusters []string, now time.Time) (root *authority, byCluster map[string]*authority, err error) {
-	root, err = readOrMake(dir, fileRootCert, fileRootKey, now, nil, func(serial *big.Int) *x509.Certificate {
-		return &x509.Certificate{
-			SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "root of a mesh under test"},
-			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(rootLife), IsCA: true, BasicConstraintsValid: true,
-			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		}
-	})
+	root, err = readOrMake(dir, fileRootCert, fileRootKey, now, nil, rootOf(now))
 	if err != nil {
 		return nil, nil, err
 	}
 	byCluster = map[string]*authority{}
 	for _, name := range clusters {
-		byCluster[name], err = readOrMake(filepath.Join(dir, name), fileCACert, fileCAKey, now, root, func(serial *big.Int) *x509.Certificate {
-			return &x509.Certificate{
-				SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "intermediate of " + name},
-				NotBefore: now.Add(-time.Hour), NotAfter: now.Add(intermediateLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
-				KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"istiod.istio-system.svc"},
-			}
-		})
+		byCluster[name], err = readOrMake(filepath.Join(dir, name), fileCACert, fileCAKey, now, root, intermediateOf(name, now))
 		if err != nil {
 			return nil, nil, err
 		}
 	}
 	return root, byCluster, nil
+}
+
+// rootOf is the template of a mesh's root.
+func rootOf(now time.Time) func(*big.Int) *x509.Certificate {
+	return func(serial *big.Int) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "root of a mesh under test"},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(rootLife), IsCA: true, BasicConstraintsValid: true,
+			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		}
+	}
+}
+
+// intermediateOf is the template of a cluster's intermediate.
+func intermediateOf(cluster string, now time.Time) func(*big.Int) *x509.Certificate {
+	return func(serial *big.Int) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: serial, Subject: pkix.Name{Organization: []string{"amc"}, CommonName: "intermediate of " + cluster},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(intermediateLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"istiod.istio-system.svc"},
+		}
+	}
+}
+
+// NewCA makes another intermediate for a cluster of a mesh that we made, of the same root, and
+// returns the Secret from which istiod reads it with its certificate. It is in no file.
+func NewCA(f *mesh.Fleet, cluster string) (*corev1.Secret, *x509.Certificate, error) {
+	now := time.Now()
+	root, err := read(filepath.Join(f.CADir, fileRootCert), filepath.Join(f.CADir, fileRootKey), now, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the root of the mesh in %s: %w", f.CADir, err)
+	}
+	return newCA(root, cluster, now)
+}
+
+// ForeignCA is [NewCA] of a root of its own, which no other cluster trusts.
+func ForeignCA(cluster string) (*corev1.Secret, *x509.Certificate, error) {
+	now := time.Now()
+	root, err := issue(nil, rootOf(now))
+	if err != nil {
+		return nil, nil, err
+	}
+	return newCA(root, cluster, now)
+}
+
+func newCA(root *authority, cluster string, now time.Time) (*corev1.Secret, *x509.Certificate, error) {
+	a, err := issue(root, intermediateOf(cluster, now))
+	if err != nil {
+		return nil, nil, err
+	}
+	return cacerts(root, a), a.cert, nil
 }
 
 // readOrMake reads an authority, or creates it if neither of its files exists. parent is nil for a
@@ -86,6 +127,27 @@ func readOrMake(
 		}
 		return a, nil
 	}
+	if a, err = issue(parent, template); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	// The certificate is written last: a run killed in between leaves only a key, which the next run
+	// replaces.
+	for _, f := range []struct {
+		path string
+		data []byte
+	}{{keyPath, a.keyPEM}, {certPath, a.certPEM}} {
+		if err := writePrivate(f.path, f.data); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// issue makes an authority, in no file yet. parent is nil for a root.
+func issue(parent *authority, template func(*big.Int) *x509.Certificate) (a *authority, err error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
@@ -112,19 +174,6 @@ func readOrMake(
 	}
 	a.certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	a.keyPEM = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	// The certificate is written last: a run killed in between leaves only a key, which the next run
-	// replaces.
-	for _, f := range []struct {
-		path string
-		data []byte
-	}{{keyPath, a.keyPEM}, {certPath, a.certPEM}} {
-		if err := writePrivate(f.path, f.data); err != nil {
-			return nil, err
-		}
-	}
 	return a, nil
 }
 

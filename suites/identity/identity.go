@@ -162,6 +162,26 @@ var StrictHoldsInBothClusters = spec.Proves(behaviors.StrictHoldsInBothClusters,
 	}
 })
 
+// ID-13: who has a certificate keeps it, so a client and a server that start afterwards show what the
+// new CA is good for.
+var IntermediateRotation = spec.Proves(behaviors.IntermediateRotation, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, near := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.DeployEcho("near", spec.Global, spec.OnlyIn(a))
+	across, back := a.Client.HTTP(far), b.Client.HTTP(near)
+	t.Given(across, AnsweredBy(b))
+	t.Given(back, AnsweredBy(a))
+	ca := t.NewCA(a)
+	t.Control(ca.Signs(), IsFalse)
+
+	seen := t.While(ca.TakesOver(), across, back)
+
+	t.Expect(seen.Of(across), NoneLost())
+	t.Expect(seen.Of(back), NoneLost())
+	t.Expect(ca.Signs(), IsTrue)
+	t.Expect(t.DeployClient(a, "caller").HTTP(far), AnsweredBy(b))
+	t.Expect(b.Client.HTTP(t.DeployEcho("called", spec.Global, spec.OnlyIn(a))), AnsweredBy(a))
+})
+
 // ID-21: in either order. What opens a port of the pods says nothing of the others.
 var StrictReachesOpenedPods = spec.Proves(behaviors.StrictReachesOpenedPods, func(t *spec.T) {
 	echo := t.DeployEcho("echo", spec.Global, spec.InSecondNamespace)
