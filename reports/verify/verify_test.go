@@ -9,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -576,6 +577,19 @@ func TestSignatures(t *testing.T) {
 			if diff := cmp.Diff([]string{"S01", "S02"}, broken(verifyTest(t, copied, k))); diff != "" {
 				t.Errorf("after a change: broken (-want +got):\n%s", diff)
 			}
+			// Nor can a signature be made without the key: that of another key in its name is none.
+			forged := copyBundle(t, dir)
+			changeEnvelope(t, forged, func(e *dsse.Envelope) {
+				sig, err := base64.StdEncoding.DecodeString(e.Signatures[0].Sig)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sig[len(sig)/2] ^= 1
+				e.Signatures[0].Sig = base64.StdEncoding.EncodeToString(sig)
+			})
+			if diff := cmp.Diff([]string{"S01"}, broken(verifyTest(t, forged, k))); diff != "" {
+				t.Errorf("with another signature: broken (-want +got):\n%s", diff)
+			}
 			if _, err := PublicKey(private); err == nil {
 				t.Error("a private key is taken for a public one")
 			}
@@ -593,6 +607,26 @@ func TestSignatures(t *testing.T) {
 	unfinished := example.Open(t, example.Plan(t, behaviors.ProfileSmoke, plan.Filters{}))
 	if err := Sign(context.Background(), unfinished.Dir(), ed); !strings.Contains(fmt.Sprint(err), "B01") {
 		t.Errorf("an open bundle: %v", err)
+	}
+}
+
+func changeEnvelope(t testing.TB, dir string, change func(*dsse.Envelope)) {
+	t.Helper()
+	file := filepath.Join(dir, layout.SignatureFile)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e dsse.Envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		t.Fatal(err)
+	}
+	change(&e)
+	if data, err = json.Marshal(e); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -615,22 +649,7 @@ func TestForeignSignatures(t *testing.T) {
 			if err := Sign(t.Context(), dir, private); err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join(dir, layout.SignatureFile)
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var e dsse.Envelope
-			if err := json.Unmarshal(data, &e); err != nil {
-				t.Fatal(err)
-			}
-			e.Signatures = append(c.before, e.Signatures...)
-			if data, err = json.Marshal(e); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, data, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			changeEnvelope(t, dir, func(e *dsse.Envelope) { e.Signatures = append(c.before, e.Signatures...) })
 			if diff := cmp.Diff(c.want, broken(verifyTest(t, dir, public))); diff != "" {
 				t.Errorf("broken (-want +got):\n%s", diff)
 			}
@@ -736,8 +755,22 @@ func TestStatements(t *testing.T) {
 			[]string{"S01", "S02"},
 		},
 		"text behind it": {func(s string) string { return s + "{}" }, func(*dsse.Envelope) {}, []string{"S01", "S02"}},
+		"another result": {
+			func(s string) string {
+				return regexp.MustCompile(`"result": ?"[A-Z]+"`).ReplaceAllString(s, `"result":"FAILED"`)
+			},
+			func(*dsse.Envelope) {},
+			[]string{"S01"},
+		},
+		"a verdict less": {
+			func(s string) string { return regexp.MustCompile(`"LB-01", ?`).ReplaceAllString(s, "") },
+			func(*dsse.Envelope) {},
+			[]string{"S01"},
+		},
 		"a result that is a list": {
-			func(s string) string { return regexp.MustCompile(`"result": ?("[A-Z]+")`).ReplaceAllString(s, `"result":[$1]`) },
+			func(s string) string {
+				return regexp.MustCompile(`"result": ?("[A-Z]+")`).ReplaceAllString(s, `"result":[$1]`)
+			},
 			func(*dsse.Envelope) {},
 			[]string{"S01"},
 		},
