@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,6 +207,63 @@ func TestSentences(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("broken (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What is wrong with the files as such is said too, and nothing else is read then.
+func TestSentencesOnFiles(t *testing.T) {
+	under := func(dir, name string) string { return filepath.Join(dir, layout.EvidenceDir, name) }
+	for name, c := range map[string]struct {
+		spoil func(t testing.TB, dir string)
+		want  string
+	}{
+		"too many": {func(t testing.TB, dir string) {
+			for i := range maxFiles {
+				if err := os.WriteFile(under(dir, fmt.Sprint("LB-01/", i)), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, fmt.Sprintf("it holds more than %d files", maxFiles)},
+		"too deep": {func(t testing.TB, dir string) {
+			if err := os.MkdirAll(under(dir, strings.Repeat("d/", maxDepth)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, `"evidence/d/d/d/d/d/d/d/d" is nested deeper than 8`},
+		"too large together": {func(t testing.TB, dir string) {
+			for i := range maxTotalBytes/maxFileBytes + 1 {
+				name := under(dir, fmt.Sprint("LB-01/", i))
+				if err := os.WriteFile(name, nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Truncate(name, maxFileBytes); err != nil { // sparse
+					t.Fatal(err)
+				}
+			}
+		}, fmt.Sprintf("its files are larger than %d MiB together", maxTotalBytes>>20)},
+		"one too large": {func(t testing.TB, dir string) {
+			if err := os.Truncate(under(dir, "LB-01/calls.txt"), maxFileBytes+1); err != nil {
+				t.Fatal(err)
+			}
+		}, fmt.Sprintf(`"evidence/LB-01/calls.txt" is larger than %d MiB`, maxFileBytes>>20)},
+		"a name with a blank": {func(t testing.TB, dir string) {
+			if err := os.WriteFile(under(dir, "LB-01/a b"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, `"evidence/LB-01/a b" is not a plain name`},
+		"a link": {func(t testing.TB, dir string) {
+			if err := os.Symlink("calls.txt", under(dir, "LB-01/link")); err != nil {
+				t.Fatal(err)
+			}
+		}, `"evidence/LB-01/link" is not a plain file`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goodBundle(t)
+			c.spoil(t, dir)
+			all := said(verifyTest(t, dir, nil))
+			if !slices.Contains(all, "B02 "+c.want) {
+				t.Errorf("got %q, want B02 to say %q", all, c.want)
 			}
 		})
 	}
