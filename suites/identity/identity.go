@@ -177,9 +177,9 @@ var IntermediateRotation = spec.Proves(behaviors.IntermediateRotation, func(t *s
 
 	t.Expect(seen.Of(across), NoneLost())
 	t.Expect(seen.Of(back), NoneLost())
-	t.Expect(ca.Signs(), IsTrue)
 	t.Expect(t.DeployClient(a, "caller").HTTP(far), AnsweredBy(b))
 	t.Expect(b.Client.HTTP(t.DeployEcho("called", spec.Global, spec.OnlyIn(a))), AnsweredBy(a))
+	t.Expect(ca.Signs(), IsTrue)
 })
 
 // ID-21: in either order. What opens a port of the pods says nothing of the others.
