@@ -154,8 +154,8 @@ var IntermediateRotation = declare(Behavior{
 	ID: "ID-13", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive, CAKey},
 	Promise: "Replacing one cluster's intermediate CA by another of the same root costs no request.",
 	Sources: []Source{doc(pageBefore, "plugin CA")},
-	Proof: "While cacerts is replaced and istiod restarted, no call between the clusters fails, in either direction. Certificates come from the new " +
-		"CA then, which they did not before; a client and a server that start with such ones call and are called across.",
+	Proof: "While cacerts is replaced and istiod restarted, no call between the clusters fails, in either direction. Certificates come " +
+		"from the new CA then, which they did not before; a client and a server that start with such ones call and are called across.",
 	Provoke: "Replace cacerts in one cluster and restart istiod.",
 	Hazards: "Certificates live 24 h: force new ones to be issued.",
 	Mutants: []string{"M102"}, State: Proven,

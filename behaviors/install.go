@@ -39,7 +39,8 @@ var NodeProxyNetworkMatchesLabel = declare(Behavior{
 		code("ztunnel outbound.rs", "the service is looked up with ztunnel's own network, the endpoint with the workload's"),
 	},
 	Proof: "With equal networks every call to a service with a waypoint crosses it, all clusters answer, and no check before a run fails. " +
-		"With NETWORK removed from one ztunnel, one check fails, for that cluster; what becomes of calls to services with and without a waypoint is recorded.",
+		"With NETWORK removed from one ztunnel, one check fails, for that cluster; what becomes of calls to services with a waypoint and " +
+		"without one is recorded.",
 	Provoke: "Remove NETWORK from the ztunnel DaemonSet of one cluster and call a local service that has a waypoint with a DENY policy.",
 	Hazards: "A local service answers every call with 200 over mutual TLS although the policy is not enforced: only the " +
 		"missing mark shows it. A suite that retries hides the failing calls to remote endpoints.",

@@ -184,7 +184,8 @@ func foreignCA(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}
 	is := func(s, other *corev1.Secret) bool { return maps.EqualFunc(s.Data, other.Data, bytes.Equal) }
 	given := false
-	stop, err := interfere(ctx, c, &corev1.SecretList{}, client.MatchingFields{metav1.ObjectNameField: had.Name}, func(s *corev1.Secret) verdict {
+	named := client.MatchingFields{metav1.ObjectNameField: had.Name}
+	stop, err := interfere(ctx, c, &corev1.SecretList{}, named, func(s *corev1.Secret) verdict {
 		if s.Namespace != had.Namespace || is(s, had) || is(s, foreign) {
 			return leave
 		}
