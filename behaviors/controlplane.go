@@ -100,7 +100,8 @@ var StartWithoutRemoteAPIServer = declare(Behavior{
 	Promise: "istiod starts and serves its own cluster when a remote API server cannot be reached, and picks that cluster up later.",
 	Sources: []Source{issue("istio/istio#33564", "")},
 	Proof: "While the other API server cannot be reached, istiod is restarted and becomes ready, no local call fails, and a new client is " +
-		"served; the other cluster is reported as timed out. Healed, it is used and synced. What becomes of calls to pods there meanwhile is recorded.",
+		"served; the other cluster is reported as timed out. Healed, it is used and synced. What becomes of calls to pods there meanwhile is " +
+		"recorded.",
 	Provoke: "Block the other API server and restart istiod.",
 	Hazards: "The new istiod waits for PILOT_REMOTE_CLUSTER_TIMEOUT before it is ready.",
 	Mutants: []string{"M99"}, State: Proven,

@@ -269,6 +269,18 @@ func TestSentencesOnFiles(t *testing.T) {
 	}
 }
 
+// A list of sums that never ends is read no further than a bundle may have files.
+func TestTooManySums(t *testing.T) {
+	var b strings.Builder
+	for i := range 2 * maxFiles {
+		fmt.Fprintf(&b, "%064d  evidence/LB-01/%08d\n", 0, i)
+	}
+	_, _, wrong := parseSums([]byte(b.String()))
+	if want := fmt.Sprintf("SHA256SUMS line %d: more than %d files", maxFiles+1, maxFiles); !slices.Equal(wrong, []string{want}) {
+		t.Errorf("got %q, want %q", wrong, want)
+	}
+}
+
 // said is what was found wrong, rule by rule.
 func said(r *Result) (all []string) {
 	for _, f := range r.Broken() {
