@@ -3,7 +3,6 @@ package spec
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,12 +102,18 @@ func (t *T) SetZtunnelEnv(c *Cluster, name, value string) (restore func()) {
 	return t.restoring(before)
 }
 
-// Preflight is what the suite itself finds wrong with the fleet before it runs; a list of
-// [v1alpha2.Check] that failed.
+// Preflight is what the suite itself finds wrong with the fleet before it runs: a list of the checks
+// that fail, each with why.
 func (t *T) Preflight() Subject {
 	return Probe("the checks before a run", func(ctx context.Context) (any, error) {
+		failed := []string{}
 		rows, _ := preflight.Fleet(ctx, t.Fleet, preflight.Options{Namespaces: fixture.Namespaces}) // the rows have its error
-		return slices.DeleteFunc(rows, func(c v1alpha2.Check) bool { return c.Status != v1alpha2.CheckFail }), ctx.Err()
+		for _, r := range rows {
+			if r.Status == v1alpha2.CheckFail {
+				failed = append(failed, r.Name+": "+r.Detail)
+			}
+		}
+		return failed, ctx.Err()
 	})
 }
 

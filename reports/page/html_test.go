@@ -36,7 +36,7 @@ func TestPageSaysEverything(t *testing.T) {
 	for _, want := range []string{
 		"Not conformant, 1 of", " core behaviors of the catalog have a spec; ", " of these ", "Not a certificate:",
 		"1 behavior was settled only by another attempt", "neighbor drops: 1 of 40 calls", "✓ conformant · flaky",
-		" core behaviors did not run (topology: it changes istio-system, which is not ours to change): INST-02, INST-04, ",
+		" core behaviors did not run (topology: it changes istio-system, which is not ours to change): INST-02, INST-03, ",
 		"the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, ">v0.1.0 on every node · stand-in<", "172.18.0.100", "isolation proven by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
