@@ -3,6 +3,7 @@ package cleanup
 
 import (
 	"istio.io/api/label"
+	security "istio.io/api/security/v1"
 	"istio.io/istio/pkg/config/constants"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,6 +20,7 @@ var UnenrollingIsLocal = spec.Proves(behaviors.UnenrollingIsLocal, func(t *spec.
 	a, _ := t.Clusters.Pair()
 	echo := t.DeployEcho("echo", spec.Global, spec.Pods(1, t.Clusters...))
 	own, rest := t.DeployClientIn(fixture.MeshNamespaceB, a, "client").HTTP(echo), t.HTTPFromEach(echo)
+	t.ApplyEverywhere(echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_PERMISSIVE)) // whatever the mesh's mode
 	t.Given(own, AnsweredBy(t.Clusters...))
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fixture.MeshNamespaceB}}
 
