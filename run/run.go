@@ -57,7 +57,7 @@ type Options struct {
 	FailOnFixed bool
 	// Times are the limits in force; default [spec.DefaultTimes].
 	Times spec.Times
-	// Parallel is how many specs may run at the same time; default 12 divided by the clusters, 1 in a
+	// Parallel is how many specs may run at the same time; default 8 divided by the clusters, 1 in a
 	// certified run.
 	Parallel int
 	// Seed of the specs' order; default from the clock.
@@ -208,7 +208,7 @@ func prepare(o Options) (*run, error) {
 	case o.Parallel == 0:
 		// Every spec changes the gateways of all clusters and calls from each to all: what specs side
 		// by side take from each other grows with the number of clusters.
-		o.Parallel = max(1, 12/max(1, len(f.Clusters)))
+		o.Parallel = max(1, 8/max(1, len(f.Clusters)))
 	}
 	if o.Seed == 0 {
 		o.Seed = time.Now().Unix()

@@ -79,7 +79,7 @@ cleaning up.`,
 	f.DurationVar(&o.Times.Hold, "hold", o.Times.Hold, "hold time: how long the effect must then stay")
 	f.DurationVar(&o.Times.Spec, "spec-timeout", o.Times.Spec, "how long one spec may take")
 	f.IntVar(&o.Parallel, "parallel", 0,
-		"how many specs may run at the same time (default: 12 divided by the number of clusters); serial specs always run alone")
+		"how many specs may run at the same time (default: 8 divided by the number of clusters); serial specs always run alone")
 	f.Int64Var(&o.Seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what each spec saw")
 	return c
