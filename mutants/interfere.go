@@ -327,20 +327,15 @@ func noWaypoint(s *corev1.Service) verdict {
 
 // none deletes the objects of one type that specs make in cluster2.
 func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
-	return noneIn[T](ofSpecs, list)
+	return in(ofSpecs, list, func(T) verdict { return remove })
 }
 
-// noneIn is none in another namespace.
-func noneIn[T client.Object](namespace client.InNamespace, list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
+// in interferes with the objects of one type in a namespace of cluster2.
+func in[T client.Object](
+	namespace client.InNamespace, list client.ObjectList, judge func(T) verdict,
+) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-		return interfere(ctx, f.Clusters[1], list, namespace, func(T) verdict { return remove })
-	}
-}
-
-// routes changes the routes of one type that specs make in cluster2.
-func routes[T client.Object](list client.ObjectList, judge func(T) verdict) func(context.Context, *mesh.Fleet) (Undo, error) {
-	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-		return interfere(ctx, f.Clusters[1], list, ofSpecs, judge)
+		return interfere(ctx, f.Clusters[1], list, namespace, judge)
 	}
 }
 

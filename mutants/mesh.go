@@ -151,22 +151,10 @@ func istiodComesBack(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err := get(ctx, c, had); err != nil {
 		return nil, err
 	}
-	var coming errgroup.Group
-	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: had.Name},
-		func(o *appsv1.Deployment) verdict {
-			if o.Namespace == had.Namespace && *o.Spec.Replicas == 0 {
-				coming.Go(func() error {
-					after := context.WithoutCancel(ctx)
-					sleep.For(after, 3*time.Second)
-					return setReplicas(after, c, had, *had.Spec.Replicas)
-				})
-			}
-			return leave
-		})
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context) error { return errors.Join(stop(ctx), coming.Wait()) }, nil
+	return onceWithoutPods(ctx, c, client.ObjectKeyFromObject(had), func(ctx context.Context) (Undo, error) {
+		sleep.For(ctx, 3*time.Second)
+		return nil, setReplicas(ctx, c, had, *had.Spec.Replicas)
+	})
 }
 
 // foreignCA gives cluster1 a CA of a root of its own as soon as the one it has changes. What has

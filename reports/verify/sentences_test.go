@@ -354,6 +354,17 @@ func changeSums(t testing.TB, dir string, change func(lines []string) []string) 
 	}
 }
 
+// begun is an inspection that has read nothing yet.
+func begun(t *testing.T, dir string) *inspection {
+	t.Helper()
+	root, err := bundle.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return &inspection{ctx: t.Context(), root: root, files: map[string]file{}}
+}
+
 // What is judged is what was read: a file that changes meanwhile is seen to.
 func TestFilesThatChangeMeanwhile(t *testing.T) {
 	evidence := layout.EvidenceOf("LB-01") + "/calls.txt"
@@ -395,12 +406,7 @@ func TestFilesThatChangeMeanwhile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := goodBundle(t)
-			root, err := bundle.OpenDir(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer root.Close()
-			in := &inspection{ctx: t.Context(), root: root, files: map[string]file{}}
+			in := begun(t, dir)
 			in.readSums()
 			c.change(t, in, dir)
 			if diff := cmp.Diff([]string{c.want}, c.check(in)); diff != "" {

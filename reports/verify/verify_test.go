@@ -863,12 +863,7 @@ func TestAttestationThatChangesMeanwhile(t *testing.T) {
 	if err := Sign(t.Context(), dir, private); err != nil {
 		t.Fatal(err)
 	}
-	root, err := bundle.OpenDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	in := &inspection{ctx: t.Context(), root: root, files: map[string]file{}}
+	in := begun(t, dir)
 	in.readSums()
 	in.walk()
 	in.readFiles()

@@ -12,32 +12,25 @@ import (
 
 // DNS-02: nothing may leave the fleet for an address that is the other cluster's.
 var RemoteOnlyServiceHasNoName = spec.Proves(behaviors.RemoteOnlyServiceHasNoName, func(t *spec.T) {
-	a, b := t.Clusters.Pair()
-	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b))
-	calls := a.Client.HTTP(echo)
-	t.Control(calls, AnsweredBy(b))
-
-	t.Delete(spec.Clusters{a}, echo.Object)
-	recordName(t, a, b, calls)
-	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
+	recordWithoutService(t, func(spec.Clusters, *spec.Service) {})
 })
 
 // DNS-03: what a ServiceEntry of the same host does. That the Service does it is the control.
 var ServiceEntryIsNoStub = spec.Proves(behaviors.ServiceEntryIsNoStub, func(t *spec.T) {
+	recordWithoutService(t, func(in spec.Clusters, s *spec.Service) { t.Apply(in, s.Entry) })
+})
+
+// recordWithoutService records what becomes of calls to a service that only another cluster serves,
+// once the client's has no Service for it but what is put in its place. No packet may leave the
+// fleet for them: the other cluster's virtual address is nobody's here.
+func recordWithoutService(t *spec.T, put func(in spec.Clusters, s *spec.Service)) {
 	a, b := t.Clusters.Pair()
 	echo := t.DeployEcho("echo", spec.Global, spec.OnlyIn(b))
 	calls := a.Client.HTTP(echo)
 	t.Control(calls, AnsweredBy(b))
 
 	t.Delete(spec.Clusters{a}, echo.Object)
-	t.Apply(spec.Clusters{a}, echo.Entry)
-	recordName(t, a, b, calls)
-	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
-})
-
-// recordName records what becomes of calls of a cluster to a name that only another one serves. No
-// packet may leave the fleet for them: the virtual address is nobody's here.
-func recordName(t *spec.T, a, b *spec.Cluster, calls traffic.Calls) {
+	put(spec.Clusters{a}, echo)
 	escapes := t.Escapes()
 	t.RecordOutcome("a client of "+a.Name, calls, func(os traffic.Outcomes) string {
 		switch n := len(os); n {
@@ -53,6 +46,7 @@ func recordName(t *spec.T, a, b *spec.Cluster, calls traffic.Calls) {
 	for _, e := range escapes {
 		t.Expect(e, NoPackets())
 	}
+	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
 }
 
 // DNS-01: what becomes of a name without a Service is DNS-02's. Here it only must not be answered
