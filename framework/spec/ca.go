@@ -14,7 +14,6 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/install"
-	"ambient.test/conformance/framework/istiod"
 )
 
 // NewCA is another intermediate CA of the mesh's root for a cluster.
@@ -36,7 +35,7 @@ func (t *T) NewCA(c *Cluster) *NewCA {
 		if err := n.before.note.Undo(ctx); err != nil {
 			return err
 		}
-		return n.read(ctx)
+		return t.istiodAnew(ctx, c)
 	}
 	return n
 }
@@ -48,16 +47,8 @@ func (n *NewCA) TakesOver() Event {
 		if err := apply.Objects(ctx, n.cluster.Cluster, n.secret.DeepCopy()); err != nil {
 			return err
 		}
-		return n.read(ctx)
+		return n.t.istiodAnew(ctx, n.cluster)
 	}}
-}
-
-// read lets istiod read its CA.
-func (n *NewCA) read(ctx context.Context) error {
-	if err := IstiodRestarts(n.cluster).Do(ctx); err != nil {
-		return err
-	}
-	return istiod.WaitSynced(ctx, n.cluster.Cluster, n.t.Clusters.Names())
 }
 
 // Signs is true while certificates that the cluster's istiod issues are signed by the new CA.

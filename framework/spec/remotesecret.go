@@ -41,10 +41,7 @@ func (s *RemoteSecret) restore(ctx context.Context) error {
 	if err := remotesecret.Put(ctx, s.In.Cluster, s.before); err != nil {
 		return err
 	}
-	if err := IstiodRestarts(s.In).Do(ctx); err != nil {
-		return err
-	}
-	return istiod.WaitSynced(ctx, s.In.Cluster, s.t.Clusters.Names())
+	return s.t.istiodAnew(ctx, s.In)
 }
 
 // String names the Secret by what it is for.
