@@ -327,8 +327,11 @@ func noWaypoint(s *corev1.Service) verdict {
 
 // none deletes the objects of one type that specs make in cluster2.
 func none[T client.Object](list client.ObjectList) func(context.Context, *mesh.Fleet) (Undo, error) {
-	return in(ofSpecs, list, func(T) verdict { return remove })
+	return in(ofSpecs, list, always[T](remove))
 }
+
+// always judges every object alike.
+func always[T client.Object](v verdict) func(T) verdict { return func(T) verdict { return v } }
 
 // in interferes with the objects of one type in a namespace of cluster2.
 func in[T client.Object](
@@ -357,8 +360,9 @@ func noTimeouts(r *gateway.HTTPRoute) (do verdict) {
 	return do
 }
 
-func withoutFilter(kind gateway.HTTPRouteFilterType) func(*gateway.HTTPRoute) verdict {
-	return func(r *gateway.HTTPRoute) (do verdict) {
+// noFilters takes the filters of a kind out of the HTTPRoutes that specs make in cluster2.
+func noFilters(kind gateway.HTTPRouteFilterType) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return in(ofSpecs, &gateway.HTTPRouteList{}, func(r *gateway.HTTPRoute) (do verdict) {
 		for i := range r.Spec.Rules {
 			rule := &r.Spec.Rules[i]
 			left := slices.DeleteFunc(slices.Clone(rule.Filters), func(f gateway.HTTPRouteFilter) bool { return f.Type == kind })
@@ -367,7 +371,7 @@ func withoutFilter(kind gateway.HTTPRouteFilterType) func(*gateway.HTTPRoute) ve
 			}
 		}
 		return do
-	}
+	})
 }
 
 // noStrict deletes PeerAuthentications of cluster2 that demand mutual TLS.
