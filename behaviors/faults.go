@@ -169,7 +169,7 @@ var Faults = []Fault{
 		Says:  "A pooled tunnel to an address that now belongs to another pod fails.",
 		State: FaultUnclear, WhyNot: "the catalog has no promise of it, and addresses come back only in small pod ranges"},
 	{Threads: []string{"istio/istio#60074"}, Says: "Downloads that are aborted leave tunnels behind, without end.",
-		State: FaultPresent, Behaviors: []string{"TRF-15"}, WhyNot: "TRF-15 has no spec yet: finding F-07"},
+		State: FaultPresent, Behaviors: []string{"TRF-16"}, ShownBy: "TRF-16"},
 
 	// Identity and policy.
 	{Threads: []string{"istio/istio#61010", "istio/istio#61006"},
@@ -259,7 +259,7 @@ func (b *Behavior) RedBy() string {
 		return ""
 	}
 	for _, k := range KnownFaults[b.ID] {
-		return fmt.Sprintf("Istio %s itself, %s", k.Istio, k.Finding)
+		return fmt.Sprintf("%s itself, %s", k.In(), k.Finding)
 	}
 	return strings.Join(b.Mutants, ", ")
 }

@@ -15,6 +15,9 @@ type Known struct {
 	Finding string // section of docs/findings.md: what is promised, and what was seen
 	Issue   string // owner/repository#number; empty when none is known
 	Istio   Range  // the versions that have the fault
+	// Part is the component that has the fault, where a stand-in may run in its place: there nothing is
+	// known. Empty = another one.
+	Part string `json:",omitempty"`
 }
 
 // KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and
@@ -28,16 +31,27 @@ var KnownFaults = map[string][]Known{
 	"SCOPE-08": {{Finding: "F-10", Istio: ">=1.31"}},
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
 	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},
+	"TRF-05":   {{Finding: "F-16", Istio: ">=1.31", Part: "ztunnel"}},
+	"TRF-16":   {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31"}},
 }
 
-// KnownIn is the fault by which a version is known to break the behavior; nil when none is known.
-func (b *Behavior) KnownIn(v Version) *Known {
+// KnownIn is the fault by which a version is known to break the behavior, where stand-ins run in
+// place of some parts; nil when none is known.
+func (b *Behavior) KnownIn(v Version, standIns []string) *Known {
 	for _, k := range KnownFaults[b.ID] {
-		if in, err := k.Istio.Contains(v); err == nil && in {
+		if in, err := k.Istio.Contains(v); err == nil && in && !slices.Contains(standIns, k.Part) {
 			return &k
 		}
 	}
 	return nil
+}
+
+// In says what has the fault.
+func (k Known) In() string {
+	if k.Part == "" {
+		return "Istio " + string(k.Istio)
+	}
+	return k.Part + " of Istio " + string(k.Istio)
 }
 
 var findingForm = regexp.MustCompile(`^F-[0-9]{2}$`)
@@ -61,6 +75,9 @@ func checkKnown(byID map[string]*Behavior, faults map[string][]Known) error {
 			}
 			if k.Issue != "" && !issueForm.MatchString(k.Issue) {
 				say("issue %q is not of the form owner/repository#number", k.Issue)
+			}
+			if k.Part != "" && k.Part != "ztunnel" && k.Part != "proxyv2" {
+				say("part %q is none that a stand-in may replace", k.Part)
 			}
 			if k.Istio == "" {
 				say("it does not say which versions have the fault")

@@ -11,20 +11,25 @@ import (
 
 func TestKnownIn(t *testing.T) {
 	fault := Known{Finding: "F-90", Istio: ">=1.29 <1.31"}
-	KnownFaults["LB-01"] = []Known{fault}
-	t.Cleanup(func() { delete(KnownFaults, "LB-01") })
+	ofPart := Known{Finding: "F-91", Istio: ">=1.29", Part: "ztunnel"}
+	KnownFaults["LB-01"], KnownFaults["LB-02"] = []Known{fault}, []Known{ofPart}
+	t.Cleanup(func() { delete(KnownFaults, "LB-01"); delete(KnownFaults, "LB-02") })
 	for name, c := range map[string]struct {
-		id      string
-		version Version
-		want    *Known
+		id       string
+		version  Version
+		standIns []string
+		want     *Known
 	}{
-		"in its range":     {"LB-01", Version{1, 30, 2}, &fault},
-		"before it":        {"LB-01", Version{1, 28, 0}, nil},
-		"mended":           {"LB-01", Version{1, 31, 0}, nil},
-		"another behavior": {"LB-03", Version{1, 30, 2}, nil},
+		"in its range":                     {"LB-01", Version{1, 30, 2}, nil, &fault},
+		"before it":                        {"LB-01", Version{1, 28, 0}, nil, nil},
+		"mended":                           {"LB-01", Version{1, 31, 0}, nil, nil},
+		"another behavior":                 {"LB-03", Version{1, 30, 2}, nil, nil},
+		"of no part that is a stand-in":    {"LB-01", Version{1, 30, 2}, []string{"proxyv2", "ztunnel"}, &fault},
+		"of the real part":                 {"LB-02", Version{1, 30, 2}, []string{"proxyv2"}, &ofPart},
+		"of a part that is not the mesh's": {"LB-02", Version{1, 30, 2}, []string{"proxyv2", "ztunnel"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, ByID(c.id).KnownIn(c.version)); diff != "" {
+			if diff := cmp.Diff(c.want, ByID(c.id).KnownIn(c.version, c.standIns)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -38,13 +43,14 @@ func TestMistakesOfKnownFaults(t *testing.T) {
 		fault Known
 		want  string // empty: no mistake
 	}{
-		"none":        {"LB-01", Known{"F-01", "istio/istio#1", ">=1.30"}, ""},
-		"no behavior": {"LB-99", Known{"F-01", "", ">=1.30"}, "no behavior of this id"},
-		"no spec":     {"LB-02", Known{"F-01", "", ">=1.30"}, "no spec shows the fault"},
-		"finding":     {"LB-01", Known{"one", "", ">=1.30"}, `finding "one"`},
-		"issue":       {"LB-01", Known{"F-01", "#1", ">=1.30"}, `issue "#1"`},
-		"no versions": {"LB-01", Known{"F-01", "", ""}, "which versions"},
-		"versions":    {"LB-01", Known{"F-01", "", "1.x"}, "1.x"},
+		"none":        {"LB-01", Known{"F-01", "istio/istio#1", ">=1.30", ""}, ""},
+		"no behavior": {"LB-99", Known{"F-01", "", ">=1.30", ""}, "no behavior of this id"},
+		"no spec":     {"LB-02", Known{"F-01", "", ">=1.30", ""}, "no spec shows the fault"},
+		"finding":     {"LB-01", Known{"one", "", ">=1.30", ""}, `finding "one"`},
+		"issue":       {"LB-01", Known{"F-01", "#1", ">=1.30", ""}, `issue "#1"`},
+		"no versions": {"LB-01", Known{"F-01", "", "", ""}, "which versions"},
+		"part":        {"LB-01", Known{"F-01", "", ">=1.30", "gateway"}, `part "gateway"`},
+		"versions":    {"LB-01", Known{"F-01", "", "1.x", ""}, "1.x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := checkKnown(catalog, map[string][]Known{c.id: {c.fault}})

@@ -196,7 +196,7 @@ func writeBehavior(b *strings.Builder, x *Behavior) {
 		}
 	}
 	for _, k := range KnownFaults[x.ID] {
-		fmt.Fprintf(b, "- known to be broken in Istio %s: [finding %s](findings.md)\n", plain(string(k.Istio)), k.Finding)
+		fmt.Fprintf(b, "- known to be broken in %s: [finding %s](findings.md)\n", plain(k.In()), k.Finding)
 	}
 	for _, m := range x.Mutants {
 		line("must turn red on "+m, MutantByID(m).Break)

@@ -11,7 +11,7 @@ type Need string
 
 // OfOurFleets are the needs that only a fleet meets that the suite has made. On clusters of others
 // nobody can meet them, so a certificate does not want what they keep from running.
-var OfOurFleets = []Need{Disruptive, NodeAccess, CAKey, IstioCharts}
+var OfOurFleets = []Need{Disruptive, NodeAccess, CAKey, IstioCharts, PeerImage}
 
 // NeedsOurFleet says that a behavior cannot be shown on clusters of others.
 func (b *Behavior) NeedsOurFleet() bool {
@@ -59,6 +59,9 @@ var (
 	IstioCharts = need("istio-charts", NeedTopology,
 		"the suite has the charts from which it installed the mesh",
 		"it installs a gateway from Istio's charts, which the suite has for its own fleets only")
+	PeerImage = need("peer-image", NeedTopology,
+		"its nodes have the image of the suite's own client and server, which no registry has",
+		"it needs the suite's own client and server, whose image only the suite's own fleets have")
 	TwoNetworks = need("two-networks", NeedTopology,
 		"the fleet has two primary clusters or more, each on a network of its own; every promise between clusters needs it",
 		"it is promised between clusters on networks of their own")

@@ -51,13 +51,12 @@ var ServerFirstTCPCrossesClusters = declare(Behavior{
 })
 
 var HalfCloseCrossesClusters = declare(Behavior{
-	ID: "TRF-05", Level: Core, Istio: ">=1.27",
+	ID: "TRF-05", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "A half-closed connection stays open in the other direction.",
 	Sources: transparent,
 	Proof:   "Data arrives after the other side has closed, in both directions, remote as local.",
 	Provoke: "Close the writing side and read on.",
-	Mutants: []string{"M03"},
-	State:   notAutomated("planned: neither the echo client can half-close nor a port-forward; it needs a client of the suite's own"),
+	Mutants: []string{"M03"}, State: Proven,
 })
 
 var ApplicationTLSIsEndToEnd = declare(Behavior{
@@ -88,13 +87,12 @@ var UDPIsNotCaptured = declare(Behavior{
 })
 
 var LargePayloads = declare(Behavior{
-	ID: "TRF-08", Level: Core, Istio: ">=1.27",
+	ID: "TRF-08", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "Large bodies and many small writes arrive whole.",
 	Sources: transparent,
 	Proof:   "The digests of 64 MiB each way and of ten thousand single bytes are equal, remote as local.",
 	Provoke: "Send a large body to a remote-only service.",
-	Mutants: []string{"M03"},
-	State:   notAutomated("planned: the echo client sends at most 4 MB and no body by HTTP; it needs a client of the suite's own in a pod"),
+	Mutants: []string{"M03"}, State: Proven,
 })
 
 var LongLivedConnections = declare(Behavior{
@@ -152,11 +150,23 @@ var LossyNetwork = declare(Behavior{
 })
 
 var AbortsPropagate = declare(Behavior{
-	ID: "TRF-15", Level: Core, Istio: ">=1.27",
-	Promise: "A client's abort and a server's reset reach the other end within two seconds, and no socket is left behind.",
+	ID: "TRF-15", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
+	Promise: "A client's abort and a server's reset reach the other end within two seconds.",
 	Sources: transparent,
-	Proof:   "The other end sees the end in time and the open sockets return to what they were, remote as local.",
-	Provoke: "Kill the client in the middle of a transfer.",
-	Mutants: []string{"M03"},
-	State:   notAutomated("planned: the echo client cannot abort, and the server sends no large bodies; it needs both of the suite's own"),
+	Proof: "One end resets a connection in the middle of 64 MiB, the client by TCP and by HTTP, the server by TCP. The other end, " +
+		"which is sending, notices within two seconds; remote as local.",
+	Provoke: "Reset a connection in the middle of a large transfer.",
+	Mutants: []string{"M03"}, State: Proven,
+})
+
+var AbortsPropagateThroughWaypoints = declare(Behavior{
+	ID: "TRF-16", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints, PeerImage},
+	Promise: "An abort reaches the other end through a waypoint, too, and holds up nobody else.",
+	Sources: append([]Source{issue("istio/istio#60074", "")}, transparent...),
+	Proof: "Clients reset 24 downloads of 64 MiB through a waypoint, from the other clusters and from their own: each server, which is " +
+		"sending, notices within two seconds, and whole downloads arrive afterwards. Controls: whole downloads before, and 24 aborts " +
+		"without a waypoint.",
+	Provoke: "Abort downloads through a waypoint, then download something whole.",
+	Hazards: "Not each abort is lost. What is lost stays in the waypoint, so the spec has one of its own.",
+	State:   Proven,
 })

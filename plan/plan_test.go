@@ -20,7 +20,7 @@ var lab = Environment{
 	Provider: "kind", Istio: "1.31", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel", "proxyv2"},
 	Has: map[behaviors.Need]bool{
 		behaviors.Waypoints: true, behaviors.MeshCA: true, behaviors.MeshAdmin: true, behaviors.Disruptive: true,
-		behaviors.NodeAccess: true, behaviors.IstioCharts: true, behaviors.SameAddresses: true,
+		behaviors.NodeAccess: true, behaviors.IstioCharts: true, behaviors.PeerImage: true, behaviors.SameAddresses: true,
 	},
 }
 

@@ -121,33 +121,39 @@ func Plan(ctx context.Context, o Options) (*Set, error) {
 			"--images pull: the container engine lacks CAP_SYS_RESOURCE and a pulled node image has no way around it: use --images build",
 		)
 	}
-	if s.mode == Pull {
-		for _, i := range table {
-			s.refs[i.Name] = i.Pull
-			if strings.Contains(i.Pull, "%s") {
-				s.refs[i.Name] = fmt.Sprintf(i.Pull, r.Tag)
-			}
+	recipes := map[string]*build.Recipe{}
+	for _, i := range table {
+		if s.built(i) && i.recipe != nil {
+			recipes[i.Name] = i.recipe
 		}
-	} else {
-		recipes := map[string]*build.Recipe{}
-		for _, i := range table {
-			if i.recipe != nil {
-				recipes[i.Name] = i.recipe
-			}
-		}
+	}
+	if len(recipes) > 0 {
 		s.graph, err = build.New(
 			ctx,
 			build.Options{Module: r.Module, Version: r.Version, Recipes: recipes, CacheDir: o.CacheDir, Progress: o.Progress},
 		)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", strings.Join(slices.Sorted(maps.Keys(recipes)), ", "), err)
 		}
-		for _, i := range table {
+	}
+	for _, i := range table {
+		switch {
+		case s.built(i):
 			s.refs[i.Name] = s.graph.Ref(i.Name)
+		case strings.Contains(i.Pull, "%s"):
+			s.refs[i.Name] = fmt.Sprintf(i.Pull, r.Tag)
+		default:
+			s.refs[i.Name] = i.Pull
 		}
 	}
 	maps.Copy(s.refs, o.Overrides)
 	return s, nil
+}
+
+// built says that an image is built, whether or not another one is then taken in its place. Where
+// images are pulled that is one which no registry has, unless another one is given.
+func (s *Set) built(i Image) bool {
+	return s.mode == Build || i.Pull == "" && s.o.Overrides[i.Name] == ""
 }
 
 // decide picks the mode for Auto: Pull if the registry answers within 3 s.
@@ -177,20 +183,8 @@ func decide(ctx context.Context, r release, e *engine.Engine) (string, error) {
 // run it.
 func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {
 	out := map[string]mesh.ImageRef{}
-	if s.mode == Build && !s.ready(ctx) {
-		if err := s.graph.Build(ctx); err != nil {
-			return nil, err
-		}
-		if _, given := s.o.Overrides[Node]; !given {
-			phase := s.o.Progress.Phase("node image", 1)
-			item := phase.Item("into the container engine")
-			err := s.graph.Load(ctx, s.o.Engine)
-			item.Done(err)
-			phase.Close(err)
-			if err != nil {
-				return nil, err
-			}
-		}
+	if err := s.build(ctx); err != nil {
+		return nil, err
 	}
 	var foreign []string
 	for _, i := range table {
@@ -199,7 +193,7 @@ func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {
 		case given:
 			out[i.Name] = mesh.ImageRef{Ref: ref, Source: Override}
 			foreign = append(foreign, i.Name)
-		case s.mode == Pull:
+		case !s.built(i):
 			out[i.Name] = mesh.ImageRef{Ref: ref, Source: Pulled}
 			foreign = append(foreign, i.Name)
 		default:
@@ -214,6 +208,40 @@ func (s *Set) Realize(ctx context.Context) (map[string]mesh.ImageRef, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// build makes what is built, and brings it into the engine: the node image, or where that is pulled
+// the images that no registry has.
+func (s *Set) build(ctx context.Context) error {
+	if s.mode == Pull {
+		for _, i := range table {
+			if !s.built(i) {
+				continue
+			}
+			if err := s.graph.Build(ctx, i.Name); err != nil {
+				return fmt.Errorf("image %s, which no registry has: %w: or give one with --image %s=REFERENCE", i.Name, err, i.Name)
+			}
+			if err := s.graph.LoadImage(ctx, s.o.Engine, i.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if s.ready(ctx) {
+		return nil
+	}
+	if err := s.graph.Build(ctx); err != nil {
+		return err
+	}
+	if _, given := s.o.Overrides[Node]; given {
+		return nil
+	}
+	phase := s.o.Progress.Phase("node image", 1)
+	item := phase.Item("into the container engine")
+	err := s.graph.Load(ctx, s.o.Engine)
+	item.Done(err)
+	phase.Close(err)
+	return err
 }
 
 // ready reports whether everything is built already and the engine has it.
@@ -261,7 +289,7 @@ func (s *Set) List() []Row {
 		switch {
 		case given:
 			r.Source, r.StandIn = Override, ""
-		case s.mode == Pull:
+		case !s.built(i):
 			r.Source, r.StandIn = Pulled, ""
 		default:
 			r.Here = s.graph.Has(i.Name)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -71,12 +73,13 @@ func inspect(ctx context.Context, e *engine.Engine, ref string) (string, error) 
 	return words[0], nil
 }
 
-// Load copies images from the engine into the containerd of nodes. It skips images that are already
-// part of the node image.
+// Load copies images from the engine into the containerd of nodes. It skips those that are already
+// part of the node image: what is built is, unless others are pulled.
 func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef, nodes []string) error {
+	pulled := slices.ContainsFunc(slices.Collect(maps.Values(images)), func(i mesh.ImageRef) bool { return i.Source == Pulled })
 	var refs []string
 	for _, n := range Names() {
-		if i := images[n]; n != Node && i.Source != Built && i.Ref != "" {
+		if i := images[n]; n != Node && i.Ref != "" && (pulled || i.Source != Built) {
 			refs = append(refs, i.Ref)
 		}
 	}

@@ -39,7 +39,8 @@ func Releases() []string {
 type Image struct {
 	Name string
 	What string
-	// Pull is the reference it is pulled from where registries can be reached; %s is Istio's tag.
+	// Pull is the reference it is pulled from where registries can be reached; %s is Istio's tag. It is
+	// empty for what no registry has, which is built everywhere.
 	Pull string
 	// StandIn says what runs in its place when it is built; empty for real parts.
 	StandIn string
@@ -55,6 +56,7 @@ const (
 	Ztunnel           = "ztunnel"
 	Proxy             = "proxyv2"
 	App               = "app"
+	Peer              = "peer"
 	MetalLBController = "metallb-controller"
 	MetalLBSpeaker    = "metallb-speaker"
 )
@@ -96,6 +98,9 @@ var table = []Image{
 	{Name: App, What: "Istio's echo application, client and server of all traffic", Pull: "docker.io/istio/app:%s", recipe: &build.Recipe{
 		Files:      map[string]string{"usr/local/bin/client": "istio/client", "usr/local/bin/server": "istio/server"},
 		Entrypoint: []string{"/usr/local/bin/server"}}},
+	{Name: Peer, What: "client and server of the suite's own, for what the echo application cannot do", recipe: &build.Recipe{
+		Files:      map[string]string{"usr/local/bin/peer": "peer/peer"},
+		Entrypoint: []string{"/usr/local/bin/peer"}}},
 	{
 		Name: MetalLBController,
 		What: "MetalLB, addresses of gateways",

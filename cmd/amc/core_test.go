@@ -296,7 +296,8 @@ images:
 	if forGood := read("--fleet", fleet); len(forGood.Run) != len(allowed.Run) {
 		t.Errorf("%d run with --allow-mesh-changes, %d when the fleet file allows it", len(allowed.Run), len(forGood.Run))
 	}
-	described := read("--lack", "mesh-admin,disruptive,node-access,ca-key,same-addresses", "--stand-in", "ztunnel", "--istio", "1.31.0")
+	described := read("--lack", "mesh-admin,disruptive,node-access,ca-key,peer-image,same-addresses",
+		"--stand-in", "ztunnel", "--istio", "1.31.0")
 	if len(described.Run) != len(d.Run) {
 		t.Errorf("the same environment by file and by flags: %d and %d run", len(d.Run), len(described.Run))
 	}

@@ -101,7 +101,7 @@ func explain(out io.Writer, b *behaviors.Behavior) error {
 		}
 	}
 	for i, k := range behaviors.KnownFaults[b.ID] {
-		part(first(i, "known"), fmt.Sprintf("broken in Istio %s, finding %s of docs/findings.md %s", k.Istio, k.Finding, k.Issue))
+		part(first(i, "known"), fmt.Sprintf("broken in %s, finding %s of docs/findings.md %s", k.In(), k.Finding, k.Issue))
 	}
 	for i, m := range b.Mutants {
 		part(first(i, "red when"), behaviors.MutantByID(m).Break+" ("+m+")")

@@ -127,7 +127,7 @@ func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan, version behav
 	}
 	return ids(slices.DeleteFunc(all, func(b *behaviors.Behavior) bool {
 		_, ok := runs.Of(b.ID)
-		return !ok || b.KnownIn(version) != nil
+		return !ok || b.KnownIn(version, runs.Environment.StandIns) != nil
 	}))
 }
 
@@ -215,7 +215,7 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 		return usage("%w", err)
 	}
 	for _, b := range behaviors.WithSpecs() {
-		if k := b.KnownIn(version); k != nil {
+		if k := b.KnownIn(version, everything.Environment.StandIns); k != nil {
 			fmt.Fprintf(out, "%s is left out: this version is known to break it (%s), so it is red without a mutant\n", b.ID, k.Finding)
 		}
 	}

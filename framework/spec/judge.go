@@ -36,12 +36,20 @@ type Sampler interface {
 }
 
 // Seen is a subject that is over: what was counted, what was lost. It is looked at once.
-func Seen(says string, value any) Subject { return seen{says, value, nil} }
+func Seen(says string, value any) Subject { return seen{says: says, value: value} }
+
+// Once looks at a subject now, and never again: what takes long, or moves much, is a sample by
+// itself.
+func (t *T) Once(s Subject) Subject {
+	v, err := s.Look(t.ctx, 1)
+	return seen{says: s.String(), value: v, err: err, once: true}
+}
 
 type seen struct {
 	says  string
 	value any
 	err   error // nothing was learned
+	once  bool  // beside other specs, whose changes it may have met
 }
 
 func (s seen) String() string                         { return s.says }
@@ -119,7 +127,8 @@ func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher
 
 	if over, ok := s.(seen); ok {
 		t.NoError(over.err)
-		_, j.event = over.value.(traffic.Timeline)
+		_, event := over.value.(traffic.Timeline)
+		j.event = event || over.once
 		j.want = all(s, matchers)
 		j.match(over.value, false)
 		t.Observe("%s%s: %v", r.prefix, s, over.value)
@@ -239,7 +248,7 @@ type judgment struct {
 	value any
 	when  string
 	where string          // of the judgment
-	event bool            // it is of calls during an event, which a neighbor's change may have cost, too
+	event bool            // it is of calls over a time, which a neighbor's change may have cost, too
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }

@@ -120,6 +120,7 @@ type serviceOptions struct {
 	pods             map[*Cluster]int32 // how many; else as many as the fleet's replicas
 	gated            bool
 	erring           Clusters // whose pods answer with errors
+	peer             bool     // the pods run the suite's own client and server
 	tls              *workload.Certificate
 }
 
@@ -232,6 +233,9 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 		o.in = t.Clusters
 	}
 	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Gated: o.gated, TLS: o.tls}
+	if o.peer {
+		e.Peer = t.PeerImage()
+	}
 	for _, c := range o.in {
 		for _, object := range e.Objects(c.Cluster) {
 			t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, object) })

@@ -317,13 +317,15 @@ func (t *T) record(r traffic.Record) {
 	t.result.Calls = append(t.result.Calls, line)
 }
 
-// where is the line of the spec that runs, for messages: the first frame outside this framework.
+// where is the line of the spec that runs, for messages: the first frame outside this framework; empty
+// where a verb does something on a goroutine of its own.
 func where() string {
 	pc := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pc[:runtime.Callers(2, pc)])
 	for {
 		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, framework) && !strings.HasPrefix(f.Function, "runtime.") {
+		ours := strings.HasPrefix(f.Function, framework)
+		if !ours && !strings.HasPrefix(f.Function, "runtime.") && !strings.HasPrefix(f.Function, "sync.") {
 			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
 		}
 		if !more {

@@ -17,6 +17,7 @@ import (
 	"ambient.test/conformance/framework/envoy"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 )
 
@@ -69,7 +70,15 @@ type makeWaypoint func(c *Cluster, name, owner string) *gateway.Gateway
 func (t *T) deployWaypoint(in Clusters, word string, make makeWaypoint) string {
 	name := t.Name(word)
 	for _, c := range in {
-		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, make(c, name, "")) })
+		t.Cleanup(func(ctx context.Context) error {
+			g := make(c, name, "")
+			if err := deleted(ctx, c, g); err != nil {
+				return err
+			}
+			// When the spec runs again, it must not take the old waypoint's Service for the new one's.
+			return wait.Gone(ctx, c.Cluster, &corev1.ServiceList{}, client.InNamespace(g.Namespace),
+				client.MatchingLabels{gateway.GatewayNameLabelKey: name})
+		})
 	}
 	t.change(func() {
 		t.Each(in, func(c *Cluster) { t.NoError(fixture.CreateWaypoint(t.ctx, c, make(c, name, t.owner()))) })

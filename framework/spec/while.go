@@ -88,7 +88,7 @@ type Timelines []traffic.Timeline
 // Of is what one of the rows saw; the value is a [traffic.Timeline], which budgets judge.
 func (ls Timelines) Of(r Row) Subject {
 	l, err := ls.of(r)
-	return seen{r.String(), l, err}
+	return seen{says: r.String(), value: l, err: err}
 }
 
 // of is what a row saw. The error says why nothing was learned of it.
@@ -104,7 +104,7 @@ func (ls Timelines) of(r Row) (traffic.Timeline, error) {
 // Answers are the calls of one of the rows that did not fail; the value is [traffic.Outcomes].
 func (ls Timelines) Answers(r Row) Subject {
 	l, err := ls.of(r)
-	return seen{r.String() + ": what was answered", slices.DeleteFunc(l.Outcomes(), traffic.Lost), err}
+	return seen{says: r.String() + ": what was answered", value: slices.DeleteFunc(l.Outcomes(), traffic.Lost), err: err}
 }
 
 // String says what each row saw.

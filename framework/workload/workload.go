@@ -66,7 +66,10 @@ type Echo struct {
 	// Errors is the proxy that answers in the application's place, each request with status 503; nil
 	// for the application itself.
 	Errors *Envoy
-	TLS    *Certificate // served on the port [traffic.HTTPS]; nil = none
+	// Peer is the reference of the suite's own client and server, which runs in the application's place;
+	// empty for the application itself.
+	Peer string
+	TLS  *Certificate // served on the port [traffic.HTTPS]; nil = none
 }
 
 // Objects returns the ServiceAccount and the Deployment for one cluster. The application answers
@@ -94,10 +97,21 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 }
 
 func (e Echo) container(c *mesh.Cluster) corev1.Container {
-	if e.Errors != nil {
+	switch {
+	case e.Errors != nil:
 		return e.erring(c)
+	case e.Peer != "":
+		return e.peer(c)
 	}
 	return e.application(c)
+}
+
+// peer serves the ports on which the application speaks HTTP and TCP.
+func (e Echo) peer(c *mesh.Cluster) corev1.Container {
+	x := e.application(c)
+	x.Image = e.Peer
+	x.Args = []string{"--cluster", c.Name, "--http", strconv.Itoa(traffic.HTTP), "--tcp", strconv.Itoa(traffic.TCP)}
+	return x
 }
 
 func (e Echo) application(c *mesh.Cluster) corev1.Container {

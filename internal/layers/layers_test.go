@@ -63,8 +63,9 @@ var rooms = []room{
 	{"framework/eastwest", []string{
 		"framework/mesh", "framework/portforward", "framework/traffic", "framework/wait", "framework/inspect", "internal",
 	}, "calls to a gateway, by hand"},
+	{"framework/peer", []string{"framework/portforward", "framework/traffic", "internal"}, "the suite's own client and server"},
 	{"framework/expect", []string{
-		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest",
+		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest", "framework/peer",
 	}, "matchers of what was seen"},
 	{"framework/evidence", []string{
 		"framework/mesh", "framework/apply", "framework/portforward", "framework/ztunnel", "framework/istiod", "framework/inspect",

@@ -41,12 +41,7 @@ func Environment(e *v1alpha2.Environment) plan.Environment {
 	for _, n := range behaviors.OfOurFleets {
 		env.Has[n] = ours
 	}
-	for _, s := range e.StandIns {
-		part, _, _ := strings.Cut(s.Name, "@") // a stand-in of one cluster is one of the fleet
-		if !slices.Contains(env.StandIns, part) {
-			env.StandIns = append(env.StandIns, part)
-		}
-	}
+	env.StandIns = e.StandInParts()
 	return env
 }
 

@@ -28,7 +28,7 @@ func TestEnvironment(t *testing.T) {
 		"ours": {v1alpha2.ProviderKind, func(*v1alpha2.Environment) {}, func(e *plan.Environment) {
 			e.Nodes = 2
 			for _, n := range []behaviors.Need{
-				behaviors.Disruptive, behaviors.NodeAccess, behaviors.MeshAdmin, behaviors.CAKey, behaviors.IstioCharts,
+				behaviors.Disruptive, behaviors.NodeAccess, behaviors.MeshAdmin, behaviors.CAKey, behaviors.IstioCharts, behaviors.PeerImage,
 			} {
 				e.Has[n] = true
 			}
@@ -73,8 +73,8 @@ func TestEnvironment(t *testing.T) {
 				Provider: c.provider, Istio: "1.31.2", Clusters: 2, Networks: 2, Nodes: 1, StandIns: []string{"ztunnel"},
 				Has: map[behaviors.Need]bool{
 					behaviors.Disruptive: false, behaviors.NodeAccess: false, behaviors.MeshAdmin: false, behaviors.CAKey: false,
-					behaviors.IstioCharts: false,
-					behaviors.MeshCA:      true, behaviors.Waypoints: true, behaviors.SameAddresses: true, behaviors.IPv6: false,
+					behaviors.IstioCharts: false, behaviors.PeerImage: false,
+					behaviors.MeshCA: true, behaviors.Waypoints: true, behaviors.SameAddresses: true, behaviors.IPv6: false,
 				},
 			}
 			c.want(&want)

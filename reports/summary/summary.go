@@ -61,6 +61,7 @@ func fillKnown(r *v1alpha2.ConformanceReport) {
 		return
 	}
 	version, err := behaviors.ParseVersion(r.Environment.Istio)
+	standIns := r.Environment.StandInParts()
 	for i := range r.Behaviors {
 		b := &r.Behaviors[i]
 		b.Known, b.Fixed = "", ""
@@ -68,7 +69,7 @@ func fillKnown(r *v1alpha2.ConformanceReport) {
 		if err != nil || k == nil || r.Mode == v1alpha2.ModeCertified {
 			continue
 		}
-		switch fault := k.KnownIn(version); {
+		switch fault := k.KnownIn(version, standIns); {
 		case fault == nil:
 		case b.Verdict == v1alpha2.NonConformant:
 			b.Known = fault.Finding

@@ -11,6 +11,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
@@ -71,6 +72,29 @@ var ServerFirstTCPCrossesClusters = spec.Proves(behaviors.ServerFirstTCPCrossesC
 	})
 })
 
+// TRF-05
+var HalfCloseCrossesClusters = spec.Proves(behaviors.HalfCloseCrossesClusters, func(t *spec.T) {
+	between(t, func(judge spec.Judge, c *spec.Cluster, peers *spec.Peers, to *spec.Service, from types.GomegaMatcher) {
+		const up, down = 1 << 20, 1 << 10
+		for _, serverFirst := range []bool{false, true} {
+			judge(peers.Exchange(c, to, peer.Exchange{ServerFirst: serverFirst, Up: up, Down: down}), CarriedWhole(up, down), from)
+		}
+	})
+})
+
+// TRF-08
+var LargePayloads = spec.Proves(behaviors.LargePayloads, func(t *spec.T) {
+	between(t, func(judge spec.Judge, c *spec.Cluster, peers *spec.Peers, to *spec.Service, from types.GomegaMatcher) {
+		judge(peers.Exchange(c, to, peer.Exchange{Up: 1, Down: 1}), CarriedWhole(1, 1), from)
+		for _, x := range []peer.Exchange{
+			{Up: 64 << 20, Down: 64 << 20},
+			{Up: 10_000, Down: 10_000, Write: 1},
+		} {
+			judge(t.Once(peers.Exchange(c, to, x)), CarriedWhole(x.Up, x.Down), from)
+		}
+	})
+})
+
 // TRF-06: the client trusts the certificate that the application shows, and no other.
 var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, func(t *spec.T) {
 	own, another := t.Certificate(), t.Certificate()
@@ -86,6 +110,51 @@ var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, f
 			}))
 	})
 })
+
+// TRF-15
+var AbortsPropagate = spec.Proves(behaviors.AbortsPropagate, func(t *spec.T) {
+	between(t, func(judge spec.Judge, c *spec.Cluster, peers *spec.Peers, to *spec.Service, from types.GomegaMatcher) {
+		judge(peers.Exchange(c, to, peer.Exchange{ServerFirst: true, Down: much, ResetAfter: some}), BrokenOff(promptly), from)
+		judge(peers.Exchange(c, to, peer.Exchange{Up: much, ResetAfter: some}), BrokenOff(promptly), from)
+		judge(peers.Download(c, to, much, some), BrokenOff(promptly), from)
+	})
+})
+
+// What an end that resets a connection in the middle is sent: more than all buffers between the ends
+// hold, so that the other end is sending when it has to notice.
+const much, some, promptly = 64 << 20, 1 << 20, 2 * time.Second
+
+// TRF-16: the waypoint is the spec's own, for what is lost stays in it. Beside other specs a neighbor's
+// change could have cost a transfer.
+var AbortsPropagateThroughWaypoints = spec.Proves(behaviors.AbortsPropagateThroughWaypoints, func(t *spec.T) {
+	const many = 24
+	waypoint, peers := t.DeployWaypoint(), t.DeployPeers("peer")
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Given(peers.Download(c, peers.Service, some, 0), CarriedWhole(0, some), ServedFrom(c))
+		t.Control(t.Once(peers.Download(c, peers.Service, much, some).Times(many)), BrokenOff(promptly), ServedFrom(c))
+		others := t.Clusters.Without(c)
+		through := func(to *spec.Service, from types.GomegaMatcher) {
+			to.UseWaypoint(waypoint)
+			t.Control(peers.Download(c, to, some, 0), CarriedWhole(0, some), from)
+			t.Expect(t.Once(peers.Download(c, to, much, some).Times(many)), BrokenOff(promptly), from)
+			t.Expect(peers.Download(c, to, some, 0), CarriedWhole(0, some), from) // nobody else is held up
+		}
+		through(t.ServiceFor("not-in-"+c.Name, peers.Service, spec.Global, spec.OnlyIn(others...)), ServedFrom(others...))
+		through(t.ServiceFor("in-"+c.Name, peers.Service, spec.OnlyIn(c)), ServedFrom(c))
+	})
+}, spec.Serial)
+
+// between judges connections between peers: as expectations to servers in the other clusters only, as
+// controls to one that is local.
+func between(t *spec.T, connections func(judge spec.Judge, c *spec.Cluster, p *spec.Peers, to *spec.Service, from types.GomegaMatcher)) {
+	peers := t.DeployPeers("peer")
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.Clusters.Without(c)
+		remote := t.ServiceFor("not-in-"+c.Name, peers.Service, spec.Global, spec.OnlyIn(others...))
+		connections(t.Control, c, peers, peers.Service, ServedFrom(c))
+		connections(t.Expect, c, peers, remote, ServedFrom(others...))
+	})
+}
 
 // hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in
 // the other clusters only, as controls to one that is local.

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -20,7 +21,9 @@ import (
 	"slices"
 	"strings"
 
+	reference "github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"ambient.test/conformance/clusters/engine"
 	"ambient.test/conformance/clusters/images/build/dag"
@@ -160,10 +163,15 @@ func (g *Graph) parts() []string {
 	return parts
 }
 
-// Build makes sure that every image is in the cache. Where a stand-in must be built and its sources
-// cannot be found, it says so before it builds anything, which would take minutes.
-func (g *Graph) Build(ctx context.Context) error {
-	missing, err := g.cache().Missing(g.nodes, g.parts()...)
+// Build makes sure that these images are in the cache; none named = every one, and the node image.
+// Where a stand-in must be built and its sources cannot be found, it says so before it builds
+// anything, which would take minutes.
+func (g *Graph) Build(ctx context.Context, images ...string) error {
+	parts := prefixed(imageNode(""), images...)
+	if len(images) == 0 {
+		parts = g.parts()
+	}
+	missing, err := g.cache().Missing(g.nodes, parts...)
 	if err != nil {
 		return err
 	}
@@ -175,7 +183,24 @@ func (g *Graph) Build(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err = g.cache().Run(ctx, g.nodes, g.parts()...)
+	_, err = g.cache().Run(ctx, g.nodes, parts...)
+	return err
+}
+
+// LoadImage brings an image that Build has made into the engine, by itself.
+func (g *Graph) LoadImage(ctx context.Context, e *engine.Engine, name string) error {
+	img, err := g.Image(name)
+	if err != nil {
+		return err
+	}
+	ref, err := reference.NewTag(g.refs[name])
+	if err != nil {
+		return err
+	}
+	r, w := io.Pipe()
+	go func() { _ = w.CloseWithError(tarball.Write(ref, img, w)) }() // nil ends the stream
+	_, err = e.Feed(ctx, r, "load")
+	_ = r.Close()
 	return err
 }
 

@@ -6,6 +6,8 @@
 package v1alpha2
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"ambient.test/conformance/reports/api"
@@ -179,6 +181,18 @@ type Environment struct {
 	StandIns []StandIn    `json:"standIns,omitempty" jsonschema:"maxItems=32"`
 	Host     *Host        `json:"host,omitempty"`
 	Facts    []NamedValue `json:"facts,omitempty" jsonschema:"maxItems=2000"` // other facts about the clusters, by name
+}
+
+// StandInParts are the parts of the mesh in whose place stand-ins run, each once. One of a single
+// cluster is one of the fleet.
+func (e *Environment) StandInParts() (parts []string) {
+	for _, s := range e.StandIns {
+		part, _, _ := strings.Cut(s.Name, "@")
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return parts
 }
 
 // Cluster is one cluster of the fleet.

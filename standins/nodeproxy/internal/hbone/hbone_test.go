@@ -328,6 +328,50 @@ func TestDouble(t *testing.T) {
 	}
 }
 
+// What the client sends last arrives, also when the server has closed its direction first: the outer
+// stream ends in order, so that a gateway hands on what it still has.
+func TestDoubleEndsInOrder(t *testing.T) {
+	w := newWorld(t)
+	received := make(chan int64, 1)
+	backend, _ := w.listen(idServer, func(s *h2.Stream, _ *h2.Request) {
+		s.Respond(200, nil, false)
+		s.CloseWrite()
+		n, _ := io.Copy(io.Discard, s)
+		received <- n
+	})
+	ended := make(chan error, 1)
+	gw, _ := w.listen(idGateway, func(s *h2.Stream, _ *h2.Request) {
+		c, err := net.Dial("tcp", backend.String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s.Respond(200, nil, false)
+		go func() { io.Copy(s, c); s.CloseWrite() }()
+		_, err = io.Copy(c, s)
+		c.(*net.TCPConn).CloseWrite()
+		ended <- err
+	})
+	p, _ := w.pool(Limits{})
+	tun, _, _, err := p.Double(
+		ctx(t), NewKey(idClient, []string{idGateway}, netip.Addr{}, gw), "svc.example:80", []string{idServer}, "n1", h2.Header{},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, tun)
+	const n = 1 << 20
+	tun.Write(make([]byte, n))
+	tun.CloseWrite()
+	tun.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("the outer stream did not end in order: %v", err)
+	}
+	if got := <-received; got != n {
+		t.Errorf("%d of %d bytes arrived", got, n)
+	}
+}
+
 // When the outer tunnel is reset, the inner connection ends: it must not take the outer's stream
 // error for one of its own streams and go on reading it for ever.
 func TestOuterResetDoesNotSpin(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -283,8 +284,28 @@ type Tunnel struct {
 func (t *Tunnel) Close() error {
 	err := t.Stream.Close()
 	t.inner.GoAway()
-	time.AfterFunc(5*time.Second, func() { t.inner.Close() })
+	time.AfterFunc(lingers, func() { t.inner.Close() })
 	return err
+}
+
+// lingers is how long the end of a tunnel may take to reach the other end.
+const lingers = 5 * time.Second
+
+// outer is the outer stream of a tunnel. To reset it would have the gateway throw away what it has not
+// yet handed on.
+type outer struct{ *h2.Stream }
+
+// Close closes this direction, and the stream once the other end has closed the other one.
+func (o outer) Close() error {
+	if err := o.CloseWrite(); err != nil {
+		return o.Stream.Close()
+	}
+	_ = o.SetReadDeadline(time.Now().Add(lingers))
+	go func() {
+		_, _ = io.Copy(io.Discard, o.Stream)
+		o.Stream.Close()
+	}()
+	return nil
 }
 
 // Double opens a tunnel to authority (a service's host and port) in another network: k's
@@ -299,18 +320,18 @@ func (p *Pool) Double(
 	network string,
 	h h2.Header,
 ) (t *Tunnel, answer h2.Header, peer string, err error) {
-	outer, _, _, err := p.Connect(ctx, k, authority, h)
+	stream, _, _, err := p.Connect(ctx, k, authority, h)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	cert, err := p.certs.Get(ctx, k.Identity)
 	if err != nil {
-		outer.Close()
+		stream.Close()
 		return nil, nil, "", fmt.Errorf("%w: %w", ErrIdentity, err)
 	}
-	tc := tls.Client(outer, cert.Client(sans))
+	tc := tls.Client(outer{stream}, cert.Client(sans))
 	if err := tc.HandshakeContext(ctx); err != nil {
-		outer.Close()
+		stream.Close()
 		return nil, nil, "", fmt.Errorf("%w: inner: %w", ErrTLS, err)
 	}
 	inner, err := h2.Client(tc, p.limits.H2)

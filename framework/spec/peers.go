@@ -1,0 +1,88 @@
+package spec
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"ambient.test/conformance/framework/peer"
+	"ambient.test/conformance/framework/portforward"
+	"ambient.test/conformance/framework/traffic"
+)
+
+// Peers are pods of a spec's own in every cluster, each a client and a server of the suite's own.
+// The Service of them is local.
+type Peers struct {
+	*Service
+	all peer.Peers
+}
+
+// DeployPeers deploys them and waits for them.
+func (t *T) DeployPeers(word string) *Peers {
+	p := &Peers{Service: t.DeployEcho(word, func(o *serviceOptions) { o.peer = true })}
+	for _, pod := range t.Pods(p.Service, t.Clusters...) {
+		forward := portforward.Open(pod.Cluster.Cluster, pod.Namespace, pod.Name)
+		t.Cleanup(func(context.Context) error { forward.Close(); return nil })
+		p.all = append(p.all, peer.Dial(forward))
+	}
+	return p
+}
+
+// client is one of a cluster's peers.
+func (p *Peers) client(c *Cluster) *peer.Peer {
+	i := slices.IndexFunc(p.all, func(x *peer.Peer) bool { return x.Cluster == c.Name })
+	if i < 0 {
+		p.t.NoError(fmt.Errorf("%s: it has no pods of %s", c.Name, p.Name))
+	}
+	return p.all[i]
+}
+
+// Exchange are exchanges of a cluster's peer with a Service in front of them.
+func (p *Peers) Exchange(c *Cluster, to *Service, x peer.Exchange) Between {
+	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
+	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) { return p.all.Exchange(ctx, p.client(c), address, x) })
+}
+
+// Download are bodies of this many bytes that a cluster's peer gets by HTTP from a Service in front
+// of them; the client resets the connection after some of them, 0 = not at all.
+func (p *Peers) Download(c *Cluster, from *Service, size, resetAfter int64) Between {
+	address := net.JoinHostPort(from.Host(), "80")
+	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) {
+		return p.all.Download(ctx, p.client(c), address, size, resetAfter)
+	})
+}
+
+func (p *Peers) connections(c *Cluster, to string, one func(context.Context) (peer.Ends, error)) Between {
+	return Between{says: fmt.Sprintf("%s in %s -> %s", p.Name, c, to), one: one, times: 1}
+}
+
+// Between are connections between peers, as a subject: each look makes one or some anew. The value is []peer.Ends.
+type Between struct {
+	says  string
+	one   func(context.Context) (peer.Ends, error)
+	times int
+}
+
+// Times lets each look make this many connections, a few at a time.
+func (c Between) Times(n int) Between { c.times = n; return c }
+
+// String says who connects to whom.
+func (c Between) String() string { return c.says }
+
+// atOnce is how many connections of one look are there at the same time.
+const atOnce = 8
+
+// Look makes the connections. The error means that nothing was learned.
+func (c Between) Look(ctx context.Context, _ int) (any, error) {
+	all := make([]peer.Ends, c.times)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i := range all {
+		g.Go(func() (err error) { all[i], err = c.one(ctx); return err })
+	}
+	return all, g.Wait()
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Exchange is what two ends do with one connection. One sends its bytes and closes its direction;
+// the other reads them all, sends its own and closes the connection.
+type Exchange struct {
+	ID string `json:"id"` // chosen by the client; no two are alike
+	// To is the server, host:port. Only the client needs it.
+	To string `json:"to,omitempty"`
+	// ServerFirst lets the server send first; else the client does.
+	ServerFirst bool `json:"serverFirst,omitempty"`
+	// Up are the bytes that the client sends, Down those of the server.
+	Up   int64 `json:"up"`
+	Down int64 `json:"down"`
+	// Write are the bytes of one write; default 64 KiB.
+	Write int `json:"write,omitempty"`
+	// ResetAfter lets the end that receives first reset the connection after this many bytes;
+	// 0 = not at all.
+	ResetAfter int64 `json:"resetAfter,omitempty"`
+	// Seconds are how long either end takes part; default 60.
+	Seconds int `json:"seconds,omitempty"`
+}
+
+// End is what one end of a connection did and saw.
+type End struct {
+	Cluster     string `json:"cluster"`
+	Pod         string `json:"pod"`
+	Sent        int64  `json:"sent"`
+	SentSum     string `json:"sentSum,omitempty"` // SHA-256, hexadecimal
+	Received    int64  `json:"received"`
+	ReceivedSum string `json:"receivedSum,omitempty"`
+	// How the connection ended here: one of the words below, or the error that ended it.
+	How string `json:"how"`
+	// Waited are the milliseconds of the last read or write, which ended it.
+	Waited int64 `json:"waited"`
+}
+
+// How a connection ended.
+const (
+	still    = "open"      // it has not ended
+	closed   = "closed"    // the other end closed it, and everything was read
+	reset    = "reset"     // the other end, or who is between, broke it off
+	resetUs  = "reset it"  // this end broke it off, as it was told to
+	timedOut = "timed out" // neither within the time
+)
+
+// Result is what a client says of an exchange, or of a body that it got.
+type Result struct {
+	Client End `json:"client"`
+	// Server has the server's names, as it gave them before anything else; empty if it gave none.
+	Server End `json:"server"`
+}
+
+// patience is how long an end takes part.
+func (x *Exchange) patience() time.Duration {
+	if x.Seconds == 0 {
+		return time.Minute
+	}
+	return time.Duration(x.Seconds) * time.Second
+}
+
+// peer is one process. It remembers the ends of connections that it has served.
+type peer struct {
+	cluster, pod string
+
+	mu   sync.Mutex
+	seen map[string]End
+}
+
+func newPeer(cluster, pod string) *peer {
+	return &peer{cluster: cluster, pod: pod, seen: map[string]End{}}
+}
+
+func (p *peer) end() End { return End{Cluster: p.cluster, Pod: p.pod, How: still} }
+
+func (p *peer) remember(id string, e End) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[id] = e
+}
+
+func (p *peer) serve(l net.Listener) error {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go p.answer(conn.(*net.TCPConn))
+	}
+}
+
+// answer is the server's end of an exchange. The client says first, in a line, what it is to be,
+// and the server its names.
+func (p *peer) answer(conn *net.TCPConn) {
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	r := bufio.NewReader(conn)
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return // a probe, or a client that gave up
+	}
+	var x Exchange
+	if err := json.Unmarshal(line, &x); err != nil || x.ID == "" {
+		fmt.Fprintf(conn, "the first line is no exchange with an id: %v\n", err)
+		return
+	}
+	_ = conn.SetDeadline(time.Now().Add(x.patience()))
+	p.remember(x.ID, p.end())
+	e := p.end()
+	if err := json.NewEncoder(conn).Encode(e); err != nil {
+		e.How = how(err)
+	} else {
+		e = x.take(conn, r, e, x.ServerFirst, x.Down)
+	}
+	p.remember(x.ID, e)
+}
+
+// exchange is the client's end. The error says that it could not begin.
+func (p *peer) exchange(ctx context.Context, x Exchange) (result Result, err error) {
+	dialer := net.Dialer{Timeout: x.patience()}
+	c, err := dialer.DialContext(ctx, "tcp", x.To)
+	if err != nil {
+		return result, err
+	}
+	defer c.Close()
+	conn := c.(*net.TCPConn)
+	_ = conn.SetDeadline(time.Now().Add(x.patience()))
+	result.Client = p.end()
+	if err := json.NewEncoder(conn).Encode(x); err != nil {
+		result.Client.How = how(err)
+		return result, nil
+	}
+	r := bufio.NewReader(conn)
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		result.Client.How = how(err)
+		return result, nil
+	}
+	if err := json.Unmarshal(line, &result.Server); err != nil {
+		return result, fmt.Errorf("%s is not the server of a peer: it said %.100q", x.To, line)
+	}
+	result.Client = x.take(conn, r, result.Client, !x.ServerFirst, x.Up)
+	return result, nil
+}
+
+// take takes part in an exchange as one of its ends, which sends n bytes.
+func (x *Exchange) take(conn *net.TCPConn, r io.Reader, e End, first bool, n int64) End {
+	steps := []func() error{
+		func() error { return x.receive(r, &e, !first) },
+		func() error { return x.send(conn, &e, n) },
+	}
+	if first {
+		steps[0], steps[1] = steps[1], steps[0]
+	}
+	e.How = closed
+	for _, step := range steps {
+		if err := step(); err != nil {
+			e.How = how(err)
+			break
+		}
+	}
+	if e.How == resetUs {
+		_ = conn.SetLinger(0) // the connection is closed by a reset
+	}
+	return e
+}
+
+// send writes n bytes that nothing between could guess, and closes this direction.
+func (x *Exchange) send(conn *net.TCPConn, e *End, n int64) error {
+	f, err := write(conn, n, x.Write)
+	e.Sent, e.SentSum, e.Waited = f.bytes, f.sum, f.waited.Milliseconds()
+	if err != nil {
+		return err
+	}
+	return conn.CloseWrite()
+}
+
+// receive reads to the end. The end that receives first may have to reset the connection.
+func (x *Exchange) receive(r io.Reader, e *End, first bool) error {
+	limit := int64(0)
+	if first {
+		limit = x.ResetAfter
+	}
+	f, err := read(r, limit)
+	e.Received, e.ReceivedSum, e.Waited = f.bytes, f.sum, f.waited.Milliseconds()
+	return err
+}
+
+// flow is what went one way.
+type flow struct {
+	bytes  int64
+	sum    string
+	waited time.Duration // of the last read or write
+}
+
+// defaultWrite are the bytes of one read or write.
+const defaultWrite = 64 << 10
+
+// write writes n bytes, some in each write.
+func write(w io.Writer, n int64, some int) (f flow, err error) {
+	if some <= 0 {
+		some = defaultWrite
+	}
+	var seed [32]byte
+	for i := range seed {
+		seed[i] = byte(rand.Uint32())
+	}
+	source, h, b := rand.NewChaCha8(seed), sha256.New(), make([]byte, some)
+	for f.bytes < n && err == nil {
+		part := b[:min(int64(some), n-f.bytes)]
+		_, _ = source.Read(part) // never fails
+		begun, k := time.Now(), 0
+		k, err = w.Write(part)
+		f.waited = time.Since(begun)
+		h.Write(part[:k])
+		f.bytes += int64(k)
+	}
+	f.sum = hex.EncodeToString(h.Sum(nil))
+	return f, err
+}
+
+// errReset says that this end has to reset the connection.
+var errReset = errors.New(resetUs)
+
+// read reads to the end, or until limit bytes have come; 0 = no limit.
+func read(r io.Reader, limit int64) (f flow, err error) {
+	h, b := sha256.New(), make([]byte, defaultWrite)
+	for err == nil {
+		begun, k := time.Now(), 0
+		k, err = r.Read(b)
+		f.waited = time.Since(begun)
+		h.Write(b[:k])
+		if f.bytes += int64(k); err == nil && limit > 0 && f.bytes >= limit {
+			err = errReset
+		}
+	}
+	if err == io.EOF { //nolint:errorlint // what wraps it is no clean end
+		err = nil
+	}
+	f.sum = hex.EncodeToString(h.Sum(nil))
+	return f, err
+}
+
+// how says in a word how a connection ended.
+func how(err error) string {
+	switch {
+	case errors.Is(err, errReset):
+		return resetUs
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return reset
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return timedOut
+	}
+	return err.Error()
+}

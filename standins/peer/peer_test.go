@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// started is a peer that serves; exchanges go to raw.
+func started(t *testing.T) (p *peer, web, raw string) {
+	t.Helper()
+	p = newPeer("cluster1", "pod-a")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go p.serve(l)
+	s := httptest.NewServer(p.handler())
+	t.Cleanup(s.Close)
+	return p, s.URL, l.Addr().String()
+}
+
+// post has the client do something.
+func post(t *testing.T, url string, what any) (r Result) {
+	t.Helper()
+	b, err := json.Marshal(what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Post(url, "application/json", bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("status %s", answer.Status)
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// seen is what the server's end saw, once it has ended.
+func seen(t *testing.T, url, id string) (e End) {
+	t.Helper()
+	for range 100 {
+		answer, err := http.Get(url + "/seen?id=" + id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = json.NewDecoder(answer.Body).Decode(&e)
+		answer.Body.Close()
+		if err == nil && e.How != still {
+			return e
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("the server's end of %s has not ended", id)
+	return e
+}
+
+func TestExchange(t *testing.T) {
+	_, web, raw := started(t)
+	for _, c := range []struct {
+		name           string
+		x              Exchange
+		client, server string
+	}{
+		{"client first", Exchange{Up: 300 << 10, Down: 100}, closed, closed},
+		{"server first", Exchange{ServerFirst: true, Up: 7, Down: 1 << 20}, closed, closed},
+		{"small writes", Exchange{Up: 1000, Down: 1000, Write: 1}, closed, closed},
+		{"nothing one way", Exchange{Down: 10}, closed, closed},
+		{"the client resets", Exchange{ServerFirst: true, Down: 64 << 20, ResetAfter: 1 << 20}, resetUs, reset},
+		{"the server resets", Exchange{Up: 64 << 20, ResetAfter: 1 << 20}, reset, resetUs},
+		{"not in time", Exchange{ServerFirst: true, Down: 64 << 20, Seconds: 1, Write: 1}, timedOut, ""}, // the first to give up ends both
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.x.ID, c.x.To = strings.ReplaceAll(c.name, " ", "-"), raw
+			r := post(t, web+"/exchange", c.x)
+			s := seen(t, web, c.x.ID)
+			if got := []string{r.Client.How, s.How}; c.server != "" && (got[0] != c.client || got[1] != c.server) ||
+				c.server == "" && !slices.Contains(got, c.client) {
+				t.Errorf("the client's end and the server's are %q, want %q and %q", got, c.client, c.server)
+			}
+			if r.Server.Cluster != "cluster1" || r.Server.Pod != "pod-a" {
+				t.Errorf("the server is %+v", r.Server)
+			}
+			whole := c.client == closed
+			if whole && (s.Received != c.x.Up || r.Client.Received != c.x.Down || s.ReceivedSum != r.Client.SentSum ||
+				r.Client.ReceivedSum != s.SentSum) {
+				t.Errorf("not all arrived: client %+v, server %+v", r.Client, s)
+			}
+		})
+	}
+}
+
+// Two bodies of the same length are not the same: an answer of another connection would be seen.
+func TestBodiesDiffer(t *testing.T) {
+	var a, b bytes.Buffer
+	one, _ := write(&a, 1000, 0)
+	two, _ := write(&b, 1000, 10)
+	if one.sum == two.sum || bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("two bodies are the same")
+	}
+}
+
+func TestDownload(t *testing.T) {
+	_, web, _ := started(t)
+	for _, c := range []struct {
+		name           string
+		after          int64
+		client, server string
+	}{
+		{"whole", 0, closed, closed},
+		{"reset", 1 << 20, resetUs, reset},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const n = 32 << 20
+			r := post(t, web+"/download", Download{URL: web + "/body?id=" + c.name + "&bytes=" + strconv.Itoa(n), ResetAfter: c.after})
+			s := seen(t, web, c.name)
+			if r.Client.How != c.client || s.How != c.server {
+				t.Errorf("the client's end %q and the server's %q, want %q and %q", r.Client.How, s.How, c.client, c.server)
+			}
+			if c.after == 0 && (r.Client.Received != n || r.Client.ReceivedSum != s.SentSum) {
+				t.Errorf("not all arrived: client %+v, server %+v", r.Client, s)
+			}
+			if r.Server.Pod != "pod-a" {
+				t.Errorf("the server is %+v", r.Server)
+			}
+		})
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	_, web, raw := started(t)
+	for path, want := range map[string]int{"/seen?id=never": http.StatusNotFound, "/body?bytes=1": http.StatusBadRequest,
+		"/body?id=a&bytes=x": http.StatusBadRequest} {
+		t.Run(path, func(t *testing.T) {
+			answer, err := http.Get(web + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if answer.StatusCode != want {
+				t.Errorf("status %d, want %d", answer.StatusCode, want)
+			}
+		})
+	}
+	conn, err := net.Dial("tcp", raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.Write([]byte("hello\n"))
+	b := make([]byte, 100)
+	n, _ := conn.Read(b)
+	if !strings.Contains(string(b[:n]), "no exchange") {
+		t.Errorf("the server said %q", b[:n])
+	}
+}
