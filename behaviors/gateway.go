@@ -330,12 +330,13 @@ var OuterTunnelIsReused = declare(Behavior{
 })
 
 var ManyConcurrentStreams = declare(Behavior{
-	ID: "GW-28", Level: Core, Istio: ">=1.27", Needs: []Need{RealZtunnel},
+	ID: "GW-28", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "More concurrent connections than one tunnel carries open further tunnels: none waits or fails.",
 	Sources: slices.Concat([]Source{code("pilot listener_waypoint.go", "at most 100 streams")}, meshedOnly),
-	Proof:   "250 connections are alive together over at least three tunnels; one closed tunnel takes only its own down.",
+	Proof: "250 connections from one pod to a service that only the other clusters serve are open together before any of them sends, " +
+		"and then each carries its bytes both ways; the same to a local one is the control.",
 	Provoke: "Open 250 connections to a remote service and keep them.",
-	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+	Mutants: []string{"M03"}, State: Proven,
 })
 
 var RightServiceUnderConcurrency = declare(Behavior{

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,33 +133,61 @@ func (ps Peers) Download(ctx context.Context, client *Peer, from string, size, r
 	return ps.have(ctx, client, "download", id, map[string]any{"url": u.String(), "resetAfter": resetAfter, "seconds": patienceDownload})
 }
 
-// have lets a client do something and asks the server what it saw.
-func (ps Peers) have(ctx context.Context, client *Peer, do, id string, what any) (ends Ends, err error) {
-	b, err := json.Marshal(what)
-	if err != nil {
-		return ends, err
+// Together has a peer make this many exchanges, which are all open before any of them sends. See
+// [Peers.Exchange].
+func (ps Peers) Together(ctx context.Context, client *Peer, to string, count int, x Exchange) ([]Ends, error) {
+	x.ID, x.To, x.Seconds = rand.String(12), to, cmp.Or(x.Seconds, patience)
+	var all []Ends
+	failed, err := client.do(ctx, "together", map[string]any{"count": count, "exchange": x}, &all)
+	if err != nil || failed != "" {
+		return []Ends{{Failed: failed}}, err
 	}
-	status, text, err := client.ask(ctx, http.MethodPost, "/"+do, b)
-	switch {
-	case err != nil:
-		return ends, err
-	case status == http.StatusBadGateway:
-		ends.Failed = strings.TrimSpace(string(text))
-		return ends, nil
-	case status != http.StatusOK:
-		return ends, fmt.Errorf("%s: /%s: status %d: %.200s", client, do, status, text)
-	}
-	if err := json.Unmarshal(text, &ends); err != nil {
-		return ends, fmt.Errorf("%s: /%s: %w", client, do, err)
-	}
-	for _, p := range ps {
-		if p.Cluster == ends.Server.Cluster && p.Pod == ends.Server.Pod {
-			ends.Server, err = p.seen(ctx, id)
-			return ends, err
+	for i := range all {
+		if err := ps.complete(ctx, &all[i], fmt.Sprintf("%s-%d", x.ID, i)); err != nil {
+			return all, err
 		}
 	}
+	return all, nil
+}
+
+// have lets a client do something and asks the server what it saw.
+func (ps Peers) have(ctx context.Context, client *Peer, do, id string, what any) (ends Ends, err error) {
+	failed, err := client.do(ctx, do, what, &ends)
+	if err != nil || failed != "" {
+		return Ends{Failed: failed}, err
+	}
+	return ends, ps.complete(ctx, &ends, id)
+}
+
+// complete asks the server what it saw, if one is known.
+func (ps Peers) complete(ctx context.Context, ends *Ends, id string) (err error) {
+	i := slices.IndexFunc(ps, func(p *Peer) bool { return p.Cluster == ends.Server.Cluster && p.Pod == ends.Server.Pod })
 	ends.Server = End{}
-	return ends, nil
+	if i >= 0 {
+		ends.Server, err = ps[i].seen(ctx, id)
+	}
+	return err
+}
+
+// do lets the program do something. failed says why it could not begin.
+func (p *Peer) do(ctx context.Context, what string, with, result any) (failed string, err error) {
+	b, err := json.Marshal(with)
+	if err != nil {
+		return "", err
+	}
+	status, text, err := p.ask(ctx, http.MethodPost, "/"+what, b)
+	switch {
+	case err != nil:
+		return "", err
+	case status == http.StatusBadGateway:
+		return strings.TrimSpace(string(text)), nil
+	case status != http.StatusOK:
+		return "", fmt.Errorf("%s: /%s: status %d: %.200s", p, what, status, text)
+	}
+	if err := json.Unmarshal(text, result); err != nil {
+		return "", fmt.Errorf("%s: /%s: %w", p, what, err)
+	}
+	return "", nil
 }
 
 // seen is what this server's end of a connection saw, once it has ended, or has had its time to.

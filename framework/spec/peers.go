@@ -47,6 +47,14 @@ func (p *Peers) Exchange(c *Cluster, to *Service, x peer.Exchange) Between {
 	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) { return p.all.Exchange(ctx, p.client(c), address, x) })
 }
 
+// Together are this many exchanges at each look, all of which are open before any of them sends.
+func (p *Peers) Together(c *Cluster, to *Service, count int, x peer.Exchange) Subject {
+	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
+	return Probe(fmt.Sprintf("%d times at once %s in %s -> %s", count, p.Name, c, address), func(ctx context.Context) (any, error) {
+		return p.all.Together(ctx, p.client(c), address, count, x)
+	})
+}
+
 // Download are bodies of this many bytes that a cluster's peer gets by HTTP from a Service in front
 // of them; the client resets the connection after some of them, 0 = not at all.
 func (p *Peers) Download(c *Cluster, from *Service, size, resetAfter int64) Between {

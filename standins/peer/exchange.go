@@ -132,7 +132,37 @@ func (p *peer) answer(conn *net.TCPConn) {
 }
 
 // exchange is the client's end. The error says that it could not begin.
-func (p *peer) exchange(ctx context.Context, x Exchange) (result Result, err error) {
+func (p *peer) exchange(ctx context.Context, x Exchange) (Result, error) {
+	return p.begin(ctx, x, func() {})
+}
+
+// Together are exchanges that are all there at the same time.
+type Together struct {
+	Count int `json:"count"`
+	// Exchange is each of them; their ids are this one's, with a number from 0 on.
+	Exchange Exchange `json:"exchange"`
+}
+
+// together makes exchanges, none of which goes on before every server has answered, or failed to.
+func (p *peer) together(ctx context.Context, t Together) ([]Result, error) {
+	results, errs := make([]Result, t.Count), make([]error, t.Count)
+	var there, all sync.WaitGroup
+	there.Add(t.Count)
+	for i := range t.Count {
+		x := t.Exchange
+		x.ID = fmt.Sprintf("%s-%d", x.ID, i)
+		all.Go(func() {
+			arrive := sync.OnceFunc(there.Done)
+			defer arrive()
+			results[i], errs[i] = p.begin(ctx, x, func() { arrive(); there.Wait() })
+		})
+	}
+	all.Wait()
+	return results, errors.Join(errs...)
+}
+
+// begin is the client's end of an exchange. begun is called when the server has answered.
+func (p *peer) begin(ctx context.Context, x Exchange, begun func()) (result Result, err error) {
 	dialer := net.Dialer{Timeout: x.patience()}
 	c, err := dialer.DialContext(ctx, "tcp", x.To)
 	if err != nil {
@@ -155,6 +185,7 @@ func (p *peer) exchange(ctx context.Context, x Exchange) (result Result, err err
 	if err := json.Unmarshal(line, &result.Server); err != nil {
 		return result, fmt.Errorf("%s is not the server of a peer: it said %.100q", x.To, line)
 	}
+	begun()
 	result.Client = x.take(conn, r, result.Client, !x.ServerFirst, x.Up)
 	return result, nil
 }
@@ -225,7 +256,8 @@ func write(w io.Writer, n int64, some int) (f flow, err error) {
 	for f.bytes < n && err == nil {
 		part := b[:min(int64(some), n-f.bytes)]
 		_, _ = source.Read(part) // never fails
-		begun, k := time.Now(), 0
+		begun := time.Now()
+		var k int
 		k, err = w.Write(part)
 		f.waited = time.Since(begun)
 		h.Write(part[:k])
@@ -242,7 +274,8 @@ var errReset = errors.New(resetUs)
 func read(r io.Reader, limit int64) (f flow, err error) {
 	h, b := sha256.New(), make([]byte, defaultWrite)
 	for err == nil {
-		begun, k := time.Now(), 0
+		begun := time.Now()
+		var k int
 		k, err = r.Read(b)
 		f.waited = time.Since(begun)
 		h.Write(b[:k])
@@ -250,7 +283,7 @@ func read(r io.Reader, limit int64) (f flow, err error) {
 			err = errReset
 		}
 	}
-	if err == io.EOF { //nolint:errorlint // what wraps it is no clean end
+	if err == io.EOF {
 		err = nil
 	}
 	f.sum = hex.EncodeToString(h.Sum(nil))

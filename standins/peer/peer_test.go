@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -100,6 +102,54 @@ func TestExchange(t *testing.T) {
 				t.Errorf("not all arrived: client %+v, server %+v", r.Client, s)
 			}
 		})
+	}
+}
+
+// Exchanges together are all open before any goes on: the server has seen all of them begin when the
+// first one sends.
+func TestTogether(t *testing.T) {
+	p, web, raw := started(t)
+	const n = 50
+	most := 0
+	ctx, stop := context.WithCancel(t.Context())
+	counted := make(chan struct{})
+	go func() { // looks until the client is done
+		defer close(counted)
+		for ctx.Err() == nil {
+			open := 0
+			p.mu.Lock()
+			for _, e := range p.seen {
+				if e.How == still {
+					open++
+				}
+			}
+			p.mu.Unlock()
+			most = max(most, open)
+		}
+	}()
+	b, err := json.Marshal(Together{Count: n, Exchange: Exchange{ID: "t", To: raw, Up: 10, Down: 10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Post(web+"/together", "application/json", bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var all []Result
+	if err := json.NewDecoder(answer.Body).Decode(&all); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range all {
+		if r.Client.How != closed || r.Client.Received != 10 {
+			t.Errorf("%d: %+v", i, r.Client)
+		}
+		seen(t, web, fmt.Sprintf("t-%d", i))
+	}
+	stop()
+	<-counted
+	if len(all) != n || most != n {
+		t.Errorf("%d ended, %d were open at the same time, want %d", len(all), most, n)
 	}
 }
 

@@ -28,12 +28,13 @@ func (p *peer) handler() http.Handler {
 	m.HandleFunc("GET /body", p.body)
 	m.HandleFunc("GET /seen", p.told)
 	m.HandleFunc("POST /exchange", do(p.exchange))
+	m.HandleFunc("POST /together", do(p.together))
 	m.HandleFunc("POST /download", do(p.download))
 	return m
 }
 
 // do lets somebody have a client do something. What could not begin has status 502.
-func do[X any](f func(context.Context, X) (Result, error)) http.HandlerFunc {
+func do[X, Y any](f func(context.Context, X) (Y, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var x X
 		if err := json.NewDecoder(r.Body).Decode(&x); err != nil {

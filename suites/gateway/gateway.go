@@ -19,6 +19,7 @@ import (
 	"ambient.test/conformance/framework/eastwest"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
@@ -382,6 +383,20 @@ var GatewayAddressMayChange = spec.Proves(behaviors.GatewayAddressMayChange, fun
 	}), own)
 	t.Control(seen.Of(own), NoneLost())
 	t.Expect(across, AnsweredBy(b))
+})
+
+// GW-28
+var ManyConcurrentStreams = spec.Proves(behaviors.ManyConcurrentStreams, func(t *spec.T) {
+	const many, bytes = 250, 1 << 10
+	peers := t.DeployPeers("peer")
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.Clusters.Without(c)
+		remote := t.ServiceFor("not-in-"+c.Name, peers.Service, spec.Global, spec.OnlyIn(others...))
+		x := peer.Exchange{Up: bytes, Down: bytes}
+		t.Given(peers.Exchange(c, remote, x), CarriedWhole(bytes, bytes), ServedFrom(others...))
+		t.Expect(t.Once(peers.Together(c, remote, many, x)), CarriedWhole(bytes, bytes), ServedFrom(others...))
+		t.Control(t.Once(peers.Together(c, peers.Service, many, x)), CarriedWhole(bytes, bytes), ServedFrom(c))
+	})
 })
 
 // GW-29: services that differ in their pods or in their port. The same calls one after the other
