@@ -336,7 +336,7 @@ var ManyConcurrentStreams = declare(Behavior{
 	Proof: "250 connections from one pod to a service that only the other clusters serve are open together before any of them sends, " +
 		"and then each carries its bytes both ways; the same to a local one is the control.",
 	Provoke: "Open 250 connections to a remote service and keep them.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M103"}, State: Proven,
 })
 
 var RightServiceUnderConcurrency = declare(Behavior{

@@ -107,6 +107,7 @@ var Mutants = []Mutant{
 	{"M100", "bring istiod of cluster1 back 3 s after it was taken away"},
 	{"M101", "lead services of cluster2 in front of a spec's own pods to those of the fixture"},
 	{"M102", "give cluster1 a CA of another root as soon as its CA changes"},
+	{"M103", "put a proxy in front of the peers of GW-28 in cluster2 that carries 100 connections at most"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

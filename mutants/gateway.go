@@ -1,6 +1,7 @@
 package mutants
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -200,12 +201,7 @@ var cutterConfig string
 // cutter puts an Envoy in front of the fixture's echo server of cluster2 that ends every connection
 // after two seconds, and leads the services of TRF specs to it.
 func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	c := f.Clusters[1]
-	real, err := eastwest.Deployment(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	echo, err := workload.Pod(ctx, c, fixture.MeshNamespace, fixture.Echo)
+	echo, err := workload.Pod(ctx, f.Clusters[1], fixture.MeshNamespace, fixture.Echo)
 	if err != nil {
 		return nil, err
 	}
@@ -213,14 +209,40 @@ func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	const app = "cutter"
+	return inFront(ctx, f, "cutter", config, traffic.HTTP,
+		func(s *corev1.Service) bool { return strings.HasPrefix(s.Labels[workload.LabelOwner], "trf-") })
+}
+
+//go:embed limiter.yaml.tmpl
+var limiterConfig string
+
+// limiter puts an Envoy in front of the peers of GW-28 in cluster2 that carries 100 connections, and
+// leads the services to it that the other clusters call.
+func limiter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	const peers, port = "gw-28-peer", traffic.TCP
+	host := fmt.Sprintf("%s.%s.svc.%s", peers, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
+	config, err := fill(limiterConfig, map[string]any{"Host": host, "Port": port})
+	if err != nil {
+		return nil, err
+	}
+	return inFront(ctx, f, "limiter", config, port,
+		func(s *corev1.Service) bool { return s.Spec.Selector[workload.LabelApp] == peers && s.Name != peers })
+}
+
+// inFront runs an Envoy in cluster2 that hands connections on, and leads services to it.
+func inFront(ctx context.Context, f *mesh.Fleet, app, config string, port int32, leads func(*corev1.Service) bool) (Undo, error) {
+	c := f.Clusters[1]
+	real, err := eastwest.Deployment(ctx, c)
+	if err != nil {
+		return nil, err
+	}
 	meta := metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: app, Labels: map[string]string{workload.LabelApp: app}}
-	undo, err := envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, traffic.HTTP)
+	undo, err := envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, port)
 	if err != nil {
 		return nil, err
 	}
 	leading, err := interfereWithServices(1, func(s *corev1.Service) verdict {
-		if !strings.HasPrefix(s.Labels[workload.LabelOwner], "trf-") || s.Spec.Selector[workload.LabelApp] == app {
+		if s.Spec.Selector[workload.LabelApp] == app || !leads(s) {
 			return leave
 		}
 		s.Spec.Selector[workload.LabelApp] = app

@@ -192,6 +192,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M100"}, apply: istiodComesBack},
 		{Mutant: behaviors.Mutant{ID: "M101"}, apply: interfereWithServices(1, leadToEcho)},
 		{Mutant: behaviors.Mutant{ID: "M102"}, apply: foreignCA},
+		{Mutant: behaviors.Mutant{ID: "M103"}, apply: limiter},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)
