@@ -70,7 +70,7 @@ var ApplicationTLSIsEndToEnd = declare(Behavior{
 })
 
 var UDPIsNotCaptured = declare(Behavior{
-	ID: "TRF-07", Level: Limitation, Istio: ">=1.27",
+	ID: "TRF-07", Level: Limitation, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "UDP is not part of the mesh: it works locally as without it and has no path across.",
 	Sources: slices.Concat([]Source{code("pilot", "UDP ports are left out")}, transparent),
 	Outcomes: &Outcomes{
@@ -81,9 +81,10 @@ var UDPIsNotCaptured = declare(Behavior{
 			{"leaves", "packets to a remote server leave the cluster"},
 		},
 	},
-	Proof:   "UDP to a local server is answered, to a remote one is not, and the nodes' counters show that nothing left the fleet.",
+	Proof: "Datagrams to a service with pods in the other clusters only are not answered, and the nodes' counters show that none left " +
+		"the fleet. Controls: datagrams to a local one are answered, and the same remote service by TCP.",
 	Provoke: "Send UDP to a service that only the other cluster serves.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M34"}, State: Proven,
 })
 
 var LargePayloads = declare(Behavior{

@@ -89,6 +89,34 @@ func TestPlanToBuild(t *testing.T) {
 	}
 }
 
+// What no registry has is built where others are pulled, unless one is given.
+func TestPlanToPull(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, c := range map[string]struct {
+		overrides map[string]string
+		want      string
+	}{
+		"built": {nil, Built},
+		"given": {map[string]string{Peer: "a/peer:1"}, Override},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Plan(t.Context(), Options{Mode: Pull, CacheDir: t.TempDir(), Overrides: c.overrides})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range s.List() {
+				want := Pulled
+				if row.Name == Peer {
+					want = c.want
+				}
+				if row.Source != want || row.Ref == "" {
+					t.Errorf("%s: got source %s and reference %q, want %s", row.Name, row.Source, row.Ref, want)
+				}
+			}
+		})
+	}
+}
+
 // Without a warm cache and without a checkout, what must be built is refused before anything is.
 func TestRealizeWithoutSources(t *testing.T) {
 	cache := t.TempDir()
@@ -159,9 +187,12 @@ func TestLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	loadAll := func(all map[string]mesh.ImageRef) error {
+		return Load(t.Context(), &engine.Engine{Host: "unix:///nowhere"}, all, []string{"node1", "node2"})
+	}
 	load := func() error {
-		return Load(t.Context(), &engine.Engine{Host: "unix:///nowhere"}, map[string]mesh.ImageRef{
-			Ztunnel: {Ref: "a/ztunnel:1", Source: Override}, App: {Ref: "a/app:1", Source: Built}}, []string{"node1", "node2"})
+		return loadAll(map[string]mesh.ImageRef{
+			Ztunnel: {Ref: "a/ztunnel:1", Source: Override}, App: {Ref: "a/app:1", Source: Built}})
 	}
 	fake(`case "$1" in save) shift; echo "archive of $*";; exec) cat > "` + dir + `/$3";; esac`)
 	if err := load(); err != nil {
@@ -173,6 +204,14 @@ func TestLoad(t *testing.T) {
 		} else if diff := cmp.Diff("archive of a/ztunnel:1\n", string(b)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", node, diff)
 		}
+	}
+	// Where others are pulled, the node image holds none that is built.
+	if err := loadAll(map[string]mesh.ImageRef{Node: {Ref: "a/node:1", Source: Pulled}, App: {Ref: "a/app:1", Source: Pulled},
+		Peer: {Ref: "a/peer:1", Source: Built}}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "node1")); err != nil || string(b) != "archive of a/app:1 a/peer:1\n" {
+		t.Errorf("got %q, %v", b, err)
 	}
 	fake(`case "$1" in save) echo "no such image" >&2; exit 1;; exec) cat >/dev/null;; esac`)
 	if err := load(); !strings.Contains(fmt.Sprint(err), "no such image") {

@@ -133,6 +133,15 @@ func (ps Peers) Download(ctx context.Context, client *Peer, from string, size, r
 	return ps.have(ctx, client, "download", id, map[string]any{"url": u.String(), "resetAfter": resetAfter, "seconds": patienceDownload})
 }
 
+// Datagram asks by UDP who is at host:port, and waits a second for the answer.
+func (p *Peer) Datagram(ctx context.Context, to string) (ends Ends, err error) {
+	failed, err := p.do(ctx, "datagram", map[string]any{"to": to, "seconds": 1}, &ends)
+	if err != nil || failed != "" {
+		return Ends{Failed: failed}, err
+	}
+	return ends, nil
+}
+
 // Together has a peer make this many exchanges, which are all open before any of them sends. See
 // [Peers.Exchange].
 func (ps Peers) Together(ctx context.Context, client *Peer, to string, count int, x Exchange) ([]Ends, error) {

@@ -407,11 +407,7 @@ func inShort(v any) string {
 // returns empty while the calls show none, or a mix. An unsafe outcome, or one that the catalog
 // does not name, is non-conformant whenever it is seen; one that does not stay is not known. A
 // budget, such as NoneAfter, gives the last change time to arrive before unsafe outcomes count.
-func (t *T) RecordOutcome(who string, calls traffic.Calls, name func(traffic.Outcomes) string, budget ...expect.Budget) {
-	t.recordOutcome(who, calls, name, budget...)
-}
-
-func (t *T) recordOutcome(who string, s Sampler, name func(traffic.Outcomes) string, budget ...expect.Budget) {
+func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) string, budget ...expect.Budget) {
 	t.mu.Lock()
 	t.result.Expectations++
 	since := t.changed

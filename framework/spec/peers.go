@@ -2,16 +2,19 @@ package spec
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/traffic"
+	"ambient.test/conformance/internal/sleep"
 )
 
 // Peers are pods of a spec's own in every cluster, each a client and a server of the suite's own.
@@ -93,4 +96,42 @@ func (c Between) Look(ctx context.Context, _ int) (any, error) {
 		g.Go(func() (err error) { all[i], err = c.one(ctx); return err })
 	}
 	return all, g.Wait()
+}
+
+// Datagrams are questions by UDP of a cluster's peer to a Service in front of them, on a port that it
+// has [WithUDP].
+func (p *Peers) Datagrams(c *Cluster, to *Service) Sampler {
+	address := net.JoinHostPort(to.Host(), strconv.Itoa(to.udp))
+	return datagrams{fmt.Sprintf("datagrams of %s in %s -> %s", p.Name, c, address), p.client(c), address}
+}
+
+type datagrams struct {
+	says string
+	from *peer.Peer
+	to   string
+}
+
+// String says who asks whom.
+func (d datagrams) String() string { return d.says }
+
+// Look asks n times.
+func (d datagrams) Look(ctx context.Context, n int) (any, error) { return d.Spread(ctx, n, 0) }
+
+// Spread asks n times, evenly over a time.
+func (d datagrams) Spread(ctx context.Context, n int, over time.Duration) (traffic.Outcomes, error) {
+	os := make(traffic.Outcomes, n)
+	g, asking := errgroup.WithContext(ctx)
+	for i := range os {
+		if !sleep.For(asking, over/time.Duration(n)) {
+			break
+		}
+		g.Go(func() error {
+			ends, err := d.from.Datagram(asking, d.to)
+			if os[i] = (traffic.Outcome{Kind: traffic.Reached, Cluster: ends.Server.Cluster, Workload: ends.Server.Pod}); ends.Failed != "" {
+				os[i] = traffic.Outcome{Kind: traffic.TimedOut, Detail: ends.Failed}
+			}
+			return err
+		})
+	}
+	return os, errors.Join(g.Wait(), ctx.Err())
 }

@@ -14,7 +14,7 @@ import (
 
 // RecordAnswers is [T.RecordOutcome] of what a gateway answers, by every way to it.
 func (t *T) RecordAnswers(s Subject, name func(traffic.Outcomes) string) {
-	t.recordOutcome(s.String(), answered{s}, name)
+	t.RecordOutcome(s.String(), answered{s}, name)
 }
 
 // answered makes the answers of a gateway outcomes, and its looks a sample.

@@ -610,7 +610,7 @@ func TestRecordOutcome(t *testing.T) {
 				r := run(t, "WP-07", func(s *T) {
 					fine(s)
 					begun := time.Now()
-					s.recordOutcome("the client", world{begun, func(time.Duration) (bool, error) { return false, nil }},
+					s.RecordOutcome("the client", world{begun, func(time.Duration) (bool, error) { return false, nil }},
 						func(traffic.Outcomes) string { return c.outcome(time.Since(begun)) })
 				})
 				if r.Verdict != c.want {
@@ -648,7 +648,7 @@ func TestRows(t *testing.T) {
 				r := run(t, c.id, func(s *T) {
 					fine(s)
 					for i, outcome := range c.rows {
-						s.recordOutcome(strconv.Itoa(i), steady(true), func(traffic.Outcomes) string { return outcome })
+						s.RecordOutcome(strconv.Itoa(i), steady(true), func(traffic.Outcomes) string { return outcome })
 					}
 				})
 				got := Result{Verdict: r.Verdict, Outcome: r.Outcome, Rows: r.Rows}
@@ -674,7 +674,7 @@ func TestUnsafeWithinBudget(t *testing.T) {
 				r := run(t, "WP-07", func(s *T) {
 					fine(s)
 					begun := time.Now()
-					s.recordOutcome("the client", steady(true), func(traffic.Outcomes) string {
+					s.RecordOutcome("the client", steady(true), func(traffic.Outcomes) string {
 						return map[bool]string{true: "bypassed", false: "stays-local"}[time.Since(begun) < c.until]
 					}, expect.NoneAfter(10*time.Second))
 				})

@@ -2,7 +2,7 @@
 // close one direction of a connection, reset it, carry large bodies, and tell what its end saw. It
 // stands in for nothing and is no part of the mesh.
 //
-// As a server it answers exchanges by TCP and bodies by HTTP, and remembers how each ended. As a
+// As a server it answers exchanges by TCP, bodies by HTTP and datagrams by UDP, and remembers how each ended. As a
 // client it makes what it is told to make by HTTP.
 package main
 
@@ -19,7 +19,7 @@ import (
 
 func main() {
 	cluster := flag.String("cluster", "", "the cluster that the ends of connections name")
-	web, raw := flag.Int("http", 8080, "port of HTTP"), flag.Int("tcp", 9090, "port of exchanges")
+	web, raw := flag.Int("http", 8080, "port of HTTP, and of datagrams"), flag.Int("tcp", 9090, "port of exchanges")
 	flag.Parse()
 	log.SetPrefix("peer: ")
 	pod, err := os.Hostname()
@@ -29,14 +29,19 @@ func main() {
 	log.Fatal(run(newPeer(*cluster, pod), *web, *raw))
 }
 
-// run serves until one of the two servers fails.
+// run serves until one of the servers fails.
 func run(p *peer, web, raw int) error {
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	l, err := net.Listen("tcp", fmt.Sprintf(":%d", raw))
 	if err != nil {
 		return err
 	}
+	datagrams, err := net.ListenPacket("udp", fmt.Sprintf(":%d", web))
+	if err != nil {
+		return err
+	}
 	go func() { ended <- p.serve(l) }()
+	go func() { ended <- p.answerDatagrams(datagrams) }()
 	go func() { ended <- http.ListenAndServe(fmt.Sprintf(":%d", web), p.handler()) }()
 	return cmp.Or(<-ended, errors.New("a server ended"))
 }

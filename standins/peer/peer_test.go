@@ -190,6 +190,27 @@ func TestDownload(t *testing.T) {
 	}
 }
 
+func TestDatagram(t *testing.T) {
+	p, web, _ := started(t)
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.answerDatagrams(c)
+	if r := post(t, web+"/datagram", Datagram{To: c.LocalAddr().String(), Seconds: 5}); r.Server.Pod != "pod-a" {
+		t.Errorf("the server is %+v", r.Server)
+	}
+	c.Close()
+	answer, err := http.Post(web+"/datagram", "application/json", strings.NewReader(`{"to": "`+c.LocalAddr().String()+`", "seconds": 1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusBadGateway {
+		t.Errorf("without a server the status is %s", answer.Status)
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	_, web, raw := started(t)
 	for path, want := range map[string]int{"/seen?id=never": http.StatusNotFound, "/body?bytes=1": http.StatusBadRequest,

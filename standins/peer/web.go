@@ -29,6 +29,7 @@ func (p *peer) handler() http.Handler {
 	m.HandleFunc("GET /seen", p.told)
 	m.HandleFunc("POST /exchange", do(p.exchange))
 	m.HandleFunc("POST /together", do(p.together))
+	m.HandleFunc("POST /datagram", do(p.datagram))
 	m.HandleFunc("POST /download", do(p.download))
 	return m
 }
