@@ -15,7 +15,7 @@ func TestConnections(t *testing.T) {
 		Client: peer.End{Sent: 2, SentSum: "up", Received: 3, ReceivedSum: "down", How: peer.Closed},
 		Server: peer.End{Cluster: "b", Sent: 3, SentSum: "down", Received: 2, ReceivedSum: "up", How: peer.Closed},
 	}
-	with := func(e peer.Ends, change func(*peer.Ends)) peer.Ends { change(&e); return e }
+	with := func(e peer.Ends, change func(*peer.Ends)) []peer.Ends { change(&e); return []peer.Ends{e} }
 	aborted := peer.Ends{Client: peer.End{How: peer.ByItself}, Server: peer.End{How: peer.Reset, Waited: 1500}}
 	for what, c := range map[string]struct {
 		want types.GomegaMatcher
@@ -26,15 +26,15 @@ func TestConnections(t *testing.T) {
 		"none":               {CarriedWhole(2, 3), nil, "no connections"},
 		"one of two":         {CarriedWhole(2, 3), []peer.Ends{whole, {Failed: "refused"}}, "1 of 2: no connection: refused"},
 		"too little":         {CarriedWhole(2, 4), []peer.Ends{whole}, "2 arrived at the server and 3 at the client"},
-		"other bytes up":     {CarriedWhole(2, 3), []peer.Ends{with(whole, func(e *peer.Ends) { e.Server.ReceivedSum = "x" })}, "other bytes"},
-		"other bytes down":   {CarriedWhole(2, 3), []peer.Ends{with(whole, func(e *peer.Ends) { e.Client.ReceivedSum = "x" })}, "other bytes"},
-		"still open":         {CarriedWhole(2, 3), []peer.Ends{with(whole, func(e *peer.Ends) { e.Server.How = peer.Open })}, `"open" at the server`},
-		"reset":              {CarriedWhole(2, 3), []peer.Ends{with(whole, func(e *peer.Ends) { e.Client.How = peer.Reset })}, `"reset" at the client`},
+		"other bytes up":     {CarriedWhole(2, 3), with(whole, func(e *peer.Ends) { e.Server.ReceivedSum = "x" }), "other bytes"},
+		"other bytes down":   {CarriedWhole(2, 3), with(whole, func(e *peer.Ends) { e.Client.ReceivedSum = "x" }), "other bytes"},
+		"still open":         {CarriedWhole(2, 3), with(whole, func(e *peer.Ends) { e.Server.How = peer.Open }), `"open" at the server`},
+		"reset":              {CarriedWhole(2, 3), with(whole, func(e *peer.Ends) { e.Client.How = peer.Reset }), `"reset" at the client`},
 		"the client breaks":  {BrokenOff(2 * time.Second), []peer.Ends{aborted}, ""},
 		"the server breaks":  {BrokenOff(2 * time.Second), []peer.Ends{{Client: aborted.Server, Server: aborted.Client}}, ""},
 		"late":               {BrokenOff(time.Second), []peer.Ends{aborted}, "after 1.5s"},
 		"neither breaks":     {BrokenOff(time.Second), []peer.Ends{whole}, "neither end reset it"},
-		"nobody notices":     {BrokenOff(time.Second), []peer.Ends{with(aborted, func(e *peer.Ends) { e.Server.How = peer.Open })}, `it is "open"`},
+		"nobody notices":     {BrokenOff(time.Second), with(aborted, func(e *peer.Ends) { e.Server.How = peer.Open }), `it is "open"`},
 		"it could not begin": {BrokenOff(time.Second), []peer.Ends{{Failed: "refused"}}, "no connection"},
 		"from there":         {ServedFrom(name("a"), name("b")), []peer.Ends{whole}, ""},
 		"from elsewhere":     {ServedFrom(name("a")), []peer.Ends{whole}, `it is in "b"`},

@@ -29,9 +29,10 @@ func pod(t *testing.T, name string, answers map[string]func(body string) (int, a
 	}))
 	t.Cleanup(s.Close)
 	to := s.Listener.Addr().String()
-	return dialed("c1", name, &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, to)
-	}}})
+	}
+	return dialed("c1", name, &http.Client{Transport: &http.Transport{DialContext: dial}})
 }
 
 func always(status int, what any) func(string) (int, any) {
