@@ -33,13 +33,13 @@ var UnenrollingIsLocal = declare(Behavior{
 })
 
 var RemovingAClusterLeavesNothing = declare(Behavior{
-	ID: "CLN-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	ID: "CLN-04", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "Removing a cluster's secret and gateway leaves no trace of it in the other clusters' ztunnels.",
 	Sources: []Source{implied(pageInstall)},
-	Proof:   "No entry of the network is left; with the secret kept it stays.",
+	Proof: "The gateway goes, and the other clusters' ztunnels still know workloads of the network; the secrets go, and they know none, " +
+		"and serve by themselves. Controls: with secret and gateway they know them again, and those of their own network always.",
 	Provoke: "Delete secret and gateway and read ztunnel's configuration.",
-	Mutants: []string{"M04"},
-	State:   notAutomated("planned: it removes a cluster from the mesh"),
+	Mutants: []string{"M41"}, State: Proven,
 })
 
 var Reinstallation = declare(Behavior{

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"path"
 	"slices"
 	"time"
@@ -23,7 +22,6 @@ import (
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
-	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/ztunnel"
 )
 
@@ -45,9 +43,8 @@ var (
 
 const (
 	istiodPods = "app=istiod"
-	adminPort  = 15000 // of ztunnel, on its loopback
-	maxPods    = 40    // of one namespace whose logs are read
-	logLines   = 2000  // the last ones of each container
+	maxPods    = 40   // of one namespace whose logs are read
+	logLines   = 2000 // the last ones of each container
 )
 
 // read asks one cluster for all evidence.
@@ -77,7 +74,7 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 	logs(ctx, c, istiod.Namespace, istiodPods, x.Since, file, ask)
 	logs(ctx, c, metav1.NamespaceAll, gateway.GatewayClassNameLabelKey+"="+c.EastWestClass(), x.Since, file, ask)
 	for _, p := range logs(ctx, c, ztunnel.Namespace, ztunnel.Selector, x.Since, file, ask) {
-		ask(file(p.Name+".config_dump.json"), func(ctx context.Context) ([]byte, error) { return dump(ctx, c, p) })
+		ask(file(p.Name+".config_dump.json"), func(ctx context.Context) ([]byte, error) { return ztunnel.Dump(ctx, c, p.Name) })
 	}
 }
 
@@ -179,23 +176,4 @@ func logs(ctx context.Context, c *mesh.Cluster, namespace, selector string, sinc
 		}
 	}
 	return list.Items
-}
-
-// dump reads the configuration dump of a node proxy.
-func dump(ctx context.Context, c *mesh.Cluster, p corev1.Pod) ([]byte, error) {
-	way := portforward.Open(c, p.Namespace, p.Name)
-	defer way.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/config_dump", adminPort), nil)
-	if err != nil {
-		return nil, err
-	}
-	res, err := way.HTTP().Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("/config_dump: %s", res.Status)
-	}
-	return io.ReadAll(io.LimitReader(res.Body, 4*maxFile))
 }

@@ -68,7 +68,7 @@ func TestValues(t *testing.T) {
 		good, bad values
 	}{
 		"is true":      {IsTrue, values{true}, values{false}},
-		"some packets": {SomePackets(), values{int64(1)}, values{int64(0)}},
+		"some packets": {SomeCounted(), values{int64(1)}, values{int64(0)}},
 		"exactly":      {Exactly(2), values{2}, values{0, 1, 3}},
 		"served in": {ServedIn(a), answers(served), append(answers(
 			refused("outer", 503),

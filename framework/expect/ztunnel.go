@@ -18,8 +18,8 @@ func AllMutualTLS(n int) types.GomegaMatcher {
 	})
 }
 
-// NoPackets expects a count of zero.
-func NoPackets() types.GomegaMatcher {
+// NoneCounted expects a count of zero.
+func NoneCounted() types.GomegaMatcher {
 	return Value("none", func(n int64) string {
 		if n > 0 {
 			return fmt.Sprint(n)
@@ -28,8 +28,8 @@ func NoPackets() types.GomegaMatcher {
 	})
 }
 
-// SomePackets expects a count above zero.
-func SomePackets() types.GomegaMatcher {
+// SomeCounted expects a count above zero.
+func SomeCounted() types.GomegaMatcher {
 	return Value("some", func(n int64) string {
 		if n <= 0 {
 			return "there are none"

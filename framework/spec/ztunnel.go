@@ -92,3 +92,11 @@ func (c Connections) Look(ctx context.Context, _ int) (any, error) {
 		MutualTLS: int(now.Since(c.before, c.query.With("connection_security_policy", "mutual_tls"))),
 	}, nil
 }
+
+// KnownOf counts the workloads of another cluster's network that the ztunnels of one cluster know; an
+// int64.
+func KnownOf(of, by *Cluster) Subject {
+	return Probe(fmt.Sprintf("workloads of %s that the ztunnels of %s know", of.Network, by), func(ctx context.Context) (any, error) {
+		return ztunnel.Workloads(ctx, by.Cluster, of.Network)
+	})
+}

@@ -1,10 +1,12 @@
-// Package ztunnel reads the counters of the node proxies of a cluster. Expectations about
+// Package ztunnel reads what the node proxies of a cluster count and know. Expectations about
 // encryption are measured by them. Counters belong to a pod and restart with it, so only
 // differences have a meaning.
 package ztunnel
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ambient.test/conformance/framework/mesh"
@@ -24,8 +27,8 @@ const (
 	Selector  = "app=ztunnel"
 )
 
-// metricsPort serves /metrics in every ztunnel.
-const metricsPort = 15020
+// Ports of every ztunnel: /metrics, and its administration, on its loopback.
+const metricsPort, adminPort = 15020, 15000
 
 // Counters are the values of one metric of all node proxies of a cluster.
 type Counters struct{ samples []sample }
@@ -70,15 +73,12 @@ func Opened(ctx context.Context, c *mesh.Cluster) (Counters, error) {
 
 // Read reads one counter of every node proxy of the cluster.
 func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error) {
-	pods, err := c.Kube().CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: Selector})
+	pods, err := podsOf(ctx, c)
 	if err != nil {
-		return Counters{}, fmt.Errorf("%s: node proxies: %w", c.Name, err)
-	}
-	if len(pods.Items) == 0 {
-		return Counters{}, fmt.Errorf("%s: no pod %s in %s: run `kubectl -n %s get pods`", c.Name, Selector, Namespace, Namespace)
+		return Counters{}, err
 	}
 	var all Counters
-	for _, p := range pods.Items {
+	for _, p := range pods {
 		samples, err := scrape(ctx, c, p.Name, metric)
 		if err != nil {
 			return Counters{}, fmt.Errorf("%s: metrics of %s: %w", c.Name, p.Name, err)
@@ -86,6 +86,18 @@ func Read(ctx context.Context, c *mesh.Cluster, metric string) (Counters, error)
 		all.samples = append(all.samples, samples...)
 	}
 	return all, nil
+}
+
+// podsOf are the node proxies of a cluster, of which there is at least one.
+func podsOf(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
+	pods, err := c.Kube().CoreV1().Pods(Namespace).List(ctx, metav1.ListOptions{LabelSelector: Selector})
+	if err != nil {
+		return nil, fmt.Errorf("%s: node proxies: %w", c.Name, err)
+	}
+	if len(pods.Items) == 0 {
+		return nil, fmt.Errorf("%s: no pod %s in %s: run `kubectl -n %s get pods`", c.Name, Selector, Namespace, Namespace)
+	}
+	return pods.Items, nil
 }
 
 // parse reads the samples of a counter from the text of /metrics. In OpenMetrics the name of a
@@ -108,9 +120,21 @@ func parse(text io.Reader, metric string) ([]sample, error) {
 }
 
 func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample, error) {
+	text, err := get(ctx, c, pod, metricsPort, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	return parse(bytes.NewReader(text), metric)
+}
+
+// maxAnswer bounds what is read of one answer: a dump has some hundred bytes for each workload of the
+// mesh.
+const maxAnswer = 64 << 20
+
+func get(ctx context.Context, c *mesh.Cluster, pod string, port int, path string) ([]byte, error) {
 	way := portforward.Open(c, Namespace, pod)
 	defer way.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d/metrics", metricsPort), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d%s", port, path), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +143,51 @@ func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample,
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return parse(resp.Body, metric)
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", path, resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+}
+
+// Dump reads what a node proxy knows, as JSON.
+func Dump(ctx context.Context, c *mesh.Cluster, pod string) ([]byte, error) {
+	return get(ctx, c, pod, adminPort, "/config_dump")
+}
+
+// Workloads counts the workloads of a network that the node proxies of a cluster know, each proxy for
+// itself.
+func Workloads(ctx context.Context, c *mesh.Cluster, network string) (n int64, err error) {
+	pods, err := podsOf(ctx, c)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pods {
+		text, err := Dump(ctx, c, p.Name)
+		if err == nil {
+			var known int64
+			known, err = workloads(text, network)
+			n += known
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: what %s knows: %w", c.Name, p.Name, err)
+		}
+	}
+	return n, nil
+}
+
+func workloads(dump []byte, network string) (n int64, err error) {
+	var known struct {
+		Workloads []struct{ Network string }
+	}
+	if err := json.Unmarshal(dump, &known); err != nil {
+		return 0, err
+	}
+	for _, w := range known.Workloads {
+		if w.Network == network {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // Connections counts the connections that were opened, and those of them with mutual TLS.

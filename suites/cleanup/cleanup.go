@@ -2,6 +2,7 @@
 package cleanup
 
 import (
+	"github.com/onsi/gomega/types"
 	"istio.io/api/label"
 	security "istio.io/api/security/v1"
 	"istio.io/istio/pkg/config/constants"
@@ -38,3 +39,29 @@ var UnenrollingIsLocal = spec.Proves(behaviors.UnenrollingIsLocal, func(t *spec.
 	t.SetLabel(spec.Clusters{a}, namespace, label.IoIstioDataplaneMode.Name, constants.DataplaneModeAmbient)
 	t.Control(own, AnsweredBy(t.Clusters...))
 }, spec.Serial)
+
+// CLN-04: the gateway alone, and a cluster that stays, leave what is known.
+var RemovingAClusterLeavesNothing = spec.Proves(behaviors.RemovingAClusterLeavesNothing, func(t *spec.T) {
+	gone, others := t.Clusters.Last()
+	echo := t.Service("echo", spec.Global)
+	known := func(judge spec.Judge, want types.GomegaMatcher) {
+		t.Each(others, func(c *spec.Cluster) { judge(spec.KnownOf(gone, c), want) })
+	}
+	calls := func(judge spec.Judge, by spec.Clusters) {
+		t.Each(others, func(c *spec.Cluster) { judge(c.Client.HTTP(echo), AnsweredBy(by...)) })
+	}
+	calls(t.Control, t.Clusters)
+	secrets := t.RemoteSecretsOf(gone)
+	restore := t.ScaleGateway(gone, 0)
+	known(t.Control, SomeCounted())
+
+	secrets.Delete()
+	known(t.Expect, NoneCounted())
+	calls(t.Expect, others)
+	t.Each(others, func(c *spec.Cluster) { t.Control(spec.KnownOf(c, c), SomeCounted()) })
+
+	secrets.Add()
+	restore()
+	known(t.Control, SomeCounted())
+	calls(t.Control, t.Clusters)
+})

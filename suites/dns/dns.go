@@ -44,7 +44,7 @@ func recordWithoutService(t *spec.T, put func(in spec.Clusters, s *spec.Service)
 		return ""
 	}, NoneAfter(10*time.Second))
 	for _, e := range escapes {
-		t.Expect(e, NoPackets())
+		t.Expect(e, NoneCounted())
 	}
 	t.Control(b.Client.HTTP(echo), AnsweredBy(b))
 }

@@ -226,7 +226,7 @@ var NamesAreNotSeenFromOutside = spec.Proves(behaviors.NamesAreNotSeenFromOutsid
 	})
 	t.Still()
 	for _, packets := range seen {
-		t.Expect(packets, NoPackets())
+		t.Expect(packets, NoneCounted())
 	}
 	t.Still()
 
@@ -236,7 +236,7 @@ var NamesAreNotSeenFromOutside = spec.Proves(behaviors.NamesAreNotSeenFromOutsid
 		})
 	})
 	for _, packets := range seen {
-		t.Control(packets, SomePackets())
+		t.Control(packets, SomeCounted())
 	}
 }, spec.Serial)
 
