@@ -133,7 +133,7 @@ func Plan(ctx context.Context, o Options) (*Set, error) {
 			build.Options{Module: r.Module, Version: r.Version, Recipes: recipes, CacheDir: o.CacheDir, Progress: o.Progress},
 		)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", strings.Join(slices.Sorted(maps.Keys(recipes)), ", "), err)
+			return nil, s.cannotBuild(Peer, err)
 		}
 	}
 	for _, i := range table {
@@ -219,7 +219,7 @@ func (s *Set) build(ctx context.Context) error {
 				continue
 			}
 			if err := s.graph.Build(ctx, i.Name); err != nil {
-				return fmt.Errorf("image %s, which no registry has: %w: or give one with --image %s=REFERENCE", i.Name, err, i.Name)
+				return s.cannotBuild(i.Name, err)
 			}
 			if err := s.graph.LoadImage(ctx, s.o.Engine, i.Name); err != nil {
 				return err
@@ -242,6 +242,14 @@ func (s *Set) build(ctx context.Context) error {
 	item.Done(err)
 	phase.Close(err)
 	return err
+}
+
+// cannotBuild says why an image is built although others are pulled.
+func (s *Set) cannotBuild(image string, err error) error {
+	if s.mode == Build {
+		return err
+	}
+	return fmt.Errorf("image %s, which no registry has: %w: or give one with --image %s=REFERENCE", image, err, image)
 }
 
 // ready reports whether everything is built already and the engine has it.

@@ -119,21 +119,28 @@ func TestPlanToPull(t *testing.T) {
 
 // Without a warm cache and without a checkout, what must be built is refused before anything is.
 func TestRealizeWithoutSources(t *testing.T) {
-	cache := t.TempDir()
-	t.Chdir(t.TempDir())
-	s, err := Plan(t.Context(), Options{Mode: Build, CacheDir: cache, Engine: &engine.Engine{Host: "unix:///nowhere"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Realize(t.Context()); !strings.Contains(fmt.Sprint(err), "run `amc images build` in a checkout once") {
-		t.Errorf("got %v, want a sentence that says what to do", err)
-	}
-	left, err := os.ReadDir(cache)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left) > 0 {
-		t.Errorf("something was built: %v", left)
+	for mode, want := range map[string]string{
+		Build: "run `amc images build` in a checkout once",
+		Pull:  "or give one with --image peer=REFERENCE",
+	} {
+		t.Run(mode, func(t *testing.T) {
+			cache := t.TempDir()
+			t.Chdir(t.TempDir())
+			s, err := Plan(t.Context(), Options{Mode: mode, CacheDir: cache, Engine: &engine.Engine{Host: "unix:///nowhere"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Realize(t.Context()); !strings.Contains(fmt.Sprint(err), want) {
+				t.Errorf("got %v, want it to say %q", err, want)
+			}
+			left, err := os.ReadDir(cache)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(left) > 0 {
+				t.Errorf("something was built: %v", left)
+			}
+		})
 	}
 }
 
