@@ -82,6 +82,22 @@ var HalfCloseCrossesClusters = spec.Proves(behaviors.HalfCloseCrossesClusters, f
 	})
 })
 
+// TRF-06: the client trusts the certificate that the application shows, and no other.
+var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, func(t *spec.T) {
+	own, another := t.Certificate(), t.Certificate()
+	t.EachCluster(func(c *spec.Cluster) {
+		others := t.Clusters.Without(c)
+		local := t.DeployEcho("in-"+c.Name, spec.OnlyIn(c), spec.WithTLS(own))
+		remote := t.DeployEcho("not-in-"+c.Name, spec.Global, spec.OnlyIn(others...), spec.WithTLS(own))
+		t.Control(c.Client.HTTPS(local, own.Cert), AnsweredBy(c))
+		t.Expect(c.Client.HTTPS(remote, own.Cert), AnsweredBy(others...))
+		t.Control(c.Client.HTTPS(remote, another.Cert), EachAnswer("to show a certificate that the client does not trust",
+			func(o traffic.Outcome) bool {
+				return strings.Contains(o.Detail, "certificate signed by unknown authority")
+			}))
+	})
+})
+
 // TRF-07: the same service by TCP is the control.
 var UDPIsNotCaptured = spec.Proves(behaviors.UDPIsNotCaptured, func(t *spec.T) {
 	const udp, bytes = 5353, 1 << 10
@@ -118,22 +134,6 @@ var LargePayloads = spec.Proves(behaviors.LargePayloads, func(t *spec.T) {
 		} {
 			judge(t.Once(peers.Exchange(c, to, x)), CarriedWhole(x.Up, x.Down), from)
 		}
-	})
-})
-
-// TRF-06: the client trusts the certificate that the application shows, and no other.
-var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, func(t *spec.T) {
-	own, another := t.Certificate(), t.Certificate()
-	t.EachCluster(func(c *spec.Cluster) {
-		others := t.Clusters.Without(c)
-		local := t.DeployEcho("in-"+c.Name, spec.OnlyIn(c), spec.WithTLS(own))
-		remote := t.DeployEcho("not-in-"+c.Name, spec.Global, spec.OnlyIn(others...), spec.WithTLS(own))
-		t.Control(c.Client.HTTPS(local, own.Cert), AnsweredBy(c))
-		t.Expect(c.Client.HTTPS(remote, own.Cert), AnsweredBy(others...))
-		t.Control(c.Client.HTTPS(remote, another.Cert), EachAnswer("to show a certificate that the client does not trust",
-			func(o traffic.Outcome) bool {
-				return strings.Contains(o.Detail, "certificate signed by unknown authority")
-			}))
 	})
 })
 
