@@ -26,10 +26,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/internal/sleep"
 )
 
 // Budget bounds a wait whose context has no deadline.
@@ -222,17 +224,44 @@ func judgeGateway(s *state) (gw *gateway.Gateway, v verdict) {
 func Established(ctx context.Context, c *mesh.Cluster, names ...string) error {
 	w := watcher{client: c.Client(), cluster: c, object: "custom resource definitions", next: "get crd",
 		sources: []source{{list: &apiext.CustomResourceDefinitionList{}}}}
-	return w.until(ctx, func(s *state) verdict {
+	var kinds []schema.GroupKind
+	if err := w.until(ctx, func(s *state) verdict {
 		missing := slices.Clone(names)
+		kinds = nil
 		for _, o := range s.objects[0] {
 			crd := o.(*apiext.CustomResourceDefinition)
-			for _, cond := range crd.Status.Conditions {
-				if cond.Type == apiext.Established && cond.Status == apiext.ConditionTrue {
-					missing = slices.DeleteFunc(missing, func(n string) bool { return n == crd.Name })
-				}
+			if i := slices.Index(missing, crd.Name); i >= 0 && established(crd) {
+				missing = slices.Delete(missing, i, i+1)
+				kinds = append(kinds, schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Spec.Names.Kind})
 			}
 		}
 		return verdict{done: len(missing) == 0, seen: "not established: " + strings.Join(missing, ", ")}
+	}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, discovered)
+	defer cancel()
+	for _, k := range kinds {
+		for {
+			_, err := c.Client().RESTMapper().RESTMapping(k)
+			if err == nil {
+				break
+			}
+			if !meta.IsNoMatchError(err) || !sleep.For(ctx, 100*time.Millisecond) {
+				return fmt.Errorf("%s: %s is established, and cannot be used: %w: run `%s get crd`", c.Name, k, err, c.Kubectl())
+			}
+		}
+	}
+	return nil
+}
+
+// discovered is how long an API server may take to tell of what is established, which a busy one does
+// not at once.
+const discovered = 30 * time.Second
+
+func established(crd *apiext.CustomResourceDefinition) bool {
+	return slices.ContainsFunc(crd.Status.Conditions, func(c apiext.CustomResourceDefinitionCondition) bool {
+		return c.Type == apiext.Established && c.Status == apiext.ConditionTrue
 	})
 }
 

@@ -12,7 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -297,7 +299,7 @@ func TestUntilHasPatience(t *testing.T) {
 func TestUntilBudget(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(mesh.Scheme).WithObjects(pod("p", waiting("ContainerCreating", ""))).Build()
 	w, judge := podsReady(c)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	err := w.until(ctx, judge)
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -399,5 +401,57 @@ func TestUntilWatchExpires(t *testing.T) {
 	defer cancel()
 	if err := w.until(ctx, judge); err != nil {
 		t.Error(err)
+	}
+}
+
+// late is a mapper that knows no kind before it was asked some times.
+type late struct {
+	meta.RESTMapper
+	asked, after int
+}
+
+func (m *late) RESTMapping(k schema.GroupKind, versions ...string) (*meta.RESTMapping, error) {
+	if m.asked++; m.asked <= m.after {
+		return nil, &meta.NoKindMatchError{GroupKind: k, SearchedVersions: versions}
+	}
+	return &meta.RESTMapping{}, nil
+}
+
+// A definition is served once the API server also tells of it, which may come later.
+func TestEstablished(t *testing.T) {
+	crd := func(status apiext.ConditionStatus) *apiext.CustomResourceDefinition {
+		return &apiext.CustomResourceDefinition{
+			ObjectMeta: metav1.ObjectMeta{Name: "things.example.org"},
+			Spec: apiext.CustomResourceDefinitionSpec{Group: "example.org",
+				Names: apiext.CustomResourceDefinitionNames{Plural: "things", Kind: "Thing"}},
+			Status: apiext.CustomResourceDefinitionStatus{Conditions: []apiext.CustomResourceDefinitionCondition{
+				{Type: apiext.Established, Status: status}}},
+		}
+	}
+	for name, c := range map[string]struct {
+		status apiext.ConditionStatus
+		after  int // looks
+		want   string
+	}{
+		"served":          {apiext.ConditionTrue, 0, ""},
+		"told later":      {apiext.ConditionTrue, 2, ""},
+		"never told":      {apiext.ConditionTrue, 1 << 30, "Thing.example.org is established, and cannot be used"},
+		"not established": {apiext.ConditionFalse, 0, "not established: things.example.org"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &late{after: c.after}
+			cluster := &mesh.Cluster{Name: "c1", Kubeconfig: "kc"}
+			cluster.UseClients(mesh.Clients{Client: fake.NewClientBuilder().WithScheme(mesh.Scheme).WithRESTMapper(m).
+				WithObjects(crd(c.status)).WithStatusSubresource(crd(c.status)).Build()})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			err := Established(ctx, cluster, "things.example.org")
+			if c.want == "" && err != nil || c.want != "" && !strings.Contains(fmt.Sprint(err), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if c.want == "" && m.asked != c.after+1 {
+				t.Errorf("it was asked %d times, want %d", m.asked, c.after+1)
+			}
+		})
 	}
 }
