@@ -12,10 +12,15 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
 
+	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/istiod"
@@ -245,11 +250,45 @@ func (t *T) RemoteTimeout(clusters ...*Cluster) {
 
 // ScaleGateway sets the replicas of a cluster's east-west gateway and waits. restore gives it as
 // many as before, and waits until they are ready; the end of the spec does so at the latest. istiod
-// owns the Deployment but not its replicas.
+// owns the Deployment but not its replicas, unless the Gateway's parameters name them.
 func (t *T) ScaleGateway(c *Cluster, pods int32) (restore func()) {
 	d, err := eastwest.Deployment(t.ctx, c.Cluster)
 	t.NoError(err)
-	before := t.keep(c, d, undo.Field{"spec", "replicas"})
-	t.change(func() { t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods)) })
-	return t.restoring(before)
+	before := []*kept{t.keep(c, d, undo.Field{"spec", "replicas"})}
+	parameters := t.gatewayParameters(c, d, pods)
+	if parameters != nil {
+		before = append(before, t.keep(c, parameters, undo.Field{"data", parametersOfDeployment}))
+	}
+	t.change(func() {
+		if parameters != nil {
+			t.NoError(apply.Objects(t.ctx, c.Cluster, parameters))
+		}
+		t.NoError(workload.Scale(t.ctx, c.Cluster, d.Namespace, d.Name, pods))
+	})
+	return t.restoring(before...)
+}
+
+// parametersOfDeployment is the key of a Gateway's parameters under which istiod finds what to change
+// of the Deployment.
+const parametersOfDeployment = "deployment"
+
+// gatewayParameters are the parameters of a gateway with other replicas; nil if they name none.
+func (t *T) gatewayParameters(c *Cluster, d *appsv1.Deployment, replicas int32) *corev1.ConfigMap {
+	var g gateway.Gateway
+	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKey{Namespace: d.Namespace, Name: d.Labels[gateway.GatewayNameLabelKey]}, &g))
+	if g.Spec.Infrastructure == nil || g.Spec.Infrastructure.ParametersRef == nil {
+		return nil
+	}
+	var had corev1.ConfigMap
+	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKey{Namespace: d.Namespace, Name: g.Spec.Infrastructure.ParametersRef.Name}, &had))
+	var changes map[string]any
+	t.NoError(yaml.Unmarshal([]byte(had.Data[parametersOfDeployment]), &changes))
+	if _, named, _ := unstructured.NestedFieldNoCopy(changes, "spec", "replicas"); !named {
+		return nil
+	}
+	t.NoError(unstructured.SetNestedField(changes, int64(replicas), "spec", "replicas"))
+	text, err := yaml.Marshal(changes)
+	t.NoError(err)
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: had.Namespace, Name: had.Name},
+		Data: map[string]string{parametersOfDeployment: string(text)}}
 }
