@@ -74,7 +74,13 @@ func read(ctx context.Context, c *mesh.Cluster, x Case, ask ask) {
 	logs(ctx, c, istiod.Namespace, istiodPods, x.Since, file, ask)
 	logs(ctx, c, metav1.NamespaceAll, gateway.GatewayClassNameLabelKey+"="+c.EastWestClass(), x.Since, file, ask)
 	for _, p := range logs(ctx, c, ztunnel.Namespace, ztunnel.Selector, x.Since, file, ask) {
-		ask(file(p.Name+".config_dump.json"), func(ctx context.Context) ([]byte, error) { return ztunnel.Dump(ctx, c, p.Name) })
+		ask(file(p.Name+".config_dump.json"), func(ctx context.Context) (dump []byte, err error) {
+			err = ztunnel.Dump(ctx, c, p.Name, func(r io.Reader) error {
+				dump, err = io.ReadAll(io.LimitReader(r, 4*maxFile))
+				return err
+			})
+			return dump, err
+		})
 	}
 }
 

@@ -4,7 +4,6 @@
 package ztunnel
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -119,39 +118,36 @@ func parse(text io.Reader, metric string) ([]sample, error) {
 	return all, nil
 }
 
-func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) ([]sample, error) {
-	text, err := get(ctx, c, pod, metricsPort, "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	return parse(bytes.NewReader(text), metric)
+func scrape(ctx context.Context, c *mesh.Cluster, pod, metric string) (samples []sample, err error) {
+	err = get(ctx, c, pod, metricsPort, "/metrics", func(text io.Reader) error {
+		samples, err = parse(text, metric)
+		return err
+	})
+	return samples, err
 }
 
-// maxAnswer bounds what is read of one answer: a dump has some hundred bytes for each workload of the
-// mesh.
-const maxAnswer = 64 << 20
-
-func get(ctx context.Context, c *mesh.Cluster, pod string, port int, path string) ([]byte, error) {
+// get asks a node proxy, and lets read have its answer.
+func get(ctx context.Context, c *mesh.Cluster, pod string, port int, path string, read func(io.Reader) error) error {
 	way := portforward.Open(c, Namespace, pod)
 	defer way.Close()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://ztunnel:%d%s", port, path), nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	resp, err := way.HTTP().Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", path, resp.Status)
+		return fmt.Errorf("%s: %s", path, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	return read(resp.Body)
 }
 
-// Dump reads what a node proxy knows, as JSON.
-func Dump(ctx context.Context, c *mesh.Cluster, pod string) ([]byte, error) {
-	return get(ctx, c, pod, adminPort, "/config_dump")
+// Dump lets read have what a node proxy knows, as JSON.
+func Dump(ctx context.Context, c *mesh.Cluster, pod string, read func(io.Reader) error) error {
+	return get(ctx, c, pod, adminPort, "/config_dump", read)
 }
 
 // Workloads counts the workloads of a network that the node proxies of a cluster know, each proxy for
@@ -162,24 +158,22 @@ func Workloads(ctx context.Context, c *mesh.Cluster, network string) (n int64, e
 		return 0, err
 	}
 	for _, p := range pods {
-		text, err := Dump(ctx, c, p.Name)
-		if err == nil {
-			var known int64
-			known, err = workloads(text, network)
+		if err := Dump(ctx, c, p.Name, func(dump io.Reader) error {
+			known, err := workloads(dump, network)
 			n += known
-		}
-		if err != nil {
+			return err
+		}); err != nil {
 			return 0, fmt.Errorf("%s: what %s knows: %w", c.Name, p.Name, err)
 		}
 	}
 	return n, nil
 }
 
-func workloads(dump []byte, network string) (n int64, err error) {
+func workloads(dump io.Reader, network string) (n int64, err error) {
 	var known struct {
 		Workloads []struct{ Network string }
 	}
-	if err := json.Unmarshal(dump, &known); err != nil {
+	if err := json.NewDecoder(dump).Decode(&known); err != nil {
 		return 0, err
 	}
 	for _, w := range known.Workloads {

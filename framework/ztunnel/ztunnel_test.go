@@ -55,12 +55,12 @@ func TestWorkloads(t *testing.T) {
 		{"uid": "a", "network": "n1"}, {"uid": "b", "network": "n2"}, {"uid": "c", "network": "n2"}, {"uid": "d"}]}`
 	for network, want := range map[string]int64{"n1": 1, "n2": 2, "n3": 0} {
 		t.Run(network, func(t *testing.T) {
-			if got, err := workloads([]byte(dump), network); err != nil || got != want {
+			if got, err := workloads(strings.NewReader(dump), network); err != nil || got != want {
 				t.Errorf("got %d and %v, want %d", got, err, want)
 			}
 		})
 	}
-	if _, err := workloads([]byte("{"), "n1"); err == nil {
+	if _, err := workloads(strings.NewReader("{"), "n1"); err == nil {
 		t.Error("what is no dump was taken")
 	}
 }

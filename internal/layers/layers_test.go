@@ -53,7 +53,7 @@ var rooms = []room{
 	{"framework/workload", []string{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/traffic", "reports/api", "internal",
 	}, "servers and clients as pods"},
-	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count"},
+	{"framework/ztunnel", []string{"framework/mesh", "framework/portforward", "internal"}, "what ztunnels count and know"},
 	{"framework/envoy", []string{"framework/mesh", "framework/portforward"}, "what waypoints and gateways count"},
 	{"framework/istiod", []string{"framework/mesh", "framework/portforward", "internal"}, "what istiod says about itself"},
 	{"framework/remotesecret", []string{"framework/mesh", "framework/istiod"}, "secrets by which an istiod reads another cluster"},
@@ -68,8 +68,7 @@ var rooms = []room{
 		"framework/traffic", "framework/ztunnel", "framework/istiod", "framework/eastwest", "framework/peer",
 	}, "matchers of what was seen"},
 	{"framework/evidence", []string{
-		"framework/mesh", "framework/apply", "framework/portforward", "framework/ztunnel", "framework/istiod", "framework/inspect",
-		"internal",
+		"framework/mesh", "framework/apply", "framework/ztunnel", "framework/istiod", "framework/inspect", "internal",
 	}, "what a failed spec leaves for the reader"},
 	{"framework/install", []string{
 		"framework/mesh", "framework/wait", "framework/apply", "framework/istiod", "framework/remotesecret", "manifests", "internal",
