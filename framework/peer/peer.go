@@ -5,7 +5,6 @@ package peer
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,8 +28,6 @@ import (
 // Exchange is what two ends do with one connection. One sends its bytes and closes its direction;
 // the other reads them all, sends its own and closes the connection.
 type Exchange struct {
-	ID string `json:"id"`
-	To string `json:"to"` // host:port
 	// ServerFirst lets the server send first; else the client does.
 	ServerFirst bool `json:"serverFirst,omitempty"`
 	// Up are the bytes that the client sends, Down those of the server.
@@ -41,9 +38,18 @@ type Exchange struct {
 	// ResetAfter lets the end that receives first reset the connection after this many bytes;
 	// 0 = not at all.
 	ResetAfter int64 `json:"resetAfter,omitempty"`
-	// Seconds are how long either end takes part; default 20.
+}
+
+// order is an exchange as the program is told to make it.
+type order struct {
+	Exchange
+	ID string `json:"id"`
+	To string `json:"to"` // host:port
+	// Seconds are how long either end takes part.
 	Seconds int `json:"seconds"`
 }
+
+func newOrder(to string, x Exchange) order { return order{x, rand.String(12), to, patience} }
 
 // End is what one end of a connection did and saw.
 type End struct {
@@ -120,8 +126,8 @@ const settle = 3 * time.Second
 // Exchange has a peer take part in an exchange as its client, with whichever of the peers then is the
 // server. The error means that a pod could not be driven.
 func (ps Peers) Exchange(ctx context.Context, client *Peer, to string, x Exchange) (Ends, error) {
-	x.ID, x.To, x.Seconds = rand.String(12), to, cmp.Or(x.Seconds, patience)
-	return ps.have(ctx, client, "exchange", x.ID, x)
+	o := newOrder(to, x)
+	return ps.have(ctx, client, "exchange", o.ID, o)
 }
 
 // Download has a peer get a body of this many bytes by HTTP from whichever of the peers answers at
@@ -145,14 +151,14 @@ func (p *Peer) Datagram(ctx context.Context, to string) (ends Ends, err error) {
 // Together has a peer make this many exchanges, which are all open before any of them sends. See
 // [Peers.Exchange].
 func (ps Peers) Together(ctx context.Context, client *Peer, to string, count int, x Exchange) ([]Ends, error) {
-	x.ID, x.To, x.Seconds = rand.String(12), to, cmp.Or(x.Seconds, patience)
+	o := newOrder(to, x)
 	var all []Ends
-	failed, err := client.do(ctx, "together", map[string]any{"count": count, "exchange": x}, &all)
+	failed, err := client.do(ctx, "together", map[string]any{"count": count, "exchange": o}, &all)
 	if err != nil || failed != "" {
 		return []Ends{{Failed: failed}}, err
 	}
 	for i := range all {
-		if err := ps.complete(ctx, &all[i], fmt.Sprintf("%s-%d", x.ID, i)); err != nil {
+		if err := ps.complete(ctx, &all[i], fmt.Sprintf("%s-%d", o.ID, i)); err != nil {
 			return all, err
 		}
 	}

@@ -26,6 +26,9 @@ type Peers struct {
 
 // DeployPeers deploys them and waits for them.
 func (t *T) DeployPeers(word string) *Peers {
+	if t.PeerImage() == "" {
+		t.NoError(errors.New("the fleet file names no image peer, as one of an older amc: run `amc down` and `amc up`"))
+	}
 	p := &Peers{Service: t.DeployEcho(word, func(o *serviceOptions) { o.peer = true })}
 	for _, pod := range t.Pods(p.Service, t.Clusters...) {
 		forward := portforward.Open(pod.Cluster.Cluster, pod.Namespace, pod.Name)
@@ -45,7 +48,7 @@ func (p *Peers) client(c *Cluster) *peer.Peer {
 }
 
 // Exchange are exchanges of a cluster's peer with a Service in front of them.
-func (p *Peers) Exchange(c *Cluster, to *Service, x peer.Exchange) Between {
+func (p *Peers) Exchange(c *Cluster, to *Service, x peer.Exchange) PeerConnections {
 	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
 	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) { return p.all.Exchange(ctx, p.client(c), address, x) })
 }
@@ -60,35 +63,35 @@ func (p *Peers) Together(c *Cluster, to *Service, count int, x peer.Exchange) Su
 
 // Download are bodies of this many bytes that a cluster's peer gets by HTTP from a Service in front
 // of them; the client resets the connection after some of them, 0 = not at all.
-func (p *Peers) Download(c *Cluster, from *Service, size, resetAfter int64) Between {
+func (p *Peers) Download(c *Cluster, from *Service, size, resetAfter int64) PeerConnections {
 	address := net.JoinHostPort(from.Host(), "80")
 	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) {
 		return p.all.Download(ctx, p.client(c), address, size, resetAfter)
 	})
 }
 
-func (p *Peers) connections(c *Cluster, to string, one func(context.Context) (peer.Ends, error)) Between {
-	return Between{says: fmt.Sprintf("%s in %s -> %s", p.Name, c, to), one: one, times: 1}
+func (p *Peers) connections(c *Cluster, to string, one func(context.Context) (peer.Ends, error)) PeerConnections {
+	return PeerConnections{says: fmt.Sprintf("%s in %s -> %s", p.Name, c, to), one: one, times: 1}
 }
 
-// Between are connections between peers, as a subject: each look makes one or some anew. The value is []peer.Ends.
-type Between struct {
+// PeerConnections are a subject: each look makes one or some anew. The value is []peer.Ends.
+type PeerConnections struct {
 	says  string
 	one   func(context.Context) (peer.Ends, error)
 	times int
 }
 
 // Times lets each look make this many connections, a few at a time.
-func (c Between) Times(n int) Between { c.times = n; return c }
+func (c PeerConnections) Times(n int) PeerConnections { c.times = n; return c }
 
 // String says who connects to whom.
-func (c Between) String() string { return c.says }
+func (c PeerConnections) String() string { return c.says }
 
 // atOnce is how many connections of one look are there at the same time.
 const atOnce = 8
 
 // Look makes the connections. The error means that nothing was learned.
-func (c Between) Look(ctx context.Context, _ int) (any, error) {
+func (c PeerConnections) Look(ctx context.Context, _ int) (any, error) {
 	all := make([]peer.Ends, c.times)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atOnce)
