@@ -70,18 +70,16 @@ type makeWaypoint func(c *Cluster, name, owner string) *gateway.Gateway
 func (t *T) deployWaypoint(in Clusters, word string, make makeWaypoint) string {
 	name := t.Name(word)
 	for _, c := range in {
-		t.Cleanup(func(ctx context.Context) error {
-			g := make(c, name, "")
-			if err := deleted(ctx, c, g); err != nil {
-				return err
-			}
-			// When the spec runs again, it must not take the old waypoint's Service for the new one's.
-			return wait.Gone(ctx, c.Cluster, &corev1.ServiceList{}, client.InNamespace(g.Namespace),
-				client.MatchingLabels{gateway.GatewayNameLabelKey: name})
-		})
+		t.Cleanup(func(ctx context.Context) error { return deleted(ctx, c, make(c, name, "")) })
 	}
 	t.change(func() {
-		t.Each(in, func(c *Cluster) { t.NoError(fixture.CreateWaypoint(t.ctx, c, make(c, name, t.owner()))) })
+		t.Each(in, func(c *Cluster) {
+			g := make(c, name, t.owner())
+			// A spec that runs again must not take its first waypoint's Service for that of the new one.
+			t.NoError(wait.Gone(t.ctx, c.Cluster, &corev1.ServiceList{}, client.InNamespace(g.Namespace),
+				client.MatchingLabels{gateway.GatewayNameLabelKey: name}))
+			t.NoError(fixture.CreateWaypoint(t.ctx, c, g))
+		})
 	})
 	return name
 }
