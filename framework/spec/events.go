@@ -281,14 +281,27 @@ func (t *T) gatewayParameters(c *Cluster, d *appsv1.Deployment, replicas int32) 
 	}
 	var had corev1.ConfigMap
 	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKey{Namespace: d.Namespace, Name: g.Spec.Infrastructure.ParametersRef.Name}, &had))
-	var changes map[string]any
-	t.NoError(yaml.Unmarshal([]byte(had.Data[parametersOfDeployment]), &changes))
-	if _, named, _ := unstructured.NestedFieldNoCopy(changes, "spec", "replicas"); !named {
+	text, err := withReplicas(had.Data[parametersOfDeployment], replicas)
+	t.NoError(err)
+	if text == "" {
 		return nil
 	}
-	t.NoError(unstructured.SetNestedField(changes, int64(replicas), "spec", "replicas"))
-	text, err := yaml.Marshal(changes)
-	t.NoError(err)
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: had.Namespace, Name: had.Name},
-		Data: map[string]string{parametersOfDeployment: string(text)}}
+		Data: map[string]string{parametersOfDeployment: text}}
+}
+
+// withReplicas is what is to change of a Deployment, with other replicas; empty if it names none.
+func withReplicas(text string, replicas int32) (string, error) {
+	var changes map[string]any
+	if err := yaml.Unmarshal([]byte(text), &changes); err != nil {
+		return "", err
+	}
+	if _, named, _ := unstructured.NestedFieldNoCopy(changes, "spec", "replicas"); !named {
+		return "", nil
+	}
+	if err := unstructured.SetNestedField(changes, int64(replicas), "spec", "replicas"); err != nil {
+		return "", err
+	}
+	with, err := yaml.Marshal(changes)
+	return string(with), err
 }
