@@ -108,6 +108,7 @@ var Mutants = []Mutant{
 	{"M101", "lead services of cluster2 in front of a spec's own pods to those of the fixture"},
 	{"M102", "give cluster1 a CA of another root as soon as its CA changes"},
 	{"M103", "put a proxy in front of the peers of GW-28 in cluster2 that carries 100 connections at most"},
+	{"M104", "put a proxy in front of the peers of TRF-08 in cluster2 that cuts connections after 0.3 s"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

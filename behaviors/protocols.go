@@ -93,7 +93,7 @@ var LargePayloads = declare(Behavior{
 	Sources: transparent,
 	Proof:   "The digests of 64 MiB each way and of ten thousand single bytes are equal, remote as local.",
 	Provoke: "Send a large body to a remote-only service.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M03", "M104"}, State: Proven,
 })
 
 var LongLivedConnections = declare(Behavior{

@@ -195,9 +195,6 @@ func says(ctx context.Context, f *mesh.Fleet, to string, port int, path string) 
 	return envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, traffic.HTTP)
 }
 
-//go:embed cutter.yaml.tmpl
-var cutterConfig string
-
 // cutter puts an Envoy in front of the fixture's echo server of cluster2 that ends every connection
 // after two seconds, and leads the services of TRF specs to it.
 func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
@@ -205,47 +202,57 @@ func cutter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := fill(cutterConfig, map[string]any{"Echo": echo.Status.PodIP, "Ports": []int{traffic.HTTP, traffic.GRPC}})
-	if err != nil {
-		return nil, err
-	}
-	return inFront(ctx, f, "cutter", config, traffic.HTTP,
-		func(s *corev1.Service) bool { return strings.HasPrefix(s.Labels[workload.LabelOwner], "trf-") })
+	return front{app: "cutter", Server: echo.Status.PodIP, Ports: []int32{traffic.HTTP, traffic.GRPC}, Longest: "2s",
+		leads: func(s *corev1.Service) bool { return strings.HasPrefix(s.Labels[workload.LabelOwner], "trf-") },
+	}.stand(ctx, f)
 }
 
-//go:embed limiter.yaml.tmpl
-var limiterConfig string
-
-// limiter puts an Envoy in front of the peers of GW-28 in cluster2 that carries 100 connections, and
-// leads the services to it that the other clusters call.
-func limiter(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	const peers, port = "gw-28-peer", traffic.TCP
-	host := fmt.Sprintf("%s.%s.svc.%s", peers, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
-	config, err := fill(limiterConfig, map[string]any{"Host": host, "Port": port})
-	if err != nil {
-		return nil, err
+// beforePeers puts an Envoy in front of a spec's peers in cluster2, and leads the services to it that
+// the other clusters call.
+func beforePeers(spec string, x front) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		peers := spec + "-peer"
+		x.app, x.Ports = "before-"+peers, []int32{traffic.TCP}
+		x.Server = fmt.Sprintf("%s.%s.svc.%s", peers, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
+		x.leads = func(s *corev1.Service) bool { return s.Spec.Selector[workload.LabelApp] == peers && s.Name != peers }
+		return x.stand(ctx, f)
 	}
-	return inFront(ctx, f, "limiter", config, port,
-		func(s *corev1.Service) bool { return s.Spec.Selector[workload.LabelApp] == peers && s.Name != peers })
 }
 
-// inFront runs an Envoy in cluster2 that hands connections on, and leads services to it.
-func inFront(ctx context.Context, f *mesh.Fleet, app, config string, port int32, leads func(*corev1.Service) bool) (Undo, error) {
+//go:embed front.yaml.tmpl
+var frontConfig string
+
+// front is an Envoy in cluster2 that stands before a server. Its exported fields are those of its
+// configuration.
+type front struct {
+	app     string
+	Server  string // name or address
+	Ports   []int32
+	Longest string                     // how long it hands a connection on; empty = for good
+	Most    int                        // how many it carries at once; 0 = all
+	leads   func(*corev1.Service) bool // which services it is put behind
+}
+
+func (x front) stand(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
+	config, err := fill(frontConfig, x)
+	if err != nil {
+		return nil, err
+	}
 	real, err := eastwest.Deployment(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	meta := metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: app, Labels: map[string]string{workload.LabelApp: app}}
-	undo, err := envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, port)
+	meta := metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: x.app, Labels: map[string]string{workload.LabelApp: x.app}}
+	undo, err := envoy(ctx, f, c, meta, real, map[string]string{"envoy.yaml": config}, x.Ports[0])
 	if err != nil {
 		return nil, err
 	}
 	leading, err := interfereWithServices(1, func(s *corev1.Service) verdict {
-		if s.Spec.Selector[workload.LabelApp] == app || !leads(s) {
+		if s.Spec.Selector[workload.LabelApp] == x.app || !x.leads(s) {
 			return leave
 		}
-		s.Spec.Selector[workload.LabelApp] = app
+		s.Spec.Selector[workload.LabelApp] = x.app
 		return update
 	})(ctx, f)
 	if err != nil {

@@ -192,7 +192,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M100"}, apply: istiodComesBack},
 		{Mutant: behaviors.Mutant{ID: "M101"}, apply: interfereWithServices(1, leadToEcho)},
 		{Mutant: behaviors.Mutant{ID: "M102"}, apply: foreignCA},
-		{Mutant: behaviors.Mutant{ID: "M103"}, apply: limiter},
+		{Mutant: behaviors.Mutant{ID: "M103"}, apply: beforePeers("gw-28", front{Most: 100})},
+		{Mutant: behaviors.Mutant{ID: "M104"}, apply: beforePeers("trf-08", front{Longest: "0.3s"})},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -40,7 +40,7 @@ func (p *peer) datagram(ctx context.Context, d Datagram) (result Result, err err
 		return result, err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add((&Exchange{Seconds: d.Seconds}).patience()))
+	_ = c.SetDeadline(time.Now().Add(patience(d.Seconds)))
 	if _, err := c.Write([]byte("who")); err != nil {
 		return result, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -67,12 +68,9 @@ type Result struct {
 	Server End `json:"server"`
 }
 
-// patience is how long an end takes part.
-func (x *Exchange) patience() time.Duration {
-	if x.Seconds == 0 {
-		return time.Minute
-	}
-	return time.Duration(x.Seconds) * time.Second
+// patience is how long an end takes part; seconds = 0: a minute.
+func patience(seconds int) time.Duration {
+	return time.Duration(cmp.Or(seconds, 60)) * time.Second
 }
 
 // peer is one process. It remembers the ends of connections that it has served.
@@ -109,7 +107,7 @@ func (p *peer) serve(l net.Listener) error {
 // and the server its names.
 func (p *peer) answer(conn *net.TCPConn) {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(patience(0)))
 	r := bufio.NewReader(conn)
 	line, err := r.ReadBytes('\n')
 	if err != nil {
@@ -120,9 +118,9 @@ func (p *peer) answer(conn *net.TCPConn) {
 		fmt.Fprintf(conn, "the first line is no exchange with an id: %v\n", err)
 		return
 	}
-	_ = conn.SetDeadline(time.Now().Add(x.patience()))
-	p.remember(x.ID, p.end())
+	_ = conn.SetDeadline(time.Now().Add(patience(x.Seconds)))
 	e := p.end()
+	p.remember(x.ID, e)
 	if err := json.NewEncoder(conn).Encode(e); err != nil {
 		e.How = how(err)
 	} else {
@@ -163,14 +161,14 @@ func (p *peer) together(ctx context.Context, t Together) ([]Result, error) {
 
 // begin is the client's end of an exchange. begun is called when the server has answered.
 func (p *peer) begin(ctx context.Context, x Exchange, begun func()) (result Result, err error) {
-	dialer := net.Dialer{Timeout: x.patience()}
+	dialer := net.Dialer{Timeout: patience(x.Seconds)}
 	c, err := dialer.DialContext(ctx, "tcp", x.To)
 	if err != nil {
 		return result, err
 	}
 	defer c.Close()
 	conn := c.(*net.TCPConn)
-	_ = conn.SetDeadline(time.Now().Add(x.patience()))
+	_ = conn.SetDeadline(time.Now().Add(patience(x.Seconds)))
 	result.Client = p.end()
 	if err := json.NewEncoder(conn).Encode(x); err != nil {
 		result.Client.How = how(err)

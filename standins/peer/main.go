@@ -2,13 +2,11 @@
 // close one direction of a connection, reset it, carry large bodies, and tell what its end saw. It
 // stands in for nothing and is no part of the mesh.
 //
-// As a server it answers exchanges by TCP, bodies by HTTP and datagrams by UDP, and remembers how each ended. As a
-// client it makes what it is told to make by HTTP.
+// As a server it answers exchanges by TCP, bodies by HTTP and datagrams by UDP, and remembers how each
+// connection ended. As a client it makes what it is told to make by HTTP.
 package main
 
 import (
-	"cmp"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -43,5 +41,5 @@ func run(p *peer, web, raw int) error {
 	go func() { ended <- p.serve(l) }()
 	go func() { ended <- p.answerDatagrams(datagrams) }()
 	go func() { ended <- http.ListenAndServe(fmt.Sprintf(":%d", web), p.handler()) }()
-	return cmp.Or(<-ended, errors.New("a server ended"))
+	return <-ended
 }

@@ -75,8 +75,8 @@ func (p *peer) body(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	w.Header().Set(headerCluster, p.cluster)
 	w.Header().Set(headerPod, p.pod)
-	p.remember(id, p.end())
 	e := p.end()
+	p.remember(id, e)
 	e.How = closed
 	f, err := write(w, n, 0)
 	e.Sent, e.SentSum, e.Waited = f.bytes, f.sum, f.waited.Milliseconds()
@@ -88,8 +88,7 @@ func (p *peer) body(w http.ResponseWriter, r *http.Request) {
 
 // download is the client's end of a body. The error says that no answer came.
 func (p *peer) download(ctx context.Context, d Download) (result Result, err error) {
-	patience := (&Exchange{Seconds: d.Seconds}).patience()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, patience(d.Seconds))
 	defer cancel()
 	var conn *net.TCPConn
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -98,7 +97,7 @@ func (p *peer) download(ctx context.Context, d Download) (result Result, err err
 			return nil, err
 		}
 		conn = c.(*net.TCPConn)
-		return conn, conn.SetDeadline(time.Now().Add(patience))
+		return conn, conn.SetDeadline(time.Now().Add(patience(d.Seconds)))
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.URL, nil)
 	if err != nil {
