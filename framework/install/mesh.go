@@ -293,7 +293,8 @@ func (s *target) install(ctx context.Context) error {
 	run(s.release("istio-cni"), s.cniReady)
 	run(after(started), s.applyGateway, s.gatewayReady)
 	run(after(started), s.applyMetalLB, s.metallbReady)
-	run(after(started), s.release("istio-base"), reached(based), s.applyStrict, s.createRemoteSecrets)
+	run(after(started), s.release("istio-base"), reached(based), s.createRemoteSecrets)
+	run(after(based), after(serving), s.applyStrict)
 	if c.IstiodAddress != "" {
 		run(after(up), s.release(IstiodGateway), after(based), s.exposeIstiod, s.istiodGatewayReady, reached(s.exposed))
 	}
@@ -360,7 +361,8 @@ func (s *target) applyMetalLB(ctx context.Context) error {
 }
 
 // applyStrict makes the whole mesh demand mutual TLS, if the fleet says so. It comes after the base
-// chart, which brings the CRD and does not wait until the API server serves it.
+// chart, which brings the CRD and does not wait until the API server serves it, and after istiod: while
+// that starts, it lets the API server ask it about policies before it answers.
 func (s *target) applyStrict(ctx context.Context) error {
 	if !s.fleet.Strict {
 		return nil
