@@ -13,7 +13,7 @@ AMC := bin/amc
 # The fleets that decide the statements of the page "Install Multicluster", one after the other: flags of `amc up` and of `amc run` for
 # each. On three clusters only what needs a third one runs, so that run is partial (exit code 2).
 FLEETS := default three-clusters single-network shared-network primary-remote
-CLAIMS := gateway-hardening,live-topology-changes,locality-routing,partition-tolerance,scope-rules,sidecar-interop,tls-passthrough,uneven-services,waypoint-traffic-policies,waypoint-variants
+CLAIMS := control-plane-operations,gateway-hardening,live-topology-changes,locality-routing,outages,partition-tolerance,scope-rules,sidecar-interop,tls-passthrough,uneven-services,waypoint-traffic-policies,waypoint-variants
 run-default := --profile all --claim $(CLAIMS)
 up-three-clusters := --clusters 3
 run-three-clusters := --profile all --claim $(CLAIMS) --include TOP-01,TOP-05 || [ $$? = 2 ]

@@ -43,7 +43,6 @@ const (
 	noIngress     = "the fleet has no ingress gateway"
 	noSidecar     = "the fleet has no sidecars"
 	noServiceSpec = "no spec uses ServiceEntries or WorkloadEntries yet"
-	noNodeEvents  = "no spec restarts nodes or sandboxes yet"
 	noSecondRev   = "the fleet has one revision"
 	noTelemetry   = "the chapter on telemetry has no spec yet"
 )
@@ -63,9 +62,10 @@ var Faults = []Fault{
 	{Threads: []string{"deckhouse/deckhouse#19278"}, Says: "Each renewal of a token costs half a minute without services.",
 		State: FaultFixed, Behaviors: []string{"CP-04"}, ShownBy: "CP-04"},
 	{Threads: []string{"istio/istio#59876", "istio/istio#59875"}, Says: "Many updates of a remote secret bring istiod into a deadlock.",
-		State: FaultFixed, Since: "1.29.3", Behaviors: []string{"CP-05"}, WhyNot: "CP-05 has no spec yet"},
+		State: FaultFixed, Since: "1.29.3", Behaviors: []string{"CP-05"},
+		WhyNot: "CP-05 asks for it, and no mutant stops an istiod that stays alive"},
 	{Threads: []string{"istio/istio#60520"}, Says: "Two quick updates of a remote secret make istiod panic.",
-		State: FaultFixed, Since: "1.29.5", Behaviors: []string{"CP-05"}, WhyNot: "CP-05 has no spec yet"},
+		State: FaultFixed, Since: "1.29.5", Behaviors: []string{"CP-05"}, ShownBy: "CP-05"},
 	{Threads: []string{"istio/istio#58047"}, Says: "A remote secret that was wrong first and is corrected works only after a restart.",
 		State: FaultFixed, Since: "1.28.3", Behaviors: []string{"CP-06"}, ShownBy: "CP-06"},
 	{Threads: []string{"ambient-multicluster-sync-gating"},
@@ -192,7 +192,8 @@ var Faults = []Fault{
 		State: FaultPresent, Behaviors: []string{"ID-02"},
 		WhyNot: "the fault is in ztunnel, and none is at hand; ID-02 avoids open connections: finding F-04"},
 	{Threads: []string{"istio/ztunnel#1567"}, Says: "A failed request to the CA throws valid certificates away.",
-		State: FaultFixed, Behaviors: []string{"RES-05", "ID-20"}, WhyNot: "RES-05 has no spec yet; it needs a real ztunnel"},
+		State: FaultFixed, Behaviors: []string{"RES-05", "ID-20"},
+		WhyNot: "RES-05 asks for it, and no mutant takes certificates away before they expire"},
 	{Threads: []string{"istio/ztunnel#1728"}, Says: "With baggage the far side believes who the caller says it is.",
 		State: FaultUnclear, Behaviors: []string{"TEL-02"}, WhyNot: noTelemetry},
 
@@ -227,9 +228,9 @@ var Faults = []Fault{
 	// Node and CNI.
 	{Threads: []string{"istio/istio#60882", "istio/istio#55968", "istio/istio#56652", "istio/istio#57285"},
 		Says:  "After a node's reboot pods are taken for enrolled and are not captured: they send and take plaintext.",
-		State: FaultOpen, Behaviors: []string{"RES-04"}, WhyNot: noNodeEvents},
+		State: FaultOpen, Behaviors: []string{"RES-13"}, ShownBy: "RES-13"},
 	{Threads: []string{"istio/istio#61182", "istio/istio#61183"}, Says: "A pod whose sandbox is replaced stays outside the mesh.",
-		State: FaultOpen, WhyNot: noNodeEvents},
+		State: FaultOpen, Behaviors: []string{"RES-14"}, ShownBy: "RES-14"},
 	{Threads: []string{"istio/istio#61019", "istio/istio#61020"},
 		Says:  "Another iptables back end after a restart of the CNI agent leaves rules twice, or none.",
 		State: FaultPresent, Behaviors: []string{"RES-07"},

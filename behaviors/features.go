@@ -33,6 +33,7 @@ var (
 	FeatureLocalityRouting            = feature("locality-routing", "locality rules beyond the failover page")
 	FeatureMCSAPI                     = feature("mcs-api", "the multi-cluster services API beside ambient")
 	FeatureNetworkStress              = feature("network-stress", "load, loss and small packets between the clusters")
+	FeatureOutages                    = feature("outages", "power cuts, and a lack of istiod that outlasts certificates")
 	FeaturePartitionTolerance         = feature("partition-tolerance", "partitions and pauses")
 	FeaturePeerMetadata               = feature("peer-metadata", "metrics name both peers")
 	FeatureReaderRights               = feature("reader-rights", "other rights and ways of giving credentials for remote clusters")

@@ -318,15 +318,17 @@ var GatewayAddressMayChange = declare(Behavior{
 })
 
 var OuterTunnelIsReused = declare(Behavior{
-	ID: "GW-27", Level: Core, Istio: ">=1.27", Needs: []Need{RealZtunnel},
+	ID: "GW-27", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess},
 	Promise: "Connections from one client to one gateway share an outer tunnel, and each has an inner one of its own.",
 	Sources: []Source{
 		issue("istio/ztunnel#1672", ""),
 		code("ztunnel outbound.rs", "inner tunnels are not pooled"),
 	},
-	Proof:   "For 60 connections the gateway counts one or two, the destination 60; after a restart of ztunnel it counts anew.",
-	Provoke: "Open 60 connections and read the gateway's downstream connections.",
-	State:   notAutomated("planned: on the stand-in it would prove the stand-in"),
+	Proof: "A client that nobody has seen before opens 60 connections to pods of the other cluster only: the gateway's node counts one new " +
+		"connection at least and a tenth of 60 at most, and the destination's ztunnels 60, all with mutual TLS.",
+	Provoke: "Open 60 connections and count those that come to the gateway.",
+	Hazards: "On a stand-in it shows the stand-in's pool. An attempt to connect that is repeated counts twice.",
+	Mutants: []string{"M107"}, State: Proven,
 })
 
 var ManyConcurrentStreams = declare(Behavior{

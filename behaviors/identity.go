@@ -228,7 +228,7 @@ var ExpiredCertificatesFailClosed = declare(Behavior{
 	Proof: "Calls succeed until the certificates expire, fail afterwards, and succeed again when istiod is back. " +
 		"Nothing crosses networks unencrypted.",
 	Provoke: "Set a short certificate lifetime and stop istiod, RES-05.",
-	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
+	State:   notAutomated("the spec of RES-05 shows it"),
 })
 
 var StrictReachesOpenedPods = declare(Behavior{

@@ -109,6 +109,9 @@ var Mutants = []Mutant{
 	{"M102", "give cluster1 a CA of another root as soon as its CA changes"},
 	{"M103", "put a proxy in front of the peers of GW-28 in cluster2 that carries 100 connections at most"},
 	{"M104", "put a proxy in front of the peers of TRF-08 in cluster2 that cuts connections after 0.3 s"},
+	{"M105", "take pods of specs in cluster2 out of the mesh whose containers have been started again"},
+	{"M106", "end istiod of cluster1 once its remote secrets have changed five times"},
+	{"M107", "let ztunnel of cluster1 open a tunnel for each connection"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -55,12 +55,16 @@ var NodeLoss = declare(Behavior{
 })
 
 var IstiodGoneLongerThanCertificates = declare(Behavior{
-	ID: "RES-05", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "RES-05", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive}, Feature: FeatureOutages,
 	Promise: "With istiod gone for longer than certificates live, calls fail closed and recover when it returns.",
-	Sources: []Source{implied("high availability")},
-	Proof:   "Calls succeed until expiry, fail after, and recover; nothing crosses in the clear.",
-	Provoke: "Set a short certificate lifetime and stop istiod.",
-	State:   notAutomated("planned for the long profile: it waits for certificates to expire"),
+	Sources: []Source{implied("high availability"), issue("istio/ztunnel#1567", "")},
+	Proof: "One cluster's ztunnel asks for certificates of a minute, and its istiod goes: calls to pods of the other cluster only are " +
+		"answered at first, fail once the minute is over, and are answered when istiod is back. No pod sends a packet past the gateways, " +
+		"and the other cluster's own clients lose no call. What becomes of calls within the cluster is recorded.",
+	Provoke: "Set SECRET_TTL of ztunnel to 60s and scale istiod to 0.",
+	Hazards: "ztunnel renews at half of the life. Open tunnels outlive the certificates that they began with, so calls within a cluster " +
+		"may go on.",
+	Mutants: []string{"M100"}, State: Proven,
 })
 
 var WaypointRestart = declare(Behavior{
@@ -133,4 +137,27 @@ var EnrolmentOfRemotePods = declare(Behavior{
 	Proof:   "The share of failing calls while the label changes.",
 	Provoke: "Toggle the namespace's label in the other cluster.",
 	State:   notAutomated("planned"),
+})
+
+var PowerCut = declare(Behavior{
+	ID: "RES-13", Level: Extended, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive}, Feature: FeatureOutages,
+	Promise: "After a power cut of a cluster's nodes its pods are in the mesh again, and none takes plaintext that it must refuse.",
+	Sources: []Source{issue("istio/istio#60882", "")},
+	Proof: "All nodes of one cluster are killed and started. From the moment that every pod is ready plaintext under STRICT is refused, and " +
+		"calls in the mesh, from both clusters, are answered. Before the policy plaintext is answered; local calls of the other cluster " +
+		"never fail. What is lost meanwhile is recorded.",
+	Provoke: "Kill the node's container and start it again.",
+	Hazards: "For some seconds the API server tells of the pods as they were before. It has another address if the engine gives it one.",
+	Mutants: []string{"M105"}, State: Proven,
+})
+
+var ReplacedSandbox = declare(Behavior{
+	ID: "RES-14", Level: Core, Istio: ">=1.27", Needs: []Need{NodeAccess, Disruptive},
+	Promise: "A pod that gets another sandbox is in the mesh again, and takes no plaintext that it must refuse.",
+	Sources: []Source{issue("istio/istio#61182", ""), issue("istio/istio#61183", "")},
+	Proof: "The sandbox of a server is killed, and kubelet makes another with another address. Plaintext calls under STRICT run all the " +
+		"time: none is answered, then or later. Calls in the mesh, from both clusters, are answered again. Before the policy plaintext is " +
+		"answered, and calls to another server never fail.",
+	Provoke: "Kill the pause process of a pod.",
+	Mutants: []string{"M105"}, State: Proven,
 })

@@ -194,6 +194,9 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M102"}, apply: foreignCA},
 		{Mutant: behaviors.Mutant{ID: "M103"}, apply: beforePeers("gw-28", front{Most: 100})},
 		{Mutant: behaviors.Mutant{ID: "M104"}, apply: beforePeers("trf-08", front{Longest: "0.3s"})},
+		{Mutant: behaviors.Mutant{ID: "M105"}, apply: uncaptureRestarted},
+		{Mutant: behaviors.Mutant{ID: "M106"}, apply: noIstiodAfterUpdates},
+		{Mutant: behaviors.Mutant{ID: "M107"}, apply: ztunnelEnv("POOL_MAX_STREAMS_PER_CONNECTION", "1")},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -244,6 +244,19 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
 }
 
+// uncaptureRestarted takes pods of specs in cluster2 out of the mesh whose containers have been started
+// again.
+func uncaptureRestarted(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	return interfere(ctx, f.Clusters[1], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+		again := slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 })
+		if !again || p.Labels[label.IoIstioDataplaneMode.Name] != "" {
+			return leave
+		}
+		p.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
+		return update
+	})
+}
+
 // captureOutsiders takes the fixture's namespace that is outside the mesh into it, in cluster1.
 func captureOutsiders(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[0]

@@ -333,8 +333,9 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 
 // Equip gives specs what only the makers of a fleet can do for them.
 func Equip(fx *fixture.Fixture) {
-	fx.Escapes, fx.Sightings, fx.OpenPorts = kind.Escapes(fx.Fleet), kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
-	fx.Cut = kind.Cut(fx.Fleet)
+	fx.Escapes, fx.Tunnels = kind.Escapes(fx.Fleet), kind.Tunnels(fx.Fleet)
+	fx.Sightings, fx.OpenPorts = kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
+	fx.Cut, fx.PowerCut, fx.KillSandbox = kind.Cut(fx.Fleet), kind.PowerCut(fx.Fleet), kind.KillSandbox(fx.Fleet)
 	fx.Charts = func(ctx context.Context) (string, error) { return charts(ctx, fx.Fleet) }
 }
 

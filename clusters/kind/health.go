@@ -164,7 +164,11 @@ type counters struct {
 	Gone     int64 // pods and nodes to pods and services that are not there
 	Resolver int64 // pods to the engine's resolver
 	In       int64 // other nodes to closed ports
+	Tunnels  int64 // connections of other networks to HBONE's port of gateways
 }
+
+// escaped are the packets that pods sent to addresses outside the fleet.
+func (c counters) escaped() int64 { return c.Out + c.Resolver }
 
 // count reads a node's firewall counters. It fails unless every chain of the firewall exists.
 func count(ctx context.Context, d docker, node string) (counters, error) {
@@ -190,7 +194,7 @@ func parseCounters(listing []byte) (c counters, err error) {
 		return c, fmt.Errorf("the answer of nft is malformed: %w", err)
 	}
 	missing := map[string]bool{}
-	for _, counter := range []string{"out", "gone", "resolver", "in"} {
+	for _, counter := range []string{"out", "gone", "resolver", "in", "tunnels"} {
 		missing["counter "+counter] = true
 	}
 	for _, chain := range []string{"forward", "from_pods", "to_pods", "input", "leave", "refuse", "to_node"} {
@@ -209,6 +213,8 @@ func parseCounters(listing []byte) (c counters, err error) {
 				c.Resolver = o.Counter.Packets
 			case "in":
 				c.In = o.Counter.Packets
+			case "tunnels":
+				c.Tunnels = o.Counter.Packets
 			}
 		case o.Rule != nil:
 			delete(missing, "rules of "+o.Rule.Chain)
@@ -225,38 +231,48 @@ func parseCounters(listing []byte) (c counters, err error) {
 // services that are not there any more are not: every deleted pod causes some. It fails when a
 // node's firewall is not in force.
 func FirewallDrops(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.FirewallDrops, error) {
-	e := of(f)
+	sums, err := counted(ctx, f, counters.escaped)
 	var all []v1alpha2.FirewallDrops
 	for _, c := range f.Members() {
-		drops := v1alpha2.FirewallDrops{Cluster: c.Name}
+		if n, ok := sums[c.Name]; ok {
+			all = append(all, v1alpha2.FirewallDrops{Cluster: c.Name, Packets: n})
+		}
+	}
+	return all, err
+}
+
+// counted is the sum, by cluster, of what the firewalls of its nodes count.
+func counted(ctx context.Context, f *mesh.Fleet, what func(counters) int64) (map[string]int64, error) {
+	e, sums := of(f), map[string]int64{}
+	for _, c := range f.Members() {
 		for _, name := range c.Kind.Nodes {
 			n, err := count(ctx, e, name)
 			if err != nil {
 				return nil, fmt.Errorf("%s: firewall of node %s: %w: run `amc up`, which checks the fleet", c.Name, name, err)
 			}
-			drops.Packets += n.Out + n.Resolver
+			sums[c.Name] += what(n)
 		}
-		all = append(all, drops)
 	}
-	return all, nil
+	return sums, nil
 }
 
-// Escapes returns what reads [FirewallDrops], by cluster; nil for a fleet whose nodes are not ours.
+// Escapes returns what counts, by cluster, the packets of [FirewallDrops]; nil for a fleet whose
+// nodes are not ours.
 func Escapes(f *mesh.Fleet) func(context.Context) (map[string]int64, error) {
+	return counting(f, counters.escaped)
+}
+
+// Tunnels returns what counts, by cluster, the connections that came from other networks to HBONE's
+// port of its gateways; nil for a fleet whose nodes are not ours.
+func Tunnels(f *mesh.Fleet) func(context.Context) (map[string]int64, error) {
+	return counting(f, func(n counters) int64 { return n.Tunnels })
+}
+
+func counting(f *mesh.Fleet, what func(counters) int64) func(context.Context) (map[string]int64, error) {
 	if f.Provider != mesh.ProviderKind {
 		return nil
 	}
-	return func(ctx context.Context) (map[string]int64, error) {
-		drops, err := FirewallDrops(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		all := map[string]int64{}
-		for _, d := range drops {
-			all[d.Cluster] = d.Packets
-		}
-		return all, nil
-	}
+	return func(ctx context.Context) (map[string]int64, error) { return counted(ctx, f, what) }
 }
 
 // CPU is the CPU time that all nodes of the fleet have used since they were created.

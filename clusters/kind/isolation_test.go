@@ -282,6 +282,7 @@ func TestParseCounters(t *testing.T) {
 {"counter": {"name": "gone", "packets": 7, "bytes": 1}},
 {"counter": {"name": "resolver", "packets": 3, "bytes": 1}},
 {"counter": {"name": "in", "packets": 5, "bytes": 1}},
+{"counter": {"name": "tunnels", "packets": 9, "bytes": 1}},
 {"chain": {"name": "forward"}}, {"rule": {"chain": "forward"}}, {"rule": {"chain": "from_pods"}},
 {"rule": {"chain": "to_pods"}}, {"rule": {"chain": "input"}},
 {"rule": {"chain": "leave"}}, {"rule": {"chain": "refuse"}}, {"rule": {"chain": "to_node"}}]}`
@@ -289,7 +290,7 @@ func TestParseCounters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(counters{Out: 22, Gone: 7, Resolver: 3, In: 5}, c); diff != "" {
+	if diff := cmp.Diff(counters{Out: 22, Gone: 7, Resolver: 3, In: 5, Tunnels: 9}, c); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, gone := range []string{`{"counter": {"name": "resolver", "packets": 3, "bytes": 1}},`, `{"rule": {"chain": "from_pods"}},`} {

@@ -54,6 +54,9 @@ type node struct {
 // GatewayPorts are the ports of gateways that other networks may call, as nft lists them.
 func (n node) GatewayPorts() string { return portList(gatewayPorts(n.Cluster)) }
 
+// HBONEPort is the port of a gateway to which ztunnels connect.
+func (node) HBONEPort() int { return hbonePort }
+
 // family is what a node has of one address family.
 type family struct {
 	IP             string   // as nft calls it: ip or ip6

@@ -38,6 +38,16 @@ func SomeCounted() types.GomegaMatcher {
 	})
 }
 
+// CountedAtMost expects a count of at most n.
+func CountedAtMost(n int64) types.GomegaMatcher {
+	return Value(fmt.Sprintf("at most %d", n), func(seen int64) string {
+		if seen > n {
+			return fmt.Sprint(seen)
+		}
+		return ""
+	})
+}
+
 // NotMutualTLS expects at least n connections without mutual TLS.
 func NotMutualTLS(n int) types.GomegaMatcher {
 	return Value(fmt.Sprintf("at least %d connections without mutual TLS", n), func(c ztunnel.Connections) string {

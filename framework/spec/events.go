@@ -200,7 +200,7 @@ func (t *T) cut(says string, c *Cluster, port int, during func()) Event {
 		Says: says,
 		Do: func(ctx context.Context) (err error) {
 			if t.Cut == nil {
-				return errors.New("the nodes are not the suite's to change")
+				return errNotOurs
 			}
 			if healed, err = t.Cut(ctx, c.Cluster, port); err != nil {
 				return err
@@ -235,6 +235,9 @@ func deployment(namespace, name string) *appsv1.Deployment {
 func istiodOf(c *Cluster) *appsv1.Deployment {
 	return deployment(istiod.Namespace, istiod.Deployment(c.Revision))
 }
+
+// WaitUntil lets time pass until a moment.
+func (t *T) WaitUntil(at time.Time) { sleep.For(t.ctx, time.Until(at)) }
 
 // RemoteTimeout waits for as long as the istiods of these clusters give a cluster to synchronize,
 // until they call it timed out.

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -25,6 +26,34 @@ import (
 func RemoteClusters(c *Cluster) Subject {
 	return Probe("istiod of "+c.Name+": remote clusters", func(ctx context.Context) (any, error) {
 		return istiod.RemoteClusters(ctx, c.Cluster)
+	})
+}
+
+// IstiodStarts counts from now on how often containers of a cluster's istiods start, in the pods of
+// before or in others. It is a [Subject] whose value is an int64.
+func (t *T) IstiodStarts(c *Cluster) Subject {
+	read := func(ctx context.Context) (starts map[types.UID]int64, err error) {
+		pods, err := c.Cluster.Kube().CoreV1().Pods(istiod.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
+		if err != nil {
+			return nil, fmt.Errorf("%s: pods of istiod: %w", c.Name, err)
+		}
+		starts = map[types.UID]int64{}
+		for _, p := range pods.Items {
+			for _, s := range p.Status.ContainerStatuses {
+				starts[p.UID] += int64(s.RestartCount) + 1
+			}
+		}
+		return starts, nil
+	}
+	before, err := read(t.ctx)
+	t.NoError(err)
+	return Probe("starts of istiod in "+c.Name, func(ctx context.Context) (any, error) {
+		n := int64(0)
+		now, err := read(ctx)
+		for pod, starts := range now {
+			n += starts - before[pod]
+		}
+		return n, err
 	})
 }
 

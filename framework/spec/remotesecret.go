@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -64,6 +65,28 @@ func (s *RemoteSecret) Rotations(times int) Event {
 			s.Rotate()
 			sleep.For(s.t.ctx, s.t.times.Hold)
 		}
+	})
+}
+
+// Updates changes the Secret many times in a short time, by a few tokens of the same account in turn:
+// all of them are valid.
+func (s *RemoteSecret) Updates(times int, within time.Duration) Event {
+	return Change(fmt.Sprintf("%s is updated %d times in %s", s, times, within), func() {
+		var renewed [4]*corev1.Secret
+		for i := range renewed {
+			var err error
+			renewed[i], err = remotesecret.Renew(s.t.ctx, s.before, s.Of.Cluster)
+			s.t.NoError(err)
+		}
+		s.noticed(func() error {
+			for i := range times {
+				if err := remotesecret.Put(s.t.ctx, s.In.Cluster, renewed[i%len(renewed)]); err != nil {
+					return err
+				}
+				sleep.For(s.t.ctx, within/time.Duration(times))
+			}
+			return nil
+		})
 	})
 }
 

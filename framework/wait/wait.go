@@ -160,6 +160,34 @@ func Pods(ctx context.Context, c *mesh.Cluster, ns string, match map[string]stri
 	return ready, err
 }
 
+// Restarted waits until every container of the pods that the options select has started since a
+// moment, and the pods are ready; at least one is. Pods that have ended, or are being deleted, do not
+// count. After a node's reboot the API server tells of pods as they were before, until their kubelet
+// has looked.
+func Restarted(ctx context.Context, c *mesh.Cluster, since time.Time, opts ...client.ListOption) error {
+	w := watcher{client: c.Client(), cluster: c, object: "pods that were restarted", next: "get pods -A",
+		sources: []source{{list: &corev1.PodList{}, opts: opts}}}
+	return w.until(ctx, func(s *state) verdict {
+		var old []string
+		pods := s.podsBy(0, nil)
+		for _, p := range pods {
+			if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodSucceeded && !(podReady(p) && startedSince(p, since)) {
+				old = append(old, p.Namespace+"/"+p.Name)
+			}
+		}
+		return verdict{done: len(pods) > 0 && len(old) == 0,
+			seen: fmt.Sprintf("%d of %d pods have not started since, or are not ready: %s", len(old), len(pods), strings.Join(old, ", "))}
+	})
+}
+
+// startedSince says that all containers of a pod have. The API tells seconds.
+func startedSince(p *corev1.Pod, since time.Time) bool {
+	return len(p.Status.ContainerStatuses) == len(p.Spec.Containers) &&
+		!slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			return s.State.Running == nil || s.State.Running.StartedAt.Time.Before(since.Truncate(time.Second))
+		})
+}
+
 // Gateway waits until a Gateway is accepted and programmed in its newest generation, has an address
 // and a ready pod. It returns the Gateway.
 func Gateway(ctx context.Context, c *mesh.Cluster, ns, name string) (*gateway.Gateway, error) {

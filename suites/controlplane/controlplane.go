@@ -2,6 +2,8 @@
 package controlplane
 
 import (
+	"time"
+
 	security "istio.io/api/security/v1"
 
 	"ambient.test/conformance/behaviors"
@@ -87,6 +89,25 @@ var RotatingCredentialsLosesNothing = spec.Proves(behaviors.RotatingCredentialsL
 		t.Scale(b, far, change.pods)
 		spec.Each(t, []traffic.Calls{across, through}, func(calls traffic.Calls) { t.Expect(calls, change.want) })
 	}
+})
+
+// CP-05: whether calls to the other cluster survive it is CP-04's matter, and luck.
+var RapidRotations = spec.Proves(behaviors.RapidRotations, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	late, local := t.Service("late"), t.Service("local")
+	secret, starts := t.RemoteSecret(a, b), t.IstiodStarts(a)
+	near, own, across := a.Client.HTTP(local), b.Client.HTTP(local), a.Client.HTTP(late)
+	t.Control(across, AnsweredBy(a))
+
+	seen := t.While(secret.Updates(20, 5*time.Second), near, own)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(seen.Of(near), NoneLost())
+	t.Expect(starts, NoneCounted())
+	t.Expect(spec.RemoteClusters(a), AllSynced(a, t.Clusters...))
+	late.SetGlobal(t.Clusters...)
+	t.Expect(t.Gateway(a).Calls(late.Host()), ServedIn(a))
+	t.ObserveLook(across)
 })
 
 // CP-06: with a wrong token in one cluster, with a dead server in another. Without a secret before,

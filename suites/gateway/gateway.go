@@ -385,6 +385,24 @@ var GatewayAddressMayChange = spec.Proves(behaviors.GatewayAddressMayChange, fun
 	t.Expect(across, AnsweredBy(b))
 })
 
+// GW-27: a client of the spec's own, so that no tunnel of it is open yet. Tunnels of others would be
+// counted, too, so this spec runs alone.
+var OuterTunnelIsReused = spec.Proves(behaviors.OuterTunnelIsReused, func(t *spec.T) {
+	const many = 60
+	a, b := t.Clusters.Pair()
+	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
+	t.Given(a.Client.HTTP(far), AnsweredBy(b))
+	caller := t.DeployClient(a, "caller")
+	tunnels := t.Tunnels(b)
+
+	answers, opened := t.CallAndCount(caller.HTTP(far).Times(many))
+
+	t.Given(spec.Seen("the calls that were counted", answers), AnsweredBy(b))
+	t.Expect(opened.By(b).AsDestination().FromWorkload(t.Name("caller")).To(far), AllMutualTLS(many))
+	t.Expect(tunnels, CountedAtMost(many/10))
+	t.Control(tunnels, SomeCounted())
+}, spec.Serial)
+
 // GW-28
 var ManyConcurrentStreams = spec.Proves(behaviors.ManyConcurrentStreams, func(t *spec.T) {
 	const many, bytes = 250, 1 << 10

@@ -87,6 +87,76 @@ var NodeProxyRestart = spec.Proves(behaviors.NodeProxyRestart, func(t *spec.T) {
 	}
 })
 
+// RES-05: certificates of a minute. What is open outlives them, and each call across networks is
+// opened anew within its tunnel.
+var IstiodGoneLongerThanCertificates = spec.Proves(behaviors.IstiodGoneLongerThanCertificates, func(t *spec.T) {
+	const life = time.Minute
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
+	t.SetZtunnelEnv(a, "SECRET_TTL", life.String())
+	t.Given(across, AnsweredBy(b))
+	escapes := t.Escapes()
+
+	seen := t.While(t.IstiodAbsent(a, func() {
+		gone := time.Now()
+		t.Expect(across, AnsweredBy(b)) // they are renewed at half of it
+		t.WaitUntil(gone.Add(life))
+		t.Expect(across, EndAs(traffic.Reset))
+		t.ObserveLook(near)
+	}), own)
+
+	t.Control(seen.Of(own), NoneLost())
+	t.Expect(across, AnsweredBy(b))
+	for _, e := range escapes {
+		t.Expect(e, NoneCounted())
+	}
+})
+
+// RES-13
+var PowerCut = spec.Proves(behaviors.PowerCut, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	across, near, plain := a.Client.HTTP(far), a.Client.HTTP(local), strict(t, far, b)
+	t.Given(across, AnsweredBy(b))
+
+	seen := t.While(t.PowerCut(b), across, near)
+
+	t.Control(seen.Of(near), NoneLost())
+	t.ExpectAlways(plain, EndAs(traffic.Reset))
+	t.Expect(across, AnsweredBy(b))
+	t.Expect(b.Client.HTTP(far), AnsweredBy(b))
+	t.ObserveLook(seen.Of(across))
+})
+
+// RES-14
+var ReplacedSandbox = spec.Proves(behaviors.ReplacedSandbox, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
+	across, near, plain := a.Client.HTTP(far), b.Client.HTTP(local), strict(t, far, b)
+	t.Given(across, AnsweredBy(b))
+
+	refused := spec.Unanswered(plain, traffic.Reset, traffic.Refused, traffic.TimedOut)
+	seen := t.While(t.SandboxesReplaced(b, far), across, near, refused)
+
+	t.Control(seen.Of(near), NoneLost())
+	t.Expect(seen.Of(refused), NoneLost())
+	t.ExpectAlways(plain, EndAs(traffic.Reset))
+	t.Expect(across, AnsweredBy(b))
+	t.Expect(b.Client.HTTP(far), AnsweredBy(b))
+})
+
+// strict lets the pods of a service refuse plaintext in one cluster, after it was answered. It returns
+// the calls in plaintext.
+func strict(t *spec.T, s *spec.Service, in *spec.Cluster) (plain traffic.Calls) {
+	plain = in.Plain.HTTP(s)
+	t.Apply(spec.Clusters{in}, s.PodMutualTLS(security.PeerAuthentication_MutualTLS_PERMISSIVE))
+	t.Control(plain, AnsweredBy(in))
+	t.Apply(spec.Clusters{in}, s.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
+	t.Given(plain, EndAs(traffic.Reset))
+	return plain
+}
+
 // RES-06
 var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 	local, remotes := t.Clusters.Split()
@@ -117,12 +187,8 @@ var WaypointRestart = spec.Proves(behaviors.WaypointRestart, func(t *spec.T) {
 // istio-cni is away starts later, which costs nothing: the old ones serve until then.
 var NewPodsDuringCNIRestart = spec.Proves(behaviors.NewPodsDuringCNIRestart, func(t *spec.T) {
 	a, _ := t.Clusters.Pair()
-	only, echo := spec.Clusters{a}, t.DeployEcho("echo")
-	plain, captured := a.Plain.HTTP(echo), a.Client.HTTP(echo)
-	t.Apply(only, echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_PERMISSIVE))
-	t.Control(plain, AnsweredBy(a))
-	t.Apply(only, echo.PodMutualTLS(security.PeerAuthentication_MutualTLS_STRICT))
-	t.Given(plain, EndAs(traffic.Reset))
+	echo := t.DeployEcho("echo")
+	captured, plain := a.Client.HTTP(echo), strict(t, echo, a)
 
 	refused := spec.Unanswered(plain, traffic.Reset, traffic.Refused)
 	seen := t.While(spec.AtOnce(spec.CNIRestarts(a), spec.PodsReplaced(a, echo, 3)), captured, refused)

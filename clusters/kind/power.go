@@ -1,0 +1,46 @@
+package kind
+
+import (
+	"context"
+	"fmt"
+
+	"ambient.test/conformance/framework/mesh"
+)
+
+// PowerCut returns what ends everything on the nodes of a cluster at once, and starts them again;
+// nil for a fleet whose nodes are not ours. It returns when the API server answers and the nodes
+// are ready, behind their firewalls; pods start meanwhile and afterwards. A run that is killed may
+// leave nodes stopped until [Health] looks at the fleet.
+func PowerCut(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster) error {
+	if f.Provider != mesh.ProviderKind {
+		return nil
+	}
+	return func(ctx context.Context, c *mesh.Cluster) error {
+		if _, err := of(f).Output(ctx, append([]string{"kill"}, c.Kind.Nodes...)...); err != nil {
+			return fmt.Errorf("%s: the power of its nodes cannot be cut: %w", c.Name, err)
+		}
+		return Health(ctx, f)
+	}
+}
+
+// killSandbox kills the process that holds a pod's namespaces. Its control group is named after the
+// pod's UID, with dashes or with underscores.
+const killSandbox = `pattern=$(echo "$1" | sed 's/-/[-_]/g')
+for p in /proc/[0-9]*; do
+  if [ "$(cat $p/comm 2>/dev/null)" = pause ] && grep -q "pod$pattern" $p/cgroup; then kill -9 "${p#/proc/}" && killed=yes; fi
+done
+test -n "$killed"`
+
+// KillSandbox returns what kills the sandbox of a pod by its UID; kubelet makes another for the same
+// pod. It is nil for a fleet whose nodes are not ours.
+func KillSandbox(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster, node, uid string) error {
+	if f.Provider != mesh.ProviderKind {
+		return nil
+	}
+	return func(ctx context.Context, c *mesh.Cluster, node, uid string) error {
+		if _, err := of(f).Output(ctx, "exec", node, "sh", "-c", killSandbox, "sh", uid); err != nil {
+			return fmt.Errorf("%s: node %s has no sandbox of pod %s to kill: %w", c.Name, node, uid, err)
+		}
+		return nil
+	}
+}
