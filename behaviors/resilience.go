@@ -57,12 +57,14 @@ var NodeLoss = declare(Behavior{
 var IstiodGoneLongerThanCertificates = declare(Behavior{
 	ID: "RES-05", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive}, Feature: FeatureOutages,
 	Promise: "With istiod gone for longer than certificates live, calls fail closed and recover when it returns.",
-	Sources: []Source{implied("high availability"), issue("istio/ztunnel#1567", "")},
-	Proof: "One cluster's ztunnel asks for certificates of a minute, and its istiod goes: calls to pods of the other cluster only are " +
-		"answered at first, fail once the minute is over, and are answered when istiod is back. No pod sends a packet past the gateways, " +
+	Sources: []Source{implied("high availability"), issue("istio/ztunnel#1567", ""),
+		code("ztunnel manager.rs", "the pause between two attempts to renew a certificate grows to 150 s")},
+	Proof: "One cluster's ztunnel asks for certificates of 40 s, and its istiod goes: calls to pods of the other cluster only are " +
+		"answered at first, fail once that time is over, and are answered when istiod is back. No pod sends a packet past the gateways, " +
 		"and the other cluster's own clients lose no call. What becomes of calls within the cluster is recorded.",
-	Provoke: "Set SECRET_TTL of ztunnel to 60s and scale istiod to 0.",
-	Hazards: "ztunnel renews at half of the life. Open tunnels outlive the certificates that they began with, so calls within a cluster " +
+	Provoke: "Set SECRET_TTL of ztunnel to 40s and scale istiod to 0.",
+	Hazards: "ztunnel renews at half of the life, and after failures it tries again ever more seldom, every 150 s (and a fifth of it) at " +
+		"last: so long may recovery take. Open tunnels outlive the certificates that they began with, so calls within a cluster " +
 		"may go on.",
 	Mutants: []string{"M100"}, State: Proven,
 })

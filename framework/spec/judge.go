@@ -89,37 +89,55 @@ var (
 
 // Expect states the promise: within the convergence timeout the subject comes to look as wanted,
 // and stays so for the hold time. If not, the verdict is non-conformant.
-func (t *T) Expect(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, false, s, want) }
+func (t *T) Expect(s Subject, want ...types.GomegaMatcher) {
+	t.judge(expectation, t.times.Convergence, s, want)
+}
+
+// ExpectWithin is [T.Expect] where the mesh is known to need longer than the convergence timeout.
+func (t *T) ExpectWithin(limit time.Duration, s Subject, want ...types.GomegaMatcher) {
+	t.judge(expectation, limit, s, want)
+}
 
 // ExpectAlways states a promise that no change has to reach first: already the first look must be
 // as wanted.
-func (t *T) ExpectAlways(s Subject, want ...types.GomegaMatcher) { t.judge(expectation, true, s, want) }
+func (t *T) ExpectAlways(s Subject, want ...types.GomegaMatcher) {
+	t.judge(expectation, always, s, want)
+}
 
 // Control states what must be seen beside the promise, so that the promise could fail: its opposite
 // while the cause is absent, or the same path where nothing forbids it. If it does not hold,
 // nothing was learned and the verdict is unknown.
-func (t *T) Control(s Subject, want ...types.GomegaMatcher) { t.judge(control, false, s, want) }
+func (t *T) Control(s Subject, want ...types.GomegaMatcher) {
+	t.judge(control, t.times.Convergence, s, want)
+}
 
 // ControlIsPromise is a control that is itself a promise of the same behavior, stated by the
 // source. If it does not hold, the verdict is non-conformant.
 func (t *T) ControlIsPromise(_ behaviors.Source, s Subject, want ...types.GomegaMatcher) {
-	t.judge(promised, false, s, want)
+	t.judge(promised, t.times.Convergence, s, want)
 }
 
 // Given states a precondition, without which neither expectation nor control means anything. If it
 // does not hold, the verdict is unknown.
-func (t *T) Given(s Subject, want ...types.GomegaMatcher) { t.judge(given, false, s, want) }
+func (t *T) Given(s Subject, want ...types.GomegaMatcher) {
+	t.judge(given, t.times.Convergence, s, want)
+}
 
 // firstLook is how many calls a look makes while a change arrives. The sample that decides comes
 // after.
 const firstLook = 8
 
+// always is the limit of a judgment that no change has to reach first.
+const always time.Duration = 0
+
 // judge looks with few calls until the subject seems as wanted; then the sample that decides is
 // taken, spread over the hold time, while the spec goes on to other judgments. One wrong outcome in
 // the sample is a fault, not a second chance: a mesh that is right for ten of every thirty seconds
 // must not pass because one look was lucky.
-func (t *T) judge(r role, always bool, s Subject, matchers []types.GomegaMatcher) {
-	j := judgment{T: t, role: r, subject: s, always: always}
+//
+// limit is for how long it looks; [always] = the first look decides.
+func (t *T) judge(r role, limit time.Duration, s Subject, matchers []types.GomegaMatcher) {
+	j := judgment{T: t, role: r, subject: s, limit: limit}
 	t.mu.Lock()
 	*r.counter(&t.result)++
 	j.since = t.changed
@@ -240,7 +258,7 @@ type judgment struct {
 	*T
 	role    role
 	subject Subject
-	always  bool
+	limit   time.Duration // see judge
 	want    types.GomegaMatcher
 	samples int
 	since   time.Time // the last change
@@ -272,7 +290,7 @@ func (j *judgment) converge() {
 		if j.ctx.Err() != nil {
 			j.NoError(errors.Join(j.ctx.Err(), err))
 		}
-		if j.always && err == nil || time.Since(start) > j.times.Convergence {
+		if j.limit == always && err == nil || time.Since(start) > max(j.limit, j.times.Convergence) {
 			j.NoError(err)
 			j.end(false, fmt.Sprintf("%s\nafter    %s and %d looks", j.want.FailureMessage(j.value), round(time.Since(start)), looks))
 		}
