@@ -111,8 +111,10 @@ const (
 	pageVerify        = "ambient/install/multicluster/verify"
 	pageFailover      = "ambient/install/multicluster/failover"
 	pageObservability = "ambient/install/multicluster/observability"
-	postAlpha         = "2025/ambient-multicluster"
-	postBeta          = "ambient multicluster beta (2026)" // a draft when it was read: no address
+
+	pagePeerAuthentication = "reference/config/security/peer_authentication"
+	postAlpha              = "2025/ambient-multicluster"
+	postBeta               = "ambient multicluster beta (2026)" // a draft when it was read: no address
 )
 
 func doc(page, quote string) Source      { return Source{Kind: KindDoc, Ref: page, Quote: quote} }

@@ -176,7 +176,7 @@ var Faults = []Fault{
 		Says:  "STRICT of a namespace or of the mesh does not reach a workload whose own policy has port rules.",
 		State: FaultPresent, Since: "1.32", Behaviors: []string{"ID-21"}, ShownBy: "ID-21"},
 	{Threads: []string{"istio/istio#61023"}, Says: "PeerAuthentication of the root namespace with a selector is ignored.",
-		State: FaultOpen, WhyNot: "the catalog has no promise of it yet: ID-08 applies its policies beside the pods"},
+		State: FaultOpen, Behaviors: []string{"ID-22"}, ShownBy: "ID-22"},
 	{Threads: []string{"istio/istio#58427", "istio/istio#58345"}, Says: "A trust domain of one's own breaks calls between networks.",
 		State: FaultFixed, Since: "1.28.1", Behaviors: []string{"ID-11"},
 

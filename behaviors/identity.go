@@ -244,3 +244,27 @@ var StrictReachesOpenedPods = declare(Behavior{
 	Hazards: "Where the merged policy exists already, it follows: delete the pods' policy first.",
 	State:   Proven,
 })
+
+var RootPolicyWithSelector = declare(Behavior{
+	ID: "ID-22", Level: Limitation, Istio: ">=1.27", Needs: []Need{MeshAdmin},
+	Promise: "What a PeerAuthentication with a selector does in the root namespace is recorded: the reference says both.",
+	Sources: []Source{
+		doc(pagePeerAuthentication, "PeerAuthentication policies with workload selectors are ignored when deployed in the root namespace"),
+		doc(pagePeerAuthentication, "If the policy is in the root namespace, the selector will additionally match with workloads in all "+
+			"namespace"),
+		issue("istio/istio#61023", ""),
+	},
+	Outcomes: &Outcomes{
+		Acceptable: []Outcome{
+			{"ignored", "plaintext to the pods that it selects is answered as before"},
+			{"enforced", "plaintext to the pods that it selects is refused"},
+		},
+		Unsafe: []Outcome{
+			{"others", "plaintext to pods that it does not select is refused"},
+		},
+	},
+	Proof: "STRICT for some pods, from the root namespace, while their own is PERMISSIVE. Whether plaintext to them is answered is recorded, " +
+		"once the same policy beside other pods, applied later, is in force. Pods that none of them selects are answered.",
+	Provoke: "Apply a PeerAuthentication with a selector to istio-system.",
+	Mutants: []string{"M108"}, State: Proven,
+})

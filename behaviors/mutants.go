@@ -112,6 +112,7 @@ var Mutants = []Mutant{
 	{"M105", "take pods of specs in cluster2 out of the mesh whose containers have been started again"},
 	{"M106", "end istiod of cluster1 once its remote secrets have changed five times"},
 	{"M107", "let ztunnel of cluster1 open a tunnel for each connection"},
+	{"M108", "once the root namespace of cluster2 has a PeerAuthentication with a selector, make that of the specs' second namespace STRICT"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

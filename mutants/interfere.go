@@ -384,6 +384,41 @@ func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	})
 }
 
+// selectTheNamespace makes the PeerAuthentications of the specs' second namespace STRICT in cluster2
+// once its root namespace has one with a selector.
+func selectTheNamespace(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+	c := f.Clusters[1]
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var failed error
+	stop, err := interfere(ctx, c, &security.PeerAuthenticationList{}, client.InNamespace(istiod.Namespace),
+		func(p *security.PeerAuthentication) verdict {
+			if p.Spec.Selector != nil {
+				failed = errors.Join(failed, demandMutualTLS(background, c, fixture.MeshNamespaceB))
+			}
+			return leave
+		})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return func(ctx context.Context) error { cancel(); return errors.Join(stop(ctx), failed) }, nil
+}
+
+// demandMutualTLS makes all PeerAuthentications of a namespace STRICT.
+func demandMutualTLS(ctx context.Context, c *mesh.Cluster, namespace string) error {
+	var all security.PeerAuthenticationList
+	if err := c.Client().List(ctx, &all, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("%s: %w", c.Name, err)
+	}
+	for _, p := range all.Items {
+		p.Spec.Mtls = &securityapi.PeerAuthentication_MutualTLS{Mode: securityapi.PeerAuthentication_MutualTLS_STRICT}
+		if err := c.Client().Update(ctx, p); err != nil {
+			return fmt.Errorf("%s: %s: %w", c.Name, p.Name, err)
+		}
+	}
+	return nil
+}
+
 // admitAnother gives policies of cluster2 that admit an account the name of one that does not
 // exist.
 func admitAnother(ctx context.Context, f *mesh.Fleet) (Undo, error) {

@@ -197,6 +197,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M105"}, apply: uncaptureRestarted},
 		{Mutant: behaviors.Mutant{ID: "M106"}, apply: noIstiodAfterUpdates},
 		{Mutant: behaviors.Mutant{ID: "M107"}, apply: ztunnelEnv("POOL_MAX_STREAMS_PER_CONNECTION", "1")},
+		{Mutant: behaviors.Mutant{ID: "M108"}, apply: selectTheNamespace},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

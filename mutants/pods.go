@@ -21,6 +21,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
+	"ambient.test/conformance/internal/sleep"
 )
 
 // publishNotReady makes a service lead to its pods whether they are ready or not.
@@ -245,16 +246,32 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 }
 
 // uncaptureRestarted takes pods of specs in cluster2 out of the mesh whose containers have been started
-// again.
+// again. It asks again and again: while the nodes have no power there is nobody to watch.
 func uncaptureRestarted(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-	return interfere(ctx, f.Clusters[1], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
-		again := slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 })
-		if !again || p.Labels[label.IoIstioDataplaneMode.Name] != "" {
-			return leave
+	c := f.Clusters[1]
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	done.Go(func() {
+		for sleep.For(background, 100*time.Millisecond) {
+			var pods corev1.PodList
+			if err := c.Client().List(background, &pods, ofSpecs); err != nil {
+				continue
+			}
+			for _, p := range pods.Items {
+				if p.Labels[workload.LabelOwner] != fixture.Owner && restarted(&p) {
+					p.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
+					_ = c.Client().Update(background, &p) // else at the next look
+				}
+			}
 		}
-		p.Labels[label.IoIstioDataplaneMode.Name] = constants.DataplaneModeNone
-		return update
 	})
+	return func(context.Context) error { stop(); done.Wait(); return nil }, nil
+}
+
+// restarted says that a pod that nothing takes out of the mesh has containers that started again.
+func restarted(p *corev1.Pod) bool {
+	return p.Labels[label.IoIstioDataplaneMode.Name] == "" &&
+		slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.RestartCount > 0 })
 }
 
 // captureOutsiders takes the fixture's namespace that is outside the mesh into it, in cluster1.

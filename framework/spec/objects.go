@@ -166,6 +166,18 @@ func (s *Service) podMutualTLS(spec *security.PeerAuthentication) Object {
 	}
 }
 
+// MutualTLSFromRoot is a PeerAuthentication that selects the Service's pods and stands in the root
+// namespace of the mesh.
+func (s *Service) MutualTLSFromRoot(mode security.PeerAuthentication_MutualTLS_Mode) Object {
+	return func(c *Cluster) client.Object {
+		facts, err := inspect.Read(s.t.ctx, c.Cluster)
+		s.t.NoError(err)
+		p := s.PodMutualTLS(mode)(c)
+		p.SetNamespace(facts.RootNamespace)
+		return p
+	}
+}
+
 // MutualTLSOf is a PeerAuthentication of a namespace.
 func (t *T) MutualTLSOf(namespace string, mode security.PeerAuthentication_MutualTLS_Mode) Object {
 	return func(*Cluster) client.Object {

@@ -260,3 +260,43 @@ var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIs
 		t.Expect(e, NoneCounted())
 	}
 }, spec.Serial)
+
+// ID-22: that the policy beside the pods of another service is in force tells that what came before
+// it has been read.
+var RootPolicyWithSelector = spec.Proves(behaviors.RootPolicyWithSelector, func(t *spec.T) {
+	chosen, other, beside := t.DeployEcho("chosen", spec.InSecondNamespace), t.DeployEcho("other", spec.InSecondNamespace),
+		t.DeployEcho("beside", spec.InSecondNamespace)
+	t.ApplyEverywhere(t.MutualTLSOf(chosen.Namespace, permissive))
+	t.EachCluster(func(c *spec.Cluster) {
+		spec.Each(t, []*spec.Service{chosen, other, beside}, func(s *spec.Service) { t.Control(c.Plain.HTTP(s), AnsweredBy(c)) })
+	})
+
+	fromRoot := chosen.MutualTLSFromRoot(strict)
+	t.ApplyEverywhere(fromRoot)
+	t.ApplyEverywhere(beside.PodMutualTLS(strict))
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Control(c.Plain.HTTP(beside), EndAs(traffic.Reset))
+		selected := ""
+		t.RecordOutcome("plaintext in "+c.Name+" to pods that it selects", c.Plain.HTTP(chosen), func(os traffic.Outcomes) string {
+			selected = answered(os, "ignored", "enforced")
+			return selected
+		})
+		t.RecordOutcome("plaintext in "+c.Name+" to other pods", c.Plain.HTTP(other), func(os traffic.Outcomes) string {
+			return answered(os, selected, "others")
+		})
+	})
+
+	t.DeleteEverywhere(fromRoot)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Plain.HTTP(chosen), AnsweredBy(c)) })
+})
+
+// answered is the outcome when all calls are answered, or none; empty for a mix.
+func answered(os traffic.Outcomes, all, none string) string {
+	switch os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached }) {
+	case len(os):
+		return all
+	case 0:
+		return none
+	}
+	return ""
+}
