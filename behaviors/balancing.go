@@ -200,3 +200,15 @@ var UnequalWeightsAreRecorded = declare(Behavior{
 	Provoke: "Add a WorkloadEntry with a weight to a global service.",
 	State:   notAutomated("planned"),
 })
+
+var NotReadyPodsAreLeftOut = declare(Behavior{
+	ID: "LB-15", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "While one pod of a cluster is ready, the pods beside it that are not get no request from other clusters.",
+	Sources: []Source{implied(pageVerify), issue("istio/istio#60690", "")},
+	Proof: "Three pods of another cluster run, and one of them is ready, and then another one: it alone answers, through a waypoint and " +
+		"without one, and it alone answers that cluster's own clients. The others answer at their own addresses. Ready again, all of them " +
+		"answer.",
+	Provoke: "Give pods a readiness gate, switch its condition, and call from another cluster.",
+	Hazards: "Through a waypoint one remote pod may answer all requests, LB-06, so two take turns.",
+	Mutants: []string{"M109"}, State: Proven,
+})

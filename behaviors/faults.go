@@ -161,8 +161,7 @@ var Faults = []Fault{
 		Says:  "A service that publishes its not-ready addresses does so for others.",
 		State: FaultFixed, Since: "1.30.1", Behaviors: []string{"LB-11"}, ShownBy: "LB-11"},
 	{Threads: []string{"istio/istio#60690"}, Says: "Waypoints and gateways are given endpoints that are not ready.",
-		State: FaultPresent, Behaviors: []string{"LB-05"},
-		WhyNot: "no spec has a pod that is not ready beside ready ones in the other cluster; in LB-05 none of them is"},
+		State: FaultPresent, Behaviors: []string{"LB-05", "LB-15"}, ShownBy: "LB-15"},
 	{Threads: []string{"istio/istio#58514"}, Says: "Each pod that ends costs some tenths of a second of 503.",
 		State: FaultOpen, Behaviors: []string{"LB-13", "RES-11"}, ShownBy: "LB-13"},
 	{Threads: []string{"istio/ztunnel#1637", "istio/ztunnel#1662", "istio/istio#58389"},
@@ -223,7 +222,7 @@ var Faults = []Fault{
 	{Threads: []string{"deckhouse/deckhouse#23082"}, Says: "The chart of ztunnel sets no cluster domain.",
 		State: FaultOpen, Behaviors: []string{"DNS-08"}, WhyNot: "DNS-08 has no spec yet"},
 	{Threads: []string{"istio/istio#46105"}, Says: "The ports of a service differ between clusters.",
-		State: FaultOpen, Behaviors: []string{"SCOPE-12"}, WhyNot: "SCOPE-12 has no spec yet"},
+		State: FaultOpen, Behaviors: []string{"SCOPE-12"}, ShownBy: "SCOPE-12"},
 
 	// Node and CNI.
 	{Threads: []string{"istio/istio#60882", "istio/istio#55968", "istio/istio#56652", "istio/istio#57285"},

@@ -259,9 +259,6 @@ var RootPolicyWithSelector = declare(Behavior{
 			{"ignored", "plaintext to the pods that it selects is answered as before"},
 			{"enforced", "plaintext to the pods that it selects is refused"},
 		},
-		Unsafe: []Outcome{
-			{"others", "plaintext to pods that it does not select is refused"},
-		},
 	},
 	Proof: "STRICT for some pods, from the root namespace, while their own is PERMISSIVE. Whether plaintext to them is answered is recorded, " +
 		"once the same policy beside other pods, applied later, is in force. Pods that none of them selects are answered.",

@@ -113,6 +113,8 @@ var Mutants = []Mutant{
 	{"M106", "end istiod of cluster1 once its remote secrets have changed five times"},
 	{"M107", "let ztunnel of cluster1 open a tunnel for each connection"},
 	{"M108", "once the root namespace of cluster2 has a PeerAuthentication with a selector, make that of the specs' second namespace STRICT"},
+	{"M109", "publish the addresses of pods that are not ready in services of cluster2"},
+	{"M110", "lead the TCP port of services in cluster2 back to the port of the pods to which it leads at first"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -180,9 +180,11 @@ var PortsMustMatch = declare(Behavior{
 		blog(postAlpha, "we require all services ... to have the exact same configuration"),
 		code("pilot ambient multicluster.go", "the local ports are kept, and a mismatch is logged"),
 	},
-	Proof:   "Different target ports work; for different ports the outcome is recorded and istiod's log names the service.",
+	Proof: "In the cluster that has the pods the service's port leads to another port of them than in the others: calls from every " +
+		"cluster reach that one, and before they reached the first. What calls do once the port itself has another number there is recorded; " +
+		"that cluster's own clients reach the new one.",
 	Provoke: "Change targetPort, then port, in one cluster.",
-	State:   notAutomated("planned"),
+	Mutants: []string{"M110"}, State: Proven,
 })
 
 var NamespacesAreTheSame = declare(Behavior{

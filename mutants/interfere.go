@@ -137,9 +137,11 @@ func onceWithoutPods(
 ) (Undo, error) {
 	var undo Undo
 	var failed error
+	done := false
 	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: key.Name},
 		func(o *appsv1.Deployment) verdict {
-			if o.Namespace == key.Namespace && undo == nil && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
+			if o.Namespace == key.Namespace && !done && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
+				done = true
 				undo, failed = then(context.WithoutCancel(ctx))
 			}
 			return leave

@@ -23,6 +23,7 @@ import (
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/remotesecret"
+	"ambient.test/conformance/framework/wait"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/framework/ztunnel"
 	"ambient.test/conformance/internal/sleep"
@@ -152,6 +153,11 @@ func istiodComesBack(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		return nil, err
 	}
 	return onceWithoutPods(ctx, c, client.ObjectKeyFromObject(had), func(ctx context.Context) (Undo, error) {
+		// Whoever took them away waits until they are gone, too.
+		pods := client.MatchingLabels(had.Spec.Selector.MatchLabels)
+		if err := wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(had.Namespace), pods); err != nil {
+			return nil, err
+		}
 		sleep.For(ctx, 3*time.Second)
 		return nil, setReplicas(ctx, c, had, *had.Spec.Replicas)
 	})

@@ -198,6 +198,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M106"}, apply: noIstiodAfterUpdates},
 		{Mutant: behaviors.Mutant{ID: "M107"}, apply: ztunnelEnv("POOL_MAX_STREAMS_PER_CONNECTION", "1")},
 		{Mutant: behaviors.Mutant{ID: "M108"}, apply: selectTheNamespace},
+		{Mutant: behaviors.Mutant{ID: "M109"}, apply: interfereWithServices(1, publishNotReady)},
+		{Mutant: behaviors.Mutant{ID: "M110"}, apply: interfereWithServices(1, firstTarget)},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

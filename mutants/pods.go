@@ -285,10 +285,16 @@ func captureOutsiders(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 }
 
 // anotherTarget leads the TCP port of a service to the one on which its pods speak first.
-func anotherTarget(s *corev1.Service) verdict {
+func anotherTarget(s *corev1.Service) verdict { return retarget(s, traffic.TCP, traffic.ServerFirst) }
+
+// firstTarget is the other way round.
+func firstTarget(s *corev1.Service) verdict { return retarget(s, traffic.ServerFirst, traffic.TCP) }
+
+// retarget leads the TCP port of a service to another port of its pods.
+func retarget(s *corev1.Service, from, to int32) verdict {
 	for i, p := range s.Spec.Ports {
-		if p.Port == traffic.TCP && p.TargetPort.IntValue() == traffic.TCP {
-			s.Spec.Ports[i].TargetPort = intstr.FromInt32(traffic.ServerFirst)
+		if p.Port == traffic.TCP && p.TargetPort.IntVal == from {
+			s.Spec.Ports[i].TargetPort = intstr.FromInt32(to)
 			return update
 		}
 	}

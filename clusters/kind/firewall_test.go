@@ -303,7 +303,7 @@ func firewall(t *testing.T, k stack, own, transit string) {
 		{pod, "pod to a service that only another cluster has", "10.110.0.77:80", false, "gone"},
 		{pod, "pod to a pod address that no pod here has", "10.10.200.1:80", false, "gone"},
 		{other, "transit to the API server", "10.89.16.11:6443", true, ""},
-		{other, "transit to a gateway's HBONE port", "10.89.16.100:15008", true, ""},
+		{other, "transit to a gateway's HBONE port", "10.89.16.100:15008", true, "tunnels"},
 		{other, "transit to a gateway's status port", "10.89.16.100:15021", true, ""},
 		{other, "transit to another port of a gateway", "10.89.16.100:8080", false, "in"},
 		{other, "transit to the kubelet", "10.89.16.11:10250", false, "in"},
@@ -324,8 +324,11 @@ func firewall(t *testing.T, k stack, own, transit string) {
 				if err != nil {
 					t.Errorf("to %s: %v", c.to, err)
 				}
+				if c.counter == "tunnels" {
+					before.Tunnels++
+				}
 				if diff := cmp.Diff(before, after); diff != "" {
-					t.Errorf("to %s is counted (-before +after):\n%s", c.to, diff)
+					t.Errorf("to %s: counters (-want +got):\n%s", c.to, diff)
 				}
 				return
 			}

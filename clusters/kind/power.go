@@ -23,11 +23,12 @@ func PowerCut(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster) error {
 	}
 }
 
-// killSandbox kills the process that holds a pod's namespaces. Its control group is named after the
+// killSandbox kills the process that holds a pod's namespaces, as a folder of processes ($1) shows it. Its
+// control group is named after the
 // pod's UID, with dashes or with underscores.
-const killSandbox = `pattern=$(echo "$1" | sed 's/-/[-_]/g')
-for p in /proc/[0-9]*; do
-  if [ "$(cat $p/comm 2>/dev/null)" = pause ] && grep -q "pod$pattern" $p/cgroup; then kill -9 "${p#/proc/}" && killed=yes; fi
+const killSandbox = `pattern=$(echo "$2" | sed 's/-/[-_]/g')
+for p in "$1"/[0-9]*; do
+  if [ "$(cat "$p/comm" 2>/dev/null)" = pause ] && grep -q "pod$pattern" "$p/cgroup"; then kill -9 "${p##*/}" && killed=yes; fi
 done
 test -n "$killed"`
 
@@ -38,7 +39,7 @@ func KillSandbox(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster, node,
 		return nil
 	}
 	return func(ctx context.Context, c *mesh.Cluster, node, uid string) error {
-		if _, err := of(f).Output(ctx, "exec", node, "sh", "-c", killSandbox, "sh", uid); err != nil {
+		if _, err := of(f).Output(ctx, "exec", node, "sh", "-c", killSandbox, "sh", "/proc", uid); err != nil {
 			return fmt.Errorf("%s: node %s has no sandbox of pod %s to kill: %w", c.Name, node, uid, err)
 		}
 		return nil

@@ -377,6 +377,31 @@ func (s *Service) SelectIn(c *Cluster, of *Service) {
 	})
 }
 
+// RetargetIn leads a port of the Service to another port of its pods in one cluster.
+func (s *Service) RetargetIn(c *Cluster, port, target int32) {
+	s.changePort(c, port, func(p *corev1.ServicePort) { p.TargetPort = intstr.FromInt32(target) })
+}
+
+// RenumberIn gives a port of the Service another number in one cluster.
+func (s *Service) RenumberIn(c *Cluster, port, number int32) {
+	s.changePort(c, port, func(p *corev1.ServicePort) { p.Port = number })
+}
+
+func (s *Service) changePort(c *Cluster, port int32, change func(*corev1.ServicePort)) {
+	s.t.change(func() {
+		var o corev1.Service
+		s.t.NoError(c.Cluster.Client().Get(s.t.ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &o))
+		i := slices.IndexFunc(o.Spec.Ports, func(p corev1.ServicePort) bool { return p.Port == port })
+		if i < 0 {
+			panic(fmt.Sprintf("authoring mistake: %s has no port %d", s.Name, port))
+		}
+		change(&o.Spec.Ports[i])
+		if err := c.Cluster.Client().Update(s.t.ctx, &o); err != nil {
+			s.t.NoError(fmt.Errorf("%s: ports of %s: %w", c, s.Name, err))
+		}
+	})
+}
+
 // UseWaypoint puts the Service behind a waypoint of its namespace in every cluster; without a name
 // it takes it from behind one.
 func (s *Service) UseWaypoint(name string) { s.UseWaypointIn(s.t.Clusters, name) }

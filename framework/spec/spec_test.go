@@ -207,6 +207,31 @@ func TestExpectAlways(t *testing.T) {
 	}
 }
 
+func TestExpectWithin(t *testing.T) {
+	for name, c := range map[string]struct {
+		right time.Duration // when it comes to look as wanted
+		want  v1alpha2.Verdict
+	}{
+		"later than the convergence timeout": {DefaultTimes.Convergence + time.Second, v1alpha2.Conformant},
+		"later than the limit":               {41 * time.Second, v1alpha2.NonConformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", func(s *T) {
+					fine(s)
+					begun := time.Now()
+					s.ExpectWithin(40*time.Second, Probe("a slow mesh", func(context.Context) (any, error) {
+						return time.Since(begun) > c.right, nil
+					}), expect.IsTrue)
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+			})
+		})
+	}
+}
+
 // Judgments hold side by side, and what breaks one of them counts wherever the spec is by then.
 func TestJudgmentsHoldMeanwhile(t *testing.T) {
 	const second = time.Second

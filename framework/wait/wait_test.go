@@ -116,6 +116,32 @@ func TestProblemsOfOwner(t *testing.T) {
 	}
 }
 
+func TestStartedSince(t *testing.T) {
+	since := time.Date(2026, 11, 28, 12, 0, 0, 700_000_000, time.UTC)
+	at := func(d time.Duration) corev1.ContainerStatus {
+		return corev1.ContainerStatus{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{
+			StartedAt: metav1.NewTime(since.Add(d).Truncate(time.Second))}}}
+	}
+	for name, x := range map[string]struct {
+		statuses []corev1.ContainerStatus
+		want     bool
+	}{
+		"both later":                     {[]corev1.ContainerStatus{at(time.Second), at(time.Minute)}, true},
+		"in the same second":             {[]corev1.ContainerStatus{at(0), at(time.Second)}, true},
+		"one is older":                   {[]corev1.ContainerStatus{at(-2 * time.Second), at(time.Minute)}, false},
+		"one does not run":               {[]corev1.ContainerStatus{{}, at(time.Minute)}, false},
+		"of one nothing is said":         {[]corev1.ContainerStatus{at(time.Minute)}, false},
+		"nothing is said of any of them": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &corev1.Pod{Spec: corev1.PodSpec{Containers: make([]corev1.Container, 2)}, Status: corev1.PodStatus{ContainerStatuses: x.statuses}}
+			if got := startedSince(p, since); got != x.want {
+				t.Errorf("got %t, want %t", got, x.want)
+			}
+		})
+	}
+}
+
 func TestRolledOut(t *testing.T) {
 	two := int32(2)
 	deployment := func(observed int64, replicas, updated, available int32) client.Object {

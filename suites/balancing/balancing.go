@@ -2,6 +2,7 @@
 package balancing
 
 import (
+	"slices"
 	"time"
 
 	"ambient.test/conformance/behaviors"
@@ -214,3 +215,26 @@ var ChurnLosesNoRequests = spec.Proves(behaviors.ChurnLosesNoRequests, func(t *s
 	t.Control(seen.Of(local), NoneLost())
 	t.Expect(across, FromPods(t.Pods(far, b)...)) // the new ones
 }, spec.Serial)
+
+// LB-15: two take turns, since through a waypoint one may answer all requests.
+var NotReadyPodsAreLeftOut = spec.Proves(behaviors.NotReadyPodsAreLeftOut, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	direct := t.DeployEcho("direct", spec.Global, spec.WithReadinessGates, spec.OnlyIn(b), spec.Pods(3, b))
+	behind := t.ServiceFor("behind", direct, spec.Global, spec.BehindWaypoint)
+	pods, across, through := t.Pods(direct, b), a.Client.HTTP(direct), a.Client.HTTP(behind)
+	t.Control(across, FromPods(pods...))
+	t.Control(through, AnsweredBy(b), ViaOneWaypoint())
+
+	for _, ready := range pods[:2] {
+		others := slices.DeleteFunc(slices.Clone(pods), func(p spec.Pod) bool { return p == ready })
+		t.SetReady(true, ready)
+		t.SetReady(false, others...)
+		t.Expect(across, FromPods(ready))
+		t.Expect(through, FromPods(ready), ViaOneWaypoint())
+		t.Control(b.Client.HTTP(direct), FromPods(ready))
+		spec.Each(t, others, func(p spec.Pod) { t.Control(b.Client.Get(p.URL()), FromPods(p)) })
+	}
+
+	t.SetReady(true, pods...)
+	t.Control(across, FromPods(pods...))
+})

@@ -276,27 +276,18 @@ var RootPolicyWithSelector = spec.Proves(behaviors.RootPolicyWithSelector, func(
 	t.ApplyEverywhere(beside.PodMutualTLS(strict))
 	t.EachCluster(func(c *spec.Cluster) {
 		t.Control(c.Plain.HTTP(beside), EndAs(traffic.Reset))
-		selected := ""
+		t.Expect(c.Plain.HTTP(other), AnsweredBy(c))
 		t.RecordOutcome("plaintext in "+c.Name+" to pods that it selects", c.Plain.HTTP(chosen), func(os traffic.Outcomes) string {
-			selected = answered(os, "ignored", "enforced")
-			return selected
-		})
-		t.RecordOutcome("plaintext in "+c.Name+" to other pods", c.Plain.HTTP(other), func(os traffic.Outcomes) string {
-			return answered(os, selected, "others")
+			switch os.Count(traffic.Lost) {
+			case 0:
+				return "ignored"
+			case len(os):
+				return "enforced"
+			}
+			return ""
 		})
 	})
 
 	t.DeleteEverywhere(fromRoot)
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Plain.HTTP(chosen), AnsweredBy(c)) })
 })
-
-// answered is the outcome when all calls are answered, or none; empty for a mix.
-func answered(os traffic.Outcomes, all, none string) string {
-	switch os.Count(func(o traffic.Outcome) bool { return o.Kind == traffic.Reached }) {
-	case len(os):
-		return all
-	case 0:
-		return none
-	}
-	return ""
-}

@@ -2,6 +2,7 @@
 package scope
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -323,4 +324,19 @@ var DiscoverySelectorsHideNamespaces = spec.Proves(behaviors.DiscoverySelectorsH
 
 	undo()
 	t.EachCluster(served)
+})
+
+// SCOPE-12
+var PortsMustMatch = spec.Proves(behaviors.PortsMustMatch, func(t *spec.T) {
+	const moved = 81
+	_, b := t.Clusters.Pair()
+	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.TCP(far), AnsweredBy(b), FromPort(traffic.TCP)) })
+
+	far.RetargetIn(b, traffic.TCP, traffic.ServerFirst)
+	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.TCP(far), AnsweredBy(b), FromPort(traffic.ServerFirst)) })
+
+	far.RenumberIn(b, 80, moved)
+	t.Control(b.Client.Get(fmt.Sprintf("http://%s:%d/", far.Host(), moved)), AnsweredBy(b))
+	t.Each(t.Clusters.Without(b), func(c *spec.Cluster) { t.ObserveLook(c.Client.HTTP(far)) })
 })
