@@ -488,6 +488,20 @@ func TestFirewallBetweenPeers(t *testing.T) {
 			}
 		})
 	}
+	// A gateway whose address is this node's and whose pod is the worker's, as kube-proxy leads there.
+	stranger.route("10.89.16.100/32", "10.89.16.11")
+	worker.serve(":15008")
+	node.rules(`table ip kube {
+	chain pre { type nat hook prerouting priority dstnat; ip daddr 10.89.16.100 dnat to 10.10.1.2; }
+	chain post { type nat hook postrouting priority srcnat; ip daddr 10.10.1.2 masquerade; }
+}`)
+	before := node.counters()
+	if err := stranger.dial("10.89.16.100:15008"); err != nil {
+		t.Fatalf("a gateway on the worker: %v", err)
+	}
+	if after := node.counters(); after.Tunnels != before.Tunnels+1 {
+		t.Errorf("a gateway on the worker: got %d tunnels, then %d, want one more", before.Tunnels, after.Tunnels)
+	}
 }
 
 // A pod that dies leaves connections behind. What their peers still send is translated back to its

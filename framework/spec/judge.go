@@ -145,9 +145,10 @@ func (t *T) judge(r role, limit time.Duration, s Subject, matchers []types.Gomeg
 
 	if over, ok := s.(seen); ok {
 		t.NoError(over.err)
-		_, event := over.value.(traffic.Timeline)
+		line, event := over.value.(traffic.Timeline)
 		j.event = event || over.once
 		j.want = all(s, matchers)
+		j.inTime(line)
 		j.match(over.value, false)
 		t.Observe("%s%s: %v", r.prefix, s, over.value)
 		return
@@ -384,6 +385,21 @@ func (j *judgment) match(v any, held bool) {
 			j.countDropped(j.value, v)
 		}
 		j.end(held, j.want.FailureMessage(v))
+	}
+}
+
+// inTime ends the spec as unknown when calls that ran all the time are not as wanted, only because
+// some were not answered in their time, and the suite itself could not keep its rate: then the
+// machine was too busy for either, and nothing is learned of the mesh.
+func (j *judgment) inTime(l traffic.Timeline) {
+	if l.Gap() < late || !l.Waited() {
+		return
+	}
+	ok, err := j.want.Match(l)
+	j.NoError(err)
+	if !ok {
+		j.NoError(fmt.Errorf("%s: this machine was too busy to tell: a call was due every %s, and for %s none was made\n%s",
+			j.subject, every, round(l.Gap()), j.want.FailureMessage(l)))
 	}
 }
 

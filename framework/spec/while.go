@@ -127,6 +127,8 @@ func (t *T) HTTPFromEach(s *Service) (rows []Row) {
 const (
 	// every is the time between two calls of a row: five a second.
 	every = 200 * time.Millisecond
+	// late is a time without a call that shows that the suite itself does not run.
+	late = 3 * every
 	// lead is how long calls run before an event.
 	lead = 2 * time.Second
 	// slow is when a call that has not ended counts against the settling.

@@ -216,6 +216,39 @@ func TestChangeKeepsTheVerdict(t *testing.T) {
 	})
 }
 
+// A suite that could not even make its calls in time does not blame the mesh for answers that did not
+// come in time.
+func TestTooBusyToTell(t *testing.T) {
+	for name, c := range map[string]struct {
+		gap  time.Duration
+		kind traffic.Kind
+		want v1alpha2.Verdict
+	}{
+		"calls came late, and no answer":        {late, traffic.TimedOut, v1alpha2.Unknown},
+		"calls came in time, and no answer":     {every, traffic.TimedOut, v1alpha2.NonConformant},
+		"calls came late, and one was refused":  {late, traffic.Reset, v1alpha2.NonConformant},
+		"calls came late, and all was answered": {late, traffic.Reached, v1alpha2.Conformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", func(s *T) {
+					fine(s)
+					begin := time.Now()
+					l := traffic.Timeline{Who: "own", Begin: begin, End: begin.Add(time.Second)}
+					for _, after := range []time.Duration{0, every, every + c.gap} {
+						l.Calls = append(l.Calls, traffic.Timed{At: begin.Add(after), Outcome: traffic.Outcome{Kind: traffic.Reached}})
+					}
+					l.Calls[2].Outcome.Kind = c.kind
+					s.Expect(Seen("own", l), expect.NoneLost())
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+			})
+		})
+	}
+}
+
 // once is a row of one outcome.
 type once struct {
 	o   traffic.Outcome

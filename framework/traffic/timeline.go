@@ -182,6 +182,27 @@ func (l Timeline) Unknown() error {
 	return fmt.Errorf("%s: nothing was learned of %d of %d calls: %w", l.Who, n, len(l.Calls), first)
 }
 
+// Gap is the longest time between the begins of two calls in a row. Where it is longer than the rate
+// says, it was the suite that came late.
+func (l Timeline) Gap() (longest time.Duration) {
+	for i := range l.Calls {
+		if i > 0 {
+			longest = max(longest, l.Calls[i].At.Sub(l.Calls[i-1].At))
+		}
+	}
+	return longest
+}
+
+// Waited says that every call that failed ended because nobody answered in its time.
+func (l Timeline) Waited() bool {
+	for _, c := range l.Calls {
+		if c.lost() && c.Outcome.Kind != TimedOut {
+			return false
+		}
+	}
+	return true
+}
+
 // Recovery is the time from the event's begin until no call failed any more, by when calls began; 0
 // when none failed. It is false when calls failed to the end.
 func (l Timeline) Recovery() (time.Duration, bool) {
