@@ -260,8 +260,8 @@ var RootPolicyWithSelector = declare(Behavior{
 			{"enforced", "plaintext to the pods that it selects is refused"},
 		},
 	},
-	Proof: "STRICT for some pods, from the root namespace, while their own is PERMISSIVE. Whether plaintext to them is answered is recorded, " +
-		"once the same policy beside other pods, applied later, is in force. Pods that none of them selects are answered.",
+	Proof: "STRICT for some pods, from the root namespace, while their own is PERMISSIVE. Whether plaintext to them is answered is " +
+		"recorded, once the same policy beside other pods, applied later, is in force. Pods that none of them selects are answered.",
 	Provoke: "Apply a PeerAuthentication with a selector to istio-system.",
 	Mutants: []string{"M108"}, State: Proven,
 })

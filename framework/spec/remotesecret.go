@@ -79,11 +79,12 @@ func (s *RemoteSecret) Updates(times int, within time.Duration) Event {
 			s.t.NoError(err)
 		}
 		s.noticed(func() error {
+			begun := time.Now()
 			for i := range times {
+				s.t.WaitUntil(begun.Add(within * time.Duration(i) / time.Duration(times)))
 				if err := remotesecret.Put(s.t.ctx, s.In.Cluster, renewed[i%len(renewed)]); err != nil {
 					return err
 				}
-				sleep.For(s.t.ctx, within/time.Duration(times))
 			}
 			return nil
 		})
