@@ -130,29 +130,31 @@ func onNodes(c *Cluster, selector string, do func(context.Context, *mesh.Cluster
 // AtOnce are several events that begin together. It is over when all are.
 func AtOnce(events ...Event) Event {
 	var says []string
+	var undos []func(context.Context) error
 	for _, e := range events {
 		says = append(says, e.Says)
+		if e.Undo != nil {
+			undos = append(undos, e.Undo)
+		}
 	}
-	return Event{
-		Says: strings.Join(says, ", and "),
-		Do: func(ctx context.Context) error {
-			var all sync.WaitGroup
-			errs := make([]error, len(events))
-			for i, e := range events {
-				all.Go(func() { errs[i] = e.Do(ctx) })
-			}
-			all.Wait()
-			return errors.Join(errs...)
-		},
-		Undo: func(ctx context.Context) (err error) {
-			for _, e := range events {
-				if e.Undo != nil {
-					err = errors.Join(err, e.Undo(ctx))
-				}
+	together := Event{Says: strings.Join(says, ", and "), Do: func(ctx context.Context) error {
+		var all sync.WaitGroup
+		errs := make([]error, len(events))
+		for i, e := range events {
+			all.Go(func() { errs[i] = e.Do(ctx) })
+		}
+		all.Wait()
+		return errors.Join(errs...)
+	}}
+	if len(undos) > 0 { // else it ends by itself
+		together.Undo = func(ctx context.Context) (err error) {
+			for _, undo := range undos {
+				err = errors.Join(err, undo(ctx))
 			}
 			return err
-		},
+		}
 	}
+	return together
 }
 
 // IstiodAbsent is a time without the istiod of a cluster, in which something else is done. It is

@@ -323,6 +323,7 @@ func TestBesideOtherSpecs(t *testing.T) {
 			s.Expect(yes, expect.IsTrue)
 		}, false, 25 * time.Second},
 		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, true, 0},
+		"nothing was learned":       {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, true, 0},
 		"a value that is wrong":     {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {

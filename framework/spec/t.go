@@ -98,8 +98,8 @@ type ending struct {
 	role    string // of the judgment that failed; empty when none did
 	where   string
 	message string
-	// flaky: what was expected was seen, and then for once not; or calls failed during an event.
-	// Beside other specs that may be their doing.
+	// flaky: what was expected was seen, and then for once not; or calls failed during an event; or
+	// nothing was learned. Beside other specs that may be their doing.
 	flaky bool
 }
 
@@ -147,8 +147,8 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 		// spec (seen: Envoy replaces its internal listener, 503). The change is ours: only alone can
 		// it be told whether the mesh broke its promise.
 		t.result.Retry = true
-		end = &ending{verdict: v1alpha2.Unknown, message: "flaky while other specs changed the same gateways and waypoints, which may be" +
-			" the suite's own doing: it runs again, alone\n" + end.message}
+		end = &ending{verdict: v1alpha2.Unknown, message: "flaky while other specs changed the same gateways and waypoints, or kept the" +
+			" machine busy, which may be the suite's own doing: it runs again, alone\n" + end.message}
 	}
 	if end != nil {
 		t.result.Verdict, t.result.Failed, t.result.At = end.verdict, end.role, end.where
@@ -208,7 +208,7 @@ func (t *T) Cleanup(f func(context.Context) error) {
 // the mesh.
 func (t *T) NoError(err error) {
 	if err != nil {
-		panic(ending{verdict: v1alpha2.Unknown, where: where(), message: err.Error()})
+		panic(ending{verdict: v1alpha2.Unknown, where: where(), message: err.Error(), flaky: true})
 	}
 }
 
