@@ -23,9 +23,8 @@ func PowerCut(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster) error {
 	}
 }
 
-// killSandbox kills the process that holds a pod's namespaces, as a folder of processes ($1) shows it. Its
-// control group is named after the
-// pod's UID, with dashes or with underscores.
+// killSandbox kills the process that holds a pod's namespaces, as a folder of processes ($1) shows
+// it. Its control group is named after the pod's UID ($2), with dashes or with underscores.
 const killSandbox = `pattern=$(echo "$2" | sed 's/-/[-_]/g')
 for p in "$1"/[0-9]*; do
   if [ "$(cat "$p/comm" 2>/dev/null)" = pause ] && grep -q "pod$pattern" "$p/cgroup"; then kill -9 "${p##*/}" && killed=yes; fi
