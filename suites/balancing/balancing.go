@@ -216,8 +216,9 @@ var ChurnLosesNoRequests = spec.Proves(behaviors.ChurnLosesNoRequests, func(t *s
 	t.Expect(across, FromPods(t.Pods(far, b)...)) // the new ones
 }, spec.Serial)
 
-// LB-15: each call without a waypoint is a connection of its own to a pod. A waypoint keeps those it has,
-// and sends requests on them, also to a pod that is no longer ready: that is luck (LB-06), and recorded.
+// LB-15: each call without a waypoint is a connection of its own to a pod. A waypoint keeps those it
+// has, and sends requests on them, also to a pod that is no longer ready: that is luck (LB-06), and
+// recorded.
 var NotReadyPodsAreLeftOut = spec.Proves(behaviors.NotReadyPodsAreLeftOut, func(t *spec.T) {
 	a, b := t.Clusters.Pair()
 	direct := t.DeployEcho("direct", spec.Global, spec.WithReadinessGates, spec.OnlyIn(b), spec.Pods(3, b))
