@@ -210,6 +210,6 @@ var NotReadyPodsAreLeftOut = declare(Behavior{
 		"waypoint is recorded.",
 	Provoke: "Give pods a readiness gate, switch its condition, and call from another cluster.",
 	Hazards: "A waypoint keeps connections to remote pods (LB-06) and sends requests on them, also to a pod that is no longer ready: seen " +
-		"once in four runs, for half a minute.",
+		"in two of five runs, for half a minute (F-18).",
 	Mutants: []string{"M109"}, State: Proven,
 })
