@@ -232,7 +232,9 @@ var NotReadyPodsAreLeftOut = spec.Proves(behaviors.NotReadyPodsAreLeftOut, func(
 		t.SetReady(true, ready)
 		t.SetReady(false, others...)
 		t.Expect(across, FromPods(ready))
-		t.ObserveLook(through)
+		answers, _ := t.CallAndCount(through.Times(24))
+		t.Observe("through the waypoint of %s %d of %d requests were answered by pods that are not ready", a, answers.Count(
+			func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Workload != ready.Name }), len(answers))
 		t.Control(b.Client.HTTP(direct), FromPods(ready))
 		spec.Each(t, others, func(p spec.Pod) { t.Control(b.Client.Get(p.URL()), FromPods(p)) })
 	}
