@@ -105,13 +105,12 @@ const (
 
 // Pages the sources quote, as paths below istio.io/latest/docs or, for posts, istio.io/latest/blog.
 const (
-	pageIndex         = "ambient/install/multicluster"
-	pageBefore        = "ambient/install/multicluster/before-you-begin"
-	pageInstall       = "ambient/install/multicluster/multi-primary_multi-network"
-	pageVerify        = "ambient/install/multicluster/verify"
-	pageFailover      = "ambient/install/multicluster/failover"
-	pageObservability = "ambient/install/multicluster/observability"
-
+	pageIndex              = "ambient/install/multicluster"
+	pageBefore             = "ambient/install/multicluster/before-you-begin"
+	pageInstall            = "ambient/install/multicluster/multi-primary_multi-network"
+	pageVerify             = "ambient/install/multicluster/verify"
+	pageFailover           = "ambient/install/multicluster/failover"
+	pageObservability      = "ambient/install/multicluster/observability"
 	pagePeerAuthentication = "reference/config/security/peer_authentication"
 	postAlpha              = "2025/ambient-multicluster"
 	postBeta               = "ambient multicluster beta (2026)" // a draft when it was read: no address

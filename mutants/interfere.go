@@ -390,20 +390,18 @@ func noStrict(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 // once its root namespace has one with a selector.
 func selectTheNamespace(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c := f.Clusters[1]
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var failed error
 	stop, err := interfere(ctx, c, &security.PeerAuthenticationList{}, client.InNamespace(istiod.Namespace),
 		func(p *security.PeerAuthentication) verdict {
 			if p.Spec.Selector != nil {
-				failed = errors.Join(failed, demandMutualTLS(background, c, fixture.MeshNamespaceB))
+				failed = errors.Join(failed, demandMutualTLS(context.WithoutCancel(ctx), c, fixture.MeshNamespaceB))
 			}
 			return leave
 		})
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	return func(ctx context.Context) error { cancel(); return errors.Join(stop(ctx), failed) }, nil
+	return func(ctx context.Context) error { return errors.Join(stop(ctx), failed) }, nil
 }
 
 // demandMutualTLS makes all PeerAuthentications of a namespace STRICT.

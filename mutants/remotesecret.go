@@ -102,21 +102,15 @@ func dropNewRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 func noIstiodAfterUpdates(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	const most = 5
 	c, changes := f.Clusters[0], 0
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop, err := interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(*corev1.Secret) verdict {
+	return interfere(ctx, c, &corev1.SecretList{}, ofIstiod, func(*corev1.Secret) verdict {
 		if changes++; changes == most {
-			if err := c.Client().DeleteAllOf(background, &corev1.Pod{}, client.InNamespace(istiod.Namespace),
+			if err := c.Client().DeleteAllOf(context.WithoutCancel(ctx), &corev1.Pod{}, client.InNamespace(istiod.Namespace),
 				client.MatchingLabels{"app": "istiod"}); err != nil {
 				changes = 0
 			}
 		}
 		return leave
 	})
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return func(ctx context.Context) error { cancel(); return stop(ctx) }, nil
 }
 
 // labelRemoteSecrets gives Secrets of cluster1 that are named as its remote secrets the label of

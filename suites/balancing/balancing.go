@@ -232,7 +232,8 @@ var NotReadyPodsAreLeftOut = spec.Proves(behaviors.NotReadyPodsAreLeftOut, func(
 		t.SetReady(true, ready)
 		t.SetReady(false, others...)
 		t.Expect(across, FromPods(ready))
-		answers, _ := t.CallAndCount(through.Times(24))
+		answers, err := a.Client.Do(t.Context(), through.Times(24).Call)
+		t.NoError(err)
 		t.Observe("through the waypoint of %s %d of %d requests were answered by pods that are not ready", a, answers.Count(
 			func(o traffic.Outcome) bool { return o.Kind == traffic.Reached && o.Workload != ready.Name }), len(answers))
 		t.Control(b.Client.HTTP(direct), FromPods(ready))
