@@ -34,13 +34,14 @@ import (
 
 // head is what a report says before anything was asked of the clusters.
 func (r *run) head() v1alpha2.ConformanceReport {
-	f, o := r.fleet, r.Options
+	f, o := r.first(), r.Options
 	x := v1alpha2.ConformanceReport{
 		RunID: f.RunID, Mode: r.mode(), Implementation: o.Implementation, Seed: o.Seed, Suite: Suite(),
 		Isolation: f.Isolation, Timeouts: limits(o.Times),
 	}
 	describe(&x.Environment, f, nil)
 	x.Environment.MeshAdmin = f.MeshAdmin || o.AllowMeshChanges
+	x.Environment.Twins = r.twins()
 	return x
 }
 
@@ -183,7 +184,7 @@ func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.C
 // appImages takes the digest of the application that specs call from the pods that run it, where
 // the fleet file does not have it: on clusters of others, a registry gave it to the nodes alone.
 func (r *run) appImages(ctx context.Context, clusters fixture.Clusters) error {
-	if r.fleet.Images[appImage].Digest != "" {
+	if r.first().Images[appImage].Digest != "" {
 		return nil
 	}
 	ran := make([]mesh.ImageRef, len(clusters))
@@ -204,7 +205,7 @@ func (r *run) appImages(ctx context.Context, clusters fixture.Clusters) error {
 		return err
 	}
 	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
-		x.Environment.Images = withApp(x.Environment.Images, r.fleet.Clusters, ran)
+		x.Environment.Images = withApp(x.Environment.Images, r.first().Clusters, ran)
 	})
 }
 
@@ -357,10 +358,10 @@ func (r *run) chartsAtHand(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	if _, err := charts(ctx, r.fleet); err != nil {
+	if _, err := charts(ctx, r.first()); err != nil {
 		all := strings.Join(ids, ",")
 		return usage("%s: Istio's charts, from which a gateway is installed, cannot be had for %s: %w: leave it out with --exclude %s",
-			all, r.fleet.Istio, err, all)
+			all, r.first().Istio, err, all)
 	}
 	return nil
 }

@@ -20,13 +20,17 @@ import (
 	"ambient.test/conformance/reports/text"
 )
 
-// record keeps a result, and evidence for what is not conformant.
-func (r *run) record(ctx context.Context, x spec.Result) {
-	err := r.bundle.Record(resultOf(x))
+// record keeps the result of a spec that ran on a fleet, and evidence for what is not conformant.
+func (r *run) record(ctx context.Context, f *mesh.Fleet, x spec.Result) {
+	result := resultOf(x)
+	if f.RunID != r.grounds[0].runID {
+		result.Twin = f.RunID
+	}
+	err := r.bundle.Record(result)
 	if x.Verdict != v1alpha2.Conformant && ctx.Err() == nil {
 		dir, derr := r.bundle.EvidenceDir(x.Behavior.ID)
 		if derr == nil {
-			derr = evidence.Save(ctx, dir, r.fleet, evidence.Case{
+			derr = evidence.Save(ctx, dir, f, evidence.Case{
 				Since: x.Started, Namespaces: fixture.Namespaces, Calls: x.Calls, Events: timelines(x.Events),
 				Summary: fmt.Sprintf("%s %s\n%s\n\n%s\n\n%s", x.Behavior.ID, x.Behavior.Promise, x.Verdict, x.Message,
 					strings.Join(x.Observations, "\n")),
@@ -158,40 +162,58 @@ func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
 	for _, err := range failed {
 		found = append(found, err.Error())
 	}
-	left, err := fixture.Leaks(ctx, r.fleet, ids)
+	var mu sync.Mutex
+	err := r.each(ctx, func(ctx context.Context, g *ground) error {
+		left, err := fixture.Leaks(ctx, g.fleet, ids)
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, left...)
+		return err
+	})
 	if err != nil {
 		err = fmt.Errorf("it is not known whether specs left something behind: %w: `amc clean` looks again", err)
 		if len(found) == 0 {
 			return err
 		}
 	}
-	found = append(found, left...)
 	return errors.Join(err, r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
 		x.Leaks = &v1alpha2.Leaks{Clean: len(found) == 0, Found: found}
 	}))
 }
 
-// firewallDrops adds how many packets of pods the nodes' firewalls have kept inside the fleet by
+// firewallDrops adds how many packets of pods the nodes' firewalls have kept inside each fleet by
 // now.
 func (r *run) firewallDrops(ctx context.Context) error {
-	if r.fleet.Provider != mesh.ProviderKind {
+	if r.first().Provider != mesh.ProviderKind {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	counts, err := kind.FirewallDrops(ctx, r.fleet)
+	counts := make([][]v1alpha2.FirewallDrops, len(r.grounds))
+	err := r.each(ctx, func(ctx context.Context, g *ground) (err error) {
+		counts[slices.Index(r.grounds, g)], err = kind.FirewallDrops(ctx, g.fleet)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
-		var now v1alpha2.Isolation // a copy: the report shares the proof with the fleet
-		if x.Isolation != nil {
-			now = *x.Isolation
+		with := func(proof *v1alpha2.Isolation, n int) *v1alpha2.Isolation {
+			var now v1alpha2.Isolation // a copy: the report shares the proof with the fleet
+			if proof != nil {
+				now = *proof
+			}
+			now.FirewallDrops = counts[n]
+			for _, c := range counts[n] {
+				fmt.Fprintf(r.Out, "%s of run %s: %d packets that would have left the fleet were dropped since the node began\n",
+					c.Cluster, r.grounds[n].runID, c.Packets)
+			}
+			return &now
 		}
-		now.FirewallDrops = counts
-		x.Isolation = &now
-		for _, c := range counts {
-			fmt.Fprintf(r.Out, "%s: %d packets that would have left the fleet were dropped since the node began\n", c.Cluster, c.Packets)
+		x.Isolation = with(x.Isolation, 0)
+		for i := range x.Environment.Twins {
+			t := &x.Environment.Twins[i]
+			t.Isolation = with(t.Isolation, i+1)
 		}
 	})
 }

@@ -43,6 +43,9 @@ import (
 type Options struct {
 	// Fleet is the path of the fleet file.
 	Fleet string
+	// Twins are the paths of fleet files of fleets made like Fleet. The specs are divided among all of
+	// them; a certified run has none.
+	Twins []string
 	// Artifacts is the folder of the bundle; an older bundle in it is replaced.
 	Artifacts string
 	Selection
@@ -57,8 +60,8 @@ type Options struct {
 	FailOnFixed bool
 	// Times are the limits in force; default [spec.DefaultTimes].
 	Times spec.Times
-	// Parallel is how many specs may run at the same time; default 8 divided by the clusters, 1 in a
-	// certified run.
+	// Parallel is how many specs may run at the same time on each fleet; default 8 divided by the
+	// clusters, 1 in a certified run.
 	Parallel int
 	// Seed of the specs' order; default from the clock.
 	Seed int64
@@ -66,9 +69,9 @@ type Options struct {
 	Out io.Writer
 	// Verbose adds what each spec saw to the progress.
 	Verbose bool
-	// Anew makes the fleet of the fleet file anew, in the same folder, when a spec could not undo what
-	// it did; nil = the fleet stays as it is, and so it does where others made the clusters.
-	Anew func(ctx context.Context) error
+	// Anew makes the fleet of a fleet file anew, in the same folder, when a spec could not undo what it
+	// did; nil = the fleet stays as it is, and so it does where others made the clusters.
+	Anew func(ctx context.Context, fleet string) error
 	// T, if set, gets Ginkgo's own output and verdict, as in a Go test.
 	T ginkgo.GinkgoTestingT
 }
@@ -118,7 +121,11 @@ func Run(ctx context.Context, o Options) (*v1alpha2.ConformanceReport, error) {
 	if err := r.chartsAtHand(ctx); err != nil {
 		return nil, err
 	}
-	release, err := filelock.Dirs(r.Artifacts, filepath.Dir(r.fleet.Path()))
+	dirs := []string{r.Artifacts}
+	for _, g := range r.grounds {
+		dirs = append(dirs, filepath.Dir(g.file))
+	}
+	release, err := filelock.Dirs(dirs...)
 	if err != nil {
 		return nil, err
 	}
@@ -156,13 +163,13 @@ func idsOf(all []v1alpha2.BehaviorResult) string {
 // run is one run under way.
 type run struct {
 	Options
-	fleet  *mesh.Fleet
-	plan   *plan.Plan
-	bundle *bundle.Bundle
-	table  []spec.Answers
-	drops  []drops
-	remade []string // after which behaviors the fleet was made anew, a sentence each
-	failed bool     // what Ginkgo thinks of it
+	grounds []*ground // of Fleet, and of each of Twins
+	plan    *plan.Plan
+	bundle  *bundle.Bundle
+	table   []spec.Answers
+	drops   []drops
+	remade  []string // after which behaviors the fleet was made anew, a sentence each
+	failed  bool     // what Ginkgo thinks of it
 }
 
 // Fail lets Ginkgo say that the suite failed; the verdicts say why.
@@ -213,7 +220,10 @@ func prepare(o Options) (*run, error) {
 	if o.Seed == 0 {
 		o.Seed = time.Now().Unix()
 	}
-	r := &run{Options: o, fleet: f, plan: p}
+	r := &run{Options: o, grounds: []*ground{{file: o.Fleet, runID: f.RunID, fleet: f}}, plan: p}
+	if err := r.addTwins(); err != nil {
+		return nil, err
+	}
 	if o.Certified {
 		if err := r.certifiable(); err != nil {
 			return nil, err
@@ -225,7 +235,7 @@ func prepare(o Options) (*run, error) {
 // execute does what the plan says and records it. The error is why the run could not go on.
 func (r *run) execute(ctx context.Context) error {
 	fmt.Fprintf(r.Out, "plan: %s\n", r.plan.Sentence())
-	undone := r.undo(ctx)
+	undone := r.each(ctx, r.undo)
 	began := time.Now()
 	if err := errors.Join(r.preflight(ctx), undone); err != nil {
 		return err
@@ -252,39 +262,37 @@ func (r *run) execute(ctx context.Context) error {
 	for _, s := range specs {
 		ids = append(ids, s.Behavior.ID)
 	}
-	swept, err := fixture.Sweep(ctx, r.fleet, ids)
-	if len(swept) > 0 {
-		fmt.Fprintf(r.Out, "an earlier run was cut off and left something behind, which is removed now: %s\n", strings.Join(swept, "; "))
-	}
-	if err != nil {
-		return fmt.Errorf("what an earlier run left behind cannot be removed: %w", err)
-	}
-	began = time.Now()
-	fx, err := r.furnish(ctx)
+	err := r.each(ctx, func(ctx context.Context, g *ground) error { return r.sweep(ctx, g, ids) })
 	if err != nil {
 		return err
 	}
-	defer func() { fx.Close() }()
+	began = time.Now()
+	defer func() {
+		for _, g := range r.grounds {
+			if g.fixture != nil {
+				g.fixture.Close()
+			}
+		}
+	}()
+	if err := r.each(ctx, r.furnish); err != nil {
+		return err
+	}
 	r.phase("fixture", time.Since(began), 0)
 	fmt.Fprintf(r.Out, "fixture ready in %s\n", seconds(time.Since(began)))
 
 	began = time.Now()
 	cpu := r.cpu(ctx)
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
-	options := runner.Options{Fixture: fx, Times: r.Times, Parallel: r.Parallel,
-		Done: func(ctx context.Context, x spec.Result) {
-			r.record(ctx, x)
+	options := runner.Options{Times: r.Times, Parallel: r.Parallel, Room: room(r.first()),
+		Done: func(ctx context.Context, on *fixture.Fixture, x spec.Result) {
+			r.record(ctx, on.Fleet, x)
 			show.ended(x)
 		}}
-	if r.Anew != nil && r.fleet.Provider == mesh.ProviderKind {
-		options.Anew = func(ctx context.Context, s *spec.Spec, left error) (*fixture.Fixture, error) {
-			made, err := r.anew(ctx, s.Behavior.ID, left)
-			if err == nil {
-				fx.Close()
-				fx = made
-			}
-			return made, err
-		}
+	for _, g := range r.grounds {
+		options.Fixtures = append(options.Fixtures, g.fixture)
+	}
+	if r.Anew != nil && r.first().Provider == mesh.ProviderKind {
+		options.Anew = r.anew
 	}
 	under := runner.Start(ctx, specs, options)
 	if hasGinkgo {
@@ -295,54 +303,69 @@ func (r *run) execute(ctx context.Context) error {
 	return errors.Join(err, r.leaks(ctx, ids, leaked), r.firewallDrops(ctx), ctx.Err())
 }
 
-// furnish creates the fixture on the fleet.
-func (r *run) furnish(ctx context.Context) (*fixture.Fixture, error) {
-	fx, err := fixture.Create(ctx, r.fleet)
+// furnish creates the fixture on a fleet.
+func (r *run) furnish(ctx context.Context, g *ground) error {
+	fx, err := fixture.Create(ctx, g.fleet)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	Equip(fx)
-	if err := r.appImages(ctx, fx.Clusters); err != nil {
-		fx.Close()
-		return nil, err
+	g.fixture = fx
+	if g != r.grounds[0] {
+		return nil // it has the same images
 	}
-	return fx, nil
+	return r.appImages(ctx, fx.Clusters)
 }
 
-// anew makes the fleet anew after a behavior whose spec could not undo what it did. The report says
+// anew makes a fleet anew after a behavior whose spec could not undo what it did. The report says
 // so: what later specs see is of another fleet.
-func (r *run) anew(ctx context.Context, id string, left error) (*fixture.Fixture, error) {
-	fmt.Fprintf(r.Out, "%s could not undo what it did, so the fleet is made anew: %v\n", id, left)
-	if err := r.Anew(ctx); err != nil {
+func (r *run) anew(ctx context.Context, on *fixture.Fixture, s *spec.Spec, left error) (*fixture.Fixture, error) {
+	g := r.grounds[slices.IndexFunc(r.grounds, func(g *ground) bool { return g.runID == on.Fleet.RunID })]
+	fmt.Fprintf(r.Out, "%s could not undo what it did, so the fleet is made anew: %v\n", s.Behavior.ID, left)
+	if err := r.Anew(ctx, g.file); err != nil {
 		return nil, fmt.Errorf("the fleet could not be made anew: %w", err)
 	}
-	f, err := mesh.Load(r.Options.Fleet)
+	f, err := mesh.Load(g.file)
 	if err != nil {
 		return nil, err
 	}
-	r.fleet = f
-	fx, err := r.furnish(ctx)
-	if err != nil {
+	on.Close()
+	g.fleet, g.fixture = f, nil
+	if err := r.furnish(ctx, g); err != nil {
 		return nil, err
 	}
-	r.remade = append(r.remade, fmt.Sprintf("the fleet was made anew after %s, which could not undo what it did: %s",
-		id, text.Line(left.Error(), 400)))
-	return fx, r.bundle.Update(r.observe)
+	return g.fixture, r.bundle.Update(func(x *v1alpha2.ConformanceReport) { // its lock: twins may end at the same time
+		r.remade = append(r.remade, fmt.Sprintf("the fleet was made anew after %s, which could not undo what it did: %s",
+			s.Behavior.ID, text.Line(left.Error(), 400)))
+		r.observe(x)
+	})
 }
 
-// undo puts the mesh back to what it was before an earlier run that was killed. Preflight would
+// undo puts a mesh back to what it was before an earlier run that was killed. Preflight would
 // refuse it as it is.
-func (r *run) undo(ctx context.Context) error {
+func (r *run) undo(ctx context.Context, g *ground) error {
 	var ids []string
 	for _, e := range r.plan.Run {
 		ids = append(ids, e.Behavior.ID)
 	}
-	undone, err := fixture.Undo(ctx, r.fleet, ids)
+	undone, err := fixture.Undo(ctx, g.fleet, ids)
 	if len(undone) > 0 {
 		fmt.Fprintf(r.Out, "an earlier run was cut off and left the mesh changed, which is undone now: %s\n", strings.Join(undone, "; "))
 	}
 	if err != nil {
 		return fmt.Errorf("what an earlier run changed of the mesh cannot be undone: %w", err)
+	}
+	return nil
+}
+
+// sweep removes what specs of an earlier run that was killed left behind.
+func (r *run) sweep(ctx context.Context, g *ground, ids []string) error {
+	swept, err := fixture.Sweep(ctx, g.fleet, ids)
+	if len(swept) > 0 {
+		fmt.Fprintf(r.Out, "an earlier run was cut off and left something behind, which is removed now: %s\n", strings.Join(swept, "; "))
+	}
+	if err != nil {
+		return fmt.Errorf("what an earlier run left behind cannot be removed: %w", err)
 	}
 	return nil
 }
@@ -415,38 +438,73 @@ func (r *run) phase(name string, took, cpu time.Duration) {
 	})
 }
 
-// cpu begins to measure the CPU time of the fleet's nodes. The result is 0 where nobody can measure
-// it: a figure, on which no verdict rests.
+// cpu begins to measure the CPU time of the nodes of all fleets. The result is 0 where nobody can
+// measure it: a figure, on which no verdict rests.
 func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
+	measure := func(ctx context.Context) (sum time.Duration, err error) {
+		for _, g := range r.grounds {
+			used, err := kind.CPU(ctx, g.fleet)
+			if err != nil {
+				return 0, err
+			}
+			sum += used
+		}
+		return sum, nil
+	}
 	unknown := func() time.Duration { return 0 }
-	if r.fleet.Provider != mesh.ProviderKind {
+	if r.first().Provider != mesh.ProviderKind {
 		return unknown
 	}
-	before, err := kind.CPU(ctx, r.fleet)
+	before, err := measure(ctx)
 	if err != nil {
 		return unknown
 	}
-	measured := r.fleet
 	return func() time.Duration {
-		after, err := kind.CPU(context.WithoutCancel(ctx), measured)
-		if err != nil || r.fleet != measured { // made anew meanwhile
+		after, err := measure(context.WithoutCancel(ctx))
+		if err != nil || len(r.remade) > 0 {
 			return 0
 		}
 		return after - before
 	}
 }
 
-// preflight looks at machine, clusters and mesh before anything is created.
+// preflight looks at machine, clusters and meshes before anything is created.
 func (r *run) preflight(ctx context.Context) error {
-	checks, err := Healthy(ctx, r.fleet)
-	if err := errors.Join(err, r.bundle.RecordPreflight(checks)); err != nil {
+	checks := make([][]v1alpha2.Check, len(r.grounds))
+	err := r.each(ctx, func(ctx context.Context, g *ground) (err error) {
+		checks[slices.Index(r.grounds, g)], err = Healthy(ctx, g.fleet)
+		return err
+	})
+	for n, g := range r.grounds[1:] {
+		for i := range checks[n+1] {
+			checks[n+1][i].Name += " of the twin " + g.runID
+		}
+	}
+	if err := errors.Join(err, r.bundle.RecordPreflight(slices.Concat(checks...))); err != nil {
 		return err
 	}
-	seen, err := inspectAll(ctx, r.fleet)
+	seen := make([]v1alpha2.Environment, len(r.grounds))
+	err = r.each(ctx, func(ctx context.Context, g *ground) error {
+		clusters, err := inspectAll(ctx, g.fleet)
+		if err != nil {
+			return err
+		}
+		known := r.bundle.Report().Environment // MeshAdmin of the options, the host
+		describe(&known, g.fleet, clusters)
+		seen[slices.Index(r.grounds, g)] = known
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) { describe(&x.Environment, r.fleet, seen) })
+	for n, g := range r.grounds[1:] {
+		if err := alike(&seen[0], &seen[n+1], g); err != nil {
+			return err
+		}
+	}
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
+		seen[0].Twins, x.Environment = x.Environment.Twins, seen[0]
+	})
 }
 
 // finish closes the bundle, whatever happened.

@@ -43,7 +43,8 @@ func plannedFor(t *testing.T, ids ...string) *run {
 	if len(p.Run) != len(ids) {
 		t.Fatalf("%d behaviors are planned, want %d", len(p.Run), len(ids))
 	}
-	r := &run{Options: Options{Selection: chosen, Times: spec.DefaultTimes, Seed: 1, Out: io.Discard}, fleet: f, plan: p}
+	r := &run{Options: Options{Selection: chosen, Times: spec.DefaultTimes, Seed: 1, Out: io.Discard},
+		grounds: []*ground{{runID: f.RunID, fleet: f}}, plan: p}
 	if r.bundle, err = bundle.Open(t.TempDir(), r.head(), p); err != nil {
 		t.Fatal(err)
 	}
@@ -151,9 +152,9 @@ func TestEventsAreReported(t *testing.T) {
 func TestFlakyIsRecorded(t *testing.T) {
 	r := twoPlanned(t)
 	b := behaviors.ByID("SCOPE-01")
-	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
-	r.record(t.Context(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
-	r.record(t.Context(), spec.Result{Behavior: b, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1})
+	r.record(t.Context(), r.first(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
+	r.record(t.Context(), r.first(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
+	r.record(t.Context(), r.first(), spec.Result{Behavior: b, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1})
 	report := r.bundle.Report()
 	want := []string{"neighbor drops: 3 of 60 calls, in the samples of attempts that did not count: SCOPE-01 3 of 40, LB-01 0 of 20"}
 	if diff := cmp.Diff(want, report.Observations); diff != "" {
@@ -177,7 +178,7 @@ func TestKnownIsWhatTheReportSays(t *testing.T) {
 	t.Cleanup(func() { behaviors.KnownFaults["LB-01"] = before })
 	r := twoPlanned(t)
 	for _, id := range []string{"LB-01", "SCOPE-01"} {
-		r.record(t.Context(), spec.Result{Behavior: behaviors.ByID(id), Verdict: v1alpha2.NonConformant, Expectations: 1, Controls: 1})
+		r.record(t.Context(), r.first(), spec.Result{Behavior: behaviors.ByID(id), Verdict: v1alpha2.NonConformant, Expectations: 1, Controls: 1})
 	}
 	got := []string{r.known("LB-01"), r.known("SCOPE-01"), r.known("WP-01")}
 	if diff := cmp.Diff([]string{"F-90", "", ""}, got); diff != "" {
@@ -188,7 +189,7 @@ func TestKnownIsWhatTheReportSays(t *testing.T) {
 // A run whose leftovers nobody could look for is no success.
 func TestLeaksThatCannotBeLookedFor(t *testing.T) {
 	r := twoPlanned(t)
-	for _, c := range r.fleet.Clusters {
+	for _, c := range r.first().Clusters {
 		c.Kubeconfig = filepath.Join(t.TempDir(), "missing")
 	}
 	err := r.leaks(t.Context(), nil, nil)

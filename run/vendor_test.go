@@ -102,7 +102,7 @@ func recorded(t *testing.T, f *mesh.Fleet, mode v1alpha2.Mode) string {
 		if e.Behavior.Outcomes != nil {
 			x.Outcome = e.Behavior.Outcomes.Acceptable[0].Name
 		}
-		r.record(t.Context(), x)
+		r.record(t.Context(), r.first(), x)
 	}
 	if _, err := r.finish(t.Context(), nil); err != nil {
 		t.Fatal(err)

@@ -403,7 +403,7 @@ func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, 
 	times := spec.DefaultTimes
 	times.Convergence, times.Spec = convergence, max(times.Spec, 12*convergence)
 	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { return !slices.Contains(chosen, s.Behavior.ID) })
-	r := runner.Start(ctx, specs, runner.Options{Fixture: fx, Times: times, Parallel: 6})
+	r := runner.Start(ctx, specs, runner.Options{Fixtures: []*fixture.Fixture{fx}, Times: times, Parallel: 6})
 	for _, left := range r.Wait() {
 		fmt.Fprintf(out, "left behind: %v\n", left)
 	}

@@ -51,7 +51,7 @@ cleaning up.`,
 				return err
 			}
 			o.Selection, o.Out = p.selection(), c.OutOrStdout()
-			o.Anew = func(ctx context.Context) error { return anew(ctx, o.Out, o.Fleet) }
+			o.Anew = func(ctx context.Context, fleet string) error { return anew(ctx, o.Out, fleet) }
 			ctx, undo := endAtOnceOnSecond(c.Context(), o.Out)
 			defer undo()
 			r, err := run.Run(ctx, o)
@@ -74,12 +74,14 @@ cleaning up.`,
 	f.BoolVar(&o.FailOnFixed, "fail-on-fixed", false,
 		"fail (exit code 2) if a behavior holds that this version of Istio is known to break (docs/findings.md)")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
+	f.StringSliceVar(&o.Twins, "twin", nil,
+		"fleet file of another fleet, made by the same options of amc up in a folder of its own: the specs are divided among the fleets; can be repeated")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")
 	f.DurationVar(&o.Times.Hold, "hold", o.Times.Hold, "hold time: how long the effect must then stay")
 	f.DurationVar(&o.Times.Spec, "spec-timeout", o.Times.Spec, "how long one spec may take")
 	f.IntVar(&o.Parallel, "parallel", 0,
-		"how many specs may run at the same time (default: 8 divided by the number of clusters); serial specs always run alone")
+		"how many specs may run at the same time on a fleet (default: 8 divided by the number of clusters); serial specs always run alone")
 	f.Int64Var(&o.Seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what each spec saw")
 	return c

@@ -1,11 +1,13 @@
-// Package runner runs declared specs against a fixture: side by side where they leave alone what
-// they share, then one at a time. It knows Ginkgo only at its rim, in ginkgo.go.
+// Package runner runs declared specs against fixtures: side by side where they leave alone what
+// they share, then one at a time on each. It knows Ginkgo only at its rim, in ginkgo.go.
 package runner
 
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ambient.test/conformance/framework/fixture"
@@ -16,16 +18,21 @@ import (
 
 // Options of a run.
 type Options struct {
-	Fixture *fixture.Fixture
-	Times   spec.Times
-	// Parallel is how many specs may run at the same time; default 1.
+	// Fixtures are those of fleets that are alike. The specs are divided among them: each runs on the
+	// one that is free.
+	Fixtures []*fixture.Fixture
+	Times    spec.Times
+	// Parallel is how many specs may run at the same time on each fixture; default 1.
 	Parallel int
+	// Room blocks until the machine can carry another spec beside those that run, or until ctx ends;
+	// nil = it always can. It is not asked when none runs.
+	Room func(ctx context.Context)
 	// Done is called at the end of each attempt, before anything is cleaned up, so that evidence can
 	// be saved. Specs that run side by side call it at the same time.
-	Done func(ctx context.Context, r spec.Result)
-	// Anew makes the fleet anew when a spec that ran alone could not undo what it did, and returns the
-	// fixture of the next specs; nil = the fleet stays as it is.
-	Anew func(ctx context.Context, s *spec.Spec, left error) (*fixture.Fixture, error)
+	Done func(ctx context.Context, on *fixture.Fixture, r spec.Result)
+	// Anew makes a fleet anew when a spec that ran alone on it could not undo what it did, and returns
+	// the fixture of the next specs; nil = the fleet stays as it is.
+	Anew func(ctx context.Context, on *fixture.Fixture, s *spec.Spec, left error) (*fixture.Fixture, error)
 }
 
 // Run is a run under way.
@@ -45,9 +52,10 @@ type pending struct {
 }
 
 // Start starts the specs in three passes: (1) parallel specs, (2) specs that were flaky in pass 1,
-// one at a time, (3) serial specs, one at a time. After ctx is canceled no new spec starts, and
-// those that run end soon.
+// one at a time on each fixture, (3) serial specs, likewise. After ctx is canceled no new spec
+// starts, and those that run end soon.
 func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
+	o.Fixtures = slices.Clone(o.Fixtures) // those that are made anew take their places
 	r := &Run{o: o, pending: map[string]*pending{}, ended: make(chan struct{})}
 	var parallel, serial []*spec.Spec
 	for _, s := range specs {
@@ -66,47 +74,71 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	return r
 }
 
-// pass runs specs and returns those that must run again, alone. A spec that waits at its end leaves
-// its place to the next one, unless it must be alone.
+// pass runs specs, up to parallel of them on each fixture, and returns those that must run again,
+// alone. A spec that waits at its end leaves its place to the next one, unless it must be alone.
 func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
-	places := make(chan struct{}, parallel)
-	attempt := spec.Attempt{Times: r.o.Times, Parallel: min(parallel, len(specs)) > 1}
-	if attempt.Parallel {
-		attempt.Rest = func(ctx context.Context, d time.Duration) bool {
-			<-places
-			defer func() { places <- struct{}{} }()
-			return sleep.For(ctx, d)
-		}
-	}
-	var running sync.WaitGroup
+	queue := make(chan *spec.Spec, len(specs))
 	for _, s := range specs {
-		places <- struct{}{}
-		running.Go(func() {
-			defer func() { <-places }()
-			p := r.pending[s.Behavior.ID]
-			if ctx.Err() == nil && r.attempt(ctx, s, p, attempt) {
-				r.mu.Lock()
-				again = append(again, s)
-				r.mu.Unlock()
-				return
+		queue <- s
+	}
+	close(queue)
+	beside := min(parallel, len(specs)) > 1
+	var next sync.Mutex // one asks for room at a time, and takes it before the next one asks
+	var running atomic.Int32
+	var all sync.WaitGroup
+	for i := range r.o.Fixtures {
+		all.Go(func() {
+			places := make(chan struct{}, parallel)
+			attempt := spec.Attempt{Times: r.o.Times, Parallel: beside}
+			if beside {
+				attempt.Rest = func(ctx context.Context, d time.Duration) bool {
+					<-places
+					defer func() { places <- struct{}{} }()
+					return sleep.For(ctx, d)
+				}
 			}
-			close(p.done)
+			for {
+				places <- struct{}{}
+				next.Lock()
+				if beside && r.o.Room != nil && running.Load() > 0 && len(queue) > 0 {
+					r.o.Room(ctx)
+				}
+				s, more := <-queue
+				if more {
+					running.Add(1)
+				}
+				next.Unlock()
+				if !more {
+					return
+				}
+				all.Go(func() {
+					defer func() { running.Add(-1); <-places }()
+					p := r.pending[s.Behavior.ID]
+					if ctx.Err() == nil && r.attempt(ctx, i, s, p, attempt) {
+						r.mu.Lock()
+						again = append(again, s)
+						r.mu.Unlock()
+						return
+					}
+					close(p.done)
+				})
+			}
 		})
 	}
-	running.Wait()
+	all.Wait()
 	return again
 }
 
-// attempt runs a spec once and says whether it must run again.
-func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
-	a.Fixture = r.o.Fixture
+// attempt runs a spec once on the fixture of that number and says whether it must run again.
+func (r *Run) attempt(ctx context.Context, on int, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
+	a.Fixture = r.o.Fixtures[on]
 	if p.result != nil {
 		a.Previous = p.result.Message
 	}
 	result, cleanup := s.Run(ctx, a)
 	p.result = &result
 	if r.o.Done != nil {
-		r.o.Done(ctx, result)
+		r.o.Done(ctx, a.Fixture, result)
 	}
 	patience := 2 * time.Minute // istiod may have to start anew and to read all clusters
 	if ctx.Err() != nil {
@@ -116,9 +148,9 @@ func (r *Run) attempt(ctx context.Context, s *spec.Spec, p *pending, a spec.Atte
 	defer cancel()
 	left := cleanup(clean)
 	if len(left) > 0 && !a.Parallel && r.o.Anew != nil && ctx.Err() == nil {
-		fx, err := r.o.Anew(ctx, s, errors.Join(left...))
+		fx, err := r.o.Anew(ctx, a.Fixture, s, errors.Join(left...))
 		if left = append(left, err); err == nil {
-			r.o.Fixture, left = fx, nil
+			r.o.Fixtures[on], left = fx, nil
 		}
 	}
 	r.mu.Lock()

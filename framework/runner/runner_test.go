@@ -28,7 +28,7 @@ type log struct {
 	results []spec.Result
 }
 
-func (l *log) done(_ context.Context, r spec.Result) {
+func (l *log) done(_ context.Context, _ *fixture.Fixture, r spec.Result) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.results = append(l.results, r)
@@ -59,15 +59,21 @@ type body struct {
 }
 
 func start(ctx context.Context, parallel int, bodies ...body) (*Run, *log) {
+	return startOn(ctx, 1, Options{Parallel: parallel}, bodies...)
+}
+
+// startOn starts bodies on some fleets.
+func startOn(ctx context.Context, fleets int, o Options, bodies ...body) (*Run, *log) {
 	l := &log{}
 	var specs []*spec.Spec
 	for _, b := range bodies {
 		specs = append(specs, spec.Proves(behaviors.ByID(b.id), b.run, b.opts...))
 	}
-	return Start(ctx, specs, Options{
-		Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Parallel: parallel, Done: l.done,
-		Times: spec.Times{Convergence: time.Second, Hold: 200 * time.Millisecond, Spec: time.Minute},
-	}), l
+	for range fleets {
+		o.Fixtures = append(o.Fixtures, &fixture.Fixture{Fleet: &mesh.Fleet{}})
+	}
+	o.Done, o.Times = l.done, spec.Times{Convergence: time.Second, Hold: 200 * time.Millisecond, Spec: time.Minute}
+	return Start(ctx, specs, o), l
 }
 
 func fine(t *spec.T) {
@@ -122,6 +128,78 @@ func TestParallelThenSerial(t *testing.T) {
 			if x.Verdict != v1alpha2.Conformant {
 				t.Errorf("%s: got %s %s", x.Behavior.ID, x.Verdict, x.Message)
 			}
+		}
+	})
+}
+
+// On twins, specs that must be alone are alone on their fleet, and the fleets work side by side.
+func TestTwins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		running, most := map[*fixture.Fixture]int{}, map[*fixture.Fixture]int{}
+		takes := func(d time.Duration, alone bool) func(*spec.T) {
+			return func(s *spec.T) {
+				count := func(by int) int {
+					mu.Lock()
+					defer mu.Unlock()
+					running[s.Fixture] += by
+					most[s.Fixture] = max(most[s.Fixture], running[s.Fixture])
+					return running[s.Fixture]
+				}
+				if n := count(1); alone && n != 1 {
+					t.Errorf("%s began beside %d others", s.Behavior.ID, n-1)
+				}
+				time.Sleep(d)
+				count(-1)
+				fine(s)
+			}
+		}
+		began := time.Now()
+		beside, alone := takes(time.Second, false), takes(time.Second, true)
+		r, l := startOn(t.Context(), 2, Options{Parallel: 2},
+			body{"SCOPE-01", beside, nil}, body{"SCOPE-02", beside, nil}, body{"SCOPE-03", beside, nil}, body{"LB-01", beside, nil},
+			body{"INST-02", alone, nil}, body{"TRF-04", alone, []spec.Option{spec.Serial}},
+			body{"LB-03", alone, []spec.Option{spec.Serial}}, body{"LB-04", alone, []spec.Option{spec.Serial}})
+		r.Wait()
+		if got, want := time.Since(began), 3*time.Second; got != want {
+			t.Errorf("four side by side, then twice two alone: got %s, want %s", got, want)
+		}
+		if len(l.results) != 8 || len(most) != 2 {
+			t.Fatalf("got %d results of %d fleets, want 8 of 2", len(l.results), len(most))
+		}
+		for _, n := range most {
+			if n != 2 {
+				t.Errorf("got %d specs at once on a fleet, want 2", n)
+			}
+		}
+	})
+}
+
+// Only a spec that begins beside others waits for room.
+func TestRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked, running atomic.Int32
+		slow := func(s *spec.T) {
+			running.Add(1)
+			time.Sleep(10 * time.Second)
+			running.Add(-1)
+			fine(s)
+		}
+		began := time.Now()
+		r, _ := startOn(t.Context(), 1, Options{Parallel: 3, Room: func(context.Context) {
+			asked.Add(1)
+			time.Sleep(time.Second)
+			if running.Load() == 0 {
+				t.Error("room was asked for, and none ran")
+			}
+		}}, body{"SCOPE-01", slow, nil}, body{"SCOPE-02", slow, nil}, body{"SCOPE-03", slow, nil},
+			body{"TRF-04", slow, []spec.Option{spec.Serial}})
+		r.Wait()
+		if got := asked.Load(); got != 2 {
+			t.Errorf("got asked %d times, want 2: for the second and the third", got)
+		}
+		if got, want := time.Since(began), 22*time.Second; got != want {
+			t.Errorf("three that begin 1 s apart, and one alone: got %s, want %s", got, want)
 		}
 	})
 }
@@ -330,10 +408,10 @@ func TestAnew(t *testing.T) {
 			}
 			specs := []*spec.Spec{spec.Proves(behaviors.ByID("SCOPE-01"), body(stuck)), spec.Proves(behaviors.ByID("LB-01"), body(fine))}
 			times := 0
-			run := Start(t.Context(), specs, Options{Fixture: old, Parallel: c.parallel,
+			run := Start(t.Context(), specs, Options{Fixtures: []*fixture.Fixture{old}, Parallel: c.parallel,
 				Times: spec.Times{Convergence: time.Second, Hold: 10 * time.Millisecond, Spec: time.Minute},
-				Anew: func(_ context.Context, s *spec.Spec, left error) (*fixture.Fixture, error) {
-					if times++; s != specs[0] || !strings.Contains(left.Error(), "stuck") {
+				Anew: func(_ context.Context, on *fixture.Fixture, s *spec.Spec, left error) (*fixture.Fixture, error) {
+					if times++; on != old || s != specs[0] || !strings.Contains(left.Error(), "stuck") {
 						t.Errorf("got %s: %v, want what the first spec left", s.Behavior.ID, left)
 					}
 					if c.fails {

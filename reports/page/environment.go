@@ -115,6 +115,15 @@ func versionRows(r *v1alpha2.ConformanceReport) (rows [][]fact) {
 			rows = append(rows, row(f[0], f[1]))
 		}
 	}
+	for _, t := range e.Twins {
+		n := 0
+		for _, b := range r.Behaviors {
+			if b.Twin == t.RunID {
+				n++
+			}
+		}
+		rows = append(rows, row("twin fleet", fmt.Sprintf("run %s, on which %d behaviors ran", t.RunID, n)))
+	}
 	if h := e.Host; h != nil {
 		rows = append(rows, row("driven from", fmt.Sprintf("%d CPUs, %d MiB, %s", h.CPUs, h.MemoryMB, summary.OrUnknown(h.Engine))))
 	}

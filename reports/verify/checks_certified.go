@@ -37,6 +37,13 @@ func (in *inspection) noRetries() (wrong []string) {
 	return wrong
 }
 
+func (in *inspection) oneFleet() (wrong []string) {
+	if n := len(in.report.Environment.Twins); n > 0 {
+		wrong = append(wrong, fmt.Sprintf("the specs were divided among %d fleets: what one shows is not known of another", n+1))
+	}
+	return wrong
+}
+
 // The parts of a mesh whose images a report names. Istio's ztunnel and proxyv2 cannot be built by
 // the suite, only what stands in for them.
 var (

@@ -127,6 +127,9 @@ func (in *inspection) verdictsFit() (wrong []string) {
 				}
 			}
 		}
+		if b.Twin != "" && !slices.ContainsFunc(in.report.Environment.Twins, func(t v1alpha2.Twin) bool { return t.RunID == b.Twin }) {
+			say(fmt.Sprintf("ran on the twin %.40q, which the report does not name", b.Twin))
+		}
 		if b.Attempts < 0 || b.Seconds < 0 || slices.ContainsFunc(b.ConvergeSeconds, func(s float64) bool { return s < 0 }) {
 			say("took a negative time")
 		}

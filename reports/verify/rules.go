@@ -157,6 +157,10 @@ var Rules = []Rule{
 		Says: "The application that specs call, app, is named by the digest that its pods ran.",
 	},
 	{
+		ID: "C12", For: CertifiedOnly, check: (*inspection).oneFleet, Foreseen: true,
+		Says: "All specs ran on one fleet: they were not divided among twins.",
+	},
+	{
 		ID: "S01", For: WhenAsked, check: (*inspection).signed,
 		Says: "The sums and verdicts of the bundle are signed with the key.",
 	},

@@ -357,6 +357,12 @@ var fixtures = map[string]struct {
 	"C11": {"the digest of the application is not known", func(t testing.TB, dir string) {
 		forge(t, dir, func(r *v1alpha2.ConformanceReport) { imageOf(r, "app").Digest = "" })
 	}},
+	"C12": {"half of the specs ran on another fleet", func(t testing.TB, dir string) {
+		forge(t, dir, func(r *v1alpha2.ConformanceReport) {
+			r.Environment.Twins = []v1alpha2.Twin{{RunID: "other", Isolation: r.Isolation}}
+			result(r, "LB-01").Twin = "other"
+		})
+	}},
 	"S01": {"the bundle is signed by another key", func(t testing.TB, dir string) {
 		_, other, _ := ed25519.GenerateKey(rand.Reader)
 		if err := Sign(context.Background(), dir, other); err != nil {
@@ -1460,6 +1466,7 @@ func TestForgedCertificates(t *testing.T) {
 		"no preflight":              {func(r *v1alpha2.ConformanceReport) { r.Preflight = nil }, []string{"C07"}},
 		"an invisible organization": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Organization = "\u200b" }, []string{"C05"}},
 		"a project that turns text": {func(r *v1alpha2.ConformanceReport) { r.Implementation.Project = "mesh\u202e" }, []string{"C05"}},
+		"held on another fleet":     {lb01(func(b *v1alpha2.BehaviorResult) { b.Twin = "nobody" }), []string{"R06"}},
 		"held in no time":           {lb01(func(b *v1alpha2.BehaviorResult) { b.Seconds, b.ConvergeSeconds = 0, nil }), []string{"R06"}},
 		"a day of letters":          {istio("v0.0.0-zzzzzzzzzzzzzz-abc"), []string{"R11"}},
 		"a day of nines":            {istio("v0.0.0-99999999999999-eed52ebb66ad"), []string{"R11"}},

@@ -181,6 +181,15 @@ type Environment struct {
 	StandIns []StandIn    `json:"standIns,omitempty" jsonschema:"maxItems=32"`
 	Host     *Host        `json:"host,omitempty"`
 	Facts    []NamedValue `json:"facts,omitempty" jsonschema:"maxItems=2000"` // other facts about the clusters, by name
+	// Twins are further fleets, made like this one, among which the specs were divided. A certified
+	// run has none.
+	Twins []Twin `json:"twins,omitempty" jsonschema:"maxItems=64"`
+}
+
+// Twin is a fleet that differs from the one of the report in its addresses alone.
+type Twin struct {
+	RunID     string     `json:"runID"`
+	Isolation *Isolation `json:"isolation,omitempty"`
 }
 
 // StandInParts are the parts of the mesh in whose place stand-ins run, each once. One of a single
@@ -331,6 +340,8 @@ type BehaviorResult struct {
 	// Flaky: it was settled only by another attempt, alone. The first one, beside other specs, was not
 	// steady.
 	Flaky bool `json:"flaky,omitempty"`
+	// Twin is the run id of the twin on which the last attempt ran; empty: on the report's own fleet.
+	Twin string `json:"twin,omitempty"`
 	// Seconds is the time of the last attempt.
 	Seconds float64 `json:"seconds,omitempty"`
 	// Expectations counts what the spec expected of the mesh and saw. A conformant behavior has at

@@ -1,0 +1,140 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sync/errgroup"
+
+	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/internal/sleep"
+	"ambient.test/conformance/reports/api/v1alpha2"
+)
+
+// ground is a fleet on which specs run.
+type ground struct {
+	file, runID string
+	// Only what runs alone on it changes these.
+	fleet   *mesh.Fleet
+	fixture *fixture.Fixture // nil before it is furnished
+}
+
+// first is the fleet that the report describes. Its twins are like it.
+func (r *run) first() *mesh.Fleet { return r.grounds[0].fleet }
+
+// each does something with all fleets, side by side. An error names the twin.
+func (r *run) each(ctx context.Context, do func(context.Context, *ground) error) error {
+	all, ctx := errgroup.WithContext(ctx)
+	for n, g := range r.grounds {
+		all.Go(func() error {
+			err := do(ctx, g)
+			if err != nil && n > 0 {
+				err = fmt.Errorf("the twin %s: %w", g.runID, err)
+			}
+			return err
+		})
+	}
+	return all.Wait()
+}
+
+// addTwins reads the fleet files of the twins. Each must be another fleet, and like the first.
+func (r *run) addTwins() error {
+	for _, file := range r.Twins {
+		f, err := mesh.Load(file)
+		if err != nil {
+			return UsageError{err}
+		}
+		g := &ground{file: file, runID: f.RunID, fleet: f}
+		if slices.ContainsFunc(r.grounds, func(o *ground) bool { return o.runID == f.RunID || o.fleet.Path() == f.Path() }) {
+			return usage("%s is named twice (run %s): a twin is another fleet, made by `amc up --artifacts FOLDER` with the same options",
+				file, f.RunID)
+		}
+		if f.Provider == mesh.ProviderKind && (f.Isolation == nil || !f.Isolation.Proven) {
+			return usage("%s: the isolation of its networks is not proven: run `amc up --artifacts %s`", file, filepath.Dir(file))
+		}
+		first, twin := declared(r.first()), declared(f)
+		if err := alike(&first, &twin, g); err != nil {
+			return err
+		}
+		r.grounds = append(r.grounds, g)
+	}
+	return nil
+}
+
+// alike is an error when two environments differ in more than where they are.
+func alike(first, twin *v1alpha2.Environment, g *ground) error {
+	a, b := reflect.ValueOf(placeless(*first)), reflect.ValueOf(placeless(*twin))
+	var differ []string
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+			differ = append(differ, name)
+		}
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	return usage("%s is no twin of the fleet: they differ in %s: make it by `amc up --artifacts %s` with the options of the other one",
+		g.file, strings.Join(differ, ", "), filepath.Dir(g.file))
+}
+
+// placeless is an environment without the addresses of its clusters and what is of the machine.
+func placeless(e v1alpha2.Environment) v1alpha2.Environment {
+	e.Clusters, e.Host, e.Twins = slices.Clone(e.Clusters), nil, nil
+	for i := range e.Clusters {
+		c := &e.Clusters[i]
+		c.PodCIDR, c.ServiceCIDR, c.Gateways = "", "", nil
+	}
+	return e
+}
+
+// twins are the other fleets, as the report has them.
+func (r *run) twins() (all []v1alpha2.Twin) {
+	for _, g := range r.grounds[1:] {
+		all = append(all, v1alpha2.Twin{RunID: g.runID, Isolation: g.fleet.Isolation})
+	}
+	return all
+}
+
+// A machine has room for another spec when its processors were idle for a fifth of the last second:
+// a spec that begins needs some of it for itself, and those that run time their calls.
+const (
+	roomWithin = time.Second
+	roomIdle   = 0.2
+)
+
+// room is how a run waits until the machine of a fleet of ours carries another spec; nil where
+// nobody can say it: another machine, or one without /proc.
+func room(f *mesh.Fleet) func(context.Context) {
+	proc, err := procfs.NewDefaultFS()
+	if err != nil || f.Kind == nil || !strings.HasPrefix(f.Kind.DockerHost, "unix://") {
+		return nil
+	}
+	return func(ctx context.Context) {
+		for {
+			before, err := proc.Stat()
+			if err != nil || !sleep.For(ctx, roomWithin) {
+				return
+			}
+			after, err := proc.Stat()
+			if err != nil || idle(before.CPUTotal, after.CPUTotal) >= roomIdle {
+				return
+			}
+		}
+	}
+}
+
+// idle is the share of time in which the processors had nothing to do.
+func idle(before, after procfs.CPUStat) float64 {
+	busy := func(s procfs.CPUStat) float64 { return s.User + s.Nice + s.System + s.IRQ + s.SoftIRQ + s.Steal }
+	free := func(s procfs.CPUStat) float64 { return s.Idle + s.Iowait }
+	f := free(after) - free(before)
+	return f / max(f+busy(after)-busy(before), 1e-9)
+}
