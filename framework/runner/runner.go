@@ -42,6 +42,7 @@ type Run struct {
 	ended   chan struct{}
 
 	mu     sync.Mutex
+	again  []*spec.Spec // what must run again, alone
 	leaked []error
 }
 
@@ -51,9 +52,10 @@ type pending struct {
 	result *spec.Result
 }
 
-// Start starts the specs in three passes: (1) parallel specs, (2) specs that were flaky in pass 1,
-// one at a time on each fixture, (3) serial specs, likewise. After ctx is canceled no new spec
-// starts, and those that run end soon.
+// Start starts the specs: the first fixture runs parallel specs side by side and then serial ones,
+// one at a time; the others run serial ones first, which leave most of a machine to their neighbors.
+// In the end what was flaky beside other specs runs again, one at a time on each fixture. After ctx
+// is canceled no new spec starts, and those that run end soon.
 func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	o.Fixtures = slices.Clone(o.Fixtures) // those that are made anew take their places
 	r := &Run{o: o, pending: map[string]*pending{}, ended: make(chan struct{})}
@@ -68,65 +70,96 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	}
 	go func() {
 		defer close(r.ended)
-		flaky := r.pass(ctx, parallel, max(o.Parallel, 1))
-		r.pass(ctx, append(flaky, serial...), 1)
+		beside, alone := queued(parallel, max(o.Parallel, 1)), queued(serial, 1)
+		r.work(ctx, func(first bool) []*queue {
+			if first {
+				return []*queue{beside, alone}
+			}
+			return []*queue{alone, beside}
+		})
+		again := queued(r.again, 1)
+		r.work(ctx, func(bool) []*queue { return []*queue{again} })
 	}()
 	return r
 }
 
-// pass runs specs, up to parallel of them on each fixture, and returns those that must run again,
-// alone. A spec that waits at its end leaves its place to the next one, unless it must be alone.
-func (r *Run) pass(ctx context.Context, specs []*spec.Spec, parallel int) (again []*spec.Spec) {
-	queue := make(chan *spec.Spec, len(specs))
+// queue is specs that wait for their turn.
+type queue struct {
+	waiting  chan *spec.Spec
+	parallel int // how many of them run at the same time on a fixture
+
+	next    sync.Mutex // one asks for room at a time, and takes it before the next one asks
+	running atomic.Int32
+}
+
+func queued(specs []*spec.Spec, parallel int) *queue {
+	q := &queue{waiting: make(chan *spec.Spec, len(specs)), parallel: max(min(parallel, len(specs)), 1)}
 	for _, s := range specs {
-		queue <- s
+		q.waiting <- s
 	}
-	close(queue)
-	beside := min(parallel, len(specs)) > 1
-	var next sync.Mutex // one asks for room at a time, and takes it before the next one asks
-	var running atomic.Int32
+	close(q.waiting)
+	return q
+}
+
+// work empties queues, in the order that is given for the first fixture and for any other one.
+func (r *Run) work(ctx context.Context, order func(first bool) []*queue) {
 	var all sync.WaitGroup
 	for i := range r.o.Fixtures {
 		all.Go(func() {
-			places := make(chan struct{}, parallel)
-			attempt := spec.Attempt{Times: r.o.Times, Parallel: beside}
-			if beside {
-				attempt.Rest = func(ctx context.Context, d time.Duration) bool {
-					<-places
-					defer func() { places <- struct{}{} }()
-					return sleep.For(ctx, d)
-				}
-			}
-			for {
-				places <- struct{}{}
-				next.Lock()
-				if beside && r.o.Room != nil && running.Load() > 0 && len(queue) > 0 {
-					r.o.Room(ctx)
-				}
-				s, more := <-queue
-				if more {
-					running.Add(1)
-				}
-				next.Unlock()
-				if !more {
-					return
-				}
-				all.Go(func() {
-					defer func() { running.Add(-1); <-places }()
-					p := r.pending[s.Behavior.ID]
-					if ctx.Err() == nil && r.attempt(ctx, i, s, p, attempt) {
-						r.mu.Lock()
-						again = append(again, s)
-						r.mu.Unlock()
-						return
-					}
-					close(p.done)
-				})
+			for _, q := range order(i == 0) {
+				r.empty(ctx, q, i)
 			}
 		})
 	}
 	all.Wait()
-	return again
+}
+
+// empty runs specs of a queue on the fixture of that number until none waits and all have ended. A
+// spec that waits at its end leaves its place to the next one, unless it must be alone.
+func (r *Run) empty(ctx context.Context, q *queue, on int) {
+	places := make(chan struct{}, q.parallel)
+	attempt := spec.Attempt{Times: r.o.Times, Parallel: q.parallel > 1}
+	if attempt.Parallel {
+		attempt.Rest = func(ctx context.Context, d time.Duration) bool {
+			<-places
+			defer func() { places <- struct{}{} }()
+			return sleep.For(ctx, d)
+		}
+	}
+	var here sync.WaitGroup
+	defer here.Wait()
+	for {
+		places <- struct{}{}
+		s := r.take(ctx, q)
+		if s == nil {
+			return
+		}
+		here.Go(func() {
+			defer func() { q.running.Add(-1); <-places }()
+			p := r.pending[s.Behavior.ID]
+			if ctx.Err() == nil && r.attempt(ctx, on, s, p, attempt) {
+				r.mu.Lock()
+				r.again = append(r.again, s)
+				r.mu.Unlock()
+				return
+			}
+			close(p.done)
+		})
+	}
+}
+
+// take is the next spec of a queue, when the machine has room for it; nil when none waits.
+func (r *Run) take(ctx context.Context, q *queue) *spec.Spec {
+	q.next.Lock()
+	defer q.next.Unlock()
+	if q.parallel > 1 && r.o.Room != nil && q.running.Load() > 0 && len(q.waiting) > 0 {
+		r.o.Room(ctx)
+	}
+	s := <-q.waiting
+	if s != nil {
+		q.running.Add(1)
+	}
+	return s
 }
 
 // attempt runs a spec once on the fixture of that number and says whether it must run again.
