@@ -7,8 +7,11 @@ ARTIFACTS ?= _artifacts
 # Flags for `amc up` and `amc run`, for example UP="--clusters 3" RUN="--include SCOPE-*,LB-01".
 UP ?=
 RUN ?=
+# How many more fleets like it share the specs: less time, more memory.
+TWINS ?= 0
 
 AMC := bin/amc
+twins := $(patsubst %,$(ARTIFACTS)/twin%,$(shell seq 1 $(TWINS)))
 
 # The fleets that decide the statements of the page "Install Multicluster", one after the other: flags of `amc up` and of `amc run` for
 # each. On three clusters only what needs a third one runs, so that run is partial (exit code 2).
@@ -30,7 +33,7 @@ help: ## what can be made here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 conformance: up ## bring up a fleet (or use the one that is up) and run PROFILE (core) on it; everything lands in _artifacts/
-	$(AMC) run --artifacts $(ARTIFACTS) --fleet $(ARTIFACTS)/fleet.yaml --profile $(PROFILE) $(RUN)
+	$(AMC) run --artifacts $(ARTIFACTS) --fleet $(ARTIFACTS)/fleet.yaml $(twins:%=--twin %/fleet.yaml) --profile $(PROFILE) $(RUN)
 
 page: $(FLEETS:%=page-%) ## decide the page "Install Multicluster" on all the fleets it takes; each bundle lands in a folder of _artifacts/
 
@@ -39,11 +42,11 @@ $(FLEETS:%=page-%): page-%: amc
 	$(AMC) run --artifacts $(ARTIFACTS)/$* --fleet $(ARTIFACTS)/$*/fleet.yaml $(run-$*)
 	$(AMC) down --artifacts $(ARTIFACTS)/$*
 
-up: amc ## bring up a fleet: images, two clusters, mesh, isolation proof
-	$(AMC) up --artifacts $(ARTIFACTS) $(UP)
+up: amc ## bring up a fleet, and its TWINS: images, two clusters, mesh, isolation proof
+	for fleet in $(ARTIFACTS) $(twins); do $(AMC) up --artifacts $$fleet $(UP) || exit; done
 
-down: amc ## remove the fleet
-	$(AMC) down --artifacts $(ARTIFACTS)
+down: amc ## remove the fleet, and its twins
+	for fleet in $(ARTIFACTS) $(wildcard $(ARTIFACTS)/twin*); do $(AMC) down --artifacts $$fleet || exit; done
 
 bench: conformance ## figures of this run: images, clusters, mesh, specs, memory; the stream against kubectl exec; amc list, verify against sha256sum, the page in Chromium
 	$(AMC) bench --artifacts $(ARTIFACTS)

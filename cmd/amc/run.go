@@ -40,11 +40,16 @@ version of Istio promises ran and held, but for faults that are known of this ve
 if the environment broke, partial if something was not to be run: because of the fleet's shape, a
 feature, a stand-in, or the user's choice. The last line says which.
 
+Most of a run is spent by specs that must be alone and mostly wait. With --twin other fleets that are like
+the first take their share of them; each must have been made by ` + "`amc up --artifacts FOLDER`" + ` with the
+same options. Beside each other, specs begin only while the machine has a fifth of its processors idle.
+
 Ctrl-C ends the running specs, cleans up and closes the bundle. A second Ctrl-C stops at once, without
 cleaning up.`,
 		Example: `  amc run
   amc run --profile smoke --include 'GW-*,LB-01'
-  amc run --fleet other/fleet.yaml --artifacts other/run1 --verbose`,
+  amc run --fleet other/fleet.yaml --artifacts other/run1 --verbose
+  amc up --artifacts _artifacts/twin1 && amc run --twin _artifacts/twin1/fleet.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Implementation, err = readImplementation(implementation); err != nil {
