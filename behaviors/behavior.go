@@ -111,6 +111,7 @@ const (
 	pageVerify             = "ambient/install/multicluster/verify"
 	pageFailover           = "ambient/install/multicluster/failover"
 	pageObservability      = "ambient/install/multicluster/observability"
+	pageL4Policy           = "ambient/usage/l4-policy"
 	pagePeerAuthentication = "reference/config/security/peer_authentication"
 	postAlpha              = "2025/ambient-multicluster"
 	postBeta               = "ambient multicluster beta (2026)" // a draft when it was read: no address

@@ -265,3 +265,30 @@ var RootPolicyWithSelector = declare(Behavior{
 	Provoke: "Apply a PeerAuthentication with a selector to istio-system.",
 	Mutants: []string{"M108"}, State: Proven,
 })
+
+var NamespacePolicyReachesOpenConnections = declare(Behavior{
+	ID: "ID-23", Level: Core, Istio: ">=1.27",
+	Promise: "A policy of a namespace ends the open connections that it denies, also those from other clusters, and no others.",
+	Sources: onlyPermittedTraffic,
+	Proof: "Connections of two clients to pods of the other clusters and of their own, on which a byte goes five times a second. A " +
+		"policy of the namespace denies one of the clients: its connections end, and it gets no new ones; the other's stay open. When " +
+		"the policy is gone, the first client is served again.",
+	Provoke: "Keep a connection open, then deny its client.",
+	Mutants: []string{"M14"}, State: Proven,
+})
+
+var PodPolicyReachesOpenConnections = declare(Behavior{
+	ID: "ID-24", Level: Core, Istio: ">=1.27",
+	Promise: "A policy of some pods ends the open connections that it denies, also those from other clusters, and no others.",
+	Sources: onlyPermittedTraffic,
+	Proof:   "As ID-23, with a policy that selects the pods by their label.",
+	Provoke: "Keep a connection open, then deny its client.",
+	Hazards: "By hand a policy of the namespace reached open connections at once, and one with a selector never did (F-04).",
+	Mutants: []string{"M14"}, State: Proven,
+})
+
+// A connection that goes on carries traffic that nobody permits.
+var onlyPermittedTraffic = []Source{
+	doc(pageL4Policy, "Once a policy is provisioned, pods targeted by the policy only permit traffic which is explicitly allowed"),
+	issue("istio/ztunnel#311", "whether policies apply to existing connections: those that are denied are closed"),
+}

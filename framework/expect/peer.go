@@ -70,6 +70,39 @@ func BrokenOff(within time.Duration) types.GomegaMatcher {
 	})
 }
 
+// CutOff expects that somebody between the ends broke the connections off while the client sent.
+func CutOff() types.GomegaMatcher {
+	return eachConnection("the connection to be cut", func(e peer.Ends) string {
+		switch {
+		case e.Failed != "" || e.Client.How != peer.Open && e.Client.Sent == 0:
+			return "no connection"
+		case e.Client.How != peer.Reset:
+			return fmt.Sprintf("for the client it is %q", e.Client.How)
+		}
+		return ""
+	})
+}
+
+// NotServed expects that no server answers the client.
+func NotServed() types.GomegaMatcher {
+	return eachConnection("nobody to answer", func(e peer.Ends) string {
+		if e.Failed == "" && (e.Client.How != peer.Reset || e.Client.Sent > 0) {
+			return "a server answered"
+		}
+		return ""
+	})
+}
+
+// StaysOpen expects that the connections have not ended.
+func StaysOpen() types.GomegaMatcher {
+	return eachConnection("the connection to stay open", func(e peer.Ends) string {
+		if e.Failed != "" || e.Client.How != peer.Open {
+			return "it ended"
+		}
+		return ""
+	})
+}
+
 // ServedFrom expects that the server is in one of these clusters.
 func ServedFrom[C fmt.Stringer](clusters ...C) types.GomegaMatcher {
 	want := names(clusters)

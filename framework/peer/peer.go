@@ -35,6 +35,8 @@ type Exchange struct {
 	Down int64 `json:"down"`
 	// Write are the bytes of one write; default 64 KiB.
 	Write int `json:"write,omitempty"`
+	// Pause are the milliseconds between two writes; default none.
+	Pause int `json:"pause,omitempty"`
 	// ResetAfter lets the end that receives first reset the connection after this many bytes;
 	// 0 = not at all.
 	ResetAfter int64 `json:"resetAfter,omitempty"`
@@ -49,7 +51,10 @@ type order struct {
 	Seconds int `json:"seconds"`
 }
 
-func newOrder(to string, x Exchange) order { return order{x, rand.String(12), to, patience} }
+func newOrder(to string, x Exchange) order {
+	paused := int(x.Up+x.Down) / max(x.Write, 1) * x.Pause / 1000
+	return order{x, rand.String(12), to, patience + paused}
+}
 
 // End is what one end of a connection did and saw.
 type End struct {
@@ -75,8 +80,11 @@ const (
 
 // String is for messages.
 func (e End) String() string {
-	if e.How == "" {
+	switch {
+	case e.How == "":
 		return "not known"
+	case e.Pod == "": // nobody has told yet
+		return e.How
 	}
 	return fmt.Sprintf("%s in %s: sent %d, received %d, %s after waiting %d ms", e.Pod, e.Cluster, e.Sent, e.Received, e.How, e.Waited)
 }

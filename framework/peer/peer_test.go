@@ -67,6 +67,13 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// An exchange with pauses has the time for them.
+func TestPauses(t *testing.T) {
+	if got, want := newOrder("svc:9090", Exchange{Up: 100, Down: 1, Write: 1, Pause: 200}).Seconds, patience+20; got != want {
+		t.Errorf("got %d s, want %d", got, want)
+	}
+}
+
 // What could not begin is an outcome; a pod that cannot be driven is an error.
 func TestFailures(t *testing.T) {
 	answers := map[string]func(string) (int, any){

@@ -145,6 +145,17 @@ func (s *Service) PodPolicy(action security.AuthorizationPolicy_Action, principa
 	}
 }
 
+// NamespaceDeny is an AuthorizationPolicy of the specs' namespace, for all its pods, against the
+// principals.
+func (t *T) NamespaceDeny(principals ...string) Object {
+	return func(*Cluster) client.Object {
+		return &securityv1.AuthorizationPolicy{
+			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: t.Name("namespace")},
+			Spec:       security.AuthorizationPolicy{Action: security.AuthorizationPolicy_DENY, Rules: from(principals)},
+		}
+	}
+}
+
 // PodMutualTLS is a PeerAuthentication of the Service's pods.
 func (s *Service) PodMutualTLS(mode security.PeerAuthentication_MutualTLS_Mode) Object {
 	return s.podMutualTLS(&security.PeerAuthentication{Mtls: &security.PeerAuthentication_MutualTLS{Mode: mode}})

@@ -35,6 +35,9 @@ func (t *T) DeployPeers(word string) *Peers {
 		t.Cleanup(func(context.Context) error { forward.Close(); return nil })
 		p.all = append(p.all, peer.Dial(forward))
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.peers = append(t.peers, p.all...)
 	return p
 }
 
@@ -47,10 +50,55 @@ func (p *Peers) client(c *Cluster) *peer.Peer {
 	return p.all[i]
 }
 
-// Exchange are exchanges of a cluster's peer with a Service in front of them.
+// allPeers are the spec's peers of all names: each may be the server.
+func (t *T) allPeers() peer.Peers {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.peers)
+}
+
+// Exchange are exchanges of a cluster's peer with a Service in front of peers.
 func (p *Peers) Exchange(c *Cluster, to *Service, x peer.Exchange) PeerConnections {
 	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
-	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) { return p.all.Exchange(ctx, p.client(c), address, x) })
+	return p.connections(c, address, func(ctx context.Context) (peer.Ends, error) {
+		return p.t.allPeers().Exchange(ctx, p.client(c), address, x)
+	})
+}
+
+// Connection is one that stays open while a spec changes something. The value is what became of it, a
+// list of one [peer.Ends].
+type Connection struct {
+	says  string
+	ended chan struct{}
+	ends  peer.Ends // when ended is closed
+	err   error
+}
+
+// Connect opens a connection of a cluster's peer to a Service in front of peers. The client sends a byte
+// five times a second, for a minute and a half at most.
+func (p *Peers) Connect(c *Cluster, to *Service) *Connection {
+	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
+	h := &Connection{says: fmt.Sprintf("the open connection %s in %s -> %s", p.Name, c, address), ended: make(chan struct{})}
+	ctx, client, all := p.t.ctx, p.client(c), p.t.allPeers()
+	go func() {
+		defer close(h.ended)
+		h.ends, h.err = all.Exchange(ctx, client, address, peer.Exchange{Up: 450, Write: 1, Pause: 200})
+	}()
+	return h
+}
+
+// String says who is connected to whom.
+func (h *Connection) String() string { return h.says }
+
+// Look tells whether the connection has ended, and how. The error means that the pods could not be
+// driven.
+func (h *Connection) Look(context.Context, int) (any, error) {
+	select {
+	case <-h.ended:
+		return []peer.Ends{h.ends}, h.err
+	default:
+		return []peer.Ends{{Client: peer.End{How: peer.Open}}}, nil
+	}
 }
 
 // Together are this many exchanges at each look, all of which are open before any of them sends.

@@ -12,6 +12,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -83,6 +84,7 @@ type T struct {
 	services map[string]*Service
 	// tunnelClients deploy the clients that open tunnels, by cluster.
 	tunnelClients map[string]func() *traffic.Client
+	peers         peer.Peers
 	changed       time.Time
 	beside        bool     // other specs run at the same time
 	together      int      // parts of the spec that run side by side, each of which may change what is its own

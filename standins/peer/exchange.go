@@ -31,6 +31,8 @@ type Exchange struct {
 	Down int64 `json:"down"`
 	// Write are the bytes of one write; default 64 KiB.
 	Write int `json:"write,omitempty"`
+	// Pause are the milliseconds between two writes; default none.
+	Pause int `json:"pause,omitempty"`
 	// ResetAfter lets the end that receives first reset the connection after this many bytes;
 	// 0 = not at all.
 	ResetAfter int64 `json:"resetAfter,omitempty"`
@@ -212,7 +214,7 @@ func (x *Exchange) take(conn *net.TCPConn, r io.Reader, e End, first bool, n int
 
 // send writes n bytes that nothing between could guess, and closes this direction.
 func (x *Exchange) send(conn *net.TCPConn, e *End, n int64) error {
-	f, err := write(conn, n, x.Write)
+	f, err := write(conn, n, x.Write, time.Duration(x.Pause)*time.Millisecond)
 	e.Sent, e.SentSum, e.Waited = f.bytes, f.sum, f.waited.Milliseconds()
 	if err != nil {
 		return err
@@ -241,8 +243,8 @@ type flow struct {
 // defaultWrite are the bytes of one read or write.
 const defaultWrite = 64 << 10
 
-// write writes n bytes, some in each write.
-func write(w io.Writer, n int64, some int) (f flow, err error) {
+// write writes n bytes, some in each write, with a pause between two.
+func write(w io.Writer, n int64, some int, pause time.Duration) (f flow, err error) {
 	if some <= 0 {
 		some = defaultWrite
 	}
@@ -252,6 +254,9 @@ func write(w io.Writer, n int64, some int) (f flow, err error) {
 	}
 	source, h, b := rand.NewChaCha8(seed), sha256.New(), make([]byte, some)
 	for f.bytes < n && err == nil {
+		if f.bytes > 0 {
+			time.Sleep(pause)
+		}
 		part := b[:min(int64(some), n-f.bytes)]
 		_, _ = source.Read(part) // never fails
 		begun := time.Now()

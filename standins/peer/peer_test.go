@@ -81,13 +81,18 @@ func TestExchange(t *testing.T) {
 		{"server first", Exchange{ServerFirst: true, Up: 7, Down: 1 << 20}, closed, closed},
 		{"small writes", Exchange{Up: 1000, Down: 1000, Write: 1}, closed, closed},
 		{"nothing one way", Exchange{Down: 10}, closed, closed},
+		{"with pauses", Exchange{Up: 4, Down: 1, Write: 1, Pause: 50}, closed, closed},
 		{"the client resets", Exchange{ServerFirst: true, Down: 64 << 20, ResetAfter: 1 << 20}, resetUs, reset},
 		{"the server resets", Exchange{Up: 64 << 20, ResetAfter: 1 << 20}, reset, resetUs},
 		{"not in time", Exchange{ServerFirst: true, Down: 64 << 20, Seconds: 1, Write: 1}, timedOut, ""}, // the first to give up ends both
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.x.ID, c.x.To = strings.ReplaceAll(c.name, " ", "-"), raw
+			begun := time.Now()
 			r := post(t, web+"/exchange", c.x)
+			if took, pauses := time.Since(begun), 150*time.Millisecond; c.x.Pause > 0 && took < pauses {
+				t.Errorf("it took %s, want three pauses, %s", took, pauses)
+			}
 			s := seen(t, web, c.x.ID)
 			if got := []string{r.Client.How, s.How}; c.server != "" && (got[0] != c.client || got[1] != c.server) ||
 				c.server == "" && !slices.Contains(got, c.client) {
@@ -156,8 +161,8 @@ func TestTogether(t *testing.T) {
 // Two bodies of the same length are not the same: an answer of another connection would be seen.
 func TestBodiesDiffer(t *testing.T) {
 	var a, b bytes.Buffer
-	one, _ := write(&a, 1000, 0)
-	two, _ := write(&b, 1000, 10)
+	one, _ := write(&a, 1000, 0, 0)
+	two, _ := write(&b, 1000, 10, 0)
 	if one.sum == two.sum || bytes.Equal(a.Bytes(), b.Bytes()) {
 		t.Error("two bodies are the same")
 	}

@@ -78,7 +78,7 @@ func (p *peer) body(w http.ResponseWriter, r *http.Request) {
 	e := p.end()
 	p.remember(id, e)
 	e.How = closed
-	f, err := write(w, n, 0)
+	f, err := write(w, n, 0, 0)
 	e.Sent, e.SentSum, e.Waited = f.bytes, f.sum, f.waited.Milliseconds()
 	if err != nil {
 		e.How = how(err)

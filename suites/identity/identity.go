@@ -2,11 +2,14 @@
 package identity
 
 import (
+	"slices"
+
 	security "istio.io/api/security/v1"
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
+	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
@@ -291,3 +294,58 @@ var RootPolicyWithSelector = spec.Proves(behaviors.RootPolicyWithSelector, func(
 	t.DeleteEverywhere(fromRoot)
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Plain.HTTP(chosen), AnsweredBy(c)) })
 })
+
+// ID-23
+var NamespacePolicyReachesOpenConnections = spec.Proves(behaviors.NamespacePolicyReachesOpenConnections, func(t *spec.T) {
+	endsOpenConnections(t, func(_ *spec.Service, principal string) spec.Object { return t.NamespaceDeny(principal) })
+})
+
+// ID-24
+var PodPolicyReachesOpenConnections = spec.Proves(behaviors.PodPolicyReachesOpenConnections, func(t *spec.T) {
+	endsOpenConnections(t, func(servers *spec.Service, principal string) spec.Object {
+		return servers.PodPolicy(security.AuthorizationPolicy_DENY, principal)
+	})
+})
+
+// endsOpenConnections denies one of two clients that are connected to the same pods.
+func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal string) spec.Object) {
+	servers, denied, other := t.DeployPeers("peer"), t.DeployPeers("denied"), t.DeployPeers("other")
+	type way struct {
+		from *spec.Cluster
+		to   *spec.Service
+		by   spec.Clusters
+	}
+	var ways []way
+	for _, c := range t.Clusters {
+		others := t.Clusters.Without(c)
+		remote := t.ServiceFor("not-in-"+c.Name, servers.Service, spec.Global, spec.OnlyIn(others...))
+		ways = append(ways, way{c, remote, others}, way{c, servers.Service, spec.Clusters{c}})
+	}
+	hello := peer.Exchange{Up: 1, Down: 1}
+	served := func(w way) {
+		for _, p := range []*spec.Peers{denied, other} {
+			t.Control(p.Exchange(w.from, w.to, hello), CarriedWhole(1, 1), ServedFrom(w.by...))
+		}
+	}
+	spec.Each(t, ways, served)
+
+	type connection struct {
+		way
+		*spec.Connection
+	}
+	var end, stay []connection
+	for _, w := range ways {
+		end, stay = append(end, connection{w, denied.Connect(w.from, w.to)}), append(stay, connection{w, other.Connect(w.from, w.to)})
+	}
+	open := func(c connection) { t.Control(c.Connection, StaysOpen()) }
+	spec.Each(t, slices.Concat(end, stay), open)
+
+	policy := deny(servers.Service, t.Principal(denied.App))
+	t.ApplyEverywhere(policy)
+	spec.Each(t, end, func(c connection) { t.Expect(c.Connection, CutOff(), ServedFrom(c.by...)) })
+	spec.Each(t, ways, func(w way) { t.Control(denied.Exchange(w.from, w.to, hello), NotServed()) })
+	spec.Each(t, stay, open)
+
+	t.DeleteEverywhere(policy)
+	spec.Each(t, ways, served)
+}
