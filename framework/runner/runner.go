@@ -54,8 +54,8 @@ type pending struct {
 
 // Start starts the specs: the first fixture runs parallel specs side by side and then serial ones,
 // one at a time; the others run serial ones first, which leave most of a machine to their neighbors.
-// In the end what was flaky beside other specs runs again, one at a time on each fixture. After ctx
-// is canceled no new spec starts, and those that run end soon.
+// In the end what was flaky beside other specs, on the same fleet or on a twin, runs again with nothing
+// else on the machine. After ctx is canceled no new spec starts, and those that run end soon.
 func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	o.Fixtures = slices.Clone(o.Fixtures) // those that are made anew take their places
 	r := &Run{o: o, pending: map[string]*pending{}, ended: make(chan struct{})}
@@ -71,14 +71,20 @@ func Start(ctx context.Context, specs []*spec.Spec, o Options) *Run {
 	go func() {
 		defer close(r.ended)
 		beside, alone := queued(parallel, max(o.Parallel, 1)), queued(serial, 1)
-		r.work(ctx, func(first bool) []*queue {
-			if first {
-				return []*queue{beside, alone}
+		var all sync.WaitGroup
+		for i := range r.o.Fixtures {
+			order := []*queue{beside, alone}
+			if i > 0 {
+				order = []*queue{alone, beside}
 			}
-			return []*queue{alone, beside}
-		})
-		again := queued(r.again, 1)
-		r.work(ctx, func(bool) []*queue { return []*queue{again} })
+			all.Go(func() {
+				for _, q := range order {
+					r.empty(ctx, q, i, spec.Attempt{Parallel: q.parallel > 1, Twins: len(r.o.Fixtures) > 1})
+				}
+			})
+		}
+		all.Wait()
+		r.empty(ctx, queued(r.again, 1), 0, spec.Attempt{})
 	}()
 	return r
 }
@@ -101,24 +107,11 @@ func queued(specs []*spec.Spec, parallel int) *queue {
 	return q
 }
 
-// work empties queues, in the order that is given for the first fixture and for any other one.
-func (r *Run) work(ctx context.Context, order func(first bool) []*queue) {
-	var all sync.WaitGroup
-	for i := range r.o.Fixtures {
-		all.Go(func() {
-			for _, q := range order(i == 0) {
-				r.empty(ctx, q, i)
-			}
-		})
-	}
-	all.Wait()
-}
-
 // empty runs specs of a queue on the fixture of that number until none waits and all have ended. A
 // spec that waits at its end leaves its place to the next one, unless it must be alone.
-func (r *Run) empty(ctx context.Context, q *queue, on int) {
+func (r *Run) empty(ctx context.Context, q *queue, on int, attempt spec.Attempt) {
 	places := make(chan struct{}, q.parallel)
-	attempt := spec.Attempt{Times: r.o.Times, Parallel: q.parallel > 1}
+	attempt.Times = r.o.Times
 	if attempt.Parallel {
 		attempt.Rest = func(ctx context.Context, d time.Duration) bool {
 			<-places

@@ -176,6 +176,34 @@ func TestTwins(t *testing.T) {
 	})
 }
 
+// What a busy machine may have done to a spec that was alone on its fleet is found out with nothing
+// else on the machine.
+func TestFlakyBesideTwinsRunsAgainAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running atomic.Int32
+		attempts := 0
+		r, l := startOn(t.Context(), 2, Options{Parallel: 1},
+			body{"TRF-04", func(s *spec.T) {
+				fine(s)
+				if attempts++; attempts == 1 {
+					flaky(s)
+				} else if n := running.Load(); n != 0 {
+					t.Errorf("it ran again beside %d others", n)
+				}
+			}, []spec.Option{spec.Serial}},
+			body{"LB-03", func(s *spec.T) {
+				running.Add(1)
+				time.Sleep(30 * time.Second)
+				running.Add(-1)
+				fine(s)
+			}, []spec.Option{spec.Serial}})
+		r.Wait()
+		if x, _ := r.Result("TRF-04"); x.Verdict != v1alpha2.Conformant || len(l.of("TRF-04")) != 2 {
+			t.Errorf("got %s (%s) in %d attempts, want conformant in the second", x.Verdict, x.Message, len(l.of("TRF-04")))
+		}
+	})
+}
+
 // Only a spec that begins beside others waits for room.
 func TestRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
