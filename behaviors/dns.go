@@ -63,9 +63,10 @@ var AnswersAreLocalAddresses = declare(Behavior{
 	ID: "DNS-04", Level: Core, Istio: ">=1.27",
 	Promise: "A lookup answers with the client's own cluster's virtual address only.",
 	Sources: []Source{implied(pageVerify)},
-	Proof:   "The answer is the local ClusterIP in each cluster, also when the other has another one for the name.",
+	Proof: "The answer in each cluster is its own ClusterIP of a global service and nothing else, of each family that it has. The other " +
+		"clusters have other ones, and calls to the name reach all of them.",
 	Provoke: "Look the service up in both clusters.",
-	State:   notAutomated("planned: the traffic package does not ask DNS by itself yet"),
+	Mutants: []string{"M112"}, State: Proven,
 })
 
 var WithoutDNSCapture = declare(Behavior{

@@ -100,9 +100,13 @@ var LongLivedConnections = declare(Behavior{
 	ID: "TRF-09", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "An open connection survives certificate rotation, istiod's restart, changes of other services and of secrets.",
 	Sources: transparent,
-	Proof:   "Heartbeats go on for a quarter of an hour through all of them.",
+	Proof: "A connection to a pod of another cluster carries a byte five times a second through all of them: other services come and " +
+		"change, both remote secrets are rotated, both istiods restart, and the certificates of both ztunnels, which live for 40 s, are " +
+		"renewed. All bytes arrive, and the answer. Another connection ends when the gateway goes that both pass through.",
 	Provoke: "Keep a connection open while making each change.",
-	State:   notAutomated("planned for the long profile: it takes a quarter of an hour"),
+	Hazards: "A client that only holds a connection does not notice that it leads nowhere. A rotation loses the other network (F-01), for " +
+		"new connections.",
+	Mutants: []string{"M111"}, State: Proven,
 })
 
 var LatencyIsRecorded = declare(Behavior{

@@ -245,6 +245,19 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
 }
 
+// inOtherNetwork lets the pods of an app in cluster1 say that they are in the network of cluster2.
+func inOtherNetwork(app string) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		return interfere(ctx, f.Clusters[0], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
+			if p.Labels[workload.LabelApp] != app || p.Labels[label.TopologyNetwork.Name] != "" {
+				return leave
+			}
+			p.Labels[label.TopologyNetwork.Name] = f.Clusters[1].Network
+			return update
+		})
+	}
+}
+
 // uncaptureRestarted takes pods of specs in cluster2 out of the mesh whose containers have been started
 // again. It asks again and again: while the nodes have no power there is nobody to watch.
 func uncaptureRestarted(ctx context.Context, f *mesh.Fleet) (Undo, error) {

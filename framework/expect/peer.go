@@ -3,6 +3,7 @@ package expect
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/onsi/gomega/types"
@@ -98,6 +99,17 @@ func StaysOpen() types.GomegaMatcher {
 	return eachConnection("the connection to stay open", func(e peer.Ends) string {
 		if e.Failed != "" || e.Client.How != peer.Open {
 			return "it ended"
+		}
+		return ""
+	})
+}
+
+// Resolves expects that a name has exactly these addresses.
+func Resolves(addresses ...string) types.GomegaMatcher {
+	want := slices.Sorted(slices.Values(addresses))
+	return Value("the addresses "+strings.Join(want, ", "), func(got peer.Addresses) string {
+		if got.Failed != "" || !slices.Equal(got.All, want) {
+			return "it has others: " + got.String()
 		}
 		return ""
 	})

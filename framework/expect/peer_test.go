@@ -10,6 +10,22 @@ import (
 	"ambient.test/conformance/framework/peer"
 )
 
+func TestResolves(t *testing.T) {
+	for _, c := range []struct {
+		got  peer.Addresses
+		want bool
+	}{
+		{peer.Addresses{All: []string{"10.0.0.1", "fd00::1"}}, true},
+		{peer.Addresses{All: []string{"10.0.0.1"}}, false},
+		{peer.Addresses{All: []string{"10.0.0.1", "10.0.0.2", "fd00::1"}}, false},
+		{peer.Addresses{Failed: "no such host"}, false},
+	} {
+		if ok, err := Resolves("fd00::1", "10.0.0.1").Match(c.got); err != nil || ok != c.want {
+			t.Errorf("%s: it matches: %v (%v), want %v", c.got, ok, err, c.want)
+		}
+	}
+}
+
 func TestConnections(t *testing.T) {
 	whole := peer.Ends{
 		Client: peer.End{Sent: 2, SentSum: "up", Received: 3, ReceivedSum: "down", How: peer.Closed},

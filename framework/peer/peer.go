@@ -127,6 +127,9 @@ type Peers []*Peer
 // only one way, and where one is stuck, many are.
 const patience, patienceDownload = 20, 6
 
+// patienceLookup are the seconds that a lookup may take.
+const patienceLookup = 5
+
 // settle is how long a server's end may go on when the client's has ended, beyond what is promised:
 // it is asked for by way of an API server.
 const settle = 3 * time.Second
@@ -154,6 +157,26 @@ func (p *Peer) Datagram(ctx context.Context, to string) (ends Ends, err error) {
 		return Ends{Failed: failed}, err
 	}
 	return ends, nil
+}
+
+// Addresses are those that a name has for a pod, sorted. Failed says why it has none.
+type Addresses struct {
+	All    []string
+	Failed string
+}
+
+// String is for messages.
+func (a Addresses) String() string {
+	if a.Failed != "" {
+		return a.Failed
+	}
+	return strings.Join(a.All, ", ")
+}
+
+// Lookup has a peer look a name up. The error means that the pod could not be driven.
+func (p *Peer) Lookup(ctx context.Context, host string) (a Addresses, err error) {
+	a.Failed, err = p.do(ctx, "lookup", map[string]any{"host": host, "seconds": patienceLookup}, &a.All)
+	return a, err
 }
 
 // Together has a peer make this many exchanges, which are all open before any of them sends. See

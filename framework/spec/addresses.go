@@ -17,11 +17,14 @@ import (
 	"ambient.test/conformance/framework/workload"
 )
 
-// Address is the virtual address of a Service in one cluster.
-func (t *T) Address(c *Cluster, s *Service) string {
+// Address is the virtual address of a Service in one cluster, the first one if it has several.
+func (t *T) Address(c *Cluster, s *Service) string { return t.Addresses(c, s)[0] }
+
+// Addresses are the virtual addresses of a Service in one cluster, one of each family.
+func (t *T) Addresses(c *Cluster, s *Service) []string {
 	var got corev1.Service
 	t.NoError(c.Cluster.Client().Get(t.ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &got))
-	return got.Spec.ClusterIP
+	return got.Spec.ClusterIPs
 }
 
 // ReplaceAddresses gives Services other virtual addresses in one cluster. An address cannot be

@@ -75,17 +75,23 @@ type Connection struct {
 }
 
 // Connect opens a connection of a cluster's peer to a Service in front of peers. The client sends a byte
-// five times a second, for a minute and a half at most.
-func (p *Peers) Connect(c *Cluster, to *Service) *Connection {
+// five times a second for so long, then the server answers with one and closes.
+func (p *Peers) Connect(c *Cluster, to *Service, lasting time.Duration) *Connection {
 	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
 	h := &Connection{says: fmt.Sprintf("the open connection %s in %s -> %s", p.Name, c, address), ended: make(chan struct{})}
 	ctx, client, all := p.t.ctx, p.client(c), p.t.allPeers()
 	go func() {
 		defer close(h.ended)
-		h.ends, h.err = all.Exchange(ctx, client, address, peer.Exchange{Up: 450, Write: 1, Pause: 200})
+		h.ends, h.err = all.Exchange(ctx, client, address, peer.Exchange{Up: Beats(lasting), Down: 1, Write: 1, Pause: int(beat.Milliseconds())})
 	}()
 	return h
 }
+
+// beat is the time between two bytes of a [Connection].
+const beat = 200 * time.Millisecond
+
+// Beats are the bytes that the client of a [Connection] sends.
+func Beats(lasting time.Duration) int64 { return int64(lasting / beat) }
 
 // String says who is connected to whom.
 func (h *Connection) String() string { return h.says }
@@ -147,6 +153,13 @@ func (c PeerConnections) Look(ctx context.Context, _ int) (any, error) {
 		g.Go(func() (err error) { all[i], err = c.one(ctx); return err })
 	}
 	return all, g.Wait()
+}
+
+// Lookup is a cluster's peer that looks up the name of a Service. The value is [peer.Addresses].
+func (p *Peers) Lookup(c *Cluster, s *Service) Subject {
+	return Probe(fmt.Sprintf("%s in %s looks up %s", p.Name, c, s.Host()), func(ctx context.Context) (any, error) {
+		return p.client(c).Lookup(ctx, s.Host())
+	})
 }
 
 // Datagrams are questions by UDP of a cluster's peer to a Service in front of them, on a port that it

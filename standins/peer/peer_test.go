@@ -110,6 +110,16 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+func TestLookup(t *testing.T) {
+	got, err := lookup(t.Context(), Lookup{Host: "127.0.0.1"})
+	if err != nil || !slices.Equal(got, []string{"127.0.0.1"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got, err = lookup(t.Context(), Lookup{Host: "nobody.invalid", Seconds: 2}); err == nil {
+		t.Errorf("nobody has the addresses %v", got)
+	}
+}
+
 // Exchanges together are all open before any goes on: the server has seen all of them begin when the
 // first one sends.
 func TestTogether(t *testing.T) {

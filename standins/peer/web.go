@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -31,6 +32,7 @@ func (p *peer) handler() http.Handler {
 	m.HandleFunc("POST /together", do(p.together))
 	m.HandleFunc("POST /datagram", do(p.datagram))
 	m.HandleFunc("POST /download", do(p.download))
+	m.HandleFunc("POST /lookup", do(lookup))
 	return m
 }
 
@@ -49,6 +51,22 @@ func do[X, Y any](f func(context.Context, X) (Y, error)) http.HandlerFunc {
 		}
 		_ = json.NewEncoder(w).Encode(result)
 	}
+}
+
+// Lookup is a name whose addresses a client looks up.
+type Lookup struct {
+	Host string `json:"host"`
+	// Seconds are how long it may take; default 60.
+	Seconds int `json:"seconds,omitempty"`
+}
+
+// lookup are the addresses of a name, sorted. The error says that there is none.
+func lookup(ctx context.Context, l Lookup) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience(l.Seconds))
+	defer cancel()
+	all, err := net.DefaultResolver.LookupHost(ctx, l.Host)
+	slices.Sort(all)
+	return all, err
 }
 
 // told tells what the server's end of a connection saw. Of one that it does not know the status is

@@ -4,6 +4,8 @@ package dns
 import (
 	"time"
 
+	"github.com/onsi/gomega"
+
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/spec"
@@ -60,4 +62,17 @@ var ServiceMustExistInClientCluster = spec.Proves(behaviors.ServiceMustExistInCl
 
 	t.Expect(a.Client.HTTP(echo), AnsweredBy(b))
 	t.Expect(b.Client.HTTP(echo), AnsweredBy(b))
+})
+
+// DNS-04: calls to the name show that its one address leads to all clusters.
+var AnswersAreLocalAddresses = spec.Proves(behaviors.AnswersAreLocalAddresses, func(t *spec.T) {
+	peers, echo := t.DeployPeers("peer"), t.Service("echo", spec.Global)
+	t.EachCluster(func(c *spec.Cluster) {
+		own := t.Addresses(c, echo)
+		for _, other := range t.Clusters.Without(c) {
+			t.Given(peers.Lookup(other, echo), gomega.Not(Resolves(own...)))
+		}
+		t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...))
+		t.Expect(peers.Lookup(c, echo), Resolves(own...))
+	})
 })

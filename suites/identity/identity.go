@@ -3,6 +3,7 @@ package identity
 
 import (
 	"slices"
+	"time"
 
 	security "istio.io/api/security/v1"
 
@@ -309,6 +310,7 @@ var PodPolicyReachesOpenConnections = spec.Proves(behaviors.PodPolicyReachesOpen
 
 // endsOpenConnections denies one of two clients that are connected to the same pods.
 func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal string) spec.Object) {
+	const lasting = 90 * time.Second // longer than all that follows
 	servers, denied, other := t.DeployPeers("peer"), t.DeployPeers("denied"), t.DeployPeers("other")
 	type way struct {
 		from *spec.Cluster
@@ -335,7 +337,7 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 	}
 	var end, stay []connection
 	for _, w := range ways {
-		end, stay = append(end, connection{w, denied.Connect(w.from, w.to)}), append(stay, connection{w, other.Connect(w.from, w.to)})
+		end, stay = append(end, connection{w, denied.Connect(w.from, w.to, lasting)}), append(stay, connection{w, other.Connect(w.from, w.to, lasting)})
 	}
 	open := func(c connection) { t.Control(c.Connection, StaysOpen()) }
 	spec.Each(t, slices.Concat(end, stay), open)

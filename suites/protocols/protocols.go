@@ -137,6 +137,35 @@ var LargePayloads = spec.Proves(behaviors.LargePayloads, func(t *spec.T) {
 	})
 })
 
+// TRF-09: what is written to a connection that leads nowhere is lost without a word, so all of it must
+// arrive in the end. The gateway that a connection passes through can end it: that is the control.
+var LongLivedConnections = spec.Proves(behaviors.LongLivedConnections, func(t *spec.T) {
+	const life, lasting = 40 * time.Second, 50 * time.Second
+	a, b := t.Clusters.Pair()
+	peers, local := t.DeployPeers("peer"), t.Service("local")
+	far := t.ServiceFor("far", peers.Service, spec.Global, spec.OnlyIn(b))
+	t.EachCluster(func(c *spec.Cluster) { t.SetZtunnelEnv(c, "SECRET_TTL", life.String()) })
+	t.Given(peers.Exchange(a, far, peer.Exchange{Up: 1, Down: 1}), CarriedWhole(1, 1), ServedFrom(b))
+
+	begun := time.Now()
+	open := peers.Connect(a, far, lasting)
+	t.Control(open, StaysOpen())
+	other := t.Service("other", spec.Global)
+	t.Control(a.Client.HTTP(other), AnsweredBy(t.Clusters...))
+	t.RemoteSecret(a, b).Rotate()
+	t.RemoteSecret(b, a).Rotate()
+	near := a.Client.HTTP(local)
+	seen := t.While(spec.AtOnce(spec.IstiodRestarts(a), spec.IstiodRestarts(b)), near)
+	t.Control(seen.Of(near), NoneLost())
+	t.WaitUntil(begun.Add(life)) // certificates are renewed at half of their life
+	t.ExpectWithin(lasting, open, CarriedWhole(spec.Beats(lasting), 1), ServedFrom(b))
+
+	cut := peers.Connect(a, far, lasting)
+	t.Control(cut, StaysOpen())
+	t.ScaleGateway(b, 0)
+	t.Control(cut, CutOff())
+})
+
 // TRF-15
 var AbortsPropagate = spec.Proves(behaviors.AbortsPropagate, func(t *spec.T) {
 	between(t, func(judge spec.Judge, c *spec.Cluster, peers *spec.Peers, to *spec.Service, from types.GomegaMatcher) {
