@@ -153,7 +153,8 @@ func TestFlakyIsRecorded(t *testing.T) {
 	r := twoPlanned(t)
 	b := behaviors.ByID("SCOPE-01")
 	r.record(t.Context(), r.first(), spec.Result{Behavior: b, Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Lost: 3, Made: 40})
-	r.record(t.Context(), r.first(), spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
+	r.record(t.Context(), r.first(),
+		spec.Result{Behavior: behaviors.ByID("LB-01"), Verdict: v1alpha2.Unknown, Message: "flaky", Retry: true, Made: 20})
 	r.record(t.Context(), r.first(), spec.Result{Behavior: b, Verdict: v1alpha2.Conformant, Expectations: 1, Controls: 1})
 	report := r.bundle.Report()
 	want := []string{"neighbor drops: 3 of 60 calls, in the samples of attempts that did not count: SCOPE-01 3 of 40, LB-01 0 of 20"}

@@ -80,7 +80,7 @@ cleaning up.`,
 		"fail (exit code 2) if a behavior holds that this version of Istio is known to break (docs/findings.md)")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
 	f.StringSliceVar(&o.Twins, "twin", nil,
-		"fleet file of another fleet, made by the same options of amc up in a folder of its own: the specs are divided among the fleets; can be repeated")
+		"fleet file of another fleet, made by the same options of amc up in another folder, that takes its share of the specs; can be repeated")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")
 	f.DurationVar(&o.Times.Hold, "hold", o.Times.Hold, "hold time: how long the effect must then stay")

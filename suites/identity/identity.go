@@ -337,7 +337,8 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 	}
 	var end, stay []connection
 	for _, w := range ways {
-		end, stay = append(end, connection{w, denied.Connect(w.from, w.to, lasting)}), append(stay, connection{w, other.Connect(w.from, w.to, lasting)})
+		end = append(end, connection{w, denied.Connect(w.from, w.to, lasting)})
+		stay = append(stay, connection{w, other.Connect(w.from, w.to, lasting)})
 	}
 	open := func(c connection) { t.Control(c.Connection, StaysOpen()) }
 	spec.Each(t, slices.Concat(end, stay), open)
