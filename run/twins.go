@@ -131,10 +131,11 @@ func room(f *mesh.Fleet) func(context.Context) {
 	}
 }
 
-// idle is the share of time in which the processors had nothing to do.
+// idle is the share of time in which the processors had nothing to do, or nothing that would not give
+// way.
 func idle(before, after procfs.CPUStat) float64 {
-	busy := func(s procfs.CPUStat) float64 { return s.User + s.Nice + s.System + s.IRQ + s.SoftIRQ + s.Steal }
-	free := func(s procfs.CPUStat) float64 { return s.Idle + s.Iowait }
+	busy := func(s procfs.CPUStat) float64 { return s.User + s.System + s.IRQ + s.SoftIRQ + s.Steal }
+	free := func(s procfs.CPUStat) float64 { return s.Idle + s.Iowait + s.Nice }
 	f := free(after) - free(before)
 	return f / max(f+busy(after)-busy(before), 1e-9)
 }
