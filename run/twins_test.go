@@ -112,7 +112,9 @@ func TestEachNamesTheTwin(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	if got := idle(procfs.CPUStat{User: 1, Idle: 10}, procfs.CPUStat{User: 1.5, System: 1, SoftIRQ: 0.5, Idle: 13, Iowait: 2, Nice: 1}); got != 0.75 {
+	before := procfs.CPUStat{User: 1, Idle: 10}
+	after := procfs.CPUStat{User: 1.5, System: 1, SoftIRQ: 0.5, Idle: 13, Iowait: 2, Nice: 1}
+	if got := idle(before, after); got != 0.75 {
 		t.Errorf("got %v, want 6 of 8 s", got)
 	}
 	if _, err := os.Stat("/proc/stat"); err == nil && room(&mesh.Fleet{Kind: &mesh.KindState{DockerHost: "unix:///run/docker.sock"}}) == nil {
