@@ -116,7 +116,7 @@ var Mutants = []Mutant{
 	{"M109", "publish the addresses of pods that are not ready in services of cluster2"},
 	{"M110", "lead the TCP port of services in cluster2 back to the port of the pods to which it leads at first"},
 	{"M111", "put a proxy in front of the peers of TRF-09 in cluster2 that cuts connections after 20 s"},
-	{"M112", "label the peers of DNS-04 in cluster1 with the network of cluster2"},
+	{"M112", "give the name that DNS-04 looks up a second address, by the hosts file of its peers in cluster1"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -201,7 +201,7 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M109"}, apply: interfereWithServices(1, publishNotReady)},
 		{Mutant: behaviors.Mutant{ID: "M110"}, apply: interfereWithServices(1, firstTarget)},
 		{Mutant: behaviors.Mutant{ID: "M111"}, apply: beforePeers("trf-09", front{Longest: "20s"})},
-		{Mutant: behaviors.Mutant{ID: "M112"}, apply: inOtherNetwork("dns-04-peer")},
+		{Mutant: behaviors.Mutant{ID: "M112"}, apply: secondAddress("dns-04-peer", "dns-04-echo")},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

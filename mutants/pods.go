@@ -1,8 +1,10 @@
 package mutants
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -245,14 +247,17 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 	return func(ctx context.Context) error { return errors.Join(stop(ctx), stopWatch(ctx)) }, nil
 }
 
-// inOtherNetwork lets the pods of an app in cluster1 say that they are in the network of cluster2.
-func inOtherNetwork(app string) func(context.Context, *mesh.Fleet) (Undo, error) {
+// secondAddress puts the name of a service into the hosts files of an app in cluster1, with an address
+// of documentation networks.
+func secondAddress(app, service string) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-		return interfere(ctx, f.Clusters[0], &corev1.PodList{}, ofSpecs, func(p *corev1.Pod) verdict {
-			if p.Labels[workload.LabelApp] != app || p.Labels[label.TopologyNetwork.Name] != "" {
+		name := fmt.Sprintf("%s.%s.svc.%s", service, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
+		return interfere(ctx, f.Clusters[0], &appsv1.DeploymentList{}, ofSpecs, func(d *appsv1.Deployment) verdict {
+			pod := &d.Spec.Template.Spec
+			if d.Name != app || len(pod.HostAliases) > 0 {
 				return leave
 			}
-			p.Labels[label.TopologyNetwork.Name] = f.Clusters[1].Network
+			pod.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1", Hostnames: []string{name}}}
 			return update
 		})
 	}
