@@ -127,9 +127,9 @@ func declared(f *mesh.Fleet) v1alpha2.Environment {
 // describe fills in the environment: what the fleet file says and, where clusters were inspected,
 // what they are. A value that is the same in all clusters is said once.
 func describe(e *v1alpha2.Environment, f *mesh.Fleet, seen map[string]*inspect.Cluster) {
-	admin, machine := e.MeshAdmin, host(e.Host, f)
+	admin, machine, twins := e.MeshAdmin, host(e.Host, f), e.Twins
 	*e = declared(f)
-	e.MeshAdmin, e.Host = e.MeshAdmin || admin, machine
+	e.MeshAdmin, e.Host, e.Twins = e.MeshAdmin || admin, machine, twins
 	for n := range e.Clusters {
 		x := &e.Clusters[n]
 		if i := seen[x.Name]; i != nil {

@@ -489,7 +489,7 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		known := r.bundle.Report().Environment // MeshAdmin of the options, the host
+		known := r.bundle.Report().Environment // MeshAdmin of the options, the host, the twins
 		describe(&known, g.fleet, clusters)
 		seen[slices.Index(r.grounds, g)] = known
 		return nil
@@ -502,9 +502,7 @@ func (r *run) preflight(ctx context.Context) error {
 			return err
 		}
 	}
-	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) {
-		seen[0].Twins, x.Environment = x.Environment.Twins, seen[0]
-	})
+	return r.bundle.Update(func(x *v1alpha2.ConformanceReport) { x.Environment = seen[0] })
 }
 
 // finish closes the bundle, whatever happened.

@@ -291,8 +291,11 @@ func TestDescribe(t *testing.T) {
 			Flags:   map[string]string{"CLUSTER_ID": "west", "A": "1"},
 			Running: map[string]string{"istiod/discovery": "reg/pilot@sha256:" + strings.Repeat("ab", 32)}, TrustDomain: "td"},
 	}
-	var e v1alpha2.Environment
+	e := v1alpha2.Environment{Twins: []v1alpha2.Twin{{RunID: "twin"}}}
 	describe(&e, f, seen)
+	if len(e.Twins) != 1 {
+		t.Error("the twins are forgotten")
+	}
 	wantFlags := []v1alpha2.Flag{{Name: "A", Value: "1"}, {Name: "CLUSTER_ID", Value: "east", Cluster: "east"},
 		{Name: "CLUSTER_ID", Value: "west", Cluster: "west"}, {Name: "ONLY_EAST", Value: "x", Cluster: "east"}}
 	if diff := cmp.Diff(wantFlags, e.IstiodFlags); diff != "" {
