@@ -1,7 +1,6 @@
 package mutants
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -213,7 +212,7 @@ func beforePeers(spec string, x front) func(context.Context, *mesh.Fleet) (Undo,
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 		peers := spec + "-peer"
 		x.app, x.Ports = "before-"+peers, []int32{traffic.TCP}
-		x.Server = fmt.Sprintf("%s.%s.svc.%s", peers, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
+		x.Server = (&fixture.Fixture{Fleet: f}).Host(peers)
 		x.leads = func(s *corev1.Service) bool { return s.Spec.Selector[workload.LabelApp] == peers && s.Name != peers }
 		return x.stand(ctx, f)
 	}

@@ -1,10 +1,8 @@
 package mutants
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -251,7 +249,7 @@ func uncaptureDuringCNIRestart(ctx context.Context, f *mesh.Fleet) (Undo, error)
 // of documentation networks.
 func secondAddress(app, service string) func(context.Context, *mesh.Fleet) (Undo, error) {
 	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
-		name := fmt.Sprintf("%s.%s.svc.%s", service, fixture.MeshNamespace, cmp.Or(f.Domain, mesh.DefaultDomain))
+		name := (&fixture.Fixture{Fleet: f}).Host(service)
 		return interfere(ctx, f.Clusters[0], &appsv1.DeploymentList{}, ofSpecs, func(d *appsv1.Deployment) verdict {
 			pod := &d.Spec.Template.Spec
 			if d.Name != app || len(pod.HostAliases) > 0 {

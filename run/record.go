@@ -162,14 +162,8 @@ func (r *run) leaks(ctx context.Context, ids []string, failed []error) error {
 	for _, err := range failed {
 		found = append(found, err.Error())
 	}
-	var mu sync.Mutex
-	err := r.each(ctx, func(ctx context.Context, g *ground) error {
-		left, err := fixture.Leaks(ctx, g.fleet, ids)
-		mu.Lock()
-		defer mu.Unlock()
-		found = append(found, left...)
-		return err
-	})
+	left, err := collect(ctx, r, func(ctx context.Context, g *ground) ([]string, error) { return fixture.Leaks(ctx, g.fleet, ids) })
+	found = append(found, slices.Concat(left...)...)
 	if err != nil {
 		err = fmt.Errorf("it is not known whether specs left something behind: %w: `amc clean` looks again", err)
 		if len(found) == 0 {
@@ -189,10 +183,8 @@ func (r *run) firewallDrops(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	counts := make([][]v1alpha2.FirewallDrops, len(r.grounds))
-	err := r.each(ctx, func(ctx context.Context, g *ground) (err error) {
-		counts[slices.Index(r.grounds, g)], err = kind.FirewallDrops(ctx, g.fleet)
-		return err
+	counts, err := collect(ctx, r, func(ctx context.Context, g *ground) ([]v1alpha2.FirewallDrops, error) {
+		return kind.FirewallDrops(ctx, g.fleet)
 	})
 	if err != nil {
 		return err

@@ -470,11 +470,7 @@ func (r *run) cpu(ctx context.Context) (used func() time.Duration) {
 
 // preflight looks at machine, clusters and meshes before anything is created.
 func (r *run) preflight(ctx context.Context) error {
-	checks := make([][]v1alpha2.Check, len(r.grounds))
-	err := r.each(ctx, func(ctx context.Context, g *ground) (err error) {
-		checks[slices.Index(r.grounds, g)], err = Healthy(ctx, g.fleet)
-		return err
-	})
+	checks, err := collect(ctx, r, func(ctx context.Context, g *ground) ([]v1alpha2.Check, error) { return Healthy(ctx, g.fleet) })
 	for n, g := range r.grounds[1:] {
 		for i := range checks[n+1] {
 			checks[n+1][i].Name += " of the twin " + g.runID
@@ -483,16 +479,13 @@ func (r *run) preflight(ctx context.Context) error {
 	if err := errors.Join(err, r.bundle.RecordPreflight(slices.Concat(checks...))); err != nil {
 		return err
 	}
-	seen := make([]v1alpha2.Environment, len(r.grounds))
-	err = r.each(ctx, func(ctx context.Context, g *ground) error {
+	seen, err := collect(ctx, r, func(ctx context.Context, g *ground) (v1alpha2.Environment, error) {
 		clusters, err := inspectAll(ctx, g.fleet)
-		if err != nil {
-			return err
+		e := r.bundle.Report().Environment // MeshAdmin of the options, the host, the twins
+		if err == nil {
+			describe(&e, g.fleet, clusters)
 		}
-		known := r.bundle.Report().Environment // MeshAdmin of the options, the host, the twins
-		describe(&known, g.fleet, clusters)
-		seen[slices.Index(r.grounds, g)] = known
-		return nil
+		return e, err
 	})
 	if err != nil {
 		return err

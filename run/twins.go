@@ -2,15 +2,16 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/procfs"
-	"golang.org/x/sync/errgroup"
 
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
@@ -29,19 +30,26 @@ type ground struct {
 // first is the fleet that the report describes. Its twins are like it.
 func (r *run) first() *mesh.Fleet { return r.grounds[0].fleet }
 
-// each does something with all fleets, side by side. An error names the twin.
-func (r *run) each(ctx context.Context, do func(context.Context, *ground) error) error {
-	all, ctx := errgroup.WithContext(ctx)
+// collect asks all fleets, side by side, and returns what each says, in their order. What fails on one
+// does not interrupt another; errors name the twin.
+func collect[X any](ctx context.Context, r *run, of func(context.Context, *ground) (X, error)) ([]X, error) {
+	found, failed := make([]X, len(r.grounds)), make([]error, len(r.grounds))
+	var all sync.WaitGroup
 	for n, g := range r.grounds {
-		all.Go(func() error {
-			err := do(ctx, g)
-			if err != nil && n > 0 {
-				err = fmt.Errorf("the twin %s: %w", g.runID, err)
+		all.Go(func() {
+			if found[n], failed[n] = of(ctx, g); failed[n] != nil && n > 0 {
+				failed[n] = fmt.Errorf("the twin %s: %w", g.runID, failed[n])
 			}
-			return err
 		})
 	}
-	return all.Wait()
+	all.Wait()
+	return found, errors.Join(failed...)
+}
+
+// each is [collect] of what says nothing.
+func (r *run) each(ctx context.Context, do func(context.Context, *ground) error) error {
+	_, err := collect(ctx, r, func(ctx context.Context, g *ground) (struct{}, error) { return struct{}{}, do(ctx, g) })
+	return err
 }
 
 // addTwins reads the fleet files of the twins. Each must be another fleet, and like the first.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/procfs"
 
@@ -95,15 +96,16 @@ func TestResultOfATwin(t *testing.T) {
 	}
 }
 
-// An error of one fleet names it, if it is a twin.
+// An error of one fleet names it, if it is a twin, and does not interrupt the other.
 func TestEachNamesTheTwin(t *testing.T) {
 	r := &run{grounds: []*ground{{runID: "first"}, {runID: "other"}}}
 	for broken, want := range map[string]string{"first": "gone", "other": "the twin other: gone"} {
-		err := r.each(t.Context(), func(_ context.Context, g *ground) error {
+		err := r.each(t.Context(), func(ctx context.Context, g *ground) error {
 			if g.runID == broken {
 				return errors.New("gone")
 			}
-			return nil
+			time.Sleep(10 * time.Millisecond)
+			return ctx.Err()
 		})
 		if fmt.Sprint(err) != want {
 			t.Errorf("got %v, want %s", err, want)

@@ -78,13 +78,13 @@ type Connection struct {
 // five times a second for so long, then the server answers with one and closes.
 func (p *Peers) Connect(c *Cluster, to *Service, lasting time.Duration) *Connection {
 	address := net.JoinHostPort(to.Host(), strconv.Itoa(traffic.TCP))
-	h := &Connection{says: fmt.Sprintf("the open connection %s in %s -> %s", p.Name, c, address), ended: make(chan struct{})}
+	made := &Connection{says: fmt.Sprintf("the open connection %s in %s -> %s", p.Name, c, address), ended: make(chan struct{})}
 	ctx, client, all := p.t.ctx, p.client(c), p.t.allPeers()
 	go func() {
-		defer close(h.ended)
-		h.ends, h.err = all.Exchange(ctx, client, address, peer.Exchange{Up: Beats(lasting), Down: 1, Write: 1, Pause: int(beat.Milliseconds())})
+		defer close(made.ended)
+		made.ends, made.err = all.Exchange(ctx, client, address, peer.Exchange{Up: Beats(lasting), Down: 1, Write: 1, Pause: int(beat.Milliseconds())})
 	}()
-	return h
+	return made
 }
 
 // beat is the time between two bytes of a [Connection].
@@ -94,14 +94,14 @@ const beat = 200 * time.Millisecond
 func Beats(lasting time.Duration) int64 { return int64(lasting / beat) }
 
 // String says who is connected to whom.
-func (h *Connection) String() string { return h.says }
+func (c *Connection) String() string { return c.says }
 
 // Look tells whether the connection has ended, and how. The error means that the pods could not be
 // driven.
-func (h *Connection) Look(context.Context, int) (any, error) {
+func (c *Connection) Look(context.Context, int) (any, error) {
 	select {
-	case <-h.ended:
-		return []peer.Ends{h.ends}, h.err
+	case <-c.ended:
+		return []peer.Ends{c.ends}, c.err
 	default:
 		return []peer.Ends{{Client: peer.End{How: peer.Open}}}, nil
 	}
