@@ -84,10 +84,14 @@ func CutOff() types.GomegaMatcher {
 	})
 }
 
-// NotServed expects that no server answers the client.
-func NotServed() types.GomegaMatcher {
-	return eachConnection("nobody to answer", func(e peer.Ends) string {
-		if e.Failed == "" && (e.Client.How != peer.Reset || e.Client.Sent > 0) {
+// RefusedByReset expects that the client's connection is reset before a server has answered. What could
+// not begin, such as for want of an address, says nothing of a refusal.
+func RefusedByReset() types.GomegaMatcher {
+	return eachConnection("the connection to be reset before a server answers", func(e peer.Ends) string {
+		switch {
+		case e.Failed != "":
+			return "no connection"
+		case e.Client.How != peer.Reset || e.Client.Sent > 0:
 			return "a server answered"
 		}
 		return ""

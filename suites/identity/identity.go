@@ -346,7 +346,7 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 	policy := deny(servers.Service, t.Principal(denied.App))
 	t.ApplyEverywhere(policy)
 	spec.Each(t, end, func(c connection) { t.Expect(c.Connection, CutOff(), ServedFrom(c.by...)) })
-	spec.Each(t, ways, func(w way) { t.Control(denied.Exchange(w.from, w.to, hello), NotServed()) })
+	spec.Each(t, ways, func(w way) { t.Control(denied.Exchange(w.from, w.to, hello), RefusedByReset()) })
 	spec.Each(t, stay, open)
 
 	t.DeleteEverywhere(policy)
