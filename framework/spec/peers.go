@@ -82,7 +82,8 @@ func (p *Peers) Connect(c *Cluster, to *Service, lasting time.Duration) *Connect
 	ctx, client, all := p.t.ctx, p.client(c), p.t.allPeers()
 	go func() {
 		defer close(made.ended)
-		made.ends, made.err = all.Exchange(ctx, client, address, peer.Exchange{Up: Beats(lasting), Down: 1, Write: 1, Pause: int(beat.Milliseconds())})
+		made.ends, made.err = all.Exchange(ctx, client, address,
+			peer.Exchange{Up: Beats(lasting), Down: 1, Write: 1, Pause: int(beat.Milliseconds())})
 	}()
 	return made
 }
