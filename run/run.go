@@ -283,7 +283,9 @@ func (r *run) execute(ctx context.Context) error {
 	began = time.Now()
 	cpu := r.cpu(ctx)
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
+	report := r.bundle.Report()
 	options := runner.Options{Times: r.Times, Parallel: r.Parallel, Room: room(r.first()),
+		Broken: func(id string) bool { return summary.KnownFault(&report, id) != nil },
 		Done: func(ctx context.Context, on *fixture.Fixture, x spec.Result) {
 			r.record(ctx, on.Fleet, x)
 			show.ended(x)

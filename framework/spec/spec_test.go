@@ -126,10 +126,11 @@ func TestJudge(t *testing.T) {
 	is := func(f func(d time.Duration) bool) state {
 		return func(d time.Duration) (bool, error) { return f(d), nil }
 	}
+	const settles = "right, wrong for a second, then right"
 	count := 0
 	for name, c := range map[string]struct {
 		state
-		want  v1alpha2.Verdict
+		want  v1alpha2.Verdict // of an expectation; elsewhere, what is non-conformant is unknown, or settles
 		flaky bool
 	}{
 		"right":                     {is(func(time.Duration) bool { return true }), v1alpha2.Conformant, false},
@@ -139,6 +140,8 @@ func TestJudge(t *testing.T) {
 		"right once, then wrong":    {is(func(d time.Duration) bool { return d < 50*time.Millisecond }), v1alpha2.NonConformant, true},
 		"right for 4 s, then wrong": {is(func(d time.Duration) bool { return d < 4*second }), v1alpha2.NonConformant, true},
 		"20 s wrong, 4 s right":     {is(func(d time.Duration) bool { return d%(24*second) > 20*second }), v1alpha2.NonConformant, true},
+		settles:                     {is(func(d time.Duration) bool { return d < second || d > 2*second }), v1alpha2.NonConformant, true},
+		"settles too late":          {is(func(d time.Duration) bool { return d%(4*second) < 3*second || d > 40*second }), v1alpha2.NonConformant, true},
 		"1 of 20 calls wrong":       {is(func(time.Duration) bool { count++; return count%20 != 0 }), v1alpha2.NonConformant, true},
 		"world broken before": {func(d time.Duration) (bool, error) { return true, onlyIf(d < 5*second, broken) },
 			v1alpha2.Conformant, false},
@@ -152,8 +155,11 @@ func TestJudge(t *testing.T) {
 			t.Run(name+" as "+role, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					count = 0
-					want := c.want
-					if role != Expectation && want == v1alpha2.NonConformant {
+					want, wantFlaky := c.want, c.flaky
+					switch {
+					case role != Expectation && name == settles:
+						want, wantFlaky = v1alpha2.Conformant, false
+					case role != Expectation && want == v1alpha2.NonConformant:
 						want = v1alpha2.Unknown
 					}
 					r := run(t, "SCOPE-01", func(s *T) {
@@ -165,8 +171,8 @@ func TestJudge(t *testing.T) {
 					if r.Verdict != want {
 						t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, want)
 					}
-					if flaky := strings.Contains(r.Message, "was as expected"); flaky != c.flaky {
-						t.Errorf("got flaky %t (%s), want %t", flaky, r.Message, c.flaky)
+					if flaky := strings.Contains(r.Message, "was as expected"); flaky != wantFlaky {
+						t.Errorf("got flaky %t (%s), want %t", flaky, r.Message, wantFlaky)
 					}
 					if r.Verdict == v1alpha2.NonConformant && r.Failed != Expectation {
 						t.Errorf("got %q as what failed, want the expectation", r.Failed)
@@ -312,24 +318,28 @@ func TestBesideOtherSpecs(t *testing.T) {
 	a := expect.AnsweredBy(cluster("a"))
 	event := traffic.Timeline{Begin: time.Now(), End: time.Now().Add(time.Second), Calls: []traffic.Timed{{At: time.Now(), Took: time.Second}}}
 	for name, c := range map[string]struct {
-		body  func(*T)
-		retry bool
-		took  time.Duration // at least
+		body   func(*T)
+		broken bool // known to be
+		retry  bool
+		took   time.Duration // at least
 	}{
 		"three judgments": {func(s *T) {
 			for range 3 {
 				s.Control(world{time.Now(), func(time.Duration) (bool, error) { return true, nil }}, a)
 			}
 			s.Expect(yes, expect.IsTrue)
-		}, false, 25 * time.Second},
-		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, true, 0},
-		"nothing was learned":       {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, true, 0},
-		"a value that is wrong":     {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, 0},
+		}, false, false, 25 * time.Second},
+		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, false, true, 0},
+		"an event that is known to cost calls": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) },
+			true, false, 0},
+		"nothing was learned of what is known": {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, true, true, 0},
+		"nothing was learned":                  {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, false, true, 0},
+		"a value that is wrong":                {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &Spec{Behavior: behaviors.ByID("SCOPE-01"), body: c.body}
-				r, _ := s.Run(t.Context(), Attempt{Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Times: testTimes, Parallel: true})
+				r, _ := s.Run(t.Context(), Attempt{Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Times: testTimes, Parallel: true, Broken: c.broken})
 				if r.Retry != c.retry {
 					t.Errorf("got retry %t (%s: %s), want %t", r.Retry, r.Verdict, r.Message, c.retry)
 				}

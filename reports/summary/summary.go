@@ -55,21 +55,14 @@ func Filled(r *v1alpha2.ConformanceReport) *v1alpha2.ConformanceReport {
 }
 
 // fillKnown marks the violations that are known of the version, and those that were and hold now.
-// The faults are those of a catalog: of another one nothing is known here.
 func fillKnown(r *v1alpha2.ConformanceReport) {
 	if r.Catalog.Digest != behaviors.Digest() {
 		return
 	}
-	version, err := behaviors.ParseVersion(r.Environment.Istio)
-	standIns := r.Environment.StandInParts()
 	for i := range r.Behaviors {
 		b := &r.Behaviors[i]
 		b.Known, b.Fixed = "", ""
-		k := behaviors.ByID(b.ID)
-		if err != nil || k == nil || r.Mode == v1alpha2.ModeCertified {
-			continue
-		}
-		switch fault := k.KnownIn(version, standIns); {
+		switch fault := KnownFault(r, b.ID); {
 		case fault == nil:
 		case b.Verdict == v1alpha2.NonConformant:
 			b.Known = fault.Finding
@@ -77,6 +70,18 @@ func fillKnown(r *v1alpha2.ConformanceReport) {
 			b.Fixed = fault.Finding
 		}
 	}
+}
+
+// KnownFault is the fault by which the version under test is known to break a behavior; nil when
+// none is known, and in certified runs, where none counts. The faults are those of this build's
+// catalog: of another one nothing is known here.
+func KnownFault(r *v1alpha2.ConformanceReport, id string) *behaviors.Known {
+	version, err := behaviors.ParseVersion(r.Environment.Istio)
+	b := behaviors.ByID(id)
+	if err != nil || b == nil || r.Mode == v1alpha2.ModeCertified || r.Catalog.Digest != behaviors.Digest() {
+		return nil
+	}
+	return b.KnownIn(version, r.Environment.StandInParts())
 }
 
 func fillCounts(r *v1alpha2.ConformanceReport) {
