@@ -310,7 +310,7 @@ var PodPolicyReachesOpenConnections = spec.Proves(behaviors.PodPolicyReachesOpen
 
 // endsOpenConnections denies one of two clients that are connected to the same pods.
 func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal string) spec.Object) {
-	const lasting = 90 * time.Second // longer than all that follows
+	const lasting, spared = 90 * time.Second, 60 * time.Second // longer than until the policy has ended the others
 	servers, denied, other := t.DeployPeers("peer"), t.DeployPeers("denied"), t.DeployPeers("other")
 	type way struct {
 		from *spec.Cluster
@@ -336,9 +336,10 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 		*spec.Connection
 	}
 	var end, stay []connection
+	begun := time.Now()
 	for _, w := range ways {
 		end = append(end, connection{w, denied.Connect(w.from, w.to, lasting)})
-		stay = append(stay, connection{w, other.Connect(w.from, w.to, lasting)})
+		stay = append(stay, connection{w, other.Connect(w.from, w.to, spared)})
 	}
 	open := func(c connection) { t.Control(c.Connection, StaysOpen()) }
 	spec.Each(t, slices.Concat(end, stay), open)
@@ -351,4 +352,6 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 
 	t.DeleteEverywhere(policy)
 	spec.Each(t, ways, served)
+	t.WaitUntil(begun.Add(spared))
+	spec.Each(t, stay, func(c connection) { t.Control(c.Connection, CarriedWhole(spec.Beats(spared), 1), ServedFrom(c.by...)) })
 }
