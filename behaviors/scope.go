@@ -267,3 +267,16 @@ var OneSidedLabelBehindWaypoint = declare(Behavior{
 	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
 	Mutants: []string{"M01"}, State: Proven,
 })
+
+var BecomingGlobalUnderTraffic = declare(Behavior{
+	ID: "SCOPE-18", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A service that is made global while it is called serves on, with and without a waypoint, but for a moment.",
+	Sources: []Source{implied(pageIndex)},
+	Proof: "Clients of every cluster call two local services, one of them behind a waypoint, while both are made global. No call " +
+		"fails that begins 10 s after the change or later, and all clusters serve. How many fail before is recorded, because no source " +
+		"promises that none does.",
+	Provoke: "Label services in all clusters while calls run.",
+	Hazards: "A client's proxy learns of the other cluster's pods before that cluster's gateway takes connections for them: in 6 of " +
+		"24 changes a call within the first half second was reset, or got 503 from the waypoint, where it had been served locally.",
+	Mutants: []string{"M01", "M03"}, State: Proven,
+})

@@ -340,3 +340,21 @@ var PortsMustMatch = spec.Proves(behaviors.PortsMustMatch, func(t *spec.T) {
 	t.Control(b.Client.Get(fmt.Sprintf("http://%s:%d/", far.Host(), moved)), AnsweredBy(b))
 	t.Each(t.Clusters.Without(b), func(c *spec.Cluster) { t.ObserveLook(c.Client.HTTP(far)) })
 })
+
+// SCOPE-18
+var BecomingGlobalUnderTraffic = spec.Proves(behaviors.BecomingGlobalUnderTraffic, func(t *spec.T) {
+	services := []*spec.Service{t.Service("direct"), t.Service("behind", spec.BehindWaypoint)}
+	rows := append(t.HTTPFromEach(services[0]), t.HTTPFromEach(services[1])...)
+	each := func(f func(c *spec.Cluster, s *spec.Service)) {
+		t.EachCluster(func(c *spec.Cluster) { spec.Each(t, services, func(s *spec.Service) { f(c, s) }) })
+	}
+	each(func(c *spec.Cluster, s *spec.Service) { t.Control(c.Client.HTTP(s), AnsweredBy(c)) })
+
+	seen := t.While(spec.Change("services become global", func() {
+		spec.Each(t, services, func(s *spec.Service) { s.SetGlobal(t.Clusters...) })
+	}), rows...)
+	each(func(c *spec.Cluster, s *spec.Service) {
+		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(10*time.Second))
+		t.Expect(c.Client.HTTP(s), AnsweredBy(t.Clusters...))
+	})
+})
