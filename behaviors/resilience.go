@@ -38,10 +38,12 @@ var NodeProxyRestart = declare(Behavior{
 	ID: "RES-03", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
 	Promise: "While ztunnel restarts at least nine of ten calls succeed, and ten seconds later all.",
 	Sources: []Source{issue("istio/istio#51952", "")},
-	Proof: "While either cluster's ztunnel restarts, at most a tenth of the calls within its cluster and to the other one fails, and " +
-		"none of those that begin 10 s later. When it is killed, none that begin 10 s later do. Calls within another cluster never do.",
+	Proof: "While either cluster's ztunnel restarts, at most a tenth of the calls by address within its cluster and to the other one " +
+		"fails, and none of those that begin 10 s later, or by name 20 s. When it is killed, the same without the share. Calls within " +
+		"another cluster never do.",
 	Provoke: "Restart the DaemonSet, and delete its pods by force, while calls run, five a second.",
-	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names.",
+	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names, and " +
+		"a query that waits in the socket as it is closed is lost: common clients ask again after 5 s, and all their calls to the name wait.",
 	Mutants: []string{"M82"}, State: Proven,
 })
 

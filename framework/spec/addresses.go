@@ -27,6 +27,11 @@ func (t *T) Addresses(c *Cluster, s *Service) []string {
 	return got.Spec.ClusterIPs
 }
 
+// URL calls the Service's HTTP port by its virtual address in one cluster, without its name.
+func (t *T) URL(c *Cluster, s *Service) string {
+	return "http://" + net.JoinHostPort(t.Address(c, s), strconv.Itoa(80)) + "/"
+}
+
 // ReplaceAddresses gives Services other virtual addresses in one cluster. An address cannot be
 // changed, so the objects are deleted and made anew: all of them first, since they may swap.
 func (t *T) ReplaceAddresses(c *Cluster, addresses map[*Service]string) {
