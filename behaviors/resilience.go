@@ -48,12 +48,15 @@ var NodeProxyRestart = declare(Behavior{
 })
 
 var NodeLoss = declare(Behavior{
-	ID: "RES-04", Level: Core, Istio: ">=1.27", Needs: []Need{SecondNode, Disruptive},
-	Promise: "Losing a node with a gateway's or a server's pod costs only what was on it.",
+	ID: "RES-04", Level: Extended, Istio: ">=1.27", Needs: []Need{SecondNode, NodeAccess, Disruptive}, Feature: FeatureOutages,
+	Promise: "Losing a node with a gateway's and a server's pod costs only what was on it, once Kubernetes has noticed.",
 	Sources: []Source{implied("high availability")},
-	Proof:   "Calls recover within the budget; with all nodes gone they do not.",
-	Provoke: "Stop a node's container.",
-	State:   notAutomated("it needs clusters of two nodes"),
+	Proof: "One of two nodes of a cluster is killed, with one of its gateway's pods and one of a service's. Once Kubernetes knows, all calls " +
+		"from both clusters are answered by the pod on the other node, while the lost one answers nobody. When the node is back, both " +
+		"answer. Local calls of the other cluster never fail. What is lost before Kubernetes notices is recorded.",
+	Provoke: "Kill a node's container, and start it again.",
+	Hazards: "Until its monitor gives a node up, after about a minute, Kubernetes calls the pods ready, and so does the mesh.",
+	Mutants: []string{"M109"}, State: Proven,
 })
 
 var IstiodGoneLongerThanCertificates = declare(Behavior{

@@ -12,12 +12,15 @@ var metallbPool string
 
 var metallbPoolTemplate = template.Must(template.New("metallb-pool").Option("missingkey=error").Parse(metallbPool))
 
-// MetalLBPool returns the address pool of a cluster that the suite created, and its announcement.
-// Each range is such as 10.90.0.200-10.90.0.209.
-func MetalLBPool(ranges []string) []byte {
+// MetalLBPool returns the address pool of a cluster that the suite created, and its announcement by one
+// of its nodes. Each range is such as 10.90.0.200-10.90.0.209.
+func MetalLBPool(ranges []string, node string) []byte {
 	var b bytes.Buffer
-	if err := metallbPoolTemplate.Execute(&b, struct{ Ranges []string }{ranges}); err != nil {
-		panic(err) // the template is part of the binary and has one field
+	if err := metallbPoolTemplate.Execute(&b, struct {
+		Ranges []string
+		Node   string
+	}{ranges, node}); err != nil {
+		panic(err) // the template is part of the binary and has these fields
 	}
 	return b.Bytes()
 }

@@ -336,7 +336,8 @@ func Healthy(ctx context.Context, f *mesh.Fleet) ([]v1alpha2.Check, error) {
 func Equip(fx *fixture.Fixture) {
 	fx.Escapes, fx.Tunnels = kind.Escapes(fx.Fleet), kind.Tunnels(fx.Fleet)
 	fx.Sightings, fx.OpenPorts = kind.Sightings(fx.Fleet), kind.OpenPorts(fx.Fleet)
-	fx.Cut, fx.PowerCut, fx.KillSandbox = kind.Cut(fx.Fleet), kind.PowerCut(fx.Fleet), kind.KillSandbox(fx.Fleet)
+	fx.Cut, fx.KillSandbox = kind.Cut(fx.Fleet), kind.KillSandbox(fx.Fleet)
+	fx.StopNodes, fx.StartNodes = kind.StopNodes(fx.Fleet), kind.StartNodes(fx.Fleet)
 	fx.Charts = func(ctx context.Context) (string, error) { return charts(ctx, fx.Fleet) }
 }
 

@@ -7,20 +7,29 @@ import (
 	"ambient.test/conformance/framework/mesh"
 )
 
-// PowerCut returns what ends everything on the nodes of a cluster at once, and starts them again;
-// nil for a fleet whose nodes are not ours. It returns when the API server answers and the nodes
-// are ready, behind their firewalls; pods start meanwhile and afterwards. A run that is killed may
-// leave nodes stopped until [Health] looks at the fleet.
-func PowerCut(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster) error {
+// StopNodes returns what ends everything on nodes of a cluster at once, without a warning; nil for a
+// fleet whose nodes are not ours. A run that is killed may leave nodes stopped until [Health] looks
+// at the fleet.
+func StopNodes(f *mesh.Fleet) func(ctx context.Context, c *mesh.Cluster, nodes ...string) error {
 	if f.Provider != mesh.ProviderKind {
 		return nil
 	}
-	return func(ctx context.Context, c *mesh.Cluster) error {
-		if _, err := of(f).Output(ctx, append([]string{"kill"}, c.Kind.Nodes...)...); err != nil {
-			return fmt.Errorf("%s: the power of its nodes cannot be cut: %w", c.Name, err)
+	return func(ctx context.Context, c *mesh.Cluster, nodes ...string) error {
+		if _, err := of(f).Output(ctx, append([]string{"kill"}, nodes...)...); err != nil {
+			return fmt.Errorf("%s: the power of %v cannot be cut: %w", c.Name, nodes, err)
 		}
-		return Health(ctx, f)
+		return nil
 	}
+}
+
+// StartNodes returns what starts the nodes of a fleet that are stopped; nil where they are not ours.
+// It returns when the API servers answer and the nodes are ready, behind their firewalls; pods start
+// meanwhile and afterwards.
+func StartNodes(f *mesh.Fleet) func(ctx context.Context) error {
+	if f.Provider != mesh.ProviderKind {
+		return nil
+	}
+	return func(ctx context.Context) error { return Health(ctx, f) }
 }
 
 // killSandbox kills the process that holds a pod's namespaces, as a folder of processes ($1) shows

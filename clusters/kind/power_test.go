@@ -49,7 +49,7 @@ func TestKillSandbox(t *testing.T) {
 
 func TestNodesOfOtherFleets(t *testing.T) {
 	others := &mesh.Fleet{Provider: mesh.ProviderExisting}
-	if PowerCut(others) != nil || KillSandbox(others) != nil || Tunnels(others) != nil {
+	if StopNodes(others) != nil || StartNodes(others) != nil || KillSandbox(others) != nil || Tunnels(others) != nil {
 		t.Error("got ways to break or to read nodes that are not ours, want none")
 	}
 }

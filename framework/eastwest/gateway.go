@@ -73,6 +73,15 @@ func Find(ctx context.Context, c *mesh.Cluster, class string) (found []*Gateway,
 // Pod is one of a cluster's east-west gateways. Whoever may run the suite may list pods, and need
 // not be allowed to list Deployments.
 func Pod(ctx context.Context, c *mesh.Cluster) (*corev1.Pod, error) {
+	all, err := Pods(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &all[0], nil
+}
+
+// Pods are those of a cluster's east-west gateways, at least one.
+func Pods(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
 	var all corev1.PodList
 	if err := c.Client().List(ctx, &all, ofGateways(c)); err != nil {
 		return nil, fmt.Errorf("%s: pods of east-west gateways: %w", c.Name, err)
@@ -80,7 +89,7 @@ func Pod(ctx context.Context, c *mesh.Cluster) (*corev1.Pod, error) {
 	if len(all.Items) == 0 {
 		return nil, fmt.Errorf("%s: its east-west gateways have no pods: run `%s get gateways,pods -A`", c.Name, c.Kubectl())
 	}
-	return &all.Items[0], nil
+	return all.Items, nil
 }
 
 func ofGateways(c *mesh.Cluster) client.MatchingLabels {

@@ -2,6 +2,7 @@ package expect
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/onsi/gomega/types"
 
@@ -53,6 +54,29 @@ func Exactly(n int) types.GomegaMatcher {
 			return fmt.Sprintf("there are %d", got)
 		}
 		return ""
+	})
+}
+
+// Includes expects a list to have this item and another one.
+func Includes(item string) types.GomegaMatcher {
+	return Value(fmt.Sprintf("%q and another one", item), func(all []string) string {
+		switch {
+		case !slices.Contains(all, item):
+			return "it is not among them"
+		case len(all) == 1:
+			return "it is the only one"
+		}
+		return ""
+	})
+}
+
+// OtherThan expects a list to have another item than this one.
+func OtherThan(item string) types.GomegaMatcher {
+	return Value(fmt.Sprintf("another one than %q", item), func(all []string) string {
+		if slices.ContainsFunc(all, func(x string) bool { return x != item }) {
+			return ""
+		}
+		return "there is none"
 	})
 }
 

@@ -87,6 +87,7 @@ func patchMetalLB(text []byte, controllerImage, speakerImage string) ([]client.O
 				return nil, err
 			}
 			c := &d.Spec.Template.Spec.Containers[0]
+			c.Args = append(c.Args, "--ignore-exclude-lb") // the first of several nodes has that label, with the API server
 			c.Ports = slices.DeleteFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.ContainerPort == 7946 })
 		case *corev1.Pod, *appsv1.StatefulSet, *batchv1.Job, *batchv1.CronJob:
 			return nil, unknownPods(id)
@@ -148,7 +149,7 @@ func applyMetalLB(ctx context.Context, c *mesh.Cluster, objs []client.Object) er
 	if err := wait.Established(ctx, c, names...); err != nil {
 		return err
 	}
-	pool, err := manifest(manifests.MetalLBPool(strings.Split(c.Kind.GatewayPool, ",")))
+	pool, err := manifest(manifests.MetalLBPool(strings.Split(c.Kind.GatewayPool, ","), c.Kind.Nodes[0]))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
+	"sigs.k8s.io/yaml"
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/mesh"
@@ -29,7 +30,7 @@ const (
 const EastWestGateway = "istio-eastwestgateway"
 
 // eastWest is the gateway that the documented install makes. In a fleet with replicas or several
-// nodes, a ConfigMap before it says how many pods it has, or on which node.
+// nodes, a ConfigMap before it says how many pods it has, and on which nodes.
 func eastWest(f *mesh.Fleet, c *mesh.Cluster) []client.Object {
 	terminate := gateway.TLSModeTerminate
 	g := &gateway.Gateway{
@@ -45,18 +46,23 @@ func eastWest(f *mesh.Fleet, c *mesh.Cluster) []client.Object {
 	if c.Revision != "" {
 		g.Labels[label.IoIstioRev.Name] = c.Revision
 	}
-	var deployment string
-	switch {
-	case f.Replicas > 0:
-		deployment = fmt.Sprintf("spec: {replicas: %d}\n", f.Replicas)
-	case len(c.Kind.Nodes) > 1:
-		deployment = fmt.Sprintf("spec: {template: {spec: {nodeSelector: {%s: %s}}}}\n", corev1.LabelHostname, c.Kind.Nodes[0])
-	default:
+	spec := map[string]any{}
+	if f.Replicas > 0 {
+		spec["replicas"] = f.Replicas
+	}
+	if len(c.Kind.Nodes) > 1 {
+		spec["template"] = map[string]any{"spec": onNodes(c.Kind.Nodes[0], gateway.GatewayNameLabelKey, EastWestGateway)}
+	}
+	if len(spec) == 0 {
 		return []client.Object{g}
+	}
+	deployment, err := yaml.Marshal(map[string]any{"spec": spec})
+	if err != nil {
+		panic(fmt.Sprintf("authoring mistake: %v", err)) // nothing in it depends on the fleet's content
 	}
 	options := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: EastWestGateway},
-		Data:       map[string]string{"deployment": deployment},
+		Data:       map[string]string{"deployment": string(deployment)},
 	}
 	g.Spec.Infrastructure = &gateway.GatewayInfrastructure{
 		ParametersRef: &gateway.LocalParametersReference{Kind: "ConfigMap", Name: options.Name},

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"maps"
 	"strings"
 
 	"helm.sh/helm/v4/pkg/postrenderer"
@@ -95,6 +96,9 @@ func charts(f *mesh.Fleet, c *mesh.Cluster, images map[string]mesh.ImageRef) []c
 	}
 	if f.Replicas > 0 {
 		control["replicaCount"] = f.Replicas
+	}
+	if c.Kind != nil && len(c.Kind.Nodes) > 1 {
+		maps.Copy(control, onNodes(c.Kind.Nodes[0], "app", "istiod"))
 	}
 	if c.IstiodAddress != "" {
 		control["global"].(map[string]any)["externalIstiod"] = true

@@ -78,10 +78,9 @@ const (
 	TimedOut = "timeout"
 )
 
-// Pods returns the names of the running istiod pods of a cluster, sorted. It is an error if there
-// is none.
-func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
-	pods, err := running(ctx, c)
+// podNames are the names of the pods of [Pods], sorted.
+func podNames(ctx context.Context, c *mesh.Cluster) ([]string, error) {
+	pods, err := Pods(ctx, c)
 	var names []string
 	for _, p := range pods {
 		names = append(names, p.Name)
@@ -90,8 +89,8 @@ func Pods(ctx context.Context, c *mesh.Cluster) ([]string, error) {
 	return names, err
 }
 
-// running are the istiod pods of a cluster that run, of all revisions; at least one.
-func running(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
+// Pods are the istiod pods of a cluster that run, of all revisions; at least one.
+func Pods(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
 	if err := c.Connect(); err != nil {
 		return nil, err
 	}
@@ -111,7 +110,7 @@ func running(ctx context.Context, c *mesh.Cluster) ([]corev1.Pod, error) {
 
 // Debug reads a debug endpoint, such as "clusterz" or "mesh", of one istiod of the cluster.
 func Debug(ctx context.Context, c *mesh.Cluster, endpoint string) ([]byte, error) {
-	pods, err := Pods(ctx, c)
+	pods, err := podNames(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +119,7 @@ func Debug(ctx context.Context, c *mesh.Cluster, endpoint string) ([]byte, error
 
 // Version is what istiod says its build is, for example "1.31-alpha.eed52ebb66ad-Clean".
 func Version(ctx context.Context, c *mesh.Cluster) (string, error) {
-	pods, err := Pods(ctx, c)
+	pods, err := podNames(ctx, c)
 	if err != nil {
 		return "", err
 	}
@@ -131,7 +130,7 @@ func Version(ctx context.Context, c *mesh.Cluster) (string, error) {
 // RemoteClusters asks every istiod of the cluster which clusters it knows and whether it has read
 // them: the rows of `istioctl remote-clusters`.
 func RemoteClusters(ctx context.Context, c *mesh.Cluster) ([]RemoteCluster, error) {
-	pods, err := Pods(ctx, c)
+	pods, err := podNames(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +262,7 @@ func poll(ctx context.Context, c *mesh.Cluster, says, logs string, amiss func(co
 // changed or went, by pod. Clusters are listed with the same status before a change and after it;
 // this counter tells that a change has arrived.
 func SecretEvents(ctx context.Context, c *mesh.Cluster) (map[string]float64, error) {
-	pods, err := Pods(ctx, c)
+	pods, err := podNames(ctx, c)
 	if err != nil {
 		return nil, err
 	}

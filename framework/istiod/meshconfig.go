@@ -146,7 +146,7 @@ func taken(ctx context.Context, c *mesh.Cluster, setting string, want proto.Mess
 	ctx, cancel := context.WithTimeout(ctx, takenWithin)
 	defer cancel()
 	return poll(ctx, c, "istiod has not taken its mesh configuration", "mesh config", func(ctx context.Context) (bad []string) {
-		pods, err := running(ctx, c)
+		pods, err := Pods(ctx, c)
 		if err != nil {
 			return []string{err.Error()}
 		}

@@ -3,6 +3,7 @@ package spec
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -13,6 +14,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/istiod"
+	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 )
@@ -21,7 +25,7 @@ import (
 type Pod struct {
 	Cluster         *Cluster
 	Namespace, Name string
-	IP              string
+	IP, Node        string
 }
 
 // String is the pod's name, by which it answers.
@@ -40,11 +44,32 @@ func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
 		slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 		for _, p := range pods.Items {
 			if p.DeletionTimestamp == nil {
-				all = append(all, Pod{c, p.Namespace, p.Name, p.Status.PodIP})
+				all = append(all, podOf(c, p))
 			}
 		}
 	}
 	return all
+}
+
+func podOf(c *Cluster, p corev1.Pod) Pod {
+	return Pod{c, p.Namespace, p.Name, p.Status.PodIP, p.Spec.NodeName}
+}
+
+// GatewayNodes are the nodes of a cluster that have pods of its east-west gateways; a list of names.
+func GatewayNodes(c *Cluster) Subject { return nodesOf("east-west gateways", c, eastwest.Pods) }
+
+// IstiodNodes are the nodes of a cluster that have pods of istiod; a list of names.
+func IstiodNodes(c *Cluster) Subject { return nodesOf("istiod", c, istiod.Pods) }
+
+func nodesOf(what string, c *Cluster, list func(context.Context, *mesh.Cluster) ([]corev1.Pod, error)) Subject {
+	return Probe("nodes of "+c.Name+" with pods of "+what, func(ctx context.Context) (any, error) {
+		pods, err := list(ctx, c.Cluster)
+		nodes := map[string]bool{}
+		for _, p := range pods {
+			nodes[p.Spec.NodeName] = true
+		}
+		return slices.Sorted(maps.Keys(nodes)), err
+	})
 }
 
 // Captured says how many pods of a Service istio-cni has captured in a cluster; a string.

@@ -120,6 +120,7 @@ type serviceOptions struct {
 	pods             map[*Cluster]int32 // how many; else as many as the fleet's replicas
 	gated            bool
 	erring           Clusters // whose pods answer with errors
+	spread           bool     // pods are on different nodes
 	peer             bool     // the pods run the suite's own client and server
 	tls              *workload.Certificate
 }
@@ -182,6 +183,9 @@ func Pods(n int32, in ...*Cluster) ServiceOption {
 // WithReadinessGates lets [T.SetReady] decide over the readiness of the Service's pods.
 func WithReadinessGates(o *serviceOptions) { o.gated = true }
 
+// OnSeveralNodes puts the Service's pods on different nodes.
+func OnSeveralNodes(o *serviceOptions) { o.spread = true }
+
 // ErringIn lets the Service's pods in these clusters answer every HTTP request with status 503.
 func ErringIn(clusters ...*Cluster) ServiceOption {
 	return func(o *serviceOptions) { o.erring = clusters }
@@ -232,7 +236,8 @@ func (t *T) DeployEcho(word string, options ...ServiceOption) *Service {
 	if o.in == nil {
 		o.in = t.Clusters
 	}
-	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Gated: o.gated, TLS: o.tls}
+	e := workload.Echo{Namespace: o.namespace, Name: t.Name(word), Owner: t.owner(), Image: t.AppImage(), Gated: o.gated, TLS: o.tls,
+		Spread: o.spread}
 	if o.peer {
 		e.Peer = t.PeerImage()
 	}

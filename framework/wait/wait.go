@@ -339,6 +339,17 @@ func PodRunsUnready(ctx context.Context, c *mesh.Cluster, ns, name string) error
 	})
 }
 
+// NodeLost waits until a cluster knows that a node does not answer.
+func NodeLost(ctx context.Context, c *mesh.Cluster, name string) error {
+	return Object(ctx, c, &corev1.NodeList{}, "", name, func(n *corev1.Node, exists bool) (bool, string) {
+		if !exists {
+			return true, ""
+		}
+		i := slices.IndexFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+		return i >= 0 && n.Status.Conditions[i].Status != corev1.ConditionTrue, "it is ready"
+	})
+}
+
 // Gone waits until no object of the type of list's items matches the options.
 func Gone(ctx context.Context, c *mesh.Cluster, list client.ObjectList, opts ...client.ListOption) error {
 	what := strings.ToLower(strings.TrimSuffix(typeName(list), "List"))

@@ -60,6 +60,8 @@ type Echo struct {
 	Image           string // reference of the app image
 	Replicas        int32
 	Node            string // on which the pods run; empty: any
+	// Spread has as many pods as can be on nodes of their own.
+	Spread bool
 	// Gated gives the pods a [ReadinessGate], see [SetReady]. Deploy opens it; a pod that is made
 	// later is not ready before somebody else does.
 	Gated bool
@@ -84,6 +86,7 @@ func (e Echo) Objects(c *mesh.Cluster) []client.Object {
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 			ServiceAccountName:            e.Name,
 			NodeSelector:                  e.nodeSelector(),
+			TopologySpreadConstraints:     e.spread(labels),
 			ReadinessGates:                e.gates(),
 			TerminationGracePeriodSeconds: &grace,
 			SecurityContext:               restrictedPod(),
@@ -130,6 +133,14 @@ func (e Echo) application(c *mesh.Cluster) corev1.Container {
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m"),
 			corev1.ResourceMemory: resource.MustParse("24Mi")}},
 	}
+}
+
+func (e Echo) spread(labels map[string]string) []corev1.TopologySpreadConstraint {
+	if !e.Spread {
+		return nil
+	}
+	return []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.DoNotSchedule,
+		LabelSelector: &metav1.LabelSelector{MatchLabels: labels}}}
 }
 
 func (e Echo) nodeSelector() map[string]string {

@@ -2,6 +2,7 @@
 package resilience
 
 import (
+	"slices"
 	"time"
 
 	security "istio.io/api/security/v1"
@@ -92,6 +93,38 @@ var NodeProxyRestart = spec.Proves(behaviors.NodeProxyRestart, func(t *spec.T) {
 			t.Expect(seen.Of(at.near.byName), NoneAfter(20*time.Second))
 		}
 	}
+})
+
+// RES-04
+var NodeLoss = spec.Proves(behaviors.NodeLoss, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b), spec.Pods(2, b), spec.OnSeveralNodes)
+	local, lost := t.Service("local"), t.NodeBeside(b)
+	t.ScaleGateway(b, 2)
+	var gone, left []spec.Pod
+	for _, p := range t.Pods(far, b) {
+		if p.Node == lost {
+			gone = append(gone, p)
+		} else {
+			left = append(left, p)
+		}
+	}
+	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
+	t.Given(spec.GatewayNodes(b), Includes(lost))
+	t.Given(spec.IstiodNodes(b), OtherThan(lost))
+	t.Given(across, FromPods(slices.Concat(gone, left)...))
+
+	seen := t.While(t.NodeAbsent(b, lost, func() {
+		spec.Each(t, gone, func(p spec.Pod) {
+			t.Control(b.Client.Get(p.URL()), EndAs(traffic.TimedOut, traffic.Reset, traffic.Refused))
+		})
+		t.Expect(across, FromPods(left...))
+		t.Expect(own, FromPods(left...))
+	}), across, near)
+
+	t.Control(seen.Of(near), NoneLost())
+	t.ObserveLook(seen.Of(across))
+	t.Expect(across, FromPods(slices.Concat(gone, left)...))
 })
 
 // RES-05: what is open outlives certificates, and each call across networks is opened anew within its
