@@ -117,6 +117,8 @@ var Mutants = []Mutant{
 	{"M110", "lead the TCP port of services in cluster2 back to the port of the pods to which it leads at first"},
 	{"M111", "put a proxy in front of the peers of TRF-09 in cluster2 that cuts connections after 20 s"},
 	{"M112", "give the name that DNS-04 looks up a second address, by the hosts file of its peers in cluster1"},
+	{"M113", "run a stand-in for ztunnel in cluster1 that hides from one end that the other has broken off"},
+	{"M114", "run a stand-in for ztunnel in cluster1 that counts mutual TLS as plaintext"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

@@ -272,6 +272,18 @@ func ztunnelEnv(name, value string) func(context.Context, *mesh.Fleet) (Undo, er
 	}
 }
 
+// faultyZtunnel lets cluster1 run an image of the stand-in for ztunnel that has a fault.
+func faultyZtunnel(image, fault string) func(context.Context, *mesh.Fleet) (Undo, error) {
+	return func(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+		d := &appsv1.DaemonSet{}
+		d.Namespace, d.Name = ztunnel.Namespace, "ztunnel"
+		return workload.ChangeTemplate(ctx, f.Clusters[0], d, func(t *corev1.PodTemplateSpec) error {
+			t.Spec.Containers[0].Image = image
+			return workload.Env("istio-proxy", "AMC_FAULT", fault)(t)
+		})
+	}
+}
+
 // noOp restarts istiod and ztunnel as other mutants do, by a variable that means nothing.
 func noOp(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	undoIstiod, err := istiodEnv("AMC_NOTHING", "true")(ctx, f)

@@ -29,13 +29,17 @@ type Mutant struct {
 	// Does says what the mutant does where this differs from the words of the catalog; else empty.
 	Does string
 	// Only names the behaviors that the mutant can break, if these are not all that name it.
-	Only  []string
+	Only []string
+	// Fault is what an image of the stand-in for ztunnel does that no configuration gives; empty for a
+	// mutant that needs no such image. See [Mutant.Apply].
+	Fault string
 	apply func(ctx context.Context, f *mesh.Fleet) (Undo, error)
 }
 
 // Apply breaks the mesh. When it fails, it has undone what it did. The fleet needs at least two
-// clusters.
-func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet) (Undo, error) {
+// clusters. faulty is the image of the stand-in for ztunnel with faults; only a mutant with a Fault
+// needs it.
+func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet, faulty string) (Undo, error) {
 	if len(f.Clusters) < 2 {
 		return nil, fmt.Errorf("%s: a mutant needs a fleet of at least two clusters, this one has %d", m.ID, len(f.Clusters))
 	}
@@ -44,7 +48,11 @@ func (m *Mutant) Apply(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 			return nil, err
 		}
 	}
-	undo, err := m.apply(ctx, f)
+	apply := m.apply
+	if m.Fault != "" {
+		apply = faultyZtunnel(faulty, m.Fault)
+	}
+	undo, err := apply(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", m.ID, err)
 	}
@@ -202,6 +210,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M110"}, apply: interfereWithServices(1, firstTarget)},
 		{Mutant: behaviors.Mutant{ID: "M111"}, apply: beforePeers("trf-09", front{Longest: "20s"})},
 		{Mutant: behaviors.Mutant{ID: "M112"}, apply: secondAddress("dns-04-peer", "dns-04-echo")},
+		{Mutant: behaviors.Mutant{ID: "M113"}, Fault: "hides-aborts"},
+		{Mutant: behaviors.Mutant{ID: "M114"}, Fault: "hides-mutual-tls"},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

@@ -66,7 +66,7 @@ func TestEverySpecCanBeSeenRed(t *testing.T) {
 }
 
 func TestApplyNeedsTwoClusters(t *testing.T) {
-	_, err := All()[0].Apply(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "one"}}})
+	_, err := All()[0].Apply(t.Context(), &mesh.Fleet{Clusters: []*mesh.Cluster{{Name: "one"}}}, "")
 	if want := "two clusters"; !strings.Contains(fmt.Sprint(err), want) {
 		t.Errorf("got %v, want it to say %q", err, want)
 	}

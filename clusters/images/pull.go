@@ -83,6 +83,11 @@ func Load(ctx context.Context, e *engine.Engine, images map[string]mesh.ImageRef
 			refs = append(refs, i.Ref)
 		}
 	}
+	return load(ctx, e, refs, nodes)
+}
+
+// load copies images by their references.
+func load(ctx context.Context, e *engine.Engine, refs, nodes []string) error {
 	if len(refs) == 0 {
 		return nil
 	}

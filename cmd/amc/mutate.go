@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/clusters/engine"
+	"ambient.test/conformance/clusters/images"
 	"ambient.test/conformance/clusters/kind"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
@@ -33,6 +35,7 @@ type mutateOptions struct {
 	settle  time.Duration
 	theirs  bool
 	list    bool
+	faulty  string // image of the stand-in for ztunnel with faults; empty = none is needed
 }
 
 func mutateCommand() *cobra.Command {
@@ -119,6 +122,9 @@ func ids(all []*behaviors.Behavior) []string {
 // the version is known to break is red without a mutant: nothing has to show that it can be, and it
 // cannot be green when the mesh is restored.
 func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan, version behaviors.Version) []string {
+	if m.Fault != "" && !slices.Contains(runs.Environment.StandIns, images.Ztunnel) { // it would be another proxy than the mesh's
+		return nil
+	}
 	all := m.Targets()
 	if len(o.include) > 0 {
 		all = slices.DeleteFunc(behaviors.WithSpecs(), func(b *behaviors.Behavior) bool {
@@ -237,6 +243,11 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			return usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
 		}
 	}
+	if slices.ContainsFunc(chosen, func(m *mutants.Mutant) bool { return m.Fault != "" && len(targets[m.ID]) > 0 }) {
+		if o.faulty, err = faultyZtunnel(ctx, f); err != nil {
+			return unknown(err)
+		}
+	}
 	began := time.Now()
 	for i, m := range chosen {
 		if len(targets[m.ID]) == 0 {
@@ -252,13 +263,26 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	return printTrials(out, all, o.again(ctx, out, f, all), complete)
 }
 
+// faultyZtunnel is the image of the stand-in for ztunnel with faults, on all nodes of the fleet.
+func faultyZtunnel(ctx context.Context, f *mesh.Fleet) (ref string, err error) {
+	cache, err := engine.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	var nodes []string
+	for _, c := range f.Clusters {
+		nodes = append(nodes, c.Kind.Nodes...)
+	}
+	return images.FaultyZtunnel(ctx, images.Options{Istio: f.Istio, CacheDir: cache, Engine: &engine.Engine{Host: f.Kind.DockerHost}}, nodes)
+}
+
 // try applies one mutant, runs its specs and restores the mesh, whatever happens, until it is
 // healthy.
 func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant,
 	chosen []string) (found []trial, err error) {
 	fmt.Fprintf(out, "%s: %s; %s: %s\n", m.ID, m.Break, demand(m), strings.Join(chosen, ", "))
 	began := time.Now()
-	undo, err := m.Apply(ctx, f)
+	undo, err := m.Apply(ctx, f, o.faulty)
 	if err != nil {
 		return nil, unknown(err)
 	}

@@ -88,6 +88,7 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 	for _, name := range slices.Sorted(maps.Keys(standinSums)) {
 		add(standin(name, gov))
 	}
+	add(mutant("nodeproxy", gov))
 	add(certs(), base())
 	inStore := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(o.Recipes)) {
@@ -191,6 +192,9 @@ func (g *Graph) Build(ctx context.Context, images ...string) error {
 func (g *Graph) LoadImage(ctx context.Context, e *engine.Engine, name string) error {
 	img, err := g.Image(name)
 	if err != nil {
+		return err
+	}
+	if img, err = Gzipped(img); err != nil {
 		return err
 	}
 	ref, err := reference.NewTag(g.refs[name])

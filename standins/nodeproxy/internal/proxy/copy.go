@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 
+	"ambient.test/conformance/standins/nodeproxy/internal/fault"
 	"ambient.test/conformance/standins/nodeproxy/internal/telemetry"
 )
 
@@ -55,6 +56,9 @@ func pipe(to, from halfConn, count func(int)) error {
 			m, werr := to.Write((*b)[:n])
 			count(m)
 			if werr != nil {
+				if fault.HidesAborts() {
+					_, _ = io.Copy(io.Discard, from)
+				}
 				return ungraceful(werr)
 			}
 		}

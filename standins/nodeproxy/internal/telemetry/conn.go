@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"istio.io/istio/pkg/workloadapi"
+
+	"ambient.test/conformance/standins/nodeproxy/internal/fault"
 )
 
 // Reporter is which end of a connection speaks.
@@ -68,7 +70,7 @@ type Record struct {
 
 func (c *Record) labels(flag Flag) []string {
 	policy := "unknown"
-	if c.MutualTLS {
+	if c.MutualTLS && !fault.HidesMutualTLS() {
 		policy = "mutual_tls"
 	}
 	l := []string{

@@ -1,0 +1,10 @@
+//go:build mutant
+
+package fault
+
+import "os"
+
+var (
+	hidesAborts    = os.Getenv(Env) == "hides-aborts"
+	hidesMutualTLS = os.Getenv(Env) == "hides-mutual-tls"
+)

@@ -1,0 +1,5 @@
+//go:build !mutant
+
+package fault
+
+const hidesAborts, hidesMutualTLS = false, false
