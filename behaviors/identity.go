@@ -103,7 +103,7 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 		"which is counted as plaintext.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",
-	Mutants: []string{"M16", "M22", "M34"}, State: Proven,
+	Mutants: []string{"M16", "M22", "M34", "M114"}, State: Proven,
 })
 
 var ClientVerifiesTheDestination = declare(Behavior{

@@ -34,6 +34,7 @@ var KnownFaults = map[string][]Known{
 	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},
 	"TRF-05":   {{Finding: "F-16", Istio: ">=1.31", Part: "ztunnel"}},
 	"TRF-16":   {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31"}},
+	"TRF-17":   {{Finding: "F-19", Istio: ">=1.31"}},
 }
 
 // KnownIn is the fault by which a version is known to break the behavior, where stand-ins run in

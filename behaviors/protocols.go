@@ -161,7 +161,7 @@ var AbortsPropagate = declare(Behavior{
 	Proof: "One end resets a connection in the middle of 64 MiB, the client by TCP and by HTTP, the server by TCP. The other end, " +
 		"which is sending, notices within two seconds; remote as local.",
 	Provoke: "Reset a connection in the middle of a large transfer.",
-	Mutants: []string{"M03"}, State: Proven,
+	Mutants: []string{"M113"}, State: Proven,
 })
 
 var AbortsPropagateThroughWaypoints = declare(Behavior{
@@ -174,4 +174,17 @@ var AbortsPropagateThroughWaypoints = declare(Behavior{
 	Provoke: "Abort downloads through a waypoint, then download something whole.",
 	Hazards: "Not each abort is lost. What is lost stays in the waypoint, so the spec has one of its own.",
 	State:   Proven,
+})
+
+var PortsOfOtherServices = declare(Behavior{
+	ID: "TRF-17", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
+	Promise: "An open connection to another cluster survives that other services bring port numbers that no service had.",
+	Sources: transparent,
+	Proof: "A connection to a pod of another cluster carries a byte five times a second for 75 s, in which another global service is " +
+		"made that has a port number of its own: all bytes arrive, and the answer. So they do on a connection within the cluster, and " +
+		"the new port is served.",
+	Provoke: "Keep a connection open, and create a global service with a port number that is new in the mesh.",
+	Hazards: "It is cut when the gateway has drained what it replaced: 45 s later, by default (drainDuration). Where that is longer than " +
+		"the connection lasts, nothing is seen.",
+	State: Proven,
 })

@@ -81,7 +81,7 @@ func (t *T) Burst(kinds ...traffic.Calls) []Subject {
 	for i, k := range kinds {
 		calls.Go(func() {
 			os, err := k.From.Do(t.ctx, k.Times(burst).Call)
-			all[i] = seen{says: fmt.Sprintf("%s, %d times beside others", k, burst), value: os, err: err}
+			all[i] = seen{says: fmt.Sprintf("%s, %d times beside others", k, burst), value: os, err: err, once: true}
 		})
 	}
 	calls.Wait()

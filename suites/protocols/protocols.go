@@ -166,6 +166,22 @@ var LongLivedConnections = spec.Proves(behaviors.LongLivedConnections, func(t *s
 	t.Control(cut, CutOff())
 })
 
+// TRF-17: a connection within the cluster passes no gateway.
+var PortsOfOtherServices = spec.Proves(behaviors.PortsOfOtherServices, func(t *spec.T) {
+	const port, lasting = 8123, 75 * time.Second // no Service has this one; a gateway drains for 45 s
+	a, b := t.Clusters.Pair()
+	peers := t.DeployPeers("peer")
+	far, near := t.ServiceFor("far", peers.Service, spec.Global, spec.OnlyIn(b)), t.ServiceFor("near", peers.Service)
+	t.Given(peers.Exchange(a, far, peer.Exchange{Up: 1, Down: 1}), CarriedWhole(1, 1), ServedFrom(b))
+
+	across, within := peers.Connect(a, far, lasting), peers.Connect(a, near, lasting)
+	t.Control(across, StaysOpen())
+	other := t.Service("other", spec.Global, spec.WithNamedPort(port))
+	t.Control(a.Client.Get(fmt.Sprintf("http://%s:%d/", other.Host(), port)), AnsweredBy(t.Clusters...))
+	t.ExpectWithin(lasting, across, CarriedWhole(spec.Beats(lasting), 1), ServedFrom(b))
+	t.Control(within, CarriedWhole(spec.Beats(lasting), 1), ServedFrom(a))
+})
+
 // TRF-15
 var AbortsPropagate = spec.Proves(behaviors.AbortsPropagate, func(t *spec.T) {
 	between(t, func(judge spec.Judge, c *spec.Cluster, peers *spec.Peers, to *spec.Service, from types.GomegaMatcher) {

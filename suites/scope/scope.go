@@ -11,6 +11,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
@@ -328,7 +329,7 @@ var DiscoverySelectorsHideNamespaces = spec.Proves(behaviors.DiscoverySelectorsH
 
 // SCOPE-12
 var PortsMustMatch = spec.Proves(behaviors.PortsMustMatch, func(t *spec.T) {
-	const moved = 81
+	const moved = fixture.OtherPort
 	_, b := t.Clusters.Pair()
 	far := t.DeployEcho("far", spec.Global, spec.OnlyIn(b))
 	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.TCP(far), AnsweredBy(b), FromPort(traffic.TCP)) })

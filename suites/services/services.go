@@ -6,6 +6,7 @@ import (
 
 	"ambient.test/conformance/behaviors"
 	. "ambient.test/conformance/framework/expect"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/framework/traffic"
 )
@@ -13,7 +14,7 @@ import (
 // SVC-07: a port that leads to another one by name, and one that is not the Service's. From the
 // other clusters the port of the Service is all that a gateway is told.
 var PortsReachTheirTargets = spec.Proves(behaviors.PortsReachTheirTargets, func(t *spec.T) {
-	const named, undeclared = 8000, 81
+	const named, undeclared = fixture.OtherPort, 81
 	_, b := t.Clusters.Pair()
 	for _, to := range []struct {
 		*spec.Service
