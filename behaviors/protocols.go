@@ -104,8 +104,8 @@ var LongLivedConnections = declare(Behavior{
 		"change, both remote secrets are rotated, both istiods restart, and the certificates of both ztunnels, which live for 40 s, are " +
 		"renewed. All bytes arrive, and the answer. Another connection ends when the gateway goes that both pass through.",
 	Provoke: "Keep a connection open while making each change.",
-	Hazards: "A client that only holds a connection does not notice that it leads nowhere. A rotation loses the other network (F-01), for " +
-		"new connections.",
+	Hazards: "A client that only holds a connection does not notice that it leads nowhere. What a gateway replaces it drains, for 45 s by " +
+		"default, before it cuts: the connection lasts for 75 s. A rotation loses the other network (F-01), for new connections.",
 	Mutants: []string{"M111"}, State: Proven,
 })
 

@@ -42,8 +42,8 @@ var NodeProxyRestart = declare(Behavior{
 		"fails, and none of those that begin 10 s later, or by name 20 s. When it is killed, the same without the share. Calls within " +
 		"another cluster never do.",
 	Provoke: "Restart the DaemonSet, and delete its pods by force, while calls run, five a second.",
-	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names, and " +
-		"a query that waits in the socket as it is closed is lost: common clients ask again after 5 s, and all their calls to the name wait.",
+	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names, " +
+		"and a query that waits in the socket as it is closed is lost: common clients ask again after 5 s, and all their calls to the name wait.",
 	Mutants: []string{"M82"}, State: Proven,
 })
 
@@ -51,8 +51,8 @@ var NodeLoss = declare(Behavior{
 	ID: "RES-04", Level: Extended, Istio: ">=1.27", Needs: []Need{SecondNode, NodeAccess, Disruptive}, Feature: FeatureOutages,
 	Promise: "Losing a node with a gateway's and a server's pod costs only what was on it, once Kubernetes has noticed.",
 	Sources: []Source{implied("high availability")},
-	Proof: "One of two nodes of a cluster is killed, with one of its gateway's pods and one of a service's. Once Kubernetes knows, all calls " +
-		"from both clusters are answered by the pod on the other node, while the lost one answers nobody. When the node is back, both " +
+	Proof: "One of two nodes of a cluster is killed, with one of its gateway's pods and one of a service's. Once Kubernetes knows, all " +
+		"calls from both clusters are answered by the pod on the other node, while the lost one answers nobody. When the node is back, both " +
 		"answer. Local calls of the other cluster never fail. What is lost before Kubernetes notices is recorded.",
 	Provoke: "Kill a node's container, and start it again.",
 	Hazards: "Until its monitor gives a node up, after about a minute, Kubernetes calls the pods ready, and so does the mesh.",

@@ -57,8 +57,8 @@ func Exactly(n int) types.GomegaMatcher {
 	})
 }
 
-// Includes expects a list to have this item and another one.
-func Includes(item string) types.GomegaMatcher {
+// OneOfSeveral expects a list to have this item and another one.
+func OneOfSeveral(item string) types.GomegaMatcher {
 	return Value(fmt.Sprintf("%q and another one", item), func(all []string) string {
 		switch {
 		case !slices.Contains(all, item):

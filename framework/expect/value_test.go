@@ -202,6 +202,8 @@ func TestValues(t *testing.T) {
 			[]traffic.Path{path(traffic.Status, "", true)},
 			[]traffic.Path{path(traffic.TLSAlert, "", true)},
 		}},
+		"one of several": {OneOfSeveral("a"), values{[]string{"a", "b"}}, values{[]string{}, []string{"a"}, []string{"b", "c"}}},
+		"other than":     {OtherThan("a"), values{[]string{"b"}, []string{"a", "b"}}, values{[]string{}, []string{"a"}}},
 		"only mutual TLS": {OnlyMutualTLS(), values{ztunnel.Connections{All: 4, MutualTLS: 4}}, values{
 			ztunnel.Connections{},
 			ztunnel.Connections{All: 4, MutualTLS: 3},

@@ -140,7 +140,7 @@ var LargePayloads = spec.Proves(behaviors.LargePayloads, func(t *spec.T) {
 // TRF-09: what is written to a connection that leads nowhere is lost without a word, so all of it must
 // arrive in the end. The gateway that a connection passes through can end it: that is the control.
 var LongLivedConnections = spec.Proves(behaviors.LongLivedConnections, func(t *spec.T) {
-	const life, lasting = 40 * time.Second, 50 * time.Second
+	const life, lasting = 40 * time.Second, 75 * time.Second // a gateway drains what it replaces for 45 s
 	a, b := t.Clusters.Pair()
 	peers, local := t.DeployPeers("peer"), t.Service("local")
 	far := t.ServiceFor("far", peers.Service, spec.Global, spec.OnlyIn(b))
