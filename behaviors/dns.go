@@ -60,7 +60,7 @@ var ServiceEntryIsNoStub = declare(Behavior{
 })
 
 var AnswersAreLocalAddresses = declare(Behavior{
-	ID: "DNS-04", Level: Core, Istio: ">=1.27",
+	ID: "DNS-04", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "A lookup answers with the client's own cluster's virtual address only.",
 	Sources: []Source{implied(pageVerify)},
 	Proof: "The answer in each cluster is its own ClusterIP of a global service and nothing else, of each family that it has. The other " +

@@ -267,7 +267,7 @@ var RootPolicyWithSelector = declare(Behavior{
 })
 
 var NamespacePolicyReachesOpenConnections = declare(Behavior{
-	ID: "ID-23", Level: Core, Istio: ">=1.27",
+	ID: "ID-23", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "A policy of a namespace ends the open connections that it denies, also those from other clusters, and no others.",
 	Sources: onlyPermittedTraffic,
 	Proof: "Connections of two clients to pods of the other clusters and of their own, on which a byte goes five times a second. A " +
@@ -278,13 +278,28 @@ var NamespacePolicyReachesOpenConnections = declare(Behavior{
 })
 
 var PodPolicyReachesOpenConnections = declare(Behavior{
-	ID: "ID-24", Level: Core, Istio: ">=1.27",
+	ID: "ID-24", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
 	Promise: "A policy of some pods ends the open connections that it denies, also those from other clusters, and no others.",
 	Sources: onlyPermittedTraffic,
 	Proof:   "As ID-23, with a policy that selects the pods by their label.",
 	Provoke: "Keep a connection open, then deny its client.",
 	Hazards: "By hand a policy of the namespace reached open connections at once, and one with a selector never did (F-04).",
 	Mutants: []string{"M14"}, State: Proven,
+})
+
+var StrictReachesOpenConnections = declare(Behavior{
+	ID: "ID-25", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage},
+	Promise: "When pods come to demand mutual TLS, their open plaintext connections end, and no others.",
+	Sources: []Source{
+		doc("concepts/security", "Workloads only accept mutual TLS traffic"),
+		issue("istio/ztunnel#311", "whether policies apply to existing connections: those that are denied are closed"),
+	},
+	Proof: "A client outside the mesh and one in it send a byte five times a second to pods of their cluster that accept both. Once the " +
+		"pods' PeerAuthentication says STRICT, the first connection is cut and none is accepted anew from there, while the other one " +
+		"carries all its bytes. With PERMISSIVE again both are served.",
+	Provoke: "Keep a plaintext connection open, then demand mutual TLS.",
+	Hazards: "By hand, with a real ztunnel, the plaintext connection went on.",
+	Mutants: []string{"M66"}, State: Proven,
 })
 
 // A connection that goes on carries traffic that nobody permits.

@@ -97,7 +97,7 @@ var LargePayloads = declare(Behavior{
 })
 
 var LongLivedConnections = declare(Behavior{
-	ID: "TRF-09", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
+	ID: "TRF-09", Level: Core, Istio: ">=1.27", Needs: []Need{PeerImage, Disruptive},
 	Promise: "An open connection survives certificate rotation, istiod's restart, changes of other services and of secrets.",
 	Sources: transparent,
 	Proof: "A connection to a pod of another cluster carries a byte five times a second through all of them: other services come and " +

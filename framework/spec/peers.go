@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ambient.test/conformance/behaviors"
 	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/portforward"
 	"ambient.test/conformance/framework/traffic"
@@ -25,11 +26,14 @@ type Peers struct {
 }
 
 // DeployPeers deploys them and waits for them.
-func (t *T) DeployPeers(word string) *Peers {
+func (t *T) DeployPeers(word string, options ...ServiceOption) *Peers {
+	if !slices.Contains(t.Behavior.Needs, behaviors.PeerImage) {
+		panic("authoring mistake: what deploys peers needs " + string(behaviors.PeerImage))
+	}
 	if t.PeerImage() == "" {
 		t.NoError(errors.New("the fleet file names no image peer, as one of an older amc: run `amc down` and `amc up`"))
 	}
-	p := &Peers{Service: t.DeployEcho(word, func(o *serviceOptions) { o.peer = true })}
+	p := &Peers{Service: t.DeployEcho(word, append(options, func(o *serviceOptions) { o.peer = true })...)}
 	for _, pod := range t.Pods(p.Service, t.Clusters...) {
 		forward := portforward.Open(pod.Cluster.Cluster, pod.Namespace, pod.Name)
 		t.Cleanup(func(context.Context) error { forward.Close(); return nil })

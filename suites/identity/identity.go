@@ -355,3 +355,45 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 	t.WaitUntil(begun.Add(spared))
 	spec.Each(t, stay, func(c connection) { t.Control(c.Connection, CarriedWhole(spec.Beats(spared), 1), ServedFrom(c.by...)) })
 }
+
+// ID-25: within each cluster, since no plaintext reaches another one.
+var StrictReachesOpenConnections = spec.Proves(behaviors.StrictReachesOpenConnections, func(t *spec.T) {
+	const lasting, spared = 90 * time.Second, 60 * time.Second // longer than until the policy has ended the others
+	servers, outside, inside := t.DeployPeers("peer"), t.DeployPeers("outside", spec.OutsideMesh), t.DeployPeers("inside")
+	hello := peer.Exchange{Up: 1, Down: 1}
+	served := func(p *spec.Peers) func(*spec.Cluster) {
+		return func(c *spec.Cluster) {
+			t.Control(p.Exchange(c, servers.Service, hello), CarriedWhole(1, 1), ServedFrom(c))
+		}
+	}
+	allowed := servers.PodMutualTLS(permissive)
+	t.ApplyEverywhere(allowed)
+	t.EachCluster(served(outside))
+	t.EachCluster(served(inside))
+
+	type connection struct {
+		at            *spec.Cluster
+		plain, meshed *spec.Connection
+	}
+	var all []connection
+	begun := time.Now()
+	for _, c := range t.Clusters {
+		all = append(all, connection{c, outside.Connect(c, servers.Service, lasting), inside.Connect(c, servers.Service, spared)})
+	}
+	spec.Each(t, all, func(x connection) {
+		t.Control(x.plain, StaysOpen())
+		t.Control(x.meshed, StaysOpen())
+	})
+
+	t.ApplyEverywhere(servers.PodMutualTLS(strict))
+	spec.Each(t, all, func(x connection) {
+		t.Expect(x.plain, CutOff(), ServedFrom(x.at))
+		t.Control(outside.Exchange(x.at, servers.Service, hello), RefusedByReset())
+		t.Control(x.meshed, StaysOpen())
+	})
+
+	t.ApplyEverywhere(allowed)
+	t.EachCluster(served(outside))
+	t.WaitUntil(begun.Add(spared))
+	spec.Each(t, all, func(x connection) { t.Control(x.meshed, CarriedWhole(spec.Beats(spared), 1), ServedFrom(x.at)) })
+})
