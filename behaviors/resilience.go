@@ -55,7 +55,7 @@ var NodeLoss = declare(Behavior{
 		"calls from both clusters are answered by the pod on the other node, while the lost one answers nobody. When the node is back, both " +
 		"answer. Local calls of the other cluster never fail. What is lost before Kubernetes notices is recorded.",
 	Provoke: "Kill a node's container, and start it again.",
-	Hazards: "Until its monitor gives a node up, after about a minute, Kubernetes calls the pods ready, and so does the mesh.",
+	Hazards: "Until its monitor gives a node up, after some 45 s, Kubernetes calls the pods ready, and so does the mesh.",
 	Mutants: []string{"M109"}, State: Proven,
 })
 

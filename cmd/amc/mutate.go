@@ -122,7 +122,8 @@ func ids(all []*behaviors.Behavior) []string {
 // the version is known to break is red without a mutant: nothing has to show that it can be, and it
 // cannot be green when the mesh is restored.
 func (o mutateOptions) targets(m *mutants.Mutant, runs *plan.Plan, version behaviors.Version) []string {
-	if m.Fault != "" && !slices.Contains(runs.Environment.StandIns, images.Ztunnel) { // it would be another proxy than the mesh's
+	// Elsewhere it would be another proxy than the mesh's, or could not be brought onto the nodes.
+	if e := runs.Environment; m.Fault != "" && (e.Provider != mesh.ProviderKind || !slices.Contains(e.StandIns, images.Ztunnel)) {
 		return nil
 	}
 	all := m.Targets()

@@ -29,7 +29,7 @@ func (t *T) Addresses(c *Cluster, s *Service) []string {
 
 // URL calls the Service's HTTP port by its virtual address in one cluster, without its name.
 func (t *T) URL(c *Cluster, s *Service) string {
-	return "http://" + net.JoinHostPort(t.Address(c, s), strconv.Itoa(80)) + "/"
+	return "http://" + net.JoinHostPort(t.Address(c, s), "80") + "/"
 }
 
 // ReplaceAddresses gives Services other virtual addresses in one cluster. An address cannot be

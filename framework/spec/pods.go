@@ -44,15 +44,11 @@ func (t *T) Pods(s *Service, in ...*Cluster) (all []Pod) {
 		slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return strings.Compare(a.Name, b.Name) })
 		for _, p := range pods.Items {
 			if p.DeletionTimestamp == nil {
-				all = append(all, podOf(c, p))
+				all = append(all, Pod{c, p.Namespace, p.Name, p.Status.PodIP, p.Spec.NodeName})
 			}
 		}
 	}
 	return all
-}
-
-func podOf(c *Cluster, p corev1.Pod) Pod {
-	return Pod{c, p.Namespace, p.Name, p.Status.PodIP, p.Spec.NodeName}
 }
 
 // GatewayNodes are the nodes of a cluster that have pods of its east-west gateways; a list of names.

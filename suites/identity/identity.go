@@ -310,19 +310,39 @@ var PodPolicyReachesOpenConnections = spec.Proves(behaviors.PodPolicyReachesOpen
 
 // endsOpenConnections denies one of two clients that are connected to the same pods.
 func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal string) spec.Object) {
-	const lasting, spared = 90 * time.Second, 60 * time.Second // longer than until the policy has ended the others
 	servers, denied, other := t.DeployPeers("peer"), t.DeployPeers("denied"), t.DeployPeers("other")
-	type way struct {
-		from *spec.Cluster
-		to   *spec.Service
-		by   spec.Clusters
-	}
 	var ways []way
 	for _, c := range t.Clusters {
 		others := t.Clusters.Without(c)
 		remote := t.ServiceFor("not-in-"+c.Name, servers.Service, spec.Global, spec.OnlyIn(others...))
 		ways = append(ways, way{c, remote, others}, way{c, servers.Service, spec.Clusters{c}})
 	}
+	policy := deny(servers.Service, t.Principal(denied.App))
+	cuts(t, denied, other, ways, func() { t.ApplyEverywhere(policy) }, func() { t.DeleteEverywhere(policy) })
+}
+
+// ID-25: within each cluster, since no plaintext reaches another one.
+var StrictReachesOpenConnections = spec.Proves(behaviors.StrictReachesOpenConnections, func(t *spec.T) {
+	servers, outside, inside := t.DeployPeers("peer"), t.DeployPeers("outside", spec.OutsideMesh), t.DeployPeers("inside")
+	var ways []way
+	for _, c := range t.Clusters {
+		ways = append(ways, way{c, servers.Service, spec.Clusters{c}})
+	}
+	allow := func() { t.ApplyEverywhere(servers.PodMutualTLS(permissive)) }
+	allow()
+	cuts(t, outside, inside, ways, func() { t.ApplyEverywhere(servers.PodMutualTLS(strict)) }, allow)
+})
+
+// way is from the clients of a cluster to the pods of a Service, by which clusters it is served.
+type way struct {
+	from *spec.Cluster
+	to   *spec.Service
+	by   spec.Clusters
+}
+
+// cuts forbids what one of two clients that are connected to the same pods does, and allows it again.
+func cuts(t *spec.T, denied, other *spec.Peers, ways []way, forbid, allow func()) {
+	const lasting, spared = 90 * time.Second, 60 * time.Second // longer than until the others have ended
 	hello := peer.Exchange{Up: 1, Down: 1}
 	served := func(w way) {
 		for _, p := range []*spec.Peers{denied, other} {
@@ -344,56 +364,13 @@ func endsOpenConnections(t *spec.T, deny func(servers *spec.Service, principal s
 	open := func(c connection) { t.Control(c.Connection, StaysOpen()) }
 	spec.Each(t, slices.Concat(end, stay), open)
 
-	policy := deny(servers.Service, t.Principal(denied.App))
-	t.ApplyEverywhere(policy)
+	forbid()
 	spec.Each(t, end, func(c connection) { t.Expect(c.Connection, CutOff(), ServedFrom(c.by...)) })
 	spec.Each(t, ways, func(w way) { t.Control(denied.Exchange(w.from, w.to, hello), RefusedByReset()) })
 	spec.Each(t, stay, open)
 
-	t.DeleteEverywhere(policy)
+	allow()
 	spec.Each(t, ways, served)
 	t.WaitUntil(begun.Add(spared))
 	spec.Each(t, stay, func(c connection) { t.Control(c.Connection, CarriedWhole(spec.Beats(spared), 1), ServedFrom(c.by...)) })
 }
-
-// ID-25: within each cluster, since no plaintext reaches another one.
-var StrictReachesOpenConnections = spec.Proves(behaviors.StrictReachesOpenConnections, func(t *spec.T) {
-	const lasting, spared = 90 * time.Second, 60 * time.Second // longer than until the policy has ended the others
-	servers, outside, inside := t.DeployPeers("peer"), t.DeployPeers("outside", spec.OutsideMesh), t.DeployPeers("inside")
-	hello := peer.Exchange{Up: 1, Down: 1}
-	served := func(p *spec.Peers) func(*spec.Cluster) {
-		return func(c *spec.Cluster) {
-			t.Control(p.Exchange(c, servers.Service, hello), CarriedWhole(1, 1), ServedFrom(c))
-		}
-	}
-	allowed := servers.PodMutualTLS(permissive)
-	t.ApplyEverywhere(allowed)
-	t.EachCluster(served(outside))
-	t.EachCluster(served(inside))
-
-	type connection struct {
-		at            *spec.Cluster
-		plain, meshed *spec.Connection
-	}
-	var all []connection
-	begun := time.Now()
-	for _, c := range t.Clusters {
-		all = append(all, connection{c, outside.Connect(c, servers.Service, lasting), inside.Connect(c, servers.Service, spared)})
-	}
-	spec.Each(t, all, func(x connection) {
-		t.Control(x.plain, StaysOpen())
-		t.Control(x.meshed, StaysOpen())
-	})
-
-	t.ApplyEverywhere(servers.PodMutualTLS(strict))
-	spec.Each(t, all, func(x connection) {
-		t.Expect(x.plain, CutOff(), ServedFrom(x.at))
-		t.Control(outside.Exchange(x.at, servers.Service, hello), RefusedByReset())
-		t.Control(x.meshed, StaysOpen())
-	})
-
-	t.ApplyEverywhere(allowed)
-	t.EachCluster(served(outside))
-	t.WaitUntil(begun.Add(spared))
-	spec.Each(t, all, func(x connection) { t.Control(x.meshed, CarriedWhole(spec.Beats(spared), 1), ServedFrom(x.at)) })
-})

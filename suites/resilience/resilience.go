@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/onsi/gomega/types"
 	security "istio.io/api/security/v1"
 
 	"ambient.test/conformance/behaviors"
@@ -80,15 +81,17 @@ var NodeProxyRestart = spec.Proves(behaviors.NodeProxyRestart, func(t *spec.T) {
 	}{{a, near, beside}, {b, beside, near}} {
 		for _, event := range []struct {
 			spec.Event
-			atMost float64
-		}{{spec.ZtunnelRestarts(at.of), 10}, {spec.ZtunnelIsKilled(at.of), 100}} {
+			budgets []types.GomegaMatcher
+		}{
+			{spec.ZtunnelRestarts(at.of), []types.GomegaMatcher{AtMost(10), NoneAfter(10 * time.Second)}},
+			{spec.ZtunnelIsKilled(at.of), []types.GomegaMatcher{NoneAfter(10 * time.Second)}},
+		} {
 			seen := t.While(event.Event, across, near.byAddress, near.byName, beside.byAddress, beside.byName)
 
 			t.Control(seen.Of(at.other.byAddress), NoneLost())
 			t.Control(seen.Of(at.other.byName), NoneLost())
 			for _, row := range []traffic.Calls{across, at.near.byAddress} {
-				t.Expect(seen.Of(row), AtMost(event.atMost))
-				t.Expect(seen.Of(row), NoneAfter(10*time.Second))
+				t.Expect(seen.Of(row), event.budgets...)
 			}
 			t.Expect(seen.Of(at.near.byName), NoneAfter(20*time.Second))
 		}
@@ -110,6 +113,7 @@ var NodeLoss = spec.Proves(behaviors.NodeLoss, func(t *spec.T) {
 		}
 	}
 	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
+	t.Given(spec.Seen("the number of its pods on "+lost, len(gone)), Exactly(1))
 	t.Given(spec.GatewayNodes(b), OneOfSeveral(lost))
 	t.Given(spec.IstiodNodes(b), OtherThan(lost))
 	t.Given(across, FromPods(slices.Concat(gone, left)...))

@@ -86,9 +86,9 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 	}
 	add(pause(), ociwrap(gov))
 	for _, name := range slices.Sorted(maps.Keys(standinSums)) {
-		add(standin(name, gov))
+		add(standin(name, "", gov))
 	}
-	add(mutant("nodeproxy", gov))
+	add(standin("nodeproxy", mutantTag, gov))
 	add(certs(), base())
 	inStore := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(o.Recipes)) {

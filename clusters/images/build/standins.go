@@ -39,31 +39,26 @@ func parseSums(text string) map[string]string {
 	return sums
 }
 
-// standin builds one program of the stand-ins' module.
-func standin(name, goVersion string) dag.Node { return standinWith("", name, goVersion) }
-
 // mutantTag is the build tag that compiles faults into a stand-in.
 const mutantTag = "mutant"
 
 // Mutant names the build node of a stand-in with the faults that it can have.
 func Mutant(standin string) string { return standin + "-" + mutantTag }
 
-func mutant(name, goVersion string) dag.Node {
-	n := standinWith(mutantTag, name, goVersion)
-	n.Name = Mutant(name)
-	n.Inputs["tags"] = mutantTag
-	return n
-}
-
-func standinWith(tags, name, goVersion string) dag.Node {
+// standin builds one program of the stand-ins' module, with a build tag if there is one.
+func standin(name, tag, goVersion string) dag.Node {
 	inputs := map[string]string{"go": goVersion, "arch": arch(), "source": standinSums[name]}
-	return dag.Node{Name: name, Pool: poolGo, Inputs: inputs, Build: func(ctx context.Context, t *dag.Task) error {
+	node := name
+	if tag != "" {
+		node, inputs["tags"] = Mutant(name), tag
+	}
+	return dag.Node{Name: node, Pool: poolGo, Inputs: inputs, Build: func(ctx context.Context, t *dag.Task) error {
 		dir, err := standinSources(name)
 		if err != nil {
 			return err
 		}
 		t.Note("go build")
-		_, err = goCommand(ctx, dir, goEnv(), "build", "-tags", tags, "-ldflags", "-s -w", "-o", t.Out+string(filepath.Separator), "./"+name)
+		_, err = goCommand(ctx, dir, goEnv(), "build", "-tags", tag, "-ldflags", "-s -w", "-o", t.Out+string(filepath.Separator), "./"+name)
 		return err
 	}}
 }
