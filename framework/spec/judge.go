@@ -138,6 +138,7 @@ const always time.Duration = 0
 // limit is for how long it looks; [always] = the first look decides.
 func (t *T) judge(r role, limit time.Duration, s Subject, matchers []types.GomegaMatcher) {
 	j := judgment{T: t, role: r, subject: s, limit: limit}
+	_, j.event = s.(*Connection)
 	t.mu.Lock()
 	*r.counter(&t.result)++
 	j.since = t.changed
@@ -268,7 +269,7 @@ type judgment struct {
 	value any
 	when  string
 	where string          // of the judgment
-	event bool            // it is of calls over a time, which a neighbor's change may have cost, too
+	event bool            // it is of what goes on over a time: calls, or a connection, which a neighbor's change may have cost, too
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }

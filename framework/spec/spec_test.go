@@ -17,6 +17,7 @@ import (
 	"ambient.test/conformance/framework/expect"
 	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/peer"
 	"ambient.test/conformance/framework/traffic"
 	"ambient.test/conformance/framework/workload"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -335,7 +336,13 @@ func TestBesideOtherSpecs(t *testing.T) {
 			true, false, 0},
 		"nothing was learned of what is known": {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, true, true, 0},
 		"nothing was learned":                  {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, false, true, 0},
-		"a value that is wrong":                {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, false, 0},
+		"an open connection that is cut": {func(s *T) {
+			fine(s)
+			cut := &Connection{ended: make(chan struct{}), ends: peer.Ends{Client: peer.End{How: peer.Reset}}}
+			close(cut.ended)
+			s.Control(cut, expect.StaysOpen())
+		}, false, true, 0},
+		"a value that is wrong": {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
