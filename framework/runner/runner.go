@@ -162,9 +162,6 @@ func (r *Run) take(ctx context.Context, q *queue) *spec.Spec {
 func (r *Run) attempt(ctx context.Context, on int, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
 	a.Fixture = r.o.Fixtures[on]
 	a.Broken = r.o.Broken != nil && r.o.Broken(s.Behavior.ID)
-	if p.result != nil {
-		a.Previous = p.result.Message
-	}
 	result, cleanup := s.Run(ctx, a)
 	p.result = &result
 	if r.o.Done != nil {

@@ -118,8 +118,6 @@ type Attempt struct {
 	// Rest waits, and lets other specs use the time; nil just waits. It reports whether ctx is still
 	// there.
 	Rest func(ctx context.Context, d time.Duration) bool
-	// Previous is the message of an earlier attempt that did not count; empty = none.
-	Previous string
 }
 
 // Run makes one attempt. The result stands before anything is undone, so that evidence can be
@@ -133,9 +131,6 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 		t.rest = sleep.For
 	}
 	t.result = Result{Behavior: s.Behavior, Verdict: v1alpha2.Conformant, Started: now}
-	if a.Previous != "" {
-		t.Observe("a first attempt, beside other specs, did not count: %s", a.Previous)
-	}
 	body, stop := context.WithCancel(traffic.WithRecorder(sctx, t.record))
 	t.ctx = body
 	end := t.attempt(func() { s.body(t); t.Still(); t.confirm() })

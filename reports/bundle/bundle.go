@@ -147,8 +147,8 @@ func holdsReport(root *os.Root) bool {
 // Dir is the bundle's directory.
 func (b *Bundle) Dir() string { return b.dir }
 
-// Record stores the result of one behavior. The last record of an id counts. Attempts add up unless
-// the record says how many there were.
+// Record stores the result of one behavior. The last record of an id counts, and keeps the messages of
+// those before it. Attempts add up unless the record says how many there were.
 func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -176,7 +176,11 @@ func (b *Bundle) Record(x v1alpha2.BehaviorResult) error {
 		}
 	}
 	if x.Attempts == 0 && x.Verdict != v1alpha2.Skipped {
-		x.Attempts = b.report.Behaviors[i].Attempts + 1
+		before := b.report.Behaviors[i]
+		x.Attempts = before.Attempts + 1
+		if before.Attempts > 0 && before.Message != "" {
+			x.Uncounted = append(slices.Clone(before.Uncounted), before.Message)
+		}
 	}
 	fillFromCatalog(&x)
 	x.Message, x.Outcome = clean(x.Message), clean(x.Outcome)

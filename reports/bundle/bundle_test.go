@@ -220,7 +220,7 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 	for _, e := range p.Run[:8] {
 		wg.Go(func() {
 			for _, v := range []v1alpha2.Verdict{v1alpha2.Unknown, v1alpha2.NonConformant} {
-				if err := b.Record(v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v, Message: "m"}); err != nil {
+				if err := b.Record(v1alpha2.BehaviorResult{ID: e.Behavior.ID, Verdict: v, Message: "seen: " + string(v)}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -233,6 +233,9 @@ func TestAttemptsAndConcurrency(t *testing.T) {
 	}
 	if got := r.Behaviors[0].Attempts; got != 2 {
 		t.Errorf("got %d attempts, want 2", got)
+	}
+	if got, want := r.Behaviors[0].Uncounted, []string{"seen: unknown"}; !slices.Equal(got, want) {
+		t.Errorf("got %q of attempts that do not count, want %q", got, want)
 	}
 	if got := summary.ExitCode(r); got != summary.ExitNonConformant {
 		t.Errorf("got exit code %d, want %d", got, summary.ExitNonConformant)

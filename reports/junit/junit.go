@@ -143,6 +143,9 @@ func caseOf(b *v1alpha2.BehaviorResult) testCase {
 	}
 	if b.Flaky {
 		fmt.Fprintf(&out, "flaky: %d attempts, the last counts\n", b.Attempts)
+		for _, m := range b.Uncounted {
+			fmt.Fprintln(&out, "did not count:", m)
+		}
 	}
 	if b.Expectations+b.Controls > 0 {
 		fmt.Fprintf(&out, "expectations: %d, controls: %d\n", b.Expectations, b.Controls)

@@ -69,7 +69,12 @@ func Markdown(w io.Writer, r *v1alpha2.ConformanceReport) error {
 		fmt.Fprintf(&b, "\nFixed: %s holds, which finding %s says that this version breaks.\n", text.Markdown(x.ID), text.Markdown(x.Fixed))
 	}
 	if f := Flaky(r); len(f) > 0 {
-		fmt.Fprintf(&b, "\nFlaky, settled by another attempt alone: %s.\n", text.Markdown(ids(f)))
+		fmt.Fprintf(&b, "\nFlaky, settled by another attempt alone: %s.\n\n", text.Markdown(ids(f)))
+		for _, x := range f {
+			for _, m := range x.Uncounted {
+				fmt.Fprintf(&b, "- **%s** %s\n", text.Markdown(x.ID), text.Markdown(text.Line(m, 400)))
+			}
+		}
 	}
 	for _, o := range r.Observations {
 		fmt.Fprintf(&b, "\n%s.\n", text.Markdown(text.Line(o, 400)))

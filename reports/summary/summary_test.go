@@ -245,8 +245,11 @@ func TestTable(t *testing.T) {
 		ID: "LB-01", Verdict: v1alpha2.NonConformant,
 		Message: "client of cluster1 -> echo:\n expected both clusters, saw cluster1 40 of 40\x1b[31m",
 	}
-	if err := b.Record(broken); err != nil {
-		t.Fatal(err)
+	unsteady := v1alpha2.BehaviorResult{ID: "LB-01", Verdict: v1alpha2.Unknown, Message: "was as expected, then was not\n1 x 503"}
+	for _, x := range []v1alpha2.BehaviorResult{unsteady, broken} {
+		if err := b.Record(x); err != nil {
+			t.Fatal(err)
+		}
 	}
 	r := b.Report()
 	var out bytes.Buffer
@@ -259,7 +262,7 @@ func TestTable(t *testing.T) {
 		"non-conformant:\n  LB-01    Requests to a global service",
 		"client of cluster1 -> echo: expected both clusters, saw cluster1 40 of 40",
 		"convergence: ",
-		"\nflaky, settled by another attempt alone: LB-01\n",
+		"\nflaky, settled by another attempt alone: LB-01\n  LB-01    was as expected, then was not 1 x 503\n",
 		"incomplete: the run was not finished\n",
 		" core behaviors of the catalog have a spec; 7 of these ",
 	} {

@@ -26,6 +26,10 @@ var Columns = func() (all []Column) {
 // attention are the standings whose behaviors are listed below a table.
 var attention = []v1alpha2.Standing{v1alpha2.Standing(v1alpha2.NonConformant), v1alpha2.StandingKnown, v1alpha2.Standing(v1alpha2.Unknown)}
 
+// maxMessage is how many characters of a message a terminal gets: enough for what was seen, since a
+// CI may keep nothing else.
+const maxMessage = 800
+
 // Table prints counts by chapter for a terminal, and below them each behavior that did not hold and
 // what the run left open.
 func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
@@ -39,6 +43,11 @@ func Table(w io.Writer, r *v1alpha2.ConformanceReport) error {
 	}
 	if f := Flaky(r); len(f) > 0 {
 		fmt.Fprintf(&b, "\nflaky, settled by another attempt alone: %s\n", ids(f))
+	}
+	for _, x := range Flaky(r) {
+		for _, m := range x.Uncounted {
+			fmt.Fprintf(&b, "  %-8s %s\n", x.ID, text.Line(m, maxMessage))
+		}
 	}
 	for _, o := range r.Observations {
 		fmt.Fprintf(&b, "%s\n", text.Line(o, 400))
@@ -102,7 +111,7 @@ func writeBehaviors(b *strings.Builder, r *v1alpha2.ConformanceReport, s v1alpha
 		}
 		// Why the run ended is printed once, below.
 		if x.Message != "" && (r.Failure == "" || !strings.HasPrefix(x.Message, NeverRan)) {
-			fmt.Fprintf(b, "           %s\n", text.Line(x.Message, 240))
+			fmt.Fprintf(b, "           %s\n", text.Line(x.Message, maxMessage))
 		}
 	}
 	if shown > most {

@@ -127,6 +127,9 @@ func (in *inspection) verdictsFit() (wrong []string) {
 				}
 			}
 		}
+		if n := len(b.Uncounted); n > 0 && n >= b.Attempts {
+			say(fmt.Sprintf("took %d attempts and tells of %d that do not count", b.Attempts, n))
+		}
 		if b.Twin != "" && !slices.ContainsFunc(in.report.Environment.Twins, func(t v1alpha2.Twin) bool { return t.RunID == b.Twin }) {
 			say(fmt.Sprintf("ran on the twin %.40q, which the report does not name", b.Twin))
 		}

@@ -1508,6 +1508,7 @@ func TestForgedCertificates(t *testing.T) {
 			r.Timeouts = append(r.Timeouts, v1alpha2.Timeout{Name: "settle", Seconds: 10})
 		}, []string{"C10"}},
 		"held with a message": {lb01(func(b *v1alpha2.BehaviorResult) { b.Message = "one cluster answered" }), []string{"R06"}},
+		"no attempt counts":   {lb01(func(b *v1alpha2.BehaviorResult) { b.Uncounted = []string{"was not steady"} }), []string{"R06"}},
 		"skipped with results": {func(r *v1alpha2.ConformanceReport) {
 			r.Filters.Exclude = []string{"SCOPE-07"}
 			replan(t, r)

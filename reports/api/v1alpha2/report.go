@@ -340,6 +340,8 @@ type BehaviorResult struct {
 	// Flaky: it was settled only by another attempt, alone. The first one, beside other specs, was not
 	// steady.
 	Flaky bool `json:"flaky,omitempty"`
+	// Uncounted are the messages of the attempts before the last one, in order.
+	Uncounted []string `json:"uncounted,omitempty" jsonschema:"maxItems=16"`
 	// Twin is the run id of the twin on which the last attempt ran; empty: on the report's own fleet.
 	Twin string `json:"twin,omitempty"`
 	// Seconds is the time of the last attempt.
