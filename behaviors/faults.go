@@ -188,7 +188,7 @@ var Faults = []Fault{
 		WhyNot: "the fleets have one root; GW-03 covers that a foreign CA is refused"},
 	{Threads: []string{"istio/istio#46624", "istio/ztunnel#311"},
 		Says:  "A new policy by labels does not reach open connections, those of a waypoint among them.",
-		State: FaultPresent, Behaviors: []string{"ID-24"}, ShownBy: "ID-24"},
+		State: FaultPresent, Behaviors: []string{"ID-24", "ID-26"}, ShownBy: "ID-24"},
 	{Threads: []string{"istio/ztunnel#1567"}, Says: "A failed request to the CA throws valid certificates away.",
 		State: FaultFixed, Behaviors: []string{"RES-05", "ID-20"},
 		WhyNot: "RES-05 asks for it, and no mutant takes certificates away before they expire"},

@@ -302,6 +302,19 @@ var StrictReachesOpenConnections = declare(Behavior{
 	Mutants: []string{"M66"}, State: Proven,
 })
 
+var PodPolicyReachesWaypointConnections = declare(Behavior{
+	ID: "ID-26", Level: Core, Istio: ">=1.27", Needs: []Need{Waypoints},
+	Promise: "A policy of some pods that does not admit their waypoint stops also what the waypoint sends on connections that it has.",
+	Sources: onlyPermittedTraffic,
+	Proof: "From each cluster calls go through a waypoint to pods of all clusters. Then a policy at the pods admits the client and not the " +
+		"waypoint: no call through the waypoint is answered any more, wherever the pods are, while the same client is answered " +
+		"without it and a client that is not admitted is not. Without the policy all calls are answered again.",
+	Provoke: "Call through a waypoint, then allow only sa/client at the pods behind it.",
+	Hazards: "A waypoint keeps its connections to pods, so that a call of a client that connects anew may go on one from before the policy. " +
+		"ID-02 is the same without earlier calls.",
+	Mutants: []string{"M14"}, State: Proven,
+})
+
 // A connection that goes on carries traffic that nobody permits.
 var onlyPermittedTraffic = []Source{
 	doc(pageL4Policy, "Once a policy is provisioned, pods targeted by the policy only permit traffic which is explicitly allowed"),

@@ -30,6 +30,7 @@ var KnownFaults = map[string][]Known{
 	"ID-21":    {{Finding: "F-03", Issue: "istio/istio#61010", Istio: ">=1.31 <1.32"}},
 	"ID-24":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
 	"ID-25":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
+	"ID-26":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
 	"SCOPE-08": {{Finding: "F-10", Istio: ">=1.31"}},
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
 	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},

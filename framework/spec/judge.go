@@ -353,12 +353,13 @@ func (j *judgment) hold() {
 // stands remembers what the spec has seen hold of calls since the last change, for [T.confirm].
 // What is no traffic may be a counter of earlier calls, which goes on with later ones.
 func (t *T) stands(j judgment) {
-	if _, calls := j.subject.(Sampler); !calls {
+	calls, ok := j.subject.(Sampler)
+	if !ok {
 		return
 	}
 	t.confirmLater(j.since, func() {
 		// A whole sample: none of the clusters may be missing by chance.
-		if v, err := j.subject.Look(j.ctx, j.samples); err == nil { // else it held, and nothing else was learned
+		if v, err := calls.Spread(j.ctx, j.samples, t.again()); err == nil { // else it held, and nothing else was learned
 			j.match(v, true)
 		}
 	})
@@ -372,6 +373,10 @@ func (t *T) confirmLater(since time.Time, look func()) {
 		t.standing = append(t.standing, look)
 	}
 }
+
+// again is the time over which the calls are spread that [T.confirm] makes once more, of all judgments
+// at the same time: some hundred new connections in one moment would be late by themselves.
+func (t *T) again() time.Duration { return t.times.Hold / 2 }
 
 // rests is how many hold times a spec waits, at its end, before it looks again.
 const rests = 2
@@ -490,7 +495,7 @@ func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 				t.keepOutcome(line, who, held)
 				t.Observe("%s: outcome %s, held %s: %s (%s)", who, held, t.times.Hold, o.Meaning, os)
 				t.confirmLater(since, func() {
-					if again, os := named(s.Look(t.ctx, n)); again != held {
+					if last, os := named(s.Spread(t.ctx, n, t.again())); last != held {
 						panic(ending{verdict: v1alpha2.Unknown, where: line, flaky: true, message: fmt.Sprintf(
 							"%s: outcome %s held for %s, and later did not\nseen     %s", who, held, t.times.Hold, os)})
 					}

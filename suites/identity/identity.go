@@ -333,6 +333,26 @@ var StrictReachesOpenConnections = spec.Proves(behaviors.StrictReachesOpenConnec
 	cuts(t, outside, inside, ways, func() { t.ApplyEverywhere(servers.PodMutualTLS(strict)) }, allow)
 })
 
+// ID-26: the waypoint has connections to all pods when the policy comes.
+var PodPolicyReachesWaypointConnections = spec.Proves(behaviors.PodPolicyReachesWaypointConnections, func(t *spec.T) {
+	echo := t.DeployEcho("echo", spec.Global)
+	direct := t.ServiceFor("direct", echo, spec.Global)
+	echo.PutBehind(t.SharedWaypoint())
+	through := func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) }
+	t.EachCluster(through)
+
+	allow := echo.PodPolicy(security.AuthorizationPolicy_ALLOW, t.Principal(fixture.Client))
+	t.ApplyEverywhere(allow)
+	t.EachCluster(func(c *spec.Cluster) {
+		t.Expect(c.Client.HTTP(echo), EndAs(traffic.Status, traffic.Reset))
+		t.Control(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))
+		t.Control(c.ClientB.HTTP(direct), EndAs(traffic.Reset))
+	})
+
+	t.DeleteEverywhere(allow)
+	t.EachCluster(through)
+})
+
 // way is from the clients of a cluster to the pods of a Service, by which clusters it is served.
 type way struct {
 	from *spec.Cluster
