@@ -348,7 +348,7 @@ var RightServiceUnderConcurrency = declare(Behavior{
 		note("59513", ""),
 		issue("istio/istio#58630", "E/W gateway occasionally routed HBONE connections to a wrong service"),
 	},
-	Proof: "Calls from every cluster to three global services in front of different pods, on an HTTP and on a TCP port of each, 100 of " +
+	Proof: "Calls from every cluster to three global services in front of different pods, on an HTTP and on a TCP port of each, 40 of " +
 		"each kind at the same time: every call succeeds, and a pod of the service that it named answers. The same one service at a time.",
 	Provoke: "Call several global services at once.",
 	Hazards: "Versions before 1.29.2 are known to fail.",

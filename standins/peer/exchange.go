@@ -143,6 +143,10 @@ type Together struct {
 	Exchange Exchange `json:"exchange"`
 }
 
+// opening is the time between the beginnings of exchanges that are together. Each is some handshakes,
+// and many in one moment would make all that runs on the machine late.
+const opening = 20 * time.Millisecond
+
 // together makes exchanges, none of which goes on before every server has answered, or failed to.
 func (p *peer) together(ctx context.Context, t Together) ([]Result, error) {
 	results, errs := make([]Result, t.Count), make([]error, t.Count)
@@ -154,6 +158,7 @@ func (p *peer) together(ctx context.Context, t Together) ([]Result, error) {
 		all.Go(func() {
 			arrive := sync.OnceFunc(there.Done)
 			defer arrive()
+			time.Sleep(time.Duration(i) * opening)
 			results[i], errs[i] = p.begin(ctx, x, func() { arrive(); there.Wait() })
 		})
 	}
