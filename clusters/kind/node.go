@@ -125,14 +125,20 @@ func files(nodes []node) map[string]string {
 var enabled = map[string][]string{"amc-firewall.service": {"containerd.service", "kubelet.service"}}
 
 // kubeadmPatches keep the control plane small: kubeadm's CPU requests (850m) would fill a two-core
-// node before the mesh is installed. etcd does not have to survive a power cut, so it does not wait
-// for the disk.
+// node before the mesh is installed, and a fleet in which nothing happens must leave the processors to
+// those in which something does. etcd does not have to survive a power cut, so it does not wait for the
+// disk; it has no other members that wait for its heartbeat; and nobody else would lead in the place of
+// the controllers, so they need no lease. The kubelet need not ask the API server each second whether it
+// is ready.
 var kubeadmPatches = map[string]string{
 	"etcd0+strategic.yaml":                    little("etcd"),
-	"etcd1+json.yaml":                         `[{"op": "add", "path": "/spec/containers/0/command/-", "value": "--unsafe-no-fsync=true"}]`,
+	"etcd1+json.yaml":                         flags("--unsafe-no-fsync=true", "--heartbeat-interval=1000", "--election-timeout=10000"),
 	"kube-apiserver0+strategic.yaml":          little("kube-apiserver"),
+	"kube-apiserver1+json.yaml":               `[{"op": "replace", "path": "/spec/containers/0/readinessProbe/periodSeconds", "value": 5}]`,
 	"kube-controller-manager0+strategic.yaml": little("kube-controller-manager"),
+	"kube-controller-manager1+json.yaml":      flags("--leader-elect=false"),
 	"kube-scheduler0+strategic.yaml":          little("kube-scheduler"),
+	"kube-scheduler1+json.yaml":               flags("--leader-elect=false"),
 	"corednsdeployment0+strategic.yaml": `spec:
   replicas: 1
   template:
@@ -142,8 +148,24 @@ var kubeadmPatches = map[string]string{
 `,
 }
 
+// little is a control plane's container with a small request. On one thread Go's scheduler does not wake
+// idle ones at each event; and garbage is collected after more of it, since memory is plenty.
 func little(container string) string {
-	return fmt.Sprintf("spec: {containers: [{name: %s, resources: {requests: {cpu: 10m}}}]}\n", container)
+	return fmt.Sprintf(`spec:
+  containers:
+  - name: %s
+    resources: {requests: {cpu: 10m}}
+    env: [{name: GOMAXPROCS, value: "1"}, {name: GOGC, value: "400"}]
+`, container)
+}
+
+// flags adds flags to the ones that kubeadm gives; of one that is there twice, the last counts.
+func flags(all ...string) string {
+	var ops []string
+	for _, f := range all {
+		ops = append(ops, fmt.Sprintf(`{"op": "add", "path": "/spec/containers/0/command/-", "value": %q}`, f))
+	}
+	return "[" + strings.Join(ops, ", ") + "]"
 }
 
 // layer returns a tar archive of the files and of the links that enable the units.
