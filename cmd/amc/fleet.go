@@ -40,7 +40,8 @@ Init needs the rights that ` + "`amc rbac`" + ` prints.
 
 Clients and servers of the specs are Istio's echo application. By default its image is the one that Istio publishes for
 the version of your istiod: docker.io/istio/app:VERSION for releases, gcr.io/istio-testing/app:VERSION for development
-builds. If your nodes cannot pull it, name another image with --app-image.`,
+builds. It closes idle connections after 5 s, for which a waypoint answers 503 now and then; the one that
+` + "`amc images push`" + ` copies does not. Name that one, or another that your nodes can pull, with --app-image.`,
 		Example: `  amc fleet init --contexts east,west
   amc fleet init --contexts east,west --kubeconfig clusters.yaml --artifacts _artifacts --app-image registry.example/istio/app:1.31.2`,
 		Args: cobra.NoArgs,

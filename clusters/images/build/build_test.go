@@ -292,3 +292,47 @@ func TestPushedImagesAreGzipped(t *testing.T) {
 		}
 	}
 }
+
+func TestEditReplacesOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		source, edited, err string
+	}{
+		"there once":      {source: "package a\n\nconst wait = 5\n", edited: "package a\n\nconst wait = 7\n"},
+		"not there":       {source: "package a\n", err: `"wait = 5" 0 times, expected once`},
+		"there two times": {source: "// wait = 5\nconst wait = 5\n", err: `"wait = 5" 2 times, expected once`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, temp := t.TempDir(), t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "a.go"), []byte(c.source), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(temp, "go.mod"), []byte("module m\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err := edit{module: "a.test/a", file: "a.go", old: "wait = 5", new: "wait = 7"}.replace(dir, temp)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("got error %v, want %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			mod, err := os.ReadFile(filepath.Join(temp, "go.mod"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff("module m\n\nreplace a.test/a => ./edited\n", string(mod)); d != "" {
+				t.Errorf("go.mod: -want +got:\n%s", d)
+			}
+			got, err := os.ReadFile(filepath.Join(temp, "edited", "a.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.edited, string(got)); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}

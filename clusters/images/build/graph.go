@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (*Graph, error) {
 	g := &Graph{o: o, refs: map[string]string{}}
 	add := func(n ...dag.Node) { g.nodes = append(g.nodes, n...) }
 	// The longest first: they decide when all is done.
-	add(kubernetes(gov), istio(o, gov), rootfs(), envoy())
+	add(kubernetes(gov), istio(o, gov), echo(o, gov), rootfs(), envoy())
 	for _, p := range others {
 		add(p.node(gov))
 	}
@@ -294,8 +294,7 @@ func istio(o Options, goVersion string) dag.Node {
 			o.Version,
 		),
 		packages: prefixed("istio.io/istio/",
-			"pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "cni/cmd/install-cni", "cni/cmd/istio-cni",
-			"pkg/test/echo/cmd/client", "pkg/test/echo/cmd/server"),
+			"pilot/cmd/pilot-discovery", "pilot/cmd/pilot-agent", "cni/cmd/install-cni", "cni/cmd/istio-cni"),
 		after: func(ctx context.Context, t *dag.Task) error {
 			dir, err := PinnedDir(ctx, o.Module, "istio.io/istio")
 			if err != nil {
@@ -305,6 +304,20 @@ func istio(o Options, goVersion string) dag.Node {
 				filepath.Join(dir, "tools", "packaging", "common", "envoy_bootstrap.json"),
 				filepath.Join(t.Out, "envoy_bootstrap_tmpl.json"),
 			)
+		},
+	}.node(goVersion)
+}
+
+// echo are the programs of the echo application, which as they are close an idle connection after 5 s.
+// That is also how long specs hold: a waypoint that uses the connection again just then answers 503,
+// and the mesh is not to blame. They keep it for longer than a proxy does, which is an hour.
+func echo(o Options, goVersion string) dag.Node {
+	return programs{
+		name: "echo", module: o.Module, ldflags: "-s -w",
+		packages: prefixed("istio.io/istio/pkg/test/echo/cmd/", "client", "server"),
+		edit: edit{
+			module: "istio.io/istio", file: "pkg/test/echo/server/endpoint/util.go",
+			old: "idleTimeout    = 5 * time.Second", new: "idleTimeout    = 2 * time.Hour",
 		},
 	}.node(goVersion)
 }
