@@ -70,8 +70,8 @@ func asOutcome(a eastwest.Answer) traffic.Outcome {
 	return o
 }
 
-// burst is how many calls of each kind a burst makes: twice what a client has under way at the same
-// time. More would only make all that runs on the machine late, for longer.
+// burst is how many calls of each kind a burst makes: five times what a client has under way at the
+// same time. More would only make all that runs on the machine late, for longer.
 const burst = 40
 
 // Burst makes calls of several kinds, all of them at the same time, and returns what each kind saw.

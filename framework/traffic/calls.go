@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -122,6 +123,9 @@ func (c Calls) String() string {
 	return s
 }
 
+// phase is by how much the beginnings of two series of calls may differ.
+const phase = 200 * time.Millisecond
+
 // Spread makes n calls evenly over a time, each on a connection of its own, and returns the outcome
 // of each. Calls on one connection are made at the end of the time. See [Client.Do] for the error.
 func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes, error) {
@@ -138,8 +142,13 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 	one.Times = 1
 	outcomes, errs := make([]Outcomes, n), make([]error, n)
 	var calls sync.WaitGroup
+	tick := over / time.Duration(n)
 	for i := range n {
-		if !sleep.For(ctx, over/time.Duration(n)) {
+		wait := tick
+		if i == 0 { // those who look at the same time should not call in step
+			wait += time.Duration(rand.Float64() * float64(min(tick, phase)))
+		}
+		if !sleep.For(ctx, wait) {
 			break
 		}
 		calls.Go(func() { outcomes[i], errs[i] = c.From.Do(ctx, one) })
