@@ -493,7 +493,7 @@ func (r *run) preflight(ctx context.Context) error {
 		return err
 	}
 	for n, g := range r.grounds[1:] {
-		if err := alike(&seen[0], &seen[n+1], g); err != nil {
+		if err := alike(&seen[0], &seen[n+1], g.file); err != nil {
 			return err
 		}
 	}

@@ -52,32 +52,42 @@ func (r *run) each(ctx context.Context, do func(context.Context, *ground) error)
 	return err
 }
 
-// addTwins reads the fleet files of the twins. Each must be another fleet, and like the first.
+// addTwins reads the fleet files of the twins.
 func (r *run) addTwins() error {
-	for _, file := range r.Twins {
+	twins, err := Twins(r.first(), r.Twins)
+	for n, f := range twins {
+		r.grounds = append(r.grounds, &ground{file: r.Twins[n], runID: f.RunID, fleet: f})
+	}
+	return err
+}
+
+// Twins reads the fleet files of a fleet's twins. Each must be another fleet, and like the first; the
+// error is a [UsageError].
+func Twins(first *mesh.Fleet, files []string) ([]*mesh.Fleet, error) {
+	all := []*mesh.Fleet{first}
+	for _, file := range files {
 		f, err := mesh.Load(file)
 		if err != nil {
-			return UsageError{err}
+			return nil, UsageError{err}
 		}
-		g := &ground{file: file, runID: f.RunID, fleet: f}
-		if slices.ContainsFunc(r.grounds, func(o *ground) bool { return o.runID == f.RunID || o.fleet.Path() == f.Path() }) {
-			return usage("%s is named twice (run %s): a twin is another fleet, made by `amc up --artifacts FOLDER` with the same options",
+		if slices.ContainsFunc(all, func(o *mesh.Fleet) bool { return o.RunID == f.RunID || o.Path() == f.Path() }) {
+			return nil, usage("%s is named twice (run %s): a twin is another fleet, made by `amc up --artifacts FOLDER` with the same options",
 				file, f.RunID)
 		}
 		if f.Provider == mesh.ProviderKind && (f.Isolation == nil || !f.Isolation.Proven) {
-			return usage("%s: the isolation of its networks is not proven: run `amc up --artifacts %s`", file, filepath.Dir(file))
+			return nil, usage("%s: the isolation of its networks is not proven: run `amc up --artifacts %s`", file, filepath.Dir(file))
 		}
-		first, twin := declared(r.first()), declared(f)
-		if err := alike(&first, &twin, g); err != nil {
-			return err
+		a, b := declared(first), declared(f)
+		if err := alike(&a, &b, file); err != nil {
+			return nil, err
 		}
-		r.grounds = append(r.grounds, g)
+		all = append(all, f)
 	}
-	return nil
+	return all[1:], nil
 }
 
-// alike is an error when two environments differ in more than where they are.
-func alike(first, twin *v1alpha2.Environment, g *ground) error {
+// alike is an error when two environments differ in more than where they are. file is the second one's.
+func alike(first, twin *v1alpha2.Environment, file string) error {
 	a, b := reflect.ValueOf(placeless(*first)), reflect.ValueOf(placeless(*twin))
 	var differ []string
 	for i := range a.NumField() {
@@ -90,7 +100,7 @@ func alike(first, twin *v1alpha2.Environment, g *ground) error {
 		return nil
 	}
 	return usage("%s is no twin of the fleet: they differ in %s: make it by `amc up --artifacts %s` with the options of the other one",
-		g.file, strings.Join(differ, ", "), filepath.Dir(g.file))
+		file, strings.Join(differ, ", "), filepath.Dir(file))
 }
 
 // placeless is an environment without the addresses of its clusters and what is of the machine.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"text/tabwriter"
 	"time"
 
@@ -31,6 +33,7 @@ import (
 
 type mutateOptions struct {
 	fleet   string
+	twins   []string
 	include []string
 	settle  time.Duration
 	theirs  bool
@@ -48,7 +51,8 @@ and restores the mesh, which must be healthy before the next one. A mutant kills
 fails, and the table says at which line; at a control or a precondition it is only noticed.
 When all mutants are undone, each of the specs runs once more: all must be green. With "all" this is done
 by M00, which comes last: it restarts what other mutants restart and breaks nothing, so it may neither
-kill nor be noticed. After "all", every behavior must have been killed by at least one mutant.
+kill nor be noticed. After "all", every behavior must have been killed by at least one mutant. With
+--twin other fleets that are like the first take their share of the mutants.
 
 Use it on a mesh that was made to be broken. A mesh that the suite did not make is left alone unless
 --allow-mesh-changes is given. It then needs kubeconfigs that may change istio-system, which the rights
@@ -59,7 +63,8 @@ was never killed, 2 something is unknown, 3 usage.`,
 		Example: `  amc mutate --list
   amc mutate M03 M06
   amc mutate M15 --include GW-01,GW-13 --settle 10s
-  amc mutate all`,
+  amc mutate all
+  amc mutate all --twin _artifacts/twin1/fleet.yaml --twin _artifacts/twin2/fleet.yaml`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if o.list {
 				return listMutants(c.OutOrStdout())
@@ -69,6 +74,8 @@ was never killed, 2 something is unknown, 3 usage.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
+	f.StringSliceVar(&o.twins, "twin", nil,
+		"fleet file of another fleet, made by the same options of amc up in another folder, that takes its share of the mutants; can be repeated")
 	f.StringSliceVar(&o.include, "include", nil,
 		"run only these behaviors, also if they do not name the mutant: ids, globs (GW-*) or chapters (LB)")
 	f.DurationVar(&o.settle, "settle", 15*time.Second,
@@ -199,13 +206,24 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 	if f.Provider != mesh.ProviderKind && !o.theirs {
 		return usage("the suite did not make the mesh of %s: give --allow-mesh-changes to break it nevertheless", o.fleet)
 	}
-	release, err := lockDirs(filepath.Dir(f.Path()))
+	fleets, err := run.Twins(f, o.twins)
+	if err != nil {
+		return usage("%w", err)
+	}
+	fleets = append([]*mesh.Fleet{f}, fleets...)
+	var dirs []string
+	for _, f := range fleets {
+		dirs = append(dirs, filepath.Dir(f.Path()))
+	}
+	release, err := lockDirs(dirs...)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if _, err := run.Healthy(ctx, f); err != nil {
-		return unknown(err)
+	for _, f := range fleets {
+		if _, err := run.Healthy(ctx, f); err != nil {
+			return unknown(err)
+		}
 	}
 	selection := run.Selection{Profile: behaviors.ProfileAll}
 	for _, b := range behaviors.WithSpecs() {
@@ -226,13 +244,14 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			fmt.Fprintf(out, "%s is left out: this version is known to break it (%s), so it is red without a mutant\n", b.ID, k.Finding)
 		}
 	}
-	fx, err := fixture.Create(ctx, f) // some mutants break a part of it
-	if err != nil {
-		return unknown(err)
+	for _, f := range fleets {
+		fx, err := fixture.Create(ctx, f) // some mutants break a part of it
+		if err != nil {
+			return unknown(err)
+		}
+		fx.Close()
 	}
-	fx.Close()
 	complete := slices.Equal(args, []string{everyMutant})
-	var all []trial
 	targets := map[string][]string{}
 	for _, m := range chosen {
 		targets[m.ID] = o.targets(m, everything, version)
@@ -244,24 +263,61 @@ func mutate(ctx context.Context, out io.Writer, o mutateOptions, args []string) 
 			return usage("no behavior with a spec that runs on this fleet is chosen for %s", m.ID)
 		}
 	}
-	if slices.ContainsFunc(chosen, func(m *mutants.Mutant) bool { return m.Fault != "" && len(targets[m.ID]) > 0 }) {
-		if o.faulty, err = faultyZtunnel(ctx, f); err != nil {
-			return unknown(err)
+	chosen = slices.DeleteFunc(chosen, func(m *mutants.Mutant) bool { return len(targets[m.ID]) == 0 })
+	if slices.ContainsFunc(chosen, func(m *mutants.Mutant) bool { return m.Fault != "" }) {
+		for _, f := range fleets {
+			if o.faulty, err = faultyZtunnel(ctx, f); err != nil { // the same image on all
+				return unknown(err)
+			}
 		}
 	}
+	out = &lines{w: out}
 	began := time.Now()
-	for i, m := range chosen {
-		if len(targets[m.ID]) == 0 {
-			continue
-		}
+	all, err := share(fleets, chosen, func(i int, on ...*mesh.Fleet) ([]trial, error) {
 		fmt.Fprintf(out, "[%s] mutant %d of %d\n", time.Since(began).Round(time.Second), i+1, len(chosen))
-		found, err := o.try(ctx, out, f, m, targets[m.ID])
-		all = append(all, found...)
-		if err != nil {
-			return printTrials(out, all, err, complete)
-		}
+		return o.try(ctx, out, on, chosen[i], targets[chosen[i].ID])
+	})
+	if err == nil {
+		err = o.again(ctx, out, fleets, all)
 	}
-	return printTrials(out, all, o.again(ctx, out, f, all), complete)
+	return printTrials(out, all, err, complete)
+}
+
+// lines is a writer for several writers of whole lines.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// share tries each mutant on the next fleet that is free, and at last the one that breaks nothing, on
+// all of them. A fleet that cannot be mended ends it; what the others are at is finished.
+func share(fleets []*mesh.Fleet, chosen []*mutants.Mutant, try func(i int, on ...*mesh.Fleet) ([]trial, error)) ([]trial, error) {
+	apart := len(chosen) - last(chosen[len(chosen)-1]) // of those before it
+	found, failed := make([][]trial, len(chosen)), make([]error, len(fleets))
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for n, f := range fleets {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < apart; i = int(next.Add(1)) - 1 {
+				if found[i], failed[n] = try(i, f); failed[n] != nil {
+					next.Store(int64(apart))
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	err := errors.Join(failed...)
+	if err == nil && apart < len(chosen) {
+		found[apart], err = try(apart, fleets...)
+	}
+	return slices.Concat(found...), err
 }
 
 // faultyZtunnel is the image of the stand-in for ztunnel with faults, on all nodes of the fleet.
@@ -277,33 +333,45 @@ func faultyZtunnel(ctx context.Context, f *mesh.Fleet) (ref string, err error) {
 	return images.FaultyZtunnel(ctx, images.Options{Istio: f.Istio, CacheDir: cache, Engine: &engine.Engine{Host: f.Kind.DockerHost}}, nodes)
 }
 
-// try applies one mutant, runs its specs and restores the mesh, whatever happens, until it is
-// healthy.
-func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m *mutants.Mutant,
+// try applies one mutant to fleets, runs its specs on them and restores them, whatever happens, until
+// they are healthy.
+func (o mutateOptions) try(ctx context.Context, out io.Writer, fleets []*mesh.Fleet, m *mutants.Mutant,
 	chosen []string) (found []trial, err error) {
 	fmt.Fprintf(out, "%s: %s; %s: %s\n", m.ID, m.Break, demand(m), strings.Join(chosen, ", "))
 	began := time.Now()
-	undo, err := m.Apply(ctx, f, o.faulty)
-	if err != nil {
-		return nil, unknown(err)
+	var undos []mutants.Undo
+	for _, f := range fleets {
+		undo, aerr := m.Apply(ctx, f, o.faulty)
+		if aerr != nil {
+			err = aerr
+			break
+		}
+		undos = append(undos, undo)
 	}
-	fmt.Fprintf(out, "%s: applied in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
-	broken, err := o.specs(ctx, out, f, chosen, o.settle)
-	for _, id := range chosen {
-		if r, ok := broken[id]; ok {
-			x := trial{mutant: m.ID, id: id, broken: r}
-			fmt.Fprintf(out, "%s: %s %s %s\n", m.ID, id, x.result(), r.At)
-			found = append(found, x)
+	if err == nil {
+		fmt.Fprintf(out, "%s: applied in %s\n", m.ID, time.Since(began).Round(100*time.Millisecond))
+		var broken map[string]spec.Result
+		broken, err = o.specs(ctx, out, fleets, chosen, o.settle)
+		for _, id := range chosen {
+			if r, ok := broken[id]; ok {
+				x := trial{mutant: m.ID, id: id, broken: r}
+				fmt.Fprintf(out, "%s: %s %s %s\n", m.ID, id, x.result(), r.At)
+				found = append(found, x)
+			}
 		}
 	}
 	began = time.Now()
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 	defer cancel()
-	if uerr := undo(after); uerr != nil {
-		return found, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
+	for _, undo := range undos {
+		if uerr := undo(after); uerr != nil {
+			return found, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
+		}
 	}
-	if err == nil {
-		_, err = run.Healthy(ctx, f)
+	for _, f := range fleets {
+		if err == nil {
+			_, err = run.Healthy(ctx, f)
+		}
 	}
 	if err != nil {
 		return found, unknown(err)
@@ -312,12 +380,12 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, f *mesh.Fleet, m 
 	return found, nil
 }
 
-// again fills in what each spec found on the restored mesh.
-func (o mutateOptions) again(ctx context.Context, out io.Writer, f *mesh.Fleet, all []trial) error {
+// again fills in what each spec found on the restored meshes.
+func (o mutateOptions) again(ctx context.Context, out io.Writer, fleets []*mesh.Fleet, all []trial) error {
 	restored, left := seenRestored(all)
 	if len(left) > 0 {
 		fmt.Fprintf(out, "all is undone; must be green: %s\n", strings.Join(left, ", "))
-		found, err := o.specs(ctx, out, f, left, 2*spec.DefaultTimes.Convergence)
+		found, err := o.specs(ctx, out, fleets, left, 2*spec.DefaultTimes.Convergence)
 		if err != nil {
 			return unknown(err)
 		}
@@ -415,20 +483,24 @@ func inBrief(message string) string {
 	return short
 }
 
-// specs runs behaviors and returns their results. Unlike `amc run` it neither checks the health of
-// the mesh nor repairs it.
-func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, chosen []string,
+// specs runs behaviors, divided among the fleets, and returns their results. Unlike `amc run` it neither
+// checks the health of the meshes nor repairs them.
+func (o mutateOptions) specs(ctx context.Context, out io.Writer, fleets []*mesh.Fleet, chosen []string,
 	convergence time.Duration) (map[string]spec.Result, error) {
-	fx, err := fixture.Create(ctx, f)
-	if err != nil {
-		return nil, err
+	var fixtures []*fixture.Fixture
+	for _, f := range fleets {
+		fx, err := fixture.Create(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		defer fx.Close()
+		run.Equip(fx)
+		fixtures = append(fixtures, fx)
 	}
-	defer fx.Close()
-	run.Equip(fx)
 	times := spec.DefaultTimes
 	times.Convergence, times.Spec = convergence, max(times.Spec, 12*convergence)
 	specs := slices.DeleteFunc(spec.All(), func(s *spec.Spec) bool { return !slices.Contains(chosen, s.Behavior.ID) })
-	r := runner.Start(ctx, specs, runner.Options{Fixtures: []*fixture.Fixture{fx}, Times: times, Parallel: 6})
+	r := runner.Start(ctx, specs, runner.Options{Fixtures: fixtures, Times: times, Parallel: beside / (1 + len(o.twins))})
 	for _, left := range r.Wait() {
 		fmt.Fprintf(out, "left behind: %v\n", left)
 	}
@@ -440,3 +512,6 @@ func (o mutateOptions) specs(ctx context.Context, out io.Writer, f *mesh.Fleet, 
 	}
 	return results, ctx.Err()
 }
+
+// beside is how many specs run at the same time, on all fleets.
+const beside = 6

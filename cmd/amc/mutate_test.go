@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ambient.test/conformance/behaviors"
+	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/framework/spec"
 	"ambient.test/conformance/mutants"
 	"ambient.test/conformance/reports/api/v1alpha2"
@@ -81,4 +83,54 @@ func TestSeenRestored(t *testing.T) {
 	if d := cmp.Diff([]string{"A-01"}, slices.Collect(maps.Keys(restored))); d != "" {
 		t.Errorf("seen on the restored mesh (-want +got):\n%s", d)
 	}
+}
+
+// Each mutant is tried once, by one fleet; the one that breaks nothing last, by all of them. What fails
+// on one fleet ends it for all.
+func TestMutantsAreShared(t *testing.T) {
+	fleets := []*mesh.Fleet{{RunID: "one"}, {RunID: "two"}}
+	noop := &mutants.Mutant{Mutant: behaviors.Mutant{ID: mutants.NoOp}}
+	chosen := []*mutants.Mutant{
+		{Mutant: behaviors.Mutant{ID: "M01"}}, {Mutant: behaviors.Mutant{ID: "M02"}}, {Mutant: behaviors.Mutant{ID: "M03"}}, noop,
+	}
+	broken := errors.New("cannot be mended")
+	for name, c := range map[string]struct {
+		chosen []*mutants.Mutant
+		want   []string
+	}{
+		"all":           {chosen: chosen, want: []string{"M01", "M02", "M03", mutants.NoOp}},
+		"without no-op": {chosen: chosen[:3], want: []string{"M01", "M02", "M03"}},
+		"no-op alone":   {chosen: chosen[3:], want: []string{mutants.NoOp}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all, err := share(fleets, c.chosen, func(i int, on ...*mesh.Fleet) ([]trial, error) {
+				id := c.chosen[i].ID
+				if want := map[bool]int{true: len(fleets), false: 1}[id == mutants.NoOp]; len(on) != want {
+					t.Errorf("%s was tried on %d fleets, want %d", id, len(on), want)
+				}
+				return []trial{{mutant: id}}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, x := range all {
+				got = append(got, x.mutant)
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+	t.Run("a fleet that cannot be mended", func(t *testing.T) {
+		all, err := share(fleets[:1], chosen, func(i int, _ ...*mesh.Fleet) ([]trial, error) {
+			if i == 1 {
+				return []trial{{mutant: "M02"}}, broken
+			}
+			return []trial{{mutant: chosen[i].ID}}, nil
+		})
+		if !errors.Is(err, broken) || len(all) != 2 {
+			t.Errorf("got %v and %d trials, want those of M01 and M02 and the error", err, len(all))
+		}
+	})
 }
