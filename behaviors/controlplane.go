@@ -247,3 +247,18 @@ var LocalPolicyFollowsRemoteSecrets = declare(Behavior{
 		"Creating the secret again does not heal it, a restart of istiod does.",
 	Mutants: []string{"M45"}, State: Proven,
 })
+
+var RemovingAnUnreachableCluster = declare(Behavior{
+	ID: "CP-23", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
+	Promise: "The remote secret of a cluster that never answered can be removed, and the other ones are followed as before.",
+	Sources: []Source{
+		implied(pageInstall),
+		code("pkg/kube/multicluster/secretcontroller.go", "a cluster that goes is waited for, with everything that was started for it"),
+	},
+	Proof: "Ten times a remote secret whose server does not answer comes and goes. A good one that comes afterwards is used: the other " +
+		"cluster's pods answer. Control: the same before.",
+	Provoke: "Apply a remote secret whose server does not answer, and delete it; a few times. Then apply a good one.",
+	Hazards: "It depends on which of two threads of istiod is first. Nothing tells of it but that later secrets are ignored: pods are " +
+		"ready, and remote-clusters lists what it listed. A restart of istiod heals it.",
+	Mutants: []string{"M106"}, State: Proven,
+})

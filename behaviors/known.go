@@ -26,6 +26,7 @@ type Known struct {
 var KnownFaults = map[string][]Known{
 	"CP-04":    {{Finding: "F-01", Istio: ">=1.31"}},
 	"CP-22":    {{Finding: "F-02", Istio: ">=1.31"}},
+	"CP-23":    {{Finding: "F-20", Istio: ">=1.31"}},
 	"GW-17":    {{Finding: "F-13", Istio: ">=1.31"}},
 	"ID-21":    {{Finding: "F-03", Issue: "istio/istio#61010", Istio: ">=1.31 <1.32"}},
 	"ID-24":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},

@@ -145,20 +145,20 @@ func forgetOnceRestarted(ctx context.Context, f *mesh.Fleet, restarted func(*app
 	}, nil
 }
 
-// istiodComesBack gives istiod of cluster1 its replicas back a little after they were taken away.
+// istiodComesBack gives istiod of cluster1 its replicas back as soon as they were taken away.
 func istiodComesBack(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	c, had := f.Clusters[0], &appsv1.Deployment{}
 	had.Namespace, had.Name = istiod.Namespace, istiod.Deployment(c.Revision)
 	if err := get(ctx, c, had); err != nil {
 		return nil, err
 	}
-	return onceWithoutPods(ctx, c, client.ObjectKeyFromObject(had), func(ctx context.Context) (Undo, error) {
+	return wheneverWithoutPods(ctx, c, client.ObjectKeyFromObject(had), func(ctx context.Context) (Undo, error) {
 		// Whoever took them away waits until they are gone, too.
 		pods := client.MatchingLabels(had.Spec.Selector.MatchLabels)
 		if err := wait.Gone(ctx, c, &corev1.PodList{}, client.InNamespace(had.Namespace), pods); err != nil {
 			return nil, err
 		}
-		sleep.For(ctx, 3*time.Second)
+		sleep.For(ctx, time.Second/2)
 		return nil, setReplicas(ctx, c, had, *had.Spec.Replicas)
 	})
 }
@@ -227,8 +227,8 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	return undo, nil
 }
 
-// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until its istiod
-// has synced with the clusters.
+// restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until a new istiod has
+// synced with the clusters: the old one may have stopped following them (docs/findings.md, F-20).
 func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.Secret) error {
 	c := f.Clusters[0]
 	for i := range secrets {
@@ -236,11 +236,11 @@ func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.S
 			return err
 		}
 	}
-	var names []string
-	for _, x := range f.Clusters {
-		names = append(names, x.Name)
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
+	if err := workload.Restart(ctx, c, d); err != nil {
+		return err
 	}
-	return istiod.WaitSynced(ctx, c, names)
+	return istiod.WaitSynced(ctx, c, f.Names())
 }
 
 func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {

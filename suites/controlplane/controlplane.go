@@ -301,3 +301,24 @@ var LocalPolicyFollowsRemoteSecrets = spec.Proves(behaviors.LocalPolicyFollowsRe
 
 	follows(t.Expect)
 })
+
+// CP-23: ten times, since it depends on which of two threads of istiod is first.
+var RemovingAnUnreachableCluster = spec.Proves(behaviors.RemovingAnUnreachableCluster, func(t *spec.T) {
+	a, b := t.Clusters.Pair()
+	across, secret := a.Client.HTTP(t.Service("global", spec.Global)), t.RemoteSecret(a, b)
+	t.Given(across, AnsweredBy(t.Clusters...))
+	secret.Delete()
+	t.Control(across, AnsweredBy(t.Clusters.Without(b)...))
+	secret.Add()
+	t.Control(across, AnsweredBy(t.Clusters...))
+	secret.Delete()
+
+	for range 10 {
+		secret.Put(spec.DeadServer)
+		secret.Delete()
+	}
+
+	secret.Add()
+	t.Expect(across, AnsweredBy(t.Clusters...))
+	t.Expect(spec.RemoteClusters(a), AllSynced(a, t.Clusters...))
+})
