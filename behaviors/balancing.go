@@ -7,7 +7,7 @@ var RequestsSpreadOverClusters = declare(Behavior{
 	Proof:   "Forty new connections from each cluster see both clusters and no error; a local service beside it stays local.",
 	Provoke: "Call a global service repeatedly from each cluster, with a new connection each time.",
 	Hazards: "ztunnel chooses per connection: a kept connection hides the spread.",
-	Mutants: []string{"M01", "M03", "M04", "M05", "M06", "M08", "M31"}, State: Proven,
+	Mutants: []string{"M01", "M03", "M04", "M05", "M06", "M08", "M31", "M116"}, State: Proven,
 })
 
 var WeightFollowsEndpointCounts = declare(Behavior{

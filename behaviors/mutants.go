@@ -97,14 +97,14 @@ var Mutants = []Mutant{
 	{"M90", "remove istio.io/global from services of cluster2 that were there without it before"},
 	{"M91", "let the gateway of cluster2 lose all replicas for 20 s once a service there becomes global"},
 	{"M92", "put namespaces of specs in cluster1 back into the mesh as soon as they are taken out of it"},
-	{"M93", "keep cluster1 without istiod once the east-west gateway of cluster2 has another address"},
+	{"M93", "keep cluster1 without istiod once another address is asked for the east-west gateway of cluster2"},
 	{"M94", "scale the gateways that specs add to cluster2 to 0 once another one there has no network"},
 	{"M95", "take the retries out of VirtualServices in cluster2"},
 	{"M96", "take the mirrors out of HTTPRoutes in cluster2"},
 	{"M97", "take the time-outs out of HTTPRoutes in cluster2"},
 	{"M98", "take the redirects out of HTTPRoutes in cluster2"},
 	{"M99", "let cluster1 lose its remote secrets 8 s after its istiod has restarted"},
-	{"M100", "bring istiod of cluster1 back 3 s after it was taken away"},
+	{"M100", "bring istiod of cluster1 back as soon as it was taken away"},
 	{"M101", "lead services of cluster2 in front of a spec's own pods to those of the fixture"},
 	{"M102", "give cluster1 a CA of another root as soon as its CA changes"},
 	{"M103", "put a proxy in front of the peers of GW-28 in cluster2 that carries 100 connections at most"},
@@ -119,6 +119,8 @@ var Mutants = []Mutant{
 	{"M112", "give the name that DNS-04 looks up a second address, by the hosts file of its peers in cluster1"},
 	{"M113", "run a stand-in for ztunnel in cluster1 that hides from one end that the other has broken off"},
 	{"M114", "run a stand-in for ztunnel in cluster1 that counts mutual TLS as plaintext"},
+	{"M115", "run a stand-in for ztunnel in cluster1 that cuts a tunnel to the other network once it has been read eight times"},
+	{"M116", "run a stand-in for ztunnel in cluster1 that refuses one connection in twenty to the other network"},
 }
 
 // MutantByID finds a mutant; nil if there is none of this id.

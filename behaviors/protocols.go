@@ -14,7 +14,7 @@ var HTTP1CrossesClusters = declare(Behavior{
 		"and an error of the application come through to a service that only the other clusters serve; the " +
 		"same to a local one is the control.",
 	Provoke: "Scale the service to 0 locally and send each shape with curl.",
-	Mutants: []string{"M03", "M29"}, State: Proven,
+	Mutants: []string{"M03", "M29", "M116"}, State: Proven,
 })
 
 var HTTP2AndGRPCCrossClusters = declare(Behavior{
@@ -26,7 +26,7 @@ var HTTP2AndGRPCCrossClusters = declare(Behavior{
 		"control.",
 	Provoke: "Scale the service to 0 locally and call it by gRPC.",
 	Hazards: "ztunnel balances connections: one channel is one pod.",
-	Mutants: []string{"M03", "M29"}, State: Proven,
+	Mutants: []string{"M03", "M29", "M115"}, State: Proven,
 })
 
 var WebSocketCrossesClusters = declare(Behavior{

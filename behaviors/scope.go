@@ -9,7 +9,7 @@ var GlobalLabelJoinsClusters = declare(Behavior{
 	Proof:   "Forty calls from each cluster stay local before the label and reach both clusters after it.",
 	Provoke: "Label the service in both clusters and call it from both.",
 	Hazards: "The endpoints must exist; allow for istiod's debounce.",
-	Mutants: []string{"M01", "M02", "M03", "M31"}, State: Proven,
+	Mutants: []string{"M01", "M02", "M03", "M31", "M116"}, State: Proven,
 })
 
 var ServicesAreLocalByDefault = declare(Behavior{

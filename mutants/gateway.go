@@ -356,24 +356,33 @@ func loseAllReplicas(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	}, nil
 }
 
-// noIstiodAfterMove scales istiod of cluster1 to 0 once the gateway of cluster2 has other addresses
-// than it had.
+// noIstiodAfterMove ends istiod of cluster1 once somebody asks for other addresses of the gateway of
+// cluster2.
 func noIstiodAfterMove(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	a, b := f.Clusters[0], f.Clusters[1]
 	d, err := eastwest.Deployment(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	var had []gateway.GatewayStatusAddress
+	var had *gateway.GatewayInfrastructure
 	var undo Undo
 	var failed error
+	seen := false
 	stop, err := interfere(ctx, b, &gateway.GatewayList{}, client.InNamespace(d.Namespace), func(g *gateway.Gateway) verdict {
-		switch now := g.Status.Addresses; {
-		case g.Name != d.Labels[gateway.GatewayNameLabelKey] || len(now) == 0:
-		case had == nil:
-			had = now
+		switch now := g.Spec.Infrastructure; {
+		case g.Name != d.Labels[gateway.GatewayNameLabelKey]:
+		case !seen:
+			had, seen = now, true
 		case undo == nil && !equality.Semantic.DeepEqual(had, now):
-			undo, failed = scaled(context.WithoutCancel(ctx), a, istiod.Namespace, istiod.Deployment(a.Revision))
+			// It is asked for and not there yet: istiod must be gone before it could tell.
+			o, after := &appsv1.Deployment{}, context.WithoutCancel(ctx)
+			o.Namespace, o.Name = istiod.Namespace, istiod.Deployment(a.Revision)
+			if failed = get(after, a, o); failed != nil {
+				return leave
+			}
+			undo = func(ctx context.Context) error { return workload.Scale(ctx, a, o.Namespace, o.Name, *o.Spec.Replicas) }
+			failed = errors.Join(setReplicas(after, a, o, 0), a.Client().DeleteAllOf(after, &corev1.Pod{}, client.InNamespace(o.Namespace),
+				client.MatchingLabels(o.Spec.Selector.MatchLabels), client.GracePeriodSeconds(0)))
 		}
 		return leave
 	})

@@ -130,19 +130,23 @@ func onceGlobal(then func(*corev1.Service) verdict) func(*corev1.Service) verdic
 // ofWaypoint reports whether istiod made the Service for a waypoint.
 func ofWaypoint(s *corev1.Service) bool { return s.Labels[gateway.GatewayNameLabelKey] != "" }
 
-// onceWithoutPods does something when a Deployment is first scaled to zero. Undo stops to wait for
-// that, and undoes what was done.
-func onceWithoutPods(
+// wheneverWithoutPods does something each time that a Deployment is scaled to zero: several specs may do
+// that, one after the other. Undo stops to wait for that, and undoes what was done.
+func wheneverWithoutPods(
 	ctx context.Context, c *mesh.Cluster, key client.ObjectKey, then func(context.Context) (Undo, error),
 ) (Undo, error) {
-	var undo Undo
+	var undos []Undo
 	var failed error
-	done := false
+	gone := false
 	stop, err := interfere(ctx, c, &appsv1.DeploymentList{}, client.MatchingFields{metav1.ObjectNameField: key.Name},
 		func(o *appsv1.Deployment) verdict {
-			if o.Namespace == key.Namespace && !done && o.Spec.Replicas != nil && *o.Spec.Replicas == 0 {
-				done = true
-				undo, failed = then(context.WithoutCancel(ctx))
+			if o.Namespace != key.Namespace {
+				return leave
+			}
+			was := gone
+			if gone = o.Spec.Replicas != nil && *o.Spec.Replicas == 0; gone && !was {
+				undo, err := then(context.WithoutCancel(ctx))
+				undos, failed = append(undos, undo), errors.Join(failed, err)
 			}
 			return leave
 		})
@@ -150,10 +154,13 @@ func onceWithoutPods(
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		if err := errors.Join(stop(ctx), failed); err != nil || undo == nil {
-			return err
+		err := errors.Join(stop(ctx), failed)
+		for _, undo := range slices.Backward(undos) {
+			if undo != nil {
+				err = errors.Join(err, undo(ctx))
+			}
 		}
-		return undo(ctx)
+		return err
 	}, nil
 }
 

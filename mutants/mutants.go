@@ -212,6 +212,8 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M112"}, apply: secondAddress("dns-04-peer", "dns-04-echo")},
 		{Mutant: behaviors.Mutant{ID: "M113"}, Fault: "hides-aborts"},
 		{Mutant: behaviors.Mutant{ID: "M114"}, Fault: "hides-mutual-tls"},
+		{Mutant: behaviors.Mutant{ID: "M115"}, Fault: "cuts-kept"},
+		{Mutant: behaviors.Mutant{ID: "M116"}, Fault: "refuses-some"},
 		{Mutant: behaviors.Mutant{ID: NoOp}, apply: noOp},
 	} {
 		m.Mutant = *behaviors.MutantByID(m.ID)

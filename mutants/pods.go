@@ -192,7 +192,7 @@ func withoutGatewayNoLocalPods(ctx context.Context, f *mesh.Fleet) (Undo, error)
 	if err != nil {
 		return nil, err
 	}
-	return onceWithoutPods(ctx, b, client.ObjectKeyFromObject(d), func(ctx context.Context) (Undo, error) {
+	return wheneverWithoutPods(ctx, b, client.ObjectKeyFromObject(d), func(ctx context.Context) (Undo, error) {
 		return interfere(ctx, a, &corev1.ServiceList{}, ofSpecs, selectNothing)
 	})
 }

@@ -160,7 +160,7 @@ func noGatewayWithoutIstiod(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return onceWithoutPods(ctx, a, client.ObjectKey{Namespace: istiod.Namespace, Name: istiod.Deployment(a.Revision)},
+	return wheneverWithoutPods(ctx, a, client.ObjectKey{Namespace: istiod.Namespace, Name: istiod.Deployment(a.Revision)},
 		func(ctx context.Context) (Undo, error) { return scaled(ctx, b, d.Namespace, d.Name) })
 }
 

@@ -2,4 +2,4 @@
 
 package fault
 
-const hidesAborts, hidesMutualTLS = false, false
+const hidesAborts, hidesMutualTLS, cutsKept, refusesSome = false, false, false, false

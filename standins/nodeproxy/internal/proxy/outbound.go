@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"ambient.test/conformance/standins/nodeproxy/internal/fault"
 	"ambient.test/conformance/standins/nodeproxy/internal/h2"
 	"ambient.test/conformance/standins/nodeproxy/internal/hbone"
 	"ambient.test/conformance/standins/nodeproxy/internal/netns"
@@ -39,6 +40,10 @@ func (p *Pod) outboundTo(c *net.TCPConn, client, dst netip.AddrPort) {
 	r, err := p.route(ctx, src, client.Addr(), dst)
 	if err != nil {
 		refuse(err)
+		return
+	}
+	if r.protocol == doubleHBONE && fault.Refuses() {
+		refuse(errors.New("refused by a fault"))
 		return
 	}
 
@@ -81,7 +86,7 @@ func (p *Pod) outboundTo(c *net.TCPConn, client, dst netip.AddrPort) {
 		var answer h2.Header
 		var peer string
 		if t, answer, peer, err = p.pool.Double(ctx, key, r.authority, r.finalSANs, p.Store.Network, header); err == nil {
-			up = t
+			up = fault.Tunnel(t)
 			if b, ok := hbone.ParseBaggage(answer[hbone.BaggageHeader]); ok {
 				rec.Destination = derived(b, peer)
 			}
