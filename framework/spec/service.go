@@ -156,13 +156,12 @@ func InFrontOf(app string) ServiceOption {
 	return func(o *serviceOptions) { o.app = app }
 }
 
-// WithUDP adds a UDP port that leads to the port of the pods on which they speak HTTP over TCP.
-func WithUDP(port int) ServiceOption {
-	return func(o *serviceOptions) { o.udp = port }
-}
+// WithUDP adds a UDP port, [fixture.UDPPort], that leads to the port of the pods on which they speak HTTP
+// over TCP.
+func WithUDP(o *serviceOptions) { o.udp = fixture.UDPPort }
 
 // WithNamedPort adds a port that leads to the port of the pods on which they speak HTTP, by the name
-// of that.
+// of that. A number that [fixture.EveryPort] does not have cuts connections of the specs beside.
 func WithNamedPort(port int) ServiceOption {
 	return func(o *serviceOptions) { o.named = port }
 }

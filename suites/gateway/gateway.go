@@ -162,8 +162,8 @@ var GatewayAndVirtualAddresses = spec.Proves(behaviors.GatewayAndVirtualAddresse
 
 // GW-12
 var GatewayRefusesUnknownNames = spec.Proves(behaviors.GatewayRefusesUnknownNames, func(t *spec.T) {
-	const udp, nobodys = 5353, 81
-	known := t.Service("known", spec.Global, spec.WithUDP(udp))
+	const udp, nobodys = fixture.UDPPort, 81
+	known := t.Service("known", spec.Global, spec.WithUDP)
 	besideServed(t, func(c *spec.Cluster, gateway *spec.Gateway, _ string) {
 		t.Control(gateway.Calls(known.Host()), ServedIn(c))
 		refuses(t, gateway, []spec.Destination{

@@ -100,13 +100,13 @@ var ApplicationTLSIsEndToEnd = spec.Proves(behaviors.ApplicationTLSIsEndToEnd, f
 
 // TRF-07: the same service by TCP is the control.
 var UDPIsNotCaptured = spec.Proves(behaviors.UDPIsNotCaptured, func(t *spec.T) {
-	const udp, bytes = 5353, 1 << 10
+	const bytes = 1 << 10
 	peers := t.DeployPeers("peer")
 	escapes := t.Escapes()
 	t.EachCluster(func(c *spec.Cluster) {
 		others := t.Clusters.Without(c)
-		local := t.ServiceFor("in-"+c.Name, peers.Service, spec.OnlyIn(c), spec.WithUDP(udp))
-		remote := t.ServiceFor("not-in-"+c.Name, peers.Service, spec.Global, spec.OnlyIn(others...), spec.WithUDP(udp))
+		local := t.ServiceFor("in-"+c.Name, peers.Service, spec.OnlyIn(c), spec.WithUDP)
+		remote := t.ServiceFor("not-in-"+c.Name, peers.Service, spec.Global, spec.OnlyIn(others...), spec.WithUDP)
 		t.Control(peers.Datagrams(c, local), AnsweredBy(c))
 		t.Control(peers.Exchange(c, remote, peer.Exchange{Up: bytes, Down: bytes}), CarriedWhole(bytes, bytes), ServedFrom(others...))
 		t.RecordOutcome("datagrams of a client in "+c.Name, peers.Datagrams(c, remote), func(os traffic.Outcomes) string {
