@@ -57,7 +57,8 @@ var SuiteLeavesNothing = declare(Behavior{
 	Sources: []Source{implied(pageInstall)},
 	Proof:   "What exists after a run is what existed before it; a planted leftover is found.",
 	Provoke: "Compare before and after a run.",
-	State:   notAutomated("every run checks it when its specs have ended, and is partial if something is left; the fleet's part is in the tests of clusters"),
+	State: notAutomated("every run checks it when its specs have ended, and is partial if something is left; the fleet's part is in " +
+		"the tests of clusters"),
 })
 
 var HelmUninstallOrder = declare(Behavior{
