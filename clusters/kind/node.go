@@ -132,7 +132,7 @@ var enabled = map[string][]string{"amc-firewall.service": {"containerd.service",
 // is ready.
 var kubeadmPatches = map[string]string{
 	"etcd0+strategic.yaml":                    little("etcd"),
-	"etcd1+json.yaml":                         flags("--unsafe-no-fsync=true", "--heartbeat-interval=1000", "--election-timeout=10000"),
+	"etcd1+json.yaml":                         flags("--unsafe-no-fsync=true", "--heartbeat-interval=500", "--election-timeout=2500"),
 	"kube-apiserver0+strategic.yaml":          little("kube-apiserver"),
 	"kube-apiserver1+json.yaml":               `[{"op": "replace", "path": "/spec/containers/0/readinessProbe/periodSeconds", "value": 5}]`,
 	"kube-controller-manager0+strategic.yaml": little("kube-controller-manager"),
