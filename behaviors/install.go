@@ -13,7 +13,7 @@ var TwoPrimariesConverge = declare(Behavior{
 	Provoke: "Follow the page from empty clusters, then call a global service from each.",
 	Hazards: "All pods can be ready while no cross-cluster path works; the gateway's address must be reachable on port " +
 		"15008; the API server's address in the secret must be one the other cluster reaches.",
-	Mutants: []string{"M03", "M04", "M05", "M116"}, State: Proven,
+	Mutants: []string{"M03", "M04", "M05"}, State: Proven,
 })
 
 var NetworkComesFromNamespaceLabel = declare(Behavior{
