@@ -258,7 +258,7 @@ var RemovingAnUnreachableCluster = declare(Behavior{
 	Proof: "Ten times a remote secret whose server does not answer comes and goes. A good one that comes afterwards is used: the other " +
 		"cluster's pods answer. Control: the same before.",
 	Provoke: "Apply a remote secret whose server does not answer, and delete it; a few times. Then apply a good one.",
-	Hazards: "It depends on which of two threads of istiod is first. Nothing tells of it but that later secrets are ignored: pods are " +
-		"ready, and remote-clusters lists what it listed. A restart of istiod heals it.",
+	Hazards: "It depends on which of two threads of istiod is first. Nothing tells of it but that later secrets are ignored: istiod is " +
+		"ready. A restart of it heals it.",
 	Mutants: []string{"M106"}, State: Proven,
 })

@@ -289,14 +289,19 @@ func setReplicas(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, n i
 	return client.IgnoreNotFound(c.Client().Patch(ctx, d.DeepCopy(), patch))
 }
 
+// takeAway takes the pods of a Deployment away at once, without a time to drain.
+func takeAway(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment) error {
+	return errors.Join(setReplicas(ctx, c, d, 0), c.Client().DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(d.Namespace),
+		client.MatchingLabels(d.Spec.Selector.MatchLabels), client.GracePeriodSeconds(0)))
+}
+
 // keepAway takes the pods of a Deployment away at once, without a time to drain, and gives it its
 // replicas back after the absence. Who waits for back waits for that.
 func keepAway(ctx context.Context, c *mesh.Cluster, d *appsv1.Deployment, back *errgroup.Group) {
 	d = d.DeepCopy()
 	back.Go(func() error {
 		after := context.WithoutCancel(ctx)
-		err := errors.Join(setReplicas(after, c, d, 0), c.Client().DeleteAllOf(after, &corev1.Pod{}, client.InNamespace(d.Namespace),
-			client.MatchingLabels(d.Spec.Selector.MatchLabels), client.GracePeriodSeconds(0)))
+		err := takeAway(after, c, d)
 		sleep.For(after, absence)
 		return errors.Join(err, setReplicas(after, c, d, *d.Spec.Replicas))
 	})
@@ -381,8 +386,7 @@ func noIstiodAfterMove(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 				return leave
 			}
 			undo = func(ctx context.Context) error { return workload.Scale(ctx, a, o.Namespace, o.Name, *o.Spec.Replicas) }
-			failed = errors.Join(setReplicas(after, a, o, 0), a.Client().DeleteAllOf(after, &corev1.Pod{}, client.InNamespace(o.Namespace),
-				client.MatchingLabels(o.Spec.Selector.MatchLabels), client.GracePeriodSeconds(0)))
+			failed = takeAway(after, a, o)
 		}
 		return leave
 	})

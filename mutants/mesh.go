@@ -19,6 +19,7 @@ import (
 
 	"ambient.test/conformance/framework/apply"
 	"ambient.test/conformance/framework/eastwest"
+	"ambient.test/conformance/framework/fixture"
 	"ambient.test/conformance/framework/install"
 	"ambient.test/conformance/framework/istiod"
 	"ambient.test/conformance/framework/mesh"
@@ -228,7 +229,7 @@ func noRemoteSecret(ctx context.Context, f *mesh.Fleet) (Undo, error) {
 }
 
 // restoreRemoteSecrets writes remote secrets of cluster1 as they were, and waits until a new istiod has
-// synced with the clusters: the old one may have stopped following them (docs/findings.md, F-20).
+// synced with the clusters.
 func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.Secret) error {
 	c := f.Clusters[0]
 	for i := range secrets {
@@ -236,11 +237,7 @@ func restoreRemoteSecrets(ctx context.Context, f *mesh.Fleet, secrets []corev1.S
 			return err
 		}
 	}
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: istiod.Namespace, Name: istiod.Deployment(c.Revision)}}
-	if err := workload.Restart(ctx, c, d); err != nil {
-		return err
-	}
-	return istiod.WaitSynced(ctx, c, f.Names())
+	return fixture.IstiodAnew(ctx, c, f.Names())
 }
 
 func noNetworkLabel(ctx context.Context, f *mesh.Fleet) (Undo, error) {

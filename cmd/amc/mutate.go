@@ -298,7 +298,10 @@ func (l *lines) Write(p []byte) (int, error) {
 // share tries each mutant on the next fleet that is free, and at last the one that breaks nothing, on
 // all of them. A fleet that cannot be mended ends it; what the others are at is finished.
 func share(fleets []*mesh.Fleet, chosen []*mutants.Mutant, try func(i int, on ...*mesh.Fleet) ([]trial, error)) ([]trial, error) {
-	apart := len(chosen) - last(chosen[len(chosen)-1]) // of those before it
+	apart := slices.IndexFunc(chosen, func(m *mutants.Mutant) bool { return last(m) == 1 })
+	if apart < 0 {
+		apart = len(chosen)
+	}
 	found, failed := make([][]trial, len(chosen)), make([]error, len(fleets))
 	var next atomic.Int64
 	var all sync.WaitGroup
@@ -363,10 +366,12 @@ func (o mutateOptions) try(ctx context.Context, out io.Writer, fleets []*mesh.Fl
 	began = time.Now()
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Minute)
 	defer cancel()
+	var kept error // of one fleet; the others are mended all the same
 	for _, undo := range undos {
-		if uerr := undo(after); uerr != nil {
-			return found, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(uerr, err)))
-		}
+		kept = errors.Join(kept, undo(after))
+	}
+	if kept != nil {
+		return found, unknown(fmt.Errorf("%s could not be undone, the mesh is broken: %w", m.ID, errors.Join(kept, err)))
 	}
 	for _, f := range fleets {
 		if err == nil {

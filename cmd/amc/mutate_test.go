@@ -101,6 +101,7 @@ func TestMutantsAreShared(t *testing.T) {
 		"all":           {chosen: chosen, want: []string{"M01", "M02", "M03", mutants.NoOp}},
 		"without no-op": {chosen: chosen[:3], want: []string{"M01", "M02", "M03"}},
 		"no-op alone":   {chosen: chosen[3:], want: []string{mutants.NoOp}},
+		"nothing":       {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all, err := share(fleets, c.chosen, func(i int, on ...*mesh.Fleet) ([]trial, error) {

@@ -80,10 +80,7 @@ func IstiodRestarts(c *Cluster) Event {
 
 // istiodAnew restarts a cluster's istiod and waits until it has synced with all clusters.
 func (t *T) istiodAnew(ctx context.Context, c *Cluster) error {
-	if err := IstiodRestarts(c).Do(ctx); err != nil {
-		return err
-	}
-	return istiod.WaitSynced(ctx, c.Cluster, t.Clusters.Names())
+	return fixture.IstiodAnew(ctx, c.Cluster, t.Clusters.Names())
 }
 
 // CNIRestarts is a rolling restart of a cluster's istio-cni, whose pod goes before the new one
