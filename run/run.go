@@ -235,9 +235,9 @@ func prepare(o Options) (*run, error) {
 // execute does what the plan says and records it. The error is why the run could not go on.
 func (r *run) execute(ctx context.Context) error {
 	fmt.Fprintf(r.Out, "plan: %s\n", r.plan.Sentence())
-	undone := r.each(ctx, r.undo)
+	mended := r.each(ctx, r.mend)
 	began := time.Now()
-	if err := errors.Join(r.preflight(ctx), undone); err != nil {
+	if err := errors.Join(r.preflight(ctx), mended); err != nil {
 		return err
 	}
 	r.phase("preflight", time.Since(began), 0)
@@ -261,10 +261,6 @@ func (r *run) execute(ctx context.Context) error {
 	var ids []string
 	for _, s := range specs {
 		ids = append(ids, s.Behavior.ID)
-	}
-	err := r.each(ctx, func(ctx context.Context, g *ground) error { return r.sweep(ctx, g, ids) })
-	if err != nil {
-		return err
 	}
 	began = time.Now()
 	defer func() {
@@ -297,6 +293,7 @@ func (r *run) execute(ctx context.Context) error {
 		options.Anew = r.anew
 	}
 	under := runner.Start(ctx, specs, options)
+	var err error
 	if hasGinkgo {
 		err = r.ginkgo(tree, under)
 	}
@@ -343,13 +340,10 @@ func (r *run) anew(ctx context.Context, on *fixture.Fixture, s *spec.Spec, left 
 	})
 }
 
-// undo puts a mesh back to what it was before an earlier run that was killed. Preflight would
-// refuse it as it is.
-func (r *run) undo(ctx context.Context, g *ground) error {
-	var ids []string
-	for _, e := range r.plan.Run {
-		ids = append(ids, e.Behavior.ID)
-	}
+// mend puts a mesh back to what it was before an earlier run that was killed, and removes what specs
+// of that run left behind. Preflight would refuse the mesh as it is.
+func (r *run) mend(ctx context.Context, g *ground) error {
+	ids := r.owners(g.fleet)
 	undone, err := fixture.Undo(ctx, g.fleet, ids)
 	if len(undone) > 0 {
 		fmt.Fprintf(r.Out, "an earlier run was cut off and left the mesh changed, which is undone now: %s\n", strings.Join(undone, "; "))
@@ -357,11 +351,6 @@ func (r *run) undo(ctx context.Context, g *ground) error {
 	if err != nil {
 		return fmt.Errorf("what an earlier run changed of the mesh cannot be undone: %w", err)
 	}
-	return nil
-}
-
-// sweep removes what specs of an earlier run that was killed left behind.
-func (r *run) sweep(ctx context.Context, g *ground, ids []string) error {
 	swept, err := fixture.Sweep(ctx, g.fleet, ids)
 	if len(swept) > 0 {
 		fmt.Fprintf(r.Out, "an earlier run was cut off and left something behind, which is removed now: %s\n", strings.Join(swept, "; "))
@@ -370,6 +359,21 @@ func (r *run) sweep(ctx context.Context, g *ground, ids []string) error {
 		return fmt.Errorf("what an earlier run left behind cannot be removed: %w", err)
 	}
 	return nil
+}
+
+// owners are the behaviors whose leftovers this run takes away. On a fleet of ours all: its folder is
+// locked, so nobody else runs specs there. On other clusters somebody may, of other behaviors.
+func (r *run) owners(f *mesh.Fleet) (ids []string) {
+	if f.Provider == mesh.ProviderKind {
+		for _, b := range behaviors.All() {
+			ids = append(ids, b.ID)
+		}
+		return ids
+	}
+	for _, e := range r.plan.Run {
+		ids = append(ids, e.Behavior.ID)
+	}
+	return ids
 }
 
 // known is the finding by which the report marks a violation that this version is known for.

@@ -202,6 +202,19 @@ func TestLeaksThatCannotBeLookedFor(t *testing.T) {
 	}
 }
 
+// A mutant of another behavior that was killed left a second gateway in a fleet of ours, and the next run
+// of the core profile refused the fleet as no twin of the others.
+func TestWhoseLeftoversGo(t *testing.T) {
+	r := twoPlanned(t)
+	if got := r.owners(r.first()); len(got) != len(behaviors.All()) {
+		t.Errorf("in a fleet of ours %d behaviors' leftovers go, want those of all %d", len(got), len(behaviors.All()))
+	}
+	r.first().Provider = mesh.ProviderExisting
+	if got, want := r.owners(r.first()), []string{"SCOPE-01", "LB-01"}; !slices.Equal(got, want) {
+		t.Errorf("in clusters of others the leftovers of %q go, want those of %q, which are planned", got, want)
+	}
+}
+
 func TestFailOnFixed(t *testing.T) {
 	report := &v1alpha2.ConformanceReport{Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Verdict: v1alpha2.Conformant, Fixed: "F-90"}}}
 	if err := (Options{FailOnFlake: true}).refuses(report); err != nil {

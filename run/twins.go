@@ -1,7 +1,9 @@
 package run
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"ambient.test/conformance/framework/mesh"
 	"ambient.test/conformance/internal/sleep"
 	"ambient.test/conformance/reports/api/v1alpha2"
+	"ambient.test/conformance/reports/text"
 )
 
 // ground is a fleet on which specs run.
@@ -93,14 +96,36 @@ func alike(first, twin *v1alpha2.Environment, file string) error {
 	for i := range a.NumField() {
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
-			differ = append(differ, name)
+			differ = append(differ, name+": "+difference(values(a.Field(i)), values(b.Field(i))))
 		}
 	}
 	if len(differ) == 0 {
 		return nil
 	}
 	return usage("%s is no twin of the fleet: they differ in %s: make it by `amc up --artifacts %s` with the options of the other one",
-		file, strings.Join(differ, ", "), filepath.Dir(file))
+		file, strings.Join(differ, "; "), filepath.Dir(file))
+}
+
+// values are the elements of a list, or the one value, as JSON.
+func values(v reflect.Value) (all []string) {
+	if v.Kind() != reflect.Slice {
+		b, _ := json.Marshal(v.Interface()) // what reports hold is no cycle
+		return []string{string(b)}
+	}
+	for i := range v.Len() {
+		b, _ := json.Marshal(v.Index(i).Interface())
+		all = append(all, string(b))
+	}
+	return all
+}
+
+// difference says what each of two lists has that the other one has not.
+func difference(fleets, twins []string) string {
+	only := func(some, others []string) string {
+		some = slices.DeleteFunc(slices.Clone(some), func(x string) bool { return slices.Contains(others, x) })
+		return text.Line(cmp.Or(strings.Join(some, ", "), "no others"), 400)
+	}
+	return fmt.Sprintf("the fleet has %s, this one %s", only(fleets, twins), only(twins, fleets))
 }
 
 // placeless is an environment without the addresses of its clusters and what is of the machine.

@@ -100,10 +100,13 @@ func digest(s corev1.ContainerStatus, nodes []corev1.Node) string {
 }
 
 // running are the image IDs of all containers in istio-system, by "workload/container". Of several
-// pods of one workload the newest counts.
+// pods of one workload the newest counts; one that is being deleted does not.
 func running(pods []corev1.Pod) map[string]string {
 	newest := map[string]corev1.Pod{}
 	for _, p := range pods {
+		if p.DeletionTimestamp != nil {
+			continue
+		}
 		name := workloadOf(&p)
 		if old, seen := newest[name]; !seen || old.CreationTimestamp.Before(&p.CreationTimestamp) {
 			newest[name] = p

@@ -118,6 +118,15 @@ next:
 	return b
 }
 
+// A gateway that a killed run left, and that the next one was deleting, was said to run.
+func TestPodThatEndsDoesNotRun(t *testing.T) {
+	ends := *good().ztunnel
+	ends.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	if got := running([]corev1.Pod{ends}); len(got) > 0 {
+		t.Errorf("of a pod that is being deleted: got %v, want nothing", got)
+	}
+}
+
 func TestObjects(t *testing.T) {
 	got, err := objects(t.Context(), here, istiosClass, good().client())
 	if err != nil {

@@ -141,15 +141,15 @@ func (n *Note) Is(kind string) bool { return n.kept.Object.GetKind() == kind }
 func (n *Note) Namespace() string { return n.kept.Object.GetNamespace() }
 
 // Undo makes the object what it was, and waits until it has taken effect: for the rollout of a
-// Deployment, for a Gateway to be programmed. What others have changed of it meanwhile stays, but
-// for the noted fields.
+// Deployment, for a Gateway to be programmed or, if there was none, for its pods to end. What others
+// have changed of it meanwhile stays, but for the noted fields.
 func (n *Note) Undo(ctx context.Context) error {
 	before := n.kept.Object.DeepCopy()
 	if n.kept.Absent {
 		if err := n.cluster.Client().Delete(ctx, before); client.IgnoreNotFound(err) != nil {
 			return n.fault("delete it, as it did not exist before", err)
 		}
-		return nil
+		return n.waitGone(ctx)
 	}
 	now, after := before.DeepCopy(), before.DeepCopy()
 	err := n.cluster.Client().Get(ctx, client.ObjectKeyFromObject(before), now)
@@ -192,12 +192,25 @@ func restored(now, before *unstructured.Unstructured, fields []Field) *unstructu
 	return after
 }
 
+var kindGateway = schema.GroupKind{Group: gateway.GroupName, Kind: "Gateway"}
+
+// waitGone waits until the pods of a Gateway that was deleted are being deleted, too.
+func (n *Note) waitGone(ctx context.Context) error {
+	o := n.kept.Object
+	if o.GroupVersionKind().GroupKind() != kindGateway {
+		return nil
+	}
+	runs := func(p client.Object) bool { return p.GetDeletionTimestamp() == nil }
+	return wait.None(ctx, n.cluster, "end of the pods of "+n.Title, &corev1.PodList{}, runs,
+		client.InNamespace(o.GetNamespace()), client.MatchingLabels{gateway.GatewayNameLabelKey: o.GetName()})
+}
+
 func (n *Note) wait(ctx context.Context, generation int64) error {
 	o := n.kept.Object
 	switch o.GroupVersionKind().GroupKind() {
 	case appsv1.SchemeGroupVersion.WithKind("Deployment").GroupKind():
 		return wait.Deployment(ctx, n.cluster, o.GetNamespace(), o.GetName(), generation)
-	case schema.GroupKind{Group: gateway.GroupName, Kind: "Gateway"}:
+	case kindGateway:
 		_, err := wait.Gateway(ctx, n.cluster, o.GetNamespace(), o.GetName())
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
 	"ambient.test/conformance/framework/mesh"
 )
@@ -136,6 +138,29 @@ func TestObjectThatWasAbsent(t *testing.T) {
 		t.Errorf("got %v, want it to be gone", err)
 	}
 	must(t, n.Undo(t.Context())) // it is gone already
+}
+
+// The pods of a second gateway that a killed run left were still there when the next one looked at what the
+// mesh runs.
+func TestGatewayThatWasAbsentGoesWithItsPods(t *testing.T) {
+	at := metav1.ObjectMeta{Namespace: "istio-system", Name: "second"}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: at.Namespace, Name: "second-1",
+		Labels: map[string]string{gateway.GatewayNameLabelKey: at.Name}}}
+	c := cluster(interceptor.Funcs{
+		Delete: func(ctx context.Context, w client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if o.GetName() == at.Name {
+				time.AfterFunc(50*time.Millisecond, func() { _ = w.Delete(context.WithoutCancel(ctx), pod.DeepCopy()) })
+			}
+			return w.Delete(ctx, o, opts...)
+		}}, pod.DeepCopy())
+	n := noted(t, c, &gateway.Gateway{ObjectMeta: at})
+	must(t, c.Client().Create(t.Context(), &gateway.Gateway{ObjectMeta: at}))
+
+	must(t, n.Undo(t.Context()))
+
+	if err := c.Client().Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the pod of the gateway: got %v, want it to be gone", err)
+	}
 }
 
 // What holds a token is a Secret; all else a suite may note that has no right to Secrets.
