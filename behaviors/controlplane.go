@@ -16,7 +16,7 @@ var AddingAClusterNeedsNoRestart = declare(Behavior{
 	ID: "CP-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "A cluster whose remote secret is added is used without restarting anything.",
 	Sources: []Source{implied(pageInstall)},
-	Proof: "Without the secret calls stay in the own cluster. Within half a minute of adding it both clusters serve, " +
+	Proof: "Without the secret calls stay in the own cluster. Once it is added both clusters serve, " +
 		"the other one is listed as synced, and no call of either cluster has failed meanwhile.",
 	Provoke: "Apply the remote secret while calls run.",
 	Mutants: []string{"M42"}, State: Proven,
@@ -53,7 +53,7 @@ var RapidRotations = declare(Behavior{
 	ID: "CP-05", Level: Extended, Istio: ">=1.27", Needs: []Need{MeshAdmin}, Feature: FeatureControlPlaneOperations,
 	Promise: "Many updates of a remote secret in a few seconds leave istiod alive and at work.",
 	Sources: []Source{note("59876", ""), issue("istio/istio#60520", "")},
-	Proof: "20 updates in 5 s, each with a token that is valid: no container of istiod has restarted, the cluster is synchronized, and a " +
+	Proof: "20 updates in 5 s, each with a token that is valid: no container of istiod has restarted and one of its pods is left, the cluster is synchronized, and a " +
 		"service that becomes global afterwards is so. No call within the cluster and none of the other cluster's own clients fails. What " +
 		"becomes of calls to the other cluster is recorded: CP-04 promises that.",
 	Provoke: "Replace the secret in a loop.",
@@ -91,7 +91,7 @@ var LostAPIServerLeavesTrafficAlone = declare(Behavior{
 	Promise: "When a remote API server is lost after synchronization, traffic goes on with what was known, and catches up when it is back.",
 	Sources: []Source{implied(pageInstall)},
 	Proof: "No call to pods of the other cluster fails during the outage. A service there that becomes global meanwhile is not seen, " +
-		"and within the convergence timeout of healing it is. What istiod says of its remote clusters meanwhile is recorded.",
+		"and after healing it is. What istiod says of its remote clusters meanwhile is recorded.",
 	Provoke: "Block istiod's connections to the other API server.",
 	Hazards: "The status stays synced all the time: it is worthless for monitoring.",
 	Mutants: []string{"M90", "M91"}, State: Proven,

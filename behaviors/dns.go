@@ -29,7 +29,7 @@ var RemoteOnlyServiceHasNoName = declare(Behavior{
 			{"plaintext", "a packet to the remote virtual address leaves the cluster in the clear"},
 		},
 	},
-	Proof: "What becomes of calls is recorded, and the nodes' counters show that no packet left the fleet; with a Service " +
+	Proof: "What becomes of calls is recorded, and on clusters of ours the nodes' counters show that no packet left the fleet; with a Service " +
 		"in the client's cluster the calls succeed.",
 	Provoke: "Delete the Service in one cluster and call it there.",
 	Hazards: "Calling the remote virtual address directly leaves the cluster as plaintext where nothing rejects it.",
@@ -53,7 +53,8 @@ var ServiceEntryIsNoStub = declare(Behavior{
 			{"plaintext", "calls leave the cluster in the clear"},
 		},
 	},
-	Proof:   "Calls with a ServiceEntry only, and with a Service without pods as control, which succeed.",
+	Proof: "Calls with a ServiceEntry only, and with a Service without pods as control, which succeed. On clusters of ours the nodes' " +
+		"counters show that no packet left the fleet.",
 	Provoke: "Replace the Service by a ServiceEntry of the same host in one cluster.",
 	Hazards: "Seen on the real mesh: the page is wrong for ambient.",
 	Mutants: []string{"M34"}, State: Proven,

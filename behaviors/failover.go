@@ -73,7 +73,7 @@ var RemoteWaypointTakesOver = declare(Behavior{
 		upstream("TestMulticlusterFailover/with-waypoints", ""),
 		issue("istio/istio#60985", "keep waypoint configuration the same ... but downscale waypoints to 0 pods"),
 	},
-	Proof: "Calls run while the local waypoint is scaled to 0: from 10 s after that none fails, each has passed one waypoint, and in the " +
+	Proof: "Calls run while the local waypoint is scaled to 0: from 10 s after its end none fails, each has passed one waypoint, and in the " +
 		"end all carry the other waypoint's mark. How many fail before is recorded. The other cluster's clients, and a service without a " +
 		"waypoint, lose none. WP-08 shows that all fail when the waypoint's Service is not global.",
 	Provoke: "Scale the local waypoint to 0.",

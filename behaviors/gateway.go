@@ -311,8 +311,9 @@ var GatewayAddressMayChange = declare(Behavior{
 	ID: "GW-26", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
 	Promise: "When a gateway's address changes, new connections follow within half a minute.",
 	Sources: meshedOnly,
-	Proof: "Calls to pods of the other cluster are answered once its gateway has another address and new pods, which keep no connection. " +
-		"They are not while the istiod of the client's cluster is absent and the gateway moves back, and are again when it is there.",
+	Proof: "Calls of a client that has not called before are answered by pods of the other cluster within 30 s of its gateway's status " +
+		"having another address. Those of a second one are not while the istiod of the client's cluster is absent and the gateway moves " +
+		"back, and are when it is there again.",
 	Provoke: "Ask the load balancer for another address.",
 	Mutants: []string{"M93"}, State: Proven,
 })

@@ -97,9 +97,9 @@ var CrossNetworkTrafficIsMutualTLS = declare(Behavior{
 	ID: "ID-09", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Everything that crosses networks is mutual TLS.",
 	Sources: []Source{implied(postAlpha)},
-	Proof: "From each cluster to each other, ztunnel to ztunnel and through waypoints, both ends count every " +
-		"connection as mutual_tls and none as plaintext, and on clusters of ours no pod sends a packet to an address " +
-		"outside the fleet. The control is a call to a server outside the mesh, " +
+	Proof: "From each cluster to each other, ztunnel to ztunnel both ends count every connection as mutual_tls, and when calls go " +
+		"through waypoints, too, the servers' end counts none to the pods as anything else. On clusters of ours no pod sends a packet to an " +
+		"address outside the fleet. The control is a call to a server outside the mesh, " +
 		"which is counted as plaintext.",
 	Provoke: "Call across clusters and read istio_tcp_connections_opened_total by connection_security_policy on both ends.",
 	Hazards: "Counters are per ztunnel and start anew when it does: take differences, on the nodes of client and server.",

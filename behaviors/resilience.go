@@ -24,7 +24,7 @@ var DeadGatewayDrawsTraffic = declare(Behavior{
 			{"withdrawn", "all calls are local"},
 		},
 		Unsafe: []Outcome{
-			{"all-fail", "calls fail although the local pods are ready, beyond the remote share"},
+			{"beyond", "calls fail although the local pods are ready, beyond the remote share"},
 		},
 	},
 	Proof: "The gateway of one cluster at 0: which share of another cluster's calls fails is recorded, while a local service of " +
@@ -36,10 +36,10 @@ var DeadGatewayDrawsTraffic = declare(Behavior{
 
 var NodeProxyRestart = declare(Behavior{
 	ID: "RES-03", Level: Core, Istio: ">=1.27", Needs: []Need{Disruptive},
-	Promise: "While ztunnel restarts at least nine of ten calls succeed, and ten seconds later all.",
+	Promise: "While ztunnel restarts at least nine of ten calls by address succeed, and ten seconds after it all, by name, too.",
 	Sources: []Source{issue("istio/istio#51952", "")},
 	Proof: "While either cluster's ztunnel restarts, at most a tenth of the calls by address within its cluster and to the other one " +
-		"fails, and none of those that begin 10 s later, or by name 20 s. When it is killed, the same without the share. Calls within " +
+		"fails, and none of those that begin 10 s after its end, by name, too. When it is killed, the same without the share. Calls within " +
 		"another cluster never do.",
 	Provoke: "Restart the DaemonSet, and delete its pods by force, while calls run, five a second.",
 	Hazards: "On a stand-in it shows the stand-in's restart. Between the end of one and the listeners of the next nothing resolves names, " +
@@ -81,7 +81,8 @@ var WaypointRestart = declare(Behavior{
 		implied("high availability"),
 		upstream("TestMulticlusterFailover/with-waypoints", ""),
 	},
-	Proof: "A rolling restart of the local waypoint while calls run, then its pods killed: none that began 10 s after fails, every answer " +
+	Proof: "A rolling restart of the local waypoint while calls run, then its pods killed: none that began 10 s after the end of the " +
+		"restart fails, or 10 s after the kill, when its place may be empty still; every answer " +
 		"came through exactly one waypoint, and in the end all through the local one again. The other clusters' clients, and a service " +
 		"without a waypoint, lose none. With no waypoint anywhere all calls fail.",
 	Provoke: "Restart the waypoint, and delete its pod by force, while calls run.",
@@ -104,7 +105,7 @@ var Partition = declare(Behavior{
 	Promise: "When the clusters cannot reach each other, local calls go on, and healing takes no more than half a minute.",
 	Sources: []Source{implied("high availability")},
 	Proof: "Calls to local services, and to global ones that prefer what is close, do not fail. Calls to pods of the other cluster only do, " +
-		"and are answered again within the convergence timeout of healing. What a service of both loses is recorded.",
+		"and none that begins later than 30 s after healing. What a service of both loses is recorded.",
 	Provoke: "Drop all packets between the nodes.",
 	Hazards: "Calls hang until the client gives up: nothing is refused.",
 	Mutants: []string{"M62"}, State: Proven,

@@ -28,14 +28,15 @@ func TestTwinsAreAlike(t *testing.T) {
 		want      string // in the error; empty = it is a twin
 	}{
 		"other addresses": {change: func(f *mesh.Fleet) { f.Clusters[0].GatewayAddresses = []string{"10.0.9.1"} }},
-		"another version": {change: func(f *mesh.Fleet) { f.Istio = "1.30.0" }, want: `is no twin of the fleet: they differ in istio: the fleet has "1.31.0", this one "1.30.0": `},
+		"another version": {change: func(f *mesh.Fleet) { f.Istio = "1.30.0" },
+			want: `is no twin of the fleet: they differ in istio: the fleet has "1.31.0", this one "1.30.0": `},
 		"another image and region": {
 			change: func(f *mesh.Fleet) {
 				f.Images = map[string]mesh.ImageRef{"app": {Digest: "sha256:2"}}
 				f.Clusters[1].Region = "r"
 			},
-			want: `they differ in clusters: the fleet has {"name":"cluster2","network":"n2"}, this one {"name":"cluster2","network":"n2","region":"r"}; ` +
-				`images: the fleet has no others, this one {"name":"app","digest":"sha256:2"}: `,
+			want: `they differ in clusters: the fleet has {"name":"cluster2","network":"n2"}, ` +
+				`this one {"name":"cluster2","network":"n2","region":"r"}; images: the fleet has no others, this one {"name":"app","digest":"sha256:2"}: `,
 		},
 		"the same fleet": {change: func(f *mesh.Fleet) { f.RunID = "first" }, want: "is named twice (run first)"},
 		"not proven":     {change: func(f *mesh.Fleet) { f.Isolation.Proven = false }, want: "the isolation of its networks is not proven"},

@@ -16,11 +16,12 @@ import (
 type Budget struct {
 	says  string // completes "expected ..."
 	wrong func(traffic.Losses) string
+	grace time.Duration // nothing is known without calls that begin later
 }
 
 // NoneLost expects that no call fails.
 func NoneLost() Budget {
-	return Budget{"no call to fail", func(l traffic.Losses) string {
+	return Budget{says: "no call to fail", wrong: func(l traffic.Losses) string {
 		if len(l.Lost) == 0 {
 			return ""
 		}
@@ -28,10 +29,11 @@ func NoneLost() Budget {
 	}}
 }
 
-// NoneAfter expects that no call fails that begins later than this after the change, or after the
-// event's undoing has begun.
+// NoneAfter expects that no call fails that begins later than this after the change. A timeline
+// must have such calls.
 func NoneAfter(grace time.Duration) Budget {
-	return Budget{fmt.Sprintf("no call to fail that begins later than %s after the change", grace), func(l traffic.Losses) string {
+	says := fmt.Sprintf("no call to fail that begins later than %s after the change", grace)
+	return Budget{says: says, grace: grace, wrong: func(l traffic.Losses) string {
 		n := 0
 		for _, at := range l.Lost {
 			if at > grace {
@@ -47,7 +49,7 @@ func NoneAfter(grace time.Duration) Budget {
 
 // AtMost expects that no more than this share of the calls fails, in percent.
 func AtMost(percent float64) Budget {
-	return Budget{fmt.Sprintf("at most %g %% of the calls to fail", percent), func(l traffic.Losses) string {
+	return Budget{says: fmt.Sprintf("at most %g %% of the calls to fail", percent), wrong: func(l traffic.Losses) string {
 		if float64(len(l.Lost)) <= percent/100*float64(l.Made) {
 			return ""
 		}
@@ -56,16 +58,21 @@ func AtMost(percent float64) Budget {
 }
 
 func failed(n int, l traffic.Losses) string {
-	return fmt.Sprintf("%d of %d calls failed, the last %s after the change", n, l.Made, slices.Max(l.Lost).Round(10*time.Millisecond))
+	return fmt.Sprintf("%d of %d calls failed, the last %s the change", n, l.Made, traffic.After(slices.Max(l.Lost)))
 }
 
-// Match implements gomega's matcher. A timeline without calls never matches.
+// Match implements gomega's matcher. A timeline without calls never matches. The error says that the
+// calls do not show what is expected.
 func (b Budget) Match(actual any) (bool, error) {
 	l, ok := actual.(traffic.Timeline)
 	if !ok {
 		return false, fmt.Errorf("expected %s: want traffic.Timeline, got %T", b.says, actual)
 	}
 	losses := l.Losses()
+	if losses.Made > 0 && losses.Last < b.grace {
+		return false, fmt.Errorf("expected %s: the last call began %s the change, so nothing is known: give the event Grace(%s)",
+			b.says, traffic.After(losses.Last), b.grace)
+	}
 	return losses.Made > 0 && b.wrong(losses) == "", nil
 }
 

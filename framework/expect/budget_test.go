@@ -61,3 +61,12 @@ func TestBudgetOfOtherThings(t *testing.T) {
 		t.Error("got no error")
 	}
 }
+
+// Calls ended 5.2 s after a gateway had been killed, and were said to show that none of those that begin
+// later than 5 s fails.
+func TestNoneAfterTheLastCall(t *testing.T) {
+	_, err := NoneAfter(10 * time.Second).Match(timeline(0, 0))
+	if err == nil || !strings.Contains(err.Error(), "the last call began 9.9s after the change") {
+		t.Errorf("got the error %v", err)
+	}
+}

@@ -191,6 +191,14 @@ func FromPort(port int) Matcher {
 	})
 }
 
+// FromOneOf expects that every answer comes from one of the clusters, whichever.
+func FromOneOf[C fmt.Stringer](clusters ...C) Matcher {
+	want := names(clusters)
+	return EachAnswer("to come from one of "+strings.Join(want, ", "), func(o traffic.Outcome) bool {
+		return o.Kind == traffic.Reached && slices.Contains(want, o.Cluster)
+	})
+}
+
 // FromPodsOf expects that every answer comes from a pod of the deployment.
 func FromPodsOf(deployment string) Matcher {
 	return EachAnswer("to come from a pod of "+deployment, func(o traffic.Outcome) bool { return o.FromPodOf(deployment) })

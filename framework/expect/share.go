@@ -14,10 +14,10 @@ import (
 // they are: once in a million.
 const FalseAlarm = 1e-6
 
-// shares is the sample size for shares. A mesh that gives each of two clusters a half, whatever
+// CallsForShares is how many calls tell one share from another. A mesh that gives each of two clusters a half, whatever
 // their pods, passes for one that gives them 1 to 3 at most twice in a thousand samples, and the
 // other way round.
-const shares = 240
+const CallsForShares = 240
 
 // ShareRange is how many of n calls may fall to somebody whose share is p. Chance leads out of it
 // with [FalseAlarm], half of that on each side.
@@ -45,16 +45,6 @@ func binomial(n, k int, p float64) float64 {
 	return math.Exp(factorial(n) - factorial(k) - factorial(n-k) + float64(k)*math.Log(p) + float64(n-k)*math.Log1p(-p))
 }
 
-// CallsForShare is how many calls it takes until a share of p can be told from all calls and from
-// none.
-func CallsForShare(p float64) int {
-	for n := 1; ; n++ {
-		if low, high := ShareRange(n, p); low > 0 && high < n {
-			return n
-		}
-	}
-}
-
 // InProportion expects that every call succeeds, and that the clusters answer in proportion to
 // their numbers of pods, within what chance allows.
 func InProportion[C interface {
@@ -74,7 +64,7 @@ func InProportion[C interface {
 		says: fmt.Sprintf("every call to succeed, answered in proportion to the numbers of pods: %s (false alarm %g)",
 			strings.Join(parts, ", "), FalseAlarm),
 		hint:    "ztunnel weighs the gateway of another network by the number of its pods, which istiod tells as the capacity of its workload",
-		samples: shares,
+		samples: CallsForShares,
 		fault: func(os traffic.Outcomes) string {
 			if f := allOK(os); f != "" {
 				return f

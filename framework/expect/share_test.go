@@ -53,8 +53,8 @@ func TestShareRange(t *testing.T) {
 	// What the sample size promises: equal shares do not pass for 1 to 3, nor the other way round.
 	for _, c := range []struct{ claimed, real float64 }{{0.75, 0.5}, {0.5, 0.75}, {0.25, 0.5}} {
 		t.Run(fmt.Sprintf("%g does not pass for %g", c.real, c.claimed), func(t *testing.T) {
-			low, high := shareRange(shares, c.claimed, FalseAlarm/2)
-			if got, want := between(shares, low, high, c.real), 2e-3; got > want {
+			low, high := shareRange(CallsForShares, c.claimed, FalseAlarm/2)
+			if got, want := between(CallsForShares, low, high, c.real), 2e-3; got > want {
 				t.Errorf("got probability %g, want at most %g", got, want)
 			}
 		})
@@ -75,19 +75,6 @@ func TestBinomial(t *testing.T) {
 	}
 }
 
-func TestCallsForShare(t *testing.T) {
-	for _, c := range []struct {
-		p    float64
-		want int
-	}{{0.75, 51}, {0.25, 51}, {0.5, 21}} {
-		t.Run(fmt.Sprint(c.p), func(t *testing.T) {
-			if got := CallsForShare(c.p); got != c.want {
-				t.Errorf("got %d calls, want %d", got, c.want)
-			}
-		})
-	}
-}
-
 func TestInProportion(t *testing.T) {
 	a, b := name("a"), name("b")
 	calls := func(ofA, ofB, lost int) (os traffic.Outcomes) {
@@ -103,8 +90,8 @@ func TestInProportion(t *testing.T) {
 		return os
 	}
 	m := InProportion(map[name]int{a: 1, b: 3})
-	if got := Samples(m); got != shares {
-		t.Errorf("got %d calls, want %d", got, shares)
+	if got := Samples(m); got != CallsForShares {
+		t.Errorf("got %d calls, want %d", got, CallsForShares)
 	}
 	for title, c := range map[string]struct {
 		seen  traffic.Outcomes

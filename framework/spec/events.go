@@ -46,7 +46,7 @@ func GatewayRestarts(c *Cluster) Event {
 // GatewayReplicaIsKilled ends one pod of a cluster's east-west gateway without a time to drain. It
 // is over when as many pods as before serve.
 func GatewayReplicaIsKilled(c *Cluster) Event {
-	return Event{Says: "a replica of the east-west gateway of " + c.Name + " is killed", Do: func(ctx context.Context) error {
+	return Event{Says: "a replica of the east-west gateway of " + c.Name + " is killed", Sudden: true, Do: func(ctx context.Context) error {
 		d, err := eastwest.Deployment(ctx, c.Cluster)
 		if err != nil {
 			return err
@@ -66,7 +66,7 @@ func WaypointRestarts(c *Cluster, name string) Event {
 // WaypointIsKilled ends a waypoint of the spec's own in one cluster without a time to drain. It is
 // over when as many pods as before serve.
 func WaypointIsKilled(c *Cluster, name string) Event {
-	return Event{Says: "the waypoint of " + c.Name + " is killed", Do: func(ctx context.Context) error {
+	return Event{Says: "the waypoint of " + c.Name + " is killed", Sudden: true, Do: func(ctx context.Context) error {
 		return workload.Kill(ctx, c.Cluster, deployment(fixture.MeshNamespace, name))
 	}}
 }

@@ -29,8 +29,9 @@ func RemoteClusters(c *Cluster) Subject {
 	})
 }
 
-// IstiodStarts counts from now on how often containers of a cluster's istiods start, in the pods of
-// before or in others. It is a [Subject] whose value is an int64.
+// IstiodStarts counts from now on how often containers of a cluster's istiods start again, and its pods
+// once more if none of those of before is left. Pods that come beside them, and one of several that goes,
+// are an autoscaler's or a node's matter. It is a [Subject] whose value is an int64.
 func (t *T) IstiodStarts(c *Cluster) Subject {
 	read := func(ctx context.Context) (starts map[types.UID]int64, err error) {
 		pods, err := c.Cluster.Kube().CoreV1().Pods(istiod.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=istiod"})
@@ -40,7 +41,7 @@ func (t *T) IstiodStarts(c *Cluster) Subject {
 		starts = map[types.UID]int64{}
 		for _, p := range pods.Items {
 			for _, s := range p.Status.ContainerStatuses {
-				starts[p.UID] += int64(s.RestartCount) + 1
+				starts[p.UID] += int64(s.RestartCount)
 			}
 		}
 		return starts, nil
@@ -48,12 +49,21 @@ func (t *T) IstiodStarts(c *Cluster) Subject {
 	before, err := read(t.ctx)
 	t.NoError(err)
 	return Probe("starts of istiod in "+c.Name, func(ctx context.Context) (any, error) {
-		n := int64(0)
 		now, err := read(ctx)
-		for pod, starts := range now {
-			n += starts - before[pod]
+		if err != nil {
+			return nil, err
 		}
-		return n, err
+		n, left := int64(0), 0
+		for pod, starts := range before {
+			if again, there := now[pod]; there {
+				left++
+				n += again - starts
+			}
+		}
+		if left == 0 {
+			n = int64(len(before))
+		}
+		return n, nil
 	})
 }
 

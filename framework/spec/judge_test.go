@@ -30,6 +30,34 @@ func (p phases) look(d time.Duration) (ok bool, err error) {
 	return what == "right", onlyIf(what == "unknown", errors.New("istiod did not answer"))
 }
 
+// Before a change arrives, the few calls of a look may all be answered as wanted by chance. The sample
+// that decides is taken only once a whole one was as wanted.
+func TestLuckBeforeAChangeArrives(t *testing.T) {
+	lucky := func(d time.Duration) (bool, error) { return d < firstLook*2*time.Millisecond || d > 2*time.Second, nil }
+	for name, c := range map[string]struct {
+		changes bool
+		want    v1alpha2.Verdict
+	}{
+		"a change is on its way": {true, v1alpha2.Conformant},
+		"nothing has changed":    {false, v1alpha2.NonConformant},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, "SCOPE-01", func(s *T) {
+					fine(s)
+					if time.Sleep(31 * time.Second); c.changes {
+						s.Changed()
+					}
+					s.Expect(world{time.Now(), lucky}, expect.AnsweredBy(cluster("a")))
+				})
+				if r.Verdict != c.want {
+					t.Errorf("got verdict %s (%s), want %s", r.Verdict, r.Message, c.want)
+				}
+			})
+		})
+	}
+}
+
 // What is no traffic is looked at again and again within the hold time.
 func TestProbesInTheHoldTime(t *testing.T) {
 	const second = time.Second

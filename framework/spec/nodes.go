@@ -17,9 +17,9 @@ import (
 // errNotOurs is why an event of nodes does not happen.
 var errNotOurs = errors.New("the nodes are not the suite's to change")
 
-// PowerCut ends everything on the nodes of a cluster at once. It is over when every pod of the
-// cluster has started again and is ready.
-func (t *T) PowerCut(c *Cluster) Event {
+// PowerCut ends everything on the nodes of a cluster at once. Once every pod of the cluster has started
+// again and is ready something else is done, at that moment, and it is over.
+func (t *T) PowerCut(c *Cluster, then func()) Event {
 	return Event{Says: "the nodes of " + c.Name + " lose their power for a moment", Do: func(ctx context.Context) error {
 		nodes, err := t.nodeNames(ctx, c)
 		if err != nil {
@@ -32,7 +32,11 @@ func (t *T) PowerCut(c *Cluster) Event {
 		if err := t.StartNodes(ctx); err != nil {
 			return err
 		}
-		return wait.Restarted(ctx, c.Cluster, begun)
+		if err := wait.Restarted(ctx, c.Cluster, begun); err != nil {
+			return err
+		}
+		then()
+		return nil
 	}}
 }
 

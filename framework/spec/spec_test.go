@@ -144,7 +144,7 @@ func TestJudge(t *testing.T) {
 		settles:                     {is(func(d time.Duration) bool { return d < second || d > 2*second }), v1alpha2.NonConformant, true},
 		"settles too late": {is(func(d time.Duration) bool { return d%(4*second) < 3*second || d > 40*second }),
 			v1alpha2.NonConformant, true},
-		"1 of 20 calls wrong": {is(func(time.Duration) bool { count++; return count%20 != 0 }), v1alpha2.NonConformant, true},
+		"1 of 20 calls wrong": {is(func(time.Duration) bool { count++; return count%20 != 0 }), v1alpha2.NonConformant, false},
 		"world broken before": {func(d time.Duration) (bool, error) { return true, onlyIf(d < 5*second, broken) },
 			v1alpha2.Conformant, false},
 		"world broken for good": {func(time.Duration) (bool, error) { return false, broken }, v1alpha2.Unknown, false},

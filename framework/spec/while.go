@@ -22,6 +22,18 @@ type Event struct {
 	// Undo ends it; nil where it ends by itself. It returns once the mesh is as before, and must be
 	// sure of that. When it fails it is called once more after the spec.
 	Undo func(context.Context) error
+	// Sudden says that the change is made as Do begins, such as a kill, and that the mesh has others to
+	// turn to. Otherwise a grace counts from when Do is over, such as a rollout, or from when Undo begins.
+	Sudden bool
+
+	grace time.Duration
+}
+
+// Grace lets calls run on until they have shown what comes later than this after the change. Who
+// judges with NoneAfter gives the event its grace.
+func (e Event) Grace(d time.Duration) Event {
+	e.grace = d
+	return e
 }
 
 // Change is an event of the spec's own verbs, which undo after the spec what they do.
@@ -136,8 +148,9 @@ const (
 )
 
 // While makes calls at a fixed rate, from before an event until it is over and no call has failed
-// for the hold time, or for the convergence timeout at most. It judges nothing but that all is well
-// before: the budgets of the rows are for [T.Control] and [T.Expect].
+// for the hold time, or for the convergence timeout at most; in any case for the hold time after the
+// event's grace. It judges nothing but that all is well before: the budgets of the rows are for
+// [T.Control] and [T.Expect].
 //
 // If the event does not happen, or cannot be undone, the verdict is unknown.
 func (t *T) While(e Event, rows ...Row) Timelines {
@@ -152,12 +165,12 @@ func (t *T) While(e Event, rows ...Row) Timelines {
 
 	h := t.happen(e)
 	if h.failed == nil {
-		t.settle(streams, h.end)
+		t.settle(streams, h.end, h.changed.Add(e.grace+t.times.Hold))
 	}
 
 	result := EventResult{Says: e.Says, Begin: h.begin, Heal: h.heal, End: h.end, Timelines: make(Timelines, len(rows))}
 	for i, s := range streams {
-		result.Timelines[i] = traffic.Timeline{Who: rows[i].String(), Calls: s.Close(), Begin: h.begin, Heal: h.heal, End: h.end}
+		result.Timelines[i] = traffic.Timeline{Who: rows[i].String(), Calls: s.Close(), Begin: h.begin, Changed: h.changed, End: h.end}
 	}
 	t.mu.Lock()
 	t.result.Events = append(t.result.Events, result)
@@ -179,6 +192,7 @@ func (t *T) While(e Event, rows ...Row) Timelines {
 // happened is when an event took place, and how it failed.
 type happened struct {
 	begin, heal, end time.Time
+	changed          time.Time // from when a grace counts
 	failed           *ending
 }
 
@@ -211,11 +225,20 @@ func (t *T) happen(e Event) (h happened) {
 		}
 	}
 	h.end = time.Now()
+	switch {
+	case e.Undo != nil:
+		h.changed = h.heal
+	case e.Sudden:
+		h.changed = h.begin
+	default:
+		h.changed = h.end
+	}
 	return h
 }
 
-// settle waits until no call has failed for the hold time, at most for the convergence timeout.
-func (t *T) settle(streams []*traffic.Stream, end time.Time) {
+// settle waits until no call has failed for the hold time, at most for the convergence timeout, but
+// until the moment in any case.
+func (t *T) settle(streams []*traffic.Stream, end, least time.Time) {
 	quiet := func() bool {
 		since := time.Now().Add(-t.times.Hold)
 		if since.Before(end) {
@@ -228,6 +251,6 @@ func (t *T) settle(streams []*traffic.Stream, end time.Time) {
 		}
 		return true
 	}
-	for !quiet() && time.Since(end) < t.times.Convergence && sleep.For(t.ctx, every) {
+	for (time.Now().Before(least) || !quiet() && time.Since(end) < t.times.Convergence) && sleep.For(t.ctx, every) {
 	}
 }

@@ -45,12 +45,14 @@ type play struct {
 	began          *atomic.Pointer[time.Time] // nil where another event happens
 	doing, undoing error
 	lasting        bool // it has to be undone
-	undone         int  // how often that was tried
+	sudden         bool
+	grace          time.Duration
+	undone         int // how often that was tried
 }
 
 func (p *play) event() Event {
 	p.began = new(atomic.Pointer[time.Time])
-	e := Event{Says: "the gateway rolls", Do: func(context.Context) error {
+	e := Event{Says: "the gateway rolls", Sudden: p.sudden, Do: func(context.Context) error {
 		now := time.Now()
 		p.began.Store(&now)
 		time.Sleep(2 * time.Second)
@@ -59,7 +61,7 @@ func (p *play) event() Event {
 	if p.lasting {
 		e.Undo = func(context.Context) error { p.undone++; return p.undoing }
 	}
-	return e
+	return e.Grace(p.grace)
 }
 
 // Each row of the table is a world, and what must be made of it.
@@ -87,8 +89,14 @@ func TestWhile(t *testing.T) {
 			want: v1alpha2.NonConformant, says: "across\nexpected no call to fail"},
 		"lost in budget": {across: lost(0, second), own: fine, budget: []types.GomegaMatcher{expect.NoneAfter(second)},
 			want: v1alpha2.Conformant},
-		"lost past budget": {across: lost(0, 3*second), own: fine, budget: []types.GomegaMatcher{expect.NoneAfter(second)},
+		"lost past budget": {across: lost(0, 4*second), own: fine, budget: []types.GomegaMatcher{expect.NoneAfter(second)},
 			want: v1alpha2.NonConformant, says: "later than 1s"},
+		"sudden, lost past budget": {play: play{sudden: true}, across: lost(0, 2*second), own: fine,
+			budget: []types.GomegaMatcher{expect.NoneAfter(second)}, want: v1alpha2.NonConformant, says: "later than 1s"},
+		"well for longer than the hold time, then lost past budget": {play: play{grace: 7 * second}, across: lost(10*second, 11*second),
+			own: fine, budget: []types.GomegaMatcher{expect.NoneAfter(7 * second)}, want: v1alpha2.NonConformant, says: "later than 7s"},
+		"no call past budget": {across: fine, own: fine, budget: []types.GomegaMatcher{expect.NoneAfter(7 * second)},
+			want: v1alpha2.Unknown, says: "so nothing is known: give the event Grace(7s)"},
 		"a tenth lost": {across: lost(0, 190*time.Millisecond), own: fine, budget: []types.GomegaMatcher{expect.AtMost(10)},
 			want: v1alpha2.Conformant},
 		"more than a tenth lost": {across: lost(0, second), own: fine, budget: []types.GomegaMatcher{expect.AtMost(10)},

@@ -73,6 +73,11 @@ func (c Connections) FromCluster(from *Cluster) Connections {
 // To selects connections to a service.
 func (c Connections) To(s traffic.Target) Connections { return c.with("destination_service", s.Host()) }
 
+// ToPodsOf selects connections to the pods behind a service, whatever they were meant for.
+func (c Connections) ToPodsOf(s *Service) Connections {
+	return c.ToWorkload(s.App).with("destination_workload_namespace", s.Namespace)
+}
+
 // ToWorkload selects connections to pods of this workload.
 func (c Connections) ToWorkload(name string) Connections { return c.with("destination_workload", name) }
 

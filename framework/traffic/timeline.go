@@ -100,29 +100,34 @@ type Timeline struct {
 	Calls []Timed
 	// Begin is when it began to happen; End is when it was over, and undone.
 	Begin, End time.Time
-	// Heal is when its undoing began; zero where it ends by itself.
-	Heal time.Time
+	// Changed is when the change counts as made, for budgets with a grace; zero stands for Begin.
+	Changed time.Time
 }
 
 // Losses are the calls that failed after a change.
 type Losses struct {
 	// Made is how many calls were made until the change was over, or until the last one failed.
 	Made int
-	// Lost are the times of those that failed, from the change to their begin.
+	// Lost are the times of those that failed, from the change to their begin: negative for those that
+	// began before it was made.
 	Lost []time.Duration
+	// Last is the time from the change to the begin of the last call of which something was learned.
+	Last time.Duration
 	// Detail is what one of them said.
 	Detail string
 }
 
-// Losses are those since the event began, calls under way then included. Their times count from the
-// begin of its undoing where it is undone: what is lost before has a negative time.
+// Losses are those since the event began, calls under way then included.
 func (l Timeline) Losses() (all Losses) {
-	from := l.Begin
-	if !l.Heal.IsZero() {
-		from = l.Heal
+	from := l.Changed
+	if from.IsZero() {
+		from = l.Begin
 	}
 	end := l.End
 	for _, c := range l.Calls {
+		if c.Err == nil {
+			all.Last = c.At.Sub(from)
+		}
 		if c.lost() && c.At.After(end) {
 			end = c.At
 		}
@@ -246,7 +251,12 @@ func (l Timeline) String() string {
 	x := l.Losses()
 	s := fmt.Sprintf("%d of %d calls failed", len(x.Lost), x.Made)
 	if len(x.Lost) > 0 {
-		s += fmt.Sprintf(", begun %s to %s after", round(slices.Min(x.Lost)), round(slices.Max(x.Lost)))
+		first, last := slices.Min(x.Lost), slices.Max(x.Lost)
+		if first >= 0 {
+			s += fmt.Sprintf(", begun %s to %s", round(first), After(last))
+		} else {
+			s += fmt.Sprintf(", begun %s to %s", After(first), After(last))
+		}
 		if took, ok := l.Recovery(); ok {
 			s += fmt.Sprintf(", recovered after %s", round(took))
 		} else {
@@ -254,6 +264,14 @@ func (l Timeline) String() string {
 		}
 	}
 	return fmt.Sprintf("%s; in all %s", s, l.Outcomes())
+}
+
+// After says how long after the change something was, or before it.
+func After(d time.Duration) string {
+	if d = round(d); d < 0 {
+		return (-d).String() + " before"
+	}
+	return d.String() + " after"
 }
 
 func round(d time.Duration) time.Duration { return d.Round(10 * time.Millisecond) }

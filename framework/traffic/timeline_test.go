@@ -127,15 +127,15 @@ func TestTimeline(t *testing.T) {
 		want  Losses
 		says  string
 	}{
-		"nothing lost": {"rrrrrrr", Losses{Made: 2}, "0 of 2 calls failed; in all 7 x a"},
-		"lost during": {"rrxrrrr", Losses{Made: 2, Lost: at(.25), Detail: "EOF"},
+		"nothing lost": {"rrrrrrr", Losses{Made: 2, Last: at(4.25)[0]}, "0 of 2 calls failed; in all 7 x a"},
+		"lost during": {"rrxrrrr", Losses{Made: 2, Last: at(4.25)[0], Lost: at(.25), Detail: "EOF"},
 			"1 of 2 calls failed, begun 250ms to 250ms after, recovered after 1.25s; in all 6 x a, 1 x reset"},
-		"lost after": {"rrrrrxr", Losses{Made: 4, Lost: at(3.25), Detail: "EOF"},
+		"lost after": {"rrrrrxr", Losses{Made: 4, Last: at(4.25)[0], Lost: at(3.25), Detail: "EOF"},
 			"1 of 4 calls failed, begun 3.25s to 3.25s after, recovered after 4.25s; in all 6 x a, 1 x reset"},
-		"lost for ever": {"rrrxxxx", Losses{Made: 5, Lost: at(1.25, 2.25, 3.25, 4.25), Detail: "EOF"},
+		"lost for ever": {"rrrxxxx", Losses{Made: 5, Last: at(4.25)[0], Lost: at(1.25, 2.25, 3.25, 4.25), Detail: "EOF"},
 			"4 of 5 calls failed, begun 1.25s to 4.25s after, not recovered; in all 4 x reset, 3 x a"},
-		"lost before":    {"rxrrrrr", Losses{Made: 2}, "0 of 2 calls failed; in all 6 x a, 1 x reset"},
-		"unknown during": {"rr?rrrr", Losses{Made: 2}, "0 of 2 calls failed; in all 6 x a"},
+		"lost before":    {"rxrrrrr", Losses{Made: 2, Last: at(4.25)[0]}, "0 of 2 calls failed; in all 6 x a, 1 x reset"},
+		"unknown during": {"rr?rrrr", Losses{Made: 2, Last: at(4.25)[0]}, "0 of 2 calls failed; in all 6 x a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := timeline(c.calls)
@@ -153,19 +153,24 @@ func TestTimeline(t *testing.T) {
 func TestCallUnderWayCounts(t *testing.T) {
 	l := timeline("rxrrrr")
 	l.Calls[1].Took = 3 * second
-	want := Losses{Made: 3, Lost: []time.Duration{-750 * time.Millisecond}, Detail: "EOF"}
+	want := Losses{Made: 3, Last: 3*second + second/4, Lost: []time.Duration{-750 * time.Millisecond}, Detail: "EOF"}
 	if diff := cmp.Diff(want, l.Losses()); diff != "" {
 		t.Errorf("losses (-want +got):\n%s", diff)
 	}
 }
 
-// Where an event is undone, the time counts from there.
-func TestTimesCountFromHealing(t *testing.T) {
+// Where an event is undone, or is made when it is over, the time counts from there.
+func TestTimesCountFromTheChange(t *testing.T) {
 	l := timeline("rrxxxrrr")
-	l.Heal, l.End = l.Begin.Add(2*second), l.Begin.Add(3*second)
-	want := []time.Duration{-1750 * time.Millisecond, -750 * time.Millisecond, 250 * time.Millisecond}
-	if diff := cmp.Diff(want, l.Losses().Lost); diff != "" {
-		t.Errorf("times (-want +got):\n%s", diff)
+	l.Changed, l.End = l.Begin.Add(2*second), l.Begin.Add(3*second)
+	want := Losses{Made: 3, Last: 3*second + second/4, Detail: "EOF",
+		Lost: []time.Duration{-1750 * time.Millisecond, -750 * time.Millisecond, 250 * time.Millisecond}}
+	if diff := cmp.Diff(want, l.Losses()); diff != "" {
+		t.Errorf("losses (-want +got):\n%s", diff)
+	}
+	says := "3 of 3 calls failed, begun 1.75s before to 250ms after, recovered after 3.25s; in all 5 x a, 3 x reset"
+	if diff := cmp.Diff(says, l.String()); diff != "" {
+		t.Errorf("it says (-want +got):\n%s", diff)
 	}
 }
 

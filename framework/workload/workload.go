@@ -290,7 +290,7 @@ func Restart(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 }
 
 // Kill ends all pods of a Deployment or a DaemonSet at once, without a time to drain, and waits until
-// new ones serve.
+// as many as before are ready.
 func Kill(ctx context.Context, c *mesh.Cluster, o client.Object) error {
 	return kill(ctx, c, o, math.MaxInt)
 }
@@ -305,11 +305,12 @@ func kill(ctx context.Context, c *mesh.Cluster, o client.Object, most int) error
 	if err := c.Client().Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
 		return fault(err)
 	}
-	match, ready := rollout(o)
+	match, _ := rollout(o)
 	old, err := podsOf(ctx, c, o.GetNamespace(), match)
 	if err != nil {
 		return fault(err)
 	}
+	before := len(old.pods)
 	old.pods = old.pods[:min(most, len(old.pods))]
 	for _, p := range old.pods {
 		if err := c.Client().Delete(ctx, &p, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
@@ -319,7 +320,9 @@ func kill(ctx context.Context, c *mesh.Cluster, o client.Object, most int) error
 	if err := old.gone(ctx); err != nil {
 		return err
 	}
-	return ready(ctx, c, o.GetNamespace(), o.GetName(), o.GetGeneration())
+	// The status of what owns them still counts the old ones for a moment.
+	_, err = wait.Pods(ctx, c, o.GetNamespace(), match, before)
+	return err
 }
 
 // rollout is which pods are those of a Deployment or a DaemonSet, and what waits for them.

@@ -43,6 +43,7 @@ var WeightFollowsEndpointCounts = spec.Proves(behaviors.WeightFollowsEndpointCou
 // LB-03: two services of two namespaces at the same time, since Istio once mixed up two authorities
 // on one pooled connection (istio/istio#58630).
 var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithoutLocalEndpoints, func(t *spec.T) {
+	const grace = 10 * time.Second
 	a, others := t.Clusters.Split()
 	one, two := t.DeployEcho("one", spec.Global), t.DeployEcho("two", spec.Global, spec.InSecondNamespace)
 	services := []*spec.Service{one, two}
@@ -55,9 +56,9 @@ var RemoteServesWithoutLocalEndpoints = spec.Proves(behaviors.RemoteServesWithou
 
 	seen := t.While(spec.Change("the pods of "+a.Name+" go", func() {
 		spec.Each(t, services, func(s *spec.Service) { t.Scale(a, s, 0) })
-	}), append(t.HTTPFromEach(one), t.HTTPFromEach(two)...)...)
+	}).Grace(grace), append(t.HTTPFromEach(one), t.HTTPFromEach(two)...)...)
 	both(func(c *spec.Cluster, s *spec.Service) {
-		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(10*time.Second))
+		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(grace))
 		t.Expect(seen.Answers(c.Client.HTTP(s)), FromPodsOf(s.App))
 		t.Expect(c.Client.HTTP(s), AnsweredBy(others...), FromPodsOf(s.App))
 	})
@@ -104,11 +105,11 @@ var RemoteNotReadyPodsDrawTraffic = spec.Proves(behaviors.RemoteNotReadyPodsDraw
 	a, b := t.Clusters.Pair()
 	const share = 3.0 / 4
 	echo := t.DeployEcho("echo", spec.Global, spec.WithReadinessGates, spec.OnlyIn(a, b), spec.Pods(1, a), spec.Pods(3, b))
-	pods, calls := t.Pods(echo, b), a.Client.HTTP(echo).Times(CallsForShare(share))
+	pods, calls := t.Pods(echo, b), a.Client.HTTP(echo)
 	t.Control(calls, AnsweredBy(a, b))
 
 	t.SetReady(false, pods...)
-	t.RecordOutcome("a client of "+a.Name, calls, func(os traffic.Outcomes) string { return failing(os, share) })
+	t.RecordOutcome("a client of "+a.Name, calls.Times(CallsForShares), func(os traffic.Outcomes) string { return failing(os, share) })
 	t.Control(b.Client.HTTP(echo), AnsweredBy(a))
 	spec.Each(t, pods, func(p spec.Pod) { t.Control(b.Client.Get(p.URL()), FromPods(p)) })
 

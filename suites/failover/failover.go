@@ -99,6 +99,7 @@ var AllEndpointsEjected = spec.Proves(behaviors.AllEndpointsEjected, func(t *spe
 
 // FO-06: how many calls are lost meanwhile no source says; it is recorded.
 var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, func(t *spec.T) {
+	const grace = 10 * time.Second
 	local, remotes := t.Clusters.Split()
 	echo, direct := t.Service("echo", spec.Global), t.Service("direct", spec.Global)
 	waypoint := t.DeployWaypoint()
@@ -108,12 +109,12 @@ var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, fun
 		t.Given(c.Client.HTTP(direct), AnsweredBy(t.Clusters...))
 	})
 
-	seen := t.While(spec.Change("the waypoint of "+local.Name+" goes", func() { t.ScaleWaypoint(local, waypoint, 0) }),
+	seen := t.While(spec.Change("the waypoint of "+local.Name+" goes", func() { t.ScaleWaypoint(local, waypoint, 0) }).Grace(grace),
 		append(t.HTTPFromEach(echo), t.HTTPFromEach(direct)...)...)
 
 	t.EachCluster(func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(direct)), NoneLost()) })
 	t.Each(remotes, func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(echo)), NoneLost()) })
-	t.Expect(seen.Of(local.Client.HTTP(echo)), NoneAfter(10*time.Second))
+	t.Expect(seen.Of(local.Client.HTTP(echo)), NoneAfter(grace))
 	t.Expect(seen.Answers(local.Client.HTTP(echo)), ViaOneWaypoint())
 	t.Expect(local.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(remotes...))
 })

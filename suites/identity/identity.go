@@ -253,7 +253,8 @@ var CrossNetworkTrafficIsMutualTLS = spec.Proves(behaviors.CrossNetworkTrafficIs
 		for _, b := range t.Clusters.Without(a) {
 			crossed := direct.Clusters()[b.Name]
 			t.Expect(counted.By(b).AsDestination().FromWorkload(fixture.Client).FromCluster(a).To(echo), AllMutualTLS(crossed))
-			t.Expect(waypoints.By(b).AsDestination().FromAccount(t, t.SharedWaypoint()).To(behind), OnlyMutualTLS())
+			t.Given(waypoints.By(b).AsDestination().FromAccount(t, t.SharedWaypoint()).To(behind), OnlyMutualTLS())
+			t.Expect(waypoints.By(b).AsDestination().ToPodsOf(behind), OnlyMutualTLS())
 		}
 
 		_, plain := t.CallAndCount(a.Client.Get(t.PlainServer(a)).Times(10))

@@ -18,7 +18,7 @@ import (
 
 // TRF-01
 var HTTP1CrossesClusters = spec.Proves(behaviors.HTTP1CrossesClusters, func(t *spec.T) {
-	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, in spec.Clusters) {
 		get := "GET / HTTP/1.1\r\nHost: " + s.Host() + "\r\n"
 		post := "POST / HTTP/1.1\r\nHost: " + s.Host() + "\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 		const last, form = "Connection: close\r\n\r\n", "headers=x-form:arrived" // the server sends the header back
@@ -36,11 +36,11 @@ var HTTP1CrossesClusters = spec.Proves(behaviors.HTTP1CrossesClusters, func(t *s
 				post + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(form), form), get + last}, 2, "x-form: arrived"},
 			{"HEAD", []string{"HEAD / HTTP/1.1\r\nHost: " + s.Host() + "\r\n\r\n", get + last}, 1, "HTTP/1.1 200 OK"},
 		} {
-			judge(c.Client.Written(s, x.requests...), by, EachAnswer("to be right for "+x.name, func(o traffic.Outcome) bool {
+			judge(c.Client.Written(s, x.requests...), AnsweredBy(in...), EachAnswer("to be right for "+x.name, func(o traffic.Outcome) bool {
 				return strings.Count(o.Detail, "Hostname="+o.Workload) == x.answers && strings.Contains(o.Detail, x.contains)
 			}))
 		}
-		judge(c.Client.HTTP(s).Header("X-Big", big), by, EachAnswer("to have carried 60 KiB of header",
+		judge(c.Client.HTTP(s).Header("X-Big", big), AnsweredBy(in...), EachAnswer("to have carried 60 KiB of header",
 			func(o traffic.Outcome) bool { return o.Request.Get("X-Big") == big }))
 		judge(c.Client.HTTP(s).Query("delay=3s").Within(15*time.Second), HaveStatus(200))
 		judge(c.Client.HTTP(s).Query("codes=418"), HaveStatus(418)) // an error of the application comes through
@@ -49,21 +49,21 @@ var HTTP1CrossesClusters = spec.Proves(behaviors.HTTP1CrossesClusters, func(t *s
 
 // TRF-02
 var HTTP2AndGRPCCrossClusters = spec.Proves(behaviors.HTTP2AndGRPCCrossClusters, func(t *spec.T) {
-	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
-		judge(c.Client.HTTP(s).HTTP2(), by, EachAnswer("to have arrived as HTTP/2.0",
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, in spec.Clusters) {
+		judge(c.Client.HTTP(s).HTTP2(), AnsweredBy(in...), EachAnswer("to have arrived as HTTP/2.0",
 			func(o traffic.Outcome) bool { return o.Protocol == "HTTP/2.0" }))
-		judge(c.Client.GRPC(s), by)
+		judge(c.Client.GRPC(s), AnsweredBy(in...))
 		judge(c.Client.HTTP(s).HTTP2().Query("delay=3s").Within(15*time.Second), HaveStatus(200))
 		// ztunnel balances connections, not requests: one channel stays with one pod.
-		judge(c.Client.GRPC(s).OnOneConnection(500), by, FromOnePod())
-		judge(c.Client.HTTP(s).HTTP2().OnOneConnection(200), by, FromOnePod())
+		judge(c.Client.GRPC(s).OnOneConnection(500), FromOneOf(in...), FromOnePod())
+		judge(c.Client.HTTP(s).HTTP2().OnOneConnection(200), FromOneOf(in...), FromOnePod())
 	})
 })
 
 // TRF-04
 var ServerFirstTCPCrossesClusters = spec.Proves(behaviors.ServerFirstTCPCrossesClusters, func(t *spec.T) {
-	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher) {
-		judge(c.Client.ServerFirst(s), by)
+	hereAndThere(t, func(judge spec.Judge, c *spec.Cluster, s *spec.Service, in spec.Clusters) {
+		judge(c.Client.ServerFirst(s), AnsweredBy(in...))
 	})
 	// On the port whose server waits for the client, a client that waits for the banner waits in vain.
 	local := t.Service("waits")
@@ -230,13 +230,13 @@ func between(t *spec.T, connections func(judge spec.Judge, c *spec.Cluster, p *s
 
 // hereAndThere judges calls of each cluster's client: as expectations to a service that has pods in
 // the other clusters only, as controls to one that is local.
-func hereAndThere(t *spec.T, calls func(judge spec.Judge, c *spec.Cluster, s *spec.Service, by types.GomegaMatcher)) {
+func hereAndThere(t *spec.T, calls func(judge spec.Judge, c *spec.Cluster, s *spec.Service, in spec.Clusters)) {
 	t.EachCluster(func(c *spec.Cluster) {
 		others := t.Clusters.Without(c)
 		local, remote := t.Service("in-"+c.Name), t.DeployEcho("not-in-"+c.Name, spec.Global, spec.OnlyIn(others...))
 		t.Together(
-			func() { calls(t.Expect, c, remote, AnsweredBy(others...)) },
-			func() { calls(t.Control, c, local, AnsweredBy(c)) },
+			func() { calls(t.Expect, c, remote, others) },
+			func() { calls(t.Control, c, local, spec.Clusters{c}) },
 		)
 	})
 }

@@ -344,6 +344,7 @@ var PortsMustMatch = spec.Proves(behaviors.PortsMustMatch, func(t *spec.T) {
 
 // SCOPE-18
 var BecomingGlobalUnderTraffic = spec.Proves(behaviors.BecomingGlobalUnderTraffic, func(t *spec.T) {
+	const grace = 10 * time.Second
 	services := []*spec.Service{t.Service("direct"), t.Service("behind", spec.BehindWaypoint)}
 	rows := append(t.HTTPFromEach(services[0]), t.HTTPFromEach(services[1])...)
 	each := func(f func(c *spec.Cluster, s *spec.Service)) {
@@ -353,9 +354,9 @@ var BecomingGlobalUnderTraffic = spec.Proves(behaviors.BecomingGlobalUnderTraffi
 
 	seen := t.While(spec.Change("services become global", func() {
 		spec.Each(t, services, func(s *spec.Service) { s.SetGlobal(t.Clusters...) })
-	}), rows...)
+	}).Grace(grace), rows...)
 	each(func(c *spec.Cluster, s *spec.Service) {
-		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(10*time.Second))
+		t.Expect(seen.Of(c.Client.HTTP(s)), NoneAfter(grace))
 		t.Expect(c.Client.HTTP(s), AnsweredBy(t.Clusters...))
 	})
 })

@@ -84,6 +84,7 @@ func served(os traffic.Outcomes, app string, by spec.Clusters) string {
 
 // TOP-04: measured on the real mesh, a gateway that is killed costs no call that begins 5 s later.
 var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T) {
+	const grace = 5 * time.Second
 	a, b := t.Clusters.Pair()
 	far, local := t.DeployEcho("far", spec.Global, spec.OnlyIn(b)), t.Service("local")
 	across, own, near := a.Client.HTTP(far), b.Client.HTTP(far), a.Client.HTTP(local)
@@ -92,11 +93,11 @@ var ReplicatedGateway = spec.Proves(behaviors.ReplicatedGateway, func(t *spec.T)
 	t.Expect(t.Gateway(b).Calls(far.Host()), ServedIn(b))
 	t.Given(across, AnsweredBy(b))
 
-	seen := t.While(spec.GatewayReplicaIsKilled(b), across, own, near)
+	seen := t.While(spec.GatewayReplicaIsKilled(b).Grace(grace), across, own, near)
 
 	t.Control(seen.Of(own), NoneLost())
 	t.Control(seen.Of(near), NoneLost())
-	t.Expect(seen.Of(across), NoneAfter(5*time.Second))
+	t.Expect(seen.Of(across), NoneAfter(grace))
 
 	t.ScaleGateway(b, 0) // that these calls went through the gateway shows when it is gone
 	t.Control(across, EndAs(traffic.Reset, traffic.Refused, traffic.TimedOut))
