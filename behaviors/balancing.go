@@ -33,8 +33,8 @@ var RemoteServesWithoutLocalEndpoints = declare(Behavior{
 		issue("istio/istio#58630", ""),
 	},
 	Proof: "Two services in two namespaces at the same time, called from before their local pods go: no call that began 10 s after " +
-		"they are gone fails, and each answer, from the first on, is of a pod of its own service. Then every call is served remotely. When replicas " +
-		"are back, all clusters serve. With no replica anywhere, every call fails.",
+		"they are gone fails, and each answer, from the first on, is of a pod of its own service. Then every call is served remotely. When " +
+		"replicas are back, all clusters serve. With no replica anywhere, every call fails.",
 	Provoke: "Scale the service to 0 in one cluster and call it there.",
 	Hazards: "Test two services in two namespaces at once: a test of one service alone missed a bug.",
 	Mutants: []string{"M01", "M26"}, State: Proven,

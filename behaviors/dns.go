@@ -29,8 +29,8 @@ var RemoteOnlyServiceHasNoName = declare(Behavior{
 			{"plaintext", "a packet to the remote virtual address leaves the cluster in the clear"},
 		},
 	},
-	Proof: "What becomes of calls is recorded, and on clusters of ours the nodes' counters show that no packet left the fleet; with a Service " +
-		"in the client's cluster the calls succeed.",
+	Proof: "What becomes of calls is recorded, and on clusters of ours the nodes' counters show that no packet left the fleet; with a " +
+		"Service in the client's cluster the calls succeed.",
 	Provoke: "Delete the Service in one cluster and call it there.",
 	Hazards: "Calling the remote virtual address directly leaves the cluster as plaintext where nothing rejects it.",
 	Mutants: []string{"M34"}, State: Proven,

@@ -36,7 +36,8 @@ func TestTwinsAreAlike(t *testing.T) {
 				f.Clusters[1].Region = "r"
 			},
 			want: `they differ in clusters: the fleet has {"name":"cluster2","network":"n2"}, ` +
-				`this one {"name":"cluster2","network":"n2","region":"r"}; images: the fleet has no others, this one {"name":"app","digest":"sha256:2"}: `,
+				`this one {"name":"cluster2","network":"n2","region":"r"}; images: ` +
+				`the fleet has no others, this one {"name":"app","digest":"sha256:2"}: `,
 		},
 		"the same fleet": {change: func(f *mesh.Fleet) { f.RunID = "first" }, want: "is named twice (run first)"},
 		"not proven":     {change: func(f *mesh.Fleet) { f.Isolation.Proven = false }, want: "the isolation of its networks is not proven"},
