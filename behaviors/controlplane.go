@@ -54,8 +54,8 @@ var RapidRotations = declare(Behavior{
 	Promise: "Many updates of a remote secret in a few seconds leave istiod alive and at work.",
 	Sources: []Source{note("59876", ""), issue("istio/istio#60520", "")},
 	Proof: "20 updates in 5 s, each with a token that is valid: no container of istiod has restarted and one of its pods is left, the " +
-		"cluster is synchronized, and a service that becomes global afterwards is so. No call within the cluster and none of the other cluster's own clients fails. What " +
-		"becomes of calls to the other cluster is recorded: CP-04 promises that.",
+		"cluster is synchronized, and a service that becomes global afterwards is so. No call within the cluster and none of the other " +
+		"cluster's own clients fails. What becomes of calls to the other cluster is recorded: CP-04 promises that.",
 	Provoke: "Replace the secret in a loop.",
 	Mutants: []string{"M106"}, State: Proven,
 })
