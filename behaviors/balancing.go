@@ -4,7 +4,7 @@ var RequestsSpreadOverClusters = declare(Behavior{
 	ID: "LB-01", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "Requests to a global service from either cluster are spread over the endpoints of both.",
 	Sources: []Source{doc(pageVerify, "signifying that endpoints in both clusters are being used")},
-	Proof:   "Forty new connections from each cluster see both clusters and no error; a local service beside it stays local.",
+	Proof:   "New connections from each cluster see all clusters and no error; a local service beside it stays local.",
 	Provoke: "Call a global service repeatedly from each cluster, with a new connection each time.",
 	Hazards: "ztunnel chooses per connection: a kept connection hides the spread.",
 	Mutants: []string{"M01", "M03", "M04", "M05", "M06", "M08", "M31", "M116"}, State: Proven,

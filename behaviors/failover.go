@@ -19,7 +19,7 @@ var WaypointFailsOverToRemoteCluster = declare(Behavior{
 	ID: "FO-02", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "When the local endpoints are gone, the local waypoint sends requests to the other cluster and still applies its policy.",
 	Sources: []Source{doc(pageFailover, "This time you should see that the request is processed by HelloWorld service in cluster2")},
-	Proof:   "With no local replica forty of forty calls are served remotely, each with the local waypoint's mark, once.",
+	Proof:   "With no local replica all calls are served remotely, each with the local waypoint's mark, once.",
 	Provoke: "Follow the failover page and scale the service to 0 in one cluster.",
 	Hazards: "There may be 503s in the first moments; measure them against a budget of 10 s.",
 	Mutants: []string{"M19"}, State: Proven,
@@ -29,7 +29,7 @@ var WaypointFailsBackToLocalCluster = declare(Behavior{
 	ID: "FO-03", Level: Core, Istio: ">=1.28", Needs: []Need{Waypoints},
 	Promise: "When the local endpoints return, so does the preference for them.",
 	Sources: []Source{implied(pageFailover)},
-	Proof:   "After the replicas return forty of forty calls are local again within the ejection time and convergence.",
+	Proof:   "After the replicas return all calls are local again, within the convergence timeout.",
 	Provoke: "Scale the service up again after the failover.",
 	Mutants: []string{"M13"}, State: Proven,
 })

@@ -23,7 +23,7 @@ var GatewayRequiresClientCertificate = declare(Behavior{
 	ID: "GW-02", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway refuses TLS without a client certificate.",
 	Sources: append([]Source{code("pilot listener_waypoint.go", "RequireClientCertificate is true")}, meshedOnly...),
-	Proof:   "The connection ends with the alert certificate_required; the same client with a certificate of the mesh is served.",
+	Proof:   "The connection ends, with an alert about the certificate if with any; the same client with a certificate of the mesh is served.",
 	Provoke: "Open TLS to port 15008 without a certificate and read.",
 	Hazards: "In TLS 1.3 the client's handshake succeeds and the alert comes with the first read.",
 	Mutants: []string{"M15"}, State: Proven,
@@ -33,7 +33,7 @@ var GatewayRefusesForeignCA = declare(Behavior{
 	ID: "GW-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway refuses a certificate of a foreign CA, whatever identity it claims.",
 	Sources: meshedOnly,
-	Proof:   "The right SPIFFE identity signed by another root ends with the alert unknown_ca; signed by the mesh's it is served.",
+	Proof:   "The right SPIFFE identity signed by another root ends the connection, with an alert about the certificate if with any; signed by the mesh's it is served.",
 	Provoke: "Mint a certificate with a mesh identity from a CA of your own and open TLS to port 15008.",
 	Hazards: "A client that sends an incomplete chain is refused too: the good certificate is the control.",
 	Mutants: []string{"M15"}, State: Proven,
@@ -174,8 +174,8 @@ var GatewayOpensTwoPorts = declare(Behavior{
 	ID: "GW-15", Level: Core, Istio: ">=1.27",
 	Promise: "The address of an east-west gateway answers on 15008 and 15021 only, and 15021 tells its health and nothing else.",
 	Sources: meshedOnly,
-	Proof: "Of the ports on which parts of Istio, of Kubernetes and gateways listen, clients of every other network can connect to " +
-		"the two, and no client to another; the health path answers 200, any other 404.",
+	Proof: "Of the ports on which parts of Istio, of Kubernetes and gateways listen, no client of another network or of the " +
+		"gateway's own cluster can connect to another than the two; a call of the mesh's client is served, the health path answers 200, any other 404.",
 	Provoke: "Scan the address.",
 	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
 	Mutants: []string{"M37"}, State: Proven,

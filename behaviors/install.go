@@ -8,7 +8,7 @@ var TwoPrimariesConverge = declare(Behavior{
 		doc(pageInstall, "making each a primary cluster (this is currently the only supported configuration in ambient mode)"),
 		doc(pageInstall, "AMBIENT_ENABLE_BAGGAGE").during(">=1.29"),
 	},
-	Proof: "Every gateway is programmed and has an address, every control plane lists the others, and a global service " +
+	Proof: "Each cluster has a gateway that is programmed and has an address, every control plane lists the others, and a global service " +
 		"is served by both clusters from both; the control is a service that stays local.",
 	Provoke: "Follow the page from empty clusters, then call a global service from each.",
 	Hazards: "All pods can be ready while no cross-cluster path works; the gateway's address must be reachable on port " +
@@ -156,8 +156,8 @@ var PrimaryRemoteIsUnsupported = declare(Behavior{
 
 var DefaultScopeRuleExists = declare(Behavior{
 	ID: "INST-10", Level: Core, Istio: ">=1.27", Needs: []Need{MeshAdmin, Disruptive},
-	Promise: "The rule that makes services labeled istio.io/global=true global is part of the installation. If it is " +
-		"missing, the suite reports this before it tests scopes.",
+	Promise: "The rule that makes services labeled istio.io/global=true global is part of the installation. Without " +
+		"it none is.",
 	Sources: []Source{
 		blog(postAlpha, "By default, services labeled istio.io/global=true are marked global"),
 		code("manifests/helm-profiles/ambient.yaml", "the rule is a profile's value; istiod has no default of its own"),

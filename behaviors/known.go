@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // Known is a fault of some versions of Istio: they break the promise, and it is known. The behavior
@@ -18,26 +19,37 @@ type Known struct {
 	// Part is the component that has the fault, where a stand-in may run in its place: there nothing is
 	// known. Empty = another one.
 	Part string `json:",omitempty"`
+	// Seen are words of what the spec says when it sees the fault, each by itself enough. Another violation
+	// of the same behavior is not known. None = whatever it says.
+	Seen []string `json:",omitempty"`
+}
+
+// Explains says whether what a spec has seen is the fault.
+func (k Known) Explains(message string) bool {
+	return len(k.Seen) == 0 || slices.ContainsFunc(k.Seen, func(words string) bool { return strings.Contains(message, words) })
 }
 
 // KnownFaults are the known faults by behavior. An entry needs a spec that shows the fault, and
 // goes when the last supported version that has it goes; --fail-on-fixed tells when a version has
 // it no longer.
 var KnownFaults = map[string][]Known{
-	"CP-04":    {{Finding: "F-01", Istio: ">=1.31"}},
-	"CP-22":    {{Finding: "F-02", Istio: ">=1.31"}},
-	"CP-23":    {{Finding: "F-20", Istio: ">=1.31"}},
-	"GW-17":    {{Finding: "F-13", Istio: ">=1.31"}},
-	"ID-21":    {{Finding: "F-03", Issue: "istio/istio#61010", Istio: ">=1.31 <1.32"}},
-	"ID-24":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
-	"ID-25":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
-	"ID-26":    {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel"}},
-	"SCOPE-08": {{Finding: "F-10", Istio: ">=1.31"}},
-	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31"}},
-	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31"}},
-	"TRF-05":   {{Finding: "F-16", Istio: ">=1.31", Part: "ztunnel"}},
-	"TRF-16":   {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31"}},
-	"TRF-17":   {{Finding: "F-19", Istio: ">=1.31"}},
+	"CP-04": {{Finding: "F-01", Istio: ">=1.31", Seen: []string{"/cp-04-far."}}}, // not through a waypoint
+	"CP-22": {{Finding: "F-02", Istio: ">=1.31", Seen: []string{"every call to end as reset"}}},
+	"CP-23": {{Finding: "F-20", Istio: ">=1.31", Seen: []string{"answered none of"}}},
+	"GW-17": {{Finding: "F-13", Istio: ">=1.31", Seen: []string{"unsafe outcome bypassed"}}},
+	"ID-21": {{Finding: "F-03", Issue: "istio/istio#61010", Istio: ">=1.31 <1.32", Seen: []string{"every call to end as reset"}}},
+	"ID-24": {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel",
+		Seen: []string{"the connection to be cut"}}},
+	"ID-25": {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel",
+		Seen: []string{"the connection to be cut"}}},
+	"ID-26": {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel",
+		Seen: []string{"every call to end as status or reset"}}},
+	"SCOPE-08": {{Finding: "F-10", Istio: ">=1.31", Seen: []string{"unsafe outcome errors"}}},
+	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31", Seen: []string{"unsafe outcome errors"}}},
+	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31", Seen: []string{"unsafe outcome plaintext"}}},
+	"TRF-05":   {{Finding: "F-16", Istio: ">=1.31", Part: "ztunnel", Seen: []string{"to arrive whole"}}},
+	"TRF-16":   {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31", Seen: []string{"the other to notice within", "to arrive whole"}}},
+	"TRF-17":   {{Finding: "F-19", Istio: ">=1.31", Seen: []string{"to arrive whole"}}},
 }
 
 // KnownIn is the fault by which a version is known to break the behavior, where stand-ins run in
@@ -83,6 +95,9 @@ func checkKnown(byID map[string]*Behavior, faults map[string][]Known) error {
 			}
 			if k.Part != "" && k.Part != "ztunnel" && k.Part != "proxyv2" {
 				say("part %q is none that a stand-in may replace", k.Part)
+			}
+			if len(k.Seen) == 0 {
+				say("it does not say what is seen of the fault, so it would explain every violation")
 			}
 			if k.Istio == "" {
 				say("it does not say which versions have the fault")

@@ -80,7 +80,6 @@ var Mutants = []Mutant{
 	{"M68", "lead the classic gateways of cluster1 that expose istiod to the API server"},
 	{"M69", "take every new pod of cluster2 out of the mesh"},
 	{"M73", "delete the RequestAuthentication in cluster2"},
-	{"M74", "delete the EnvoyFilter in cluster2"},
 	{"M75", "delete the VirtualService in cluster2"},
 	{"M77", "take services from behind their waypoints in all clusters"},
 	{"M79", "let a pod of cluster1 name a service of GW-16 to the east-west gateway of cluster2 in plaintext, once a second"},

@@ -6,7 +6,7 @@ var GlobalLabelJoinsClusters = declare(Behavior{
 	Sources: []Source{
 		doc(pageVerify, "mark the helloworld service in cluster1 as global so that it can be accessed from other clusters in the mesh"),
 	},
-	Proof:   "Forty calls from each cluster stay local before the label and reach both clusters after it.",
+	Proof:   "Calls from each cluster stay local before the label and reach all clusters after it.",
 	Provoke: "Label the service in both clusters and call it from both.",
 	Hazards: "The endpoints must exist; allow for istiod's debounce.",
 	Mutants: []string{"M01", "M02", "M03", "M31", "M116"}, State: Proven,
@@ -16,7 +16,7 @@ var ServicesAreLocalByDefault = declare(Behavior{
 	ID: "SCOPE-02", Level: Core, Istio: ">=1.27", In: []Profile{ProfileSmoke},
 	Promise: "A service without the label is served by its own cluster only.",
 	Sources: []Source{note("55478", "A locally scoped service is only discoverable by the data plane in the same cluster")},
-	Proof:   "Forty calls from each cluster all stay local, while a global service beside it reaches both.",
+	Proof:   "Calls from each cluster all stay local, while a global service beside it reaches all.",
 	Provoke: "Deploy the same service in both clusters without a label and call it from both.",
 	Mutants: []string{"M02", "M23"}, State: Proven,
 })
@@ -84,7 +84,7 @@ var ScopeRulesCombine = declare(Behavior{
 var LocalScopeIsSourceOfTruth = declare(Behavior{
 	ID: "SCOPE-07", Level: Limitation, Istio: ">=1.27", In: []Profile{ProfileCore},
 	Promise: "Labels that differ between clusters are not supported: which cluster decides about a service that only some " +
-		"label is recorded. A cluster without the label always serves its own clients, and no transition costs a call.",
+		"label is recorded. A cluster without the label always serves its own clients, and no call fails once the change has arrived.",
 	Sources: []Source{
 		doc(pageIndex, "Only the local cluster's service scope configuration is used as the source of truth").during("<1.29"),
 		doc(pageIndex, "Remote cluster service scopes are not respected").during("<1.29"),

@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	istio "istio.io/client-go/pkg/apis/networking/v1"
-	filters "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	security "istio.io/client-go/pkg/apis/security/v1"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -173,7 +172,6 @@ var every = func() []*Mutant {
 		{Mutant: behaviors.Mutant{ID: "M68"}, apply: exposeAPIServer},
 		{Mutant: behaviors.Mutant{ID: "M69"}, apply: uncaptureNew(1)},
 		{Mutant: behaviors.Mutant{ID: "M73"}, apply: none[*security.RequestAuthentication](&security.RequestAuthenticationList{})},
-		{Mutant: behaviors.Mutant{ID: "M74"}, apply: none[*filters.EnvoyFilter](&filters.EnvoyFilterList{})},
 		{Mutant: behaviors.Mutant{ID: "M75"}, apply: none[*istio.VirtualService](&istio.VirtualServiceList{})},
 		{Mutant: behaviors.Mutant{ID: "M77"}, apply: everywhere(noWaypoint)},
 		{Mutant: behaviors.Mutant{ID: "M79"}, apply: talker},

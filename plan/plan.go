@@ -240,8 +240,8 @@ func (p *Plan) Of(id string) (e *Entry, runs bool) {
 	return nil, false
 }
 
-// Claims are the claimed features with the ids that will run for each. When nothing runs for a
-// claimed feature, verify refuses the report.
+// Claims are the claimed features with the ids that will run for each, and those that the user took out:
+// what does not run supports no claim. When nothing runs for a claimed feature, verify refuses the report.
 func (p *Plan) Claims() map[behaviors.Feature][]string {
 	claims := map[behaviors.Feature][]string{}
 	for _, f := range p.Environment.Features {
@@ -250,6 +250,11 @@ func (p *Plan) Claims() map[behaviors.Feature][]string {
 	for _, e := range p.Run {
 		if f := e.Behavior.Feature; f != "" {
 			claims[f] = append(claims[f], e.Behavior.ID)
+		}
+	}
+	for _, e := range p.Skip {
+		if _, claimed := claims[e.Behavior.Feature]; claimed && e.Class == ClassUser {
+			claims[e.Behavior.Feature] = append(claims[e.Behavior.Feature], e.Behavior.ID)
 		}
 	}
 	return claims

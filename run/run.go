@@ -281,7 +281,10 @@ func (r *run) execute(ctx context.Context) error {
 	show := &progress{out: r.Out, verbose: r.Verbose, of: len(specs)}
 	report := r.bundle.Report()
 	options := runner.Options{Times: r.Times, Parallel: r.Parallel, Room: room(r.first()),
-		Broken: func(id string) bool { return summary.KnownFault(&report, id) != nil },
+		Known: func(id, message string) bool {
+			fault := summary.KnownFault(&report, id)
+			return fault != nil && fault.Explains(message)
+		},
 		Done: func(ctx context.Context, on *fixture.Fixture, x spec.Result) {
 			r.record(ctx, on.Fleet, x)
 			show.ended(x)

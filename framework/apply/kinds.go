@@ -27,7 +27,6 @@ var Kinds = []schema.GroupVersionResource{
 	{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "tlsroutes"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "destinationrules"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "gateways"},
-	{Group: "networking.istio.io", Version: "v1alpha3", Resource: "envoyfilters"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "serviceentries"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "sidecars"},
 	{Group: "networking.istio.io", Version: "v1", Resource: "virtualservices"},

@@ -45,18 +45,18 @@ func restarts(pod *corev1.Pod) (n int) {
 	return n
 }
 
-// Died says whether the pod is gone, or was restarted, since it was found. A gateway must survive
-// whatever is sent to it.
+// Died says whether a container of the pod was restarted since it was found. A gateway must survive
+// whatever is sent to it. One that is gone says nothing: autoscalers, nodes and rollouts take pods away, too.
 func (e *Endpoint) Died(ctx context.Context) (bool, error) {
 	pod := &corev1.Pod{}
 	err := e.pod.Cluster.Client().Get(ctx, client.ObjectKey{Namespace: e.pod.Namespace, Name: e.pod.Name}, pod)
 	switch {
 	case apierrors.IsNotFound(err):
-		return true, nil
+		return false, nil
 	case err != nil:
 		return false, err
 	}
-	return string(pod.UID) != e.uid || restarts(pod) > e.restarts, nil
+	return string(pod.UID) == e.uid && restarts(pod) > e.restarts, nil
 }
 
 // closing is how long a gateway may take to close a connection that it refuses. Envoy sends its

@@ -24,9 +24,6 @@ var scanned = []int{22, 80, 443, 2379, 6443, 8080, 8443, 9090, 10250, 10255, 102
 type Ports struct {
 	Way  string
 	Open []int
-	// Inside says that the client is in the gateway's own cluster, where not every address of a
-	// gateway leads to it.
-	Inside bool
 }
 
 // String is for messages.

@@ -287,6 +287,28 @@ func ViaWaypointOf[C fmt.Stringer](clusters ...C) Matcher {
 	}
 }
 
+// ViaWaypointOfOneOf expects that every answer came through exactly one waypoint, of one of the clusters,
+// whichever.
+func ViaWaypointOfOneOf[C fmt.Stringer](clusters ...C) Matcher {
+	want := names(clusters)
+	return Matcher{
+		says:    "every answer to come through exactly one waypoint, of one of " + strings.Join(want, ", "),
+		hint:    traceHint,
+		samples: spread,
+		fault: func(os traffic.Outcomes) string {
+			if f := traversed(os); f != "" {
+				return f
+			}
+			for _, o := range os {
+				if !slices.Contains(want, o.Waypoints[0]) {
+					return "one answer came through the waypoint of " + o.Waypoints[0]
+				}
+			}
+			return ""
+		},
+	}
+}
+
 // WithoutWaypoint expects that no answer came through a waypoint.
 func WithoutWaypoint() Matcher {
 	return Matcher{says: "no answer to come through a waypoint", samples: spread, fault: func(os traffic.Outcomes) string {

@@ -145,14 +145,13 @@ func TestValues(t *testing.T) {
 			accepted(metav1.ConditionTrue, "expected HBONE"),
 			accepted(metav1.ConditionFalse, "bad"),
 		}},
-		"only open": {OnlyOpen(1, 2), values{
+		"none open but": {NoneOpenBut(1, 2), values{
 			[]eastwest.Ports{{Open: []int{1, 2}}},
-			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{1}, Inside: true}},
+			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{1}}}, // a firewall lets only that one pass
 		}, values{
 			[]eastwest.Ports{},
-			[]eastwest.Ports{{Open: []int{1}}},
 			[]eastwest.Ports{{Open: []int{1, 2, 3}}},
-			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{3}, Inside: true}},
+			[]eastwest.Ports{{Open: []int{1, 2}}, {Open: []int{3}}},
 		}},
 		"connection closed": {Closed(), replies(eastwest.Reply{}, eastwest.Reply{Bytes: alert}), replies(
 			eastwest.Reply{LeftOpen: true},
@@ -161,11 +160,14 @@ func TestValues(t *testing.T) {
 			eastwest.Reply{Bytes: append([]byte{22}, alert[1:]...)},
 			eastwest.Reply{Bytes: append(append([]byte{}, alert...), alert...)},
 		)},
-		"all programmed": {AllProgrammed(), values{[]*eastwest.Gateway{whole}}, values{
+		"one programmed": {OneProgrammed(), values{
+			[]*eastwest.Gateway{whole},
+			[]*eastwest.Gateway{gateway(false, address, nil), whole}, // one that nobody uses
+			[]*eastwest.Gateway{gateway(true, address)},              // its address is no Service's
+		}, values{
 			[]*eastwest.Gateway{},
 			[]*eastwest.Gateway{gateway(false, address, nil)},
-			[]*eastwest.Gateway{whole, gateway(true, nil, nil)},
-			[]*eastwest.Gateway{gateway(true, address)},
+			[]*eastwest.Gateway{gateway(true, nil, nil)},
 		}},
 		"replicas": {Replicas(2), values{
 			[]*eastwest.Gateway{gateway(true, address, nil, nil)},

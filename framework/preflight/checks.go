@@ -93,6 +93,14 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 			every(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
 				return authorizationPolicies(ctx, f, m, c, namespaces)
 			}))},
+		{"discovery selectors", "label the suite's namespaces as the selectors ask before the run, which keeps labels", true,
+			primary(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
+				return discoverySelectors(ctx, m, c, namespaces)
+			}))},
+		{"mesh-wide destination rules", "test without them: outlier detection and load balancing of the whole mesh decide who answers", true,
+			primary(known(func(ctx context.Context, m *member, c *inspect.Cluster) (string, error) {
+				return destinationRules(ctx, m, c, namespaces)
+			}))},
 		{"pod security", "label the namespace pod-security.kubernetes.io/enforce=baseline, or exempt it", true,
 			every(func(ctx context.Context, m *member) (string, error) { return podSecurity(ctx, f, m, namespaces) })},
 		{"stand-ins", "write the fleet file again with `amc up` or `amc fleet init`, so that plan and report know them", true,

@@ -2,18 +2,24 @@ package preflight
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	istiosecurityapi "istio.io/api/security/v1beta1"
+	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
 	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ambient.test/conformance/framework/inspect"
 	"ambient.test/conformance/framework/mesh"
+	"ambient.test/conformance/framework/workload"
 )
 
 // authorizationPolicies expects no policy of the root namespace that decides over the suite's
@@ -103,4 +109,69 @@ func matches(pattern, name string) bool {
 		return strings.HasPrefix(name, prefix)
 	}
 	return pattern == name
+}
+
+// discoverySelectors expects that istiod looks at the suite's namespaces: of others it knows nothing.
+func discoverySelectors(ctx context.Context, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
+	b, err := json.Marshal(c.MeshConfig["discoverySelectors"])
+	if err != nil {
+		return "", err
+	}
+	var selectors []metav1.LabelSelector
+	if err := json.Unmarshal(b, &selectors); err != nil {
+		return "", fmt.Errorf("discoverySelectors of its mesh configuration are malformed: %w", err)
+	}
+	if len(selectors) == 0 {
+		return "istiod looks at all namespaces", nil
+	}
+	r, err := m.reader()
+	if err != nil {
+		return "", unknown{err}
+	}
+	for _, name := range namespaces {
+		var has corev1.Namespace
+		if err := r.Get(ctx, client.ObjectKey{Name: name}, &has); client.IgnoreNotFound(err) != nil {
+			return "", unknown{fmt.Errorf("namespace %s: %w", name, err)}
+		}
+		all := labels.Merge(has.Labels, workload.Namespace(name, "", true).Labels)
+		all[corev1.LabelMetadataName] = name
+		selected := false
+		for i := range selectors {
+			s, err := metav1.LabelSelectorAsSelector(&selectors[i])
+			if err != nil {
+				return "", fmt.Errorf("discoverySelectors of its mesh configuration are malformed: %w", err)
+			}
+			selected = selected || s.Matches(all)
+		}
+		if !selected {
+			return "", fmt.Errorf("istiod does not look at the suite's namespace %s, so promises would look broken that are not: "+
+				"none of discoverySelectors in its mesh configuration selects it: run `%s get namespace %s --show-labels`", name, c.Where.Kubectl, name)
+		}
+	}
+	return "istiod looks at the suite's namespaces", nil
+}
+
+// destinationRules expects none of the root namespace that decides who answers the suite's calls.
+func destinationRules(ctx context.Context, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
+	r, err := m.reader()
+	if err != nil {
+		return "", unknown{err}
+	}
+	var all istionetworking.DestinationRuleList
+	err = r.List(ctx, &all, client.InNamespace(c.RootNamespace))
+	if err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
+		return "", unknown{fmt.Errorf("destination rules in root namespace %s cannot be read: %w", c.RootNamespace, err)}
+	}
+	for _, d := range all.Items {
+		p, host := d.Spec.GetTrafficPolicy(), d.Spec.GetHost()
+		ours := slices.ContainsFunc(namespaces, func(ns string) bool {
+			suffix, wild := strings.CutPrefix(host, "*")
+			return wild && strings.HasSuffix("echo."+ns+".svc."+c.Domain, suffix)
+		})
+		if ours && (p.GetOutlierDetection() != nil || p.GetLoadBalancer() != nil) {
+			return "", fmt.Errorf("DestinationRule %s/%s is for %s, the suite's services, too, so promises would look broken that are not: "+
+				"run `%s -n %s get destinationrules`", d.Namespace, d.Name, host, c.Where.Kubectl, c.RootNamespace)
+		}
+	}
+	return "none decides who answers the suite's calls", nil
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	istionetworkingapi "istio.io/api/networking/v1alpha3"
 	istiosecurityapi "istio.io/api/security/v1beta1"
 	istiotypeapi "istio.io/api/type/v1beta1"
+	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
 	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -213,6 +215,14 @@ func TestFaults(t *testing.T) {
 				Action: istiosecurityapi.AuthorizationPolicy_DENY, Rules: []*istiosecurityapi.Rule{{}},
 				TargetRefs: []*istiotypeapi.PolicyTargetReference{{Kind: "GatewayClass", Name: "istio-waypoint"}}})}
 		}, "mesh-wide authorization policies", fail, "denies calls"},
+		"istiod does not look at our namespaces": {func(w *world) {
+			w.facts[0].MeshConfig["discoverySelectors"] = []any{map[string]any{"matchLabels": map[string]any{"istio-discovery": "enabled"}}}
+		}, "discovery selectors", fail, "east: istiod does not look at the suite's namespace amc-mesh"},
+		"outlier detection for all": {func(w *world) {
+			w.objects[0] = []client.Object{&istionetworking.DestinationRule{ObjectMeta: metav1.ObjectMeta{Namespace: "istio-system", Name: "all"},
+				Spec: istionetworkingapi.DestinationRule{Host: "*.svc.cluster.local", TrafficPolicy: &istionetworkingapi.TrafficPolicy{
+					OutlierDetection: &istionetworkingapi.OutlierDetection{}}}}}
+		}, "mesh-wide destination rules", fail, "east: DestinationRule istio-system/all is for *.svc.cluster.local"},
 		"bad label of PodSecurity": {func(w *world) { w.objects[0] = []client.Object{namespace("amc-mesh", "most")} }, "pod security",
 			fail, "east: namespace amc-mesh: labels of PodSecurity"},
 		"undeclared stand-in": {func(w *world) { w.standIns[0] = []inspect.StandIn{{Part: "ztunnel", What: "ours"}} }, "stand-ins",

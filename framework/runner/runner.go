@@ -27,9 +27,9 @@ type Options struct {
 	// Room blocks until the machine can carry another spec beside those that run, or until ctx ends;
 	// nil = it always can. It is not asked when none runs.
 	Room func(ctx context.Context)
-	// Broken says that the mesh under test is known to break a behavior; nil = of none. What is seen
-	// broken then is no reason to run again.
-	Broken func(id string) bool
+	// Known says whether the mesh under test is known to break a behavior in the way that a message
+	// tells; nil = of none. What is known is no reason to run again.
+	Known func(id, message string) bool
 	// Done is called at the end of each attempt, before anything is cleaned up, so that evidence can
 	// be saved. Specs that run side by side call it at the same time.
 	Done func(ctx context.Context, on *fixture.Fixture, r spec.Result)
@@ -161,7 +161,7 @@ func (r *Run) take(ctx context.Context, q *queue) *spec.Spec {
 // attempt runs a spec once on the fixture of that number and says whether it must run again.
 func (r *Run) attempt(ctx context.Context, on int, s *spec.Spec, p *pending, a spec.Attempt) (again bool) {
 	a.Fixture = r.o.Fixtures[on]
-	a.Broken = r.o.Broken != nil && r.o.Broken(s.Behavior.ID)
+	a.Known = func(message string) bool { return r.o.Known != nil && r.o.Known(s.Behavior.ID, message) }
 	result, cleanup := s.Run(ctx, a)
 	p.result = &result
 	if r.o.Done != nil {

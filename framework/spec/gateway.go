@@ -5,8 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"ambient.test/conformance/framework/eastwest"
 	"ambient.test/conformance/framework/fixture"
@@ -225,18 +229,23 @@ func (g *Gateway) Hears(says string, change func(*tls.Config), payload string) S
 // OpenPorts are the ports at the gateway's addresses to which clients can connect, of those on
 // which parts of Istio, of Kubernetes and gateways listen; a list of [eastwest.Ports]. A client of
 // its own cluster tries, too: a firewall between the networks may hide from the others what is
-// open.
+// open. An address that is a node's, as some load balancers give, is left out.
 func (g *Gateway) OpenPorts() Subject {
-	every := *g
-	for _, a := range g.addresses {
-		every.addresses = append(every.addresses, eastwest.Address{From: g.cluster.Plain, At: a.At})
-	}
 	return Probe(g.says("ports of its addresses"), func(ctx context.Context) (any, error) {
-		return ways(ctx, &every, func(a eastwest.Address) (eastwest.Ports, error) {
-			open, err := a.OpenPorts(ctx)
-			open.Inside = a.From == g.cluster.Plain
-			return open, err
-		}, nil)
+		of, err := nodeAddresses(ctx, g.cluster)
+		if err != nil {
+			return nil, err
+		}
+		own := Gateway{cluster: g.cluster}
+		for _, a := range g.addresses {
+			if host, _, _ := net.SplitHostPort(a.At); !slices.Contains(of, host) {
+				own.addresses = append(own.addresses, a, eastwest.Address{From: g.cluster.Plain, At: a.At})
+			}
+		}
+		if len(own.addresses) == 0 {
+			return nil, fmt.Errorf("%s: every address of the east-west gateways is a node's, whose ports cannot be told from theirs", g.cluster)
+		}
+		return ways(ctx, &own, func(a eastwest.Address) (eastwest.Ports, error) { return a.OpenPorts(ctx) }, nil)
 	})
 }
 
@@ -299,4 +308,18 @@ func (t *T) openPorts(c *Cluster, ports ...int) {
 		t.Cleanup(closed)
 	}
 	t.NoError(err)
+}
+
+// nodeAddresses are all addresses of a cluster's nodes.
+func nodeAddresses(ctx context.Context, c *Cluster) (all []string, err error) {
+	var nodes corev1.NodeList
+	if err := c.Cluster.Client().List(ctx, &nodes); err != nil {
+		return nil, fmt.Errorf("%s: nodes: %w", c, err)
+	}
+	for _, n := range nodes.Items {
+		for _, a := range n.Status.Addresses {
+			all = append(all, a.Address)
+		}
+	}
+	return all, nil
 }

@@ -148,7 +148,10 @@ const always time.Duration = 0
 // limit is for how long it looks; [always] = the first look decides.
 func (t *T) judge(r role, limit time.Duration, s Subject, matchers []types.GomegaMatcher) {
 	j := judgment{T: t, role: r, subject: s, limit: limit}
-	_, j.event = s.(*Connection)
+	switch s.(type) {
+	case *Connection, Counter:
+		j.event = true
+	}
 	t.mu.Lock()
 	*r.counter(&t.result)++
 	j.since = t.changed
@@ -279,7 +282,7 @@ type judgment struct {
 	value any
 	when  string
 	where string          // of the judgment
-	event bool            // it is of what goes on over a time: calls, or a connection, which a neighbor's change may have cost, too
+	event bool            // it is of what goes on over a time: calls, or a connection, which a neighbor's change may have cost; or a count of all that goes on
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }
@@ -309,6 +312,7 @@ func (j *judgment) converge(start time.Time) {
 
 // look looks once, by n calls where it is calls. The error means that nothing was learned.
 func (j *judgment) look(n int) (ok bool, err error) {
+	begun := time.Now()
 	v, err := j.subject.Look(j.ctx, n)
 	if err != nil {
 		return false, err
@@ -317,7 +321,7 @@ func (j *judgment) look(n int) (ok bool, err error) {
 	ok, err = j.want.Match(v)
 	j.NoError(err)
 	if !ok {
-		j.countLost(v)
+		j.countLost(v, begun)
 	}
 	return ok, nil
 }
@@ -343,9 +347,10 @@ func (j *judgment) settle(start time.Time) {
 // looked at again and again. A look from which nothing was learned is made again.
 func (j *judgment) hold() {
 	if s, ok := j.subject.(Sampler); ok {
+		begun := time.Now()
 		os, err := s.Spread(j.ctx, j.samples, j.times.Hold)
 		j.NoError(err)
-		j.countLost(os)
+		j.countLost(os, begun)
 		j.match(os, true)
 		j.value = os
 		if calls, ok := s.(traffic.Calls); ok {
@@ -453,16 +458,19 @@ func (j *judgment) end(held bool, message string) {
 	if held {
 		subject += ": was as expected " + j.when + ", then was not"
 	}
-	panic(ending{verdict: j.role.verdict, role: j.role.name, flaky: held || j.event, where: cmp.Or(j.where, where()),
+	_, over := j.subject.(seen)
+	flaky := held || j.event || j.limit == always && !over // it had no other chance
+	panic(ending{verdict: j.role.verdict, role: j.role.name, flaky: flaky, where: cmp.Or(j.where, where()),
 		message: j.role.prefix + subject + "\n" + message})
 }
 
-// countLost counts the calls that failed.
-func (j *judgment) countLost(v any) {
+// countLost counts the calls that failed. When each began is not known, but that none did before begun:
+// a budget must not take the time that they waited for an answer for their delay.
+func (j *judgment) countLost(v any, begun time.Time) {
 	os, _ := v.(traffic.Outcomes)
 	j.made += len(os)
 	for range os.Count(traffic.Lost) {
-		j.lost = append(j.lost, time.Since(j.since))
+		j.lost = append(j.lost, begun.Sub(j.since))
 	}
 }
 
@@ -492,7 +500,9 @@ func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 	since := t.changed
 	t.mu.Unlock()
 	n, line := expect.SpreadOver(len(t.Clusters)), where()
-	named := func(v any, err error) (string, any) {
+	sampled := func(look func() (any, error)) (string, any) {
+		begun := time.Now()
+		v, err := look()
 		t.NoError(err)
 		os, _ := v.(traffic.Outcomes)
 		outcome := name(os)
@@ -500,7 +510,7 @@ func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 			return outcome, v
 		}
 		for _, b := range budget {
-			if b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{time.Since(since)}}) == "" {
+			if b.Exceeded(traffic.Losses{Made: len(os), Lost: []time.Duration{begun.Sub(since)}}) == "" {
 				return "", v
 			}
 		}
@@ -509,15 +519,15 @@ func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 	}
 	start := time.Now()
 	for pause := newPause(); ; pause.wait(t.ctx) {
-		first, os := named(s.Look(t.ctx, firstLook))
+		first, os := sampled(func() (any, error) { return s.Look(t.ctx, firstLook) })
 		if first != "" {
 			var held string
-			if held, os = named(s.Spread(t.ctx, n, t.times.Hold)); held == first {
+			if held, os = sampled(func() (any, error) { return s.Spread(t.ctx, n, t.times.Hold) }); held == first {
 				o, _, _ := t.Behavior.Outcome(held)
 				t.keepOutcome(line, who, held)
 				t.Observe("%s: outcome %s, held %s: %s (%s)", who, held, t.times.Hold, o.Meaning, os)
 				t.confirmLater(since, func() {
-					if last, os := named(s.Spread(t.ctx, n, t.again())); last != held {
+					if last, os := sampled(func() (any, error) { return s.Spread(t.ctx, n, t.again()) }); last != held {
 						panic(ending{verdict: v1alpha2.Unknown, where: line, flaky: true, message: fmt.Sprintf(
 							"%s: outcome %s held for %s, and later did not\nseen     %s", who, held, t.times.Hold, os)})
 					}
@@ -564,7 +574,7 @@ func (t *T) refuseUnsafe(line, who, outcome string, os traffic.Outcomes) {
 	if known {
 		why = "unsafe outcome " + outcome + ": " + o.Meaning
 	}
-	panic(ending{verdict: v1alpha2.NonConformant, role: Expectation, where: line,
+	panic(ending{verdict: v1alpha2.NonConformant, role: Expectation, where: line, flaky: true,
 		message: fmt.Sprintf("%s: %s\nseen     %s", who, why, os)})
 }
 

@@ -6,15 +6,12 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
-	networkingfilters "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1"
 	typev1 "istio.io/api/type/v1beta1"
 	networkingv1 "istio.io/client-go/pkg/apis/networking/v1"
-	filters "istio.io/client-go/pkg/apis/networking/v1alpha3"
 	securityv1 "istio.io/client-go/pkg/apis/security/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -235,31 +232,6 @@ func (s *Service) Tokens() Object {
 				TargetRefs: []*typev1.PolicyTargetReference{{Kind: "Service", Name: s.Name}},
 				JwtRules: []*security.JWTRule{{Issuer: "issuer." + api.Group, Jwks: `{"keys":[{"kty":"EC","crv":"P-256",` +
 					`"x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}]}`}},
-			},
-		}
-	}
-}
-
-// TraceFilter is an EnvoyFilter on a waypoint of the specs' namespace that makes it visible, as
-// [Service.TraceWaypoints] does, without a route.
-func (t *T) TraceFilter(waypoint string) Object {
-	type object = map[string]any
-	return func(c *Cluster) client.Object {
-		value, err := structpb.NewStruct(object{"name": "envoy.filters.http.header_mutation", "typed_config": object{
-			"@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
-			"mutations": object{"response_mutations": []any{
-				object{"append": object{"header": object{"key": traffic.WaypointHeader, "value": c.Name}}}}},
-		}})
-		t.NoError(err)
-		return &filters.EnvoyFilter{
-			ObjectMeta: metav1.ObjectMeta{Namespace: fixture.MeshNamespace, Name: waypoint},
-			Spec: networkingfilters.EnvoyFilter{
-				TargetRefs: []*typev1.PolicyTargetReference{{Group: gateway.GroupName, Kind: "Gateway", Name: waypoint}},
-				ConfigPatches: []*networkingfilters.EnvoyFilter_EnvoyConfigObjectPatch{{
-					ApplyTo: networkingfilters.EnvoyFilter_HTTP_FILTER,
-					Match:   &networkingfilters.EnvoyFilter_EnvoyConfigObjectMatch{Context: networkingfilters.EnvoyFilter_SIDECAR_INBOUND},
-					Patch:   &networkingfilters.EnvoyFilter_Patch{Operation: networkingfilters.EnvoyFilter_Patch_INSERT_FIRST, Value: value},
-				}},
 			},
 		}
 	}

@@ -319,35 +319,50 @@ func TestJudgmentsHoldMeanwhile(t *testing.T) {
 func TestBesideOtherSpecs(t *testing.T) {
 	a := expect.AnsweredBy(cluster("a"))
 	event := traffic.Timeline{Begin: time.Now(), End: time.Now().Add(time.Second), Calls: []traffic.Timed{{At: time.Now(), Took: time.Second}}}
+	known := func(words string) func(string) bool {
+		return func(message string) bool { return strings.Contains(message, words) }
+	}
+	costly := func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }
+	broken := func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }
+	bad := func(time.Duration) (bool, error) { return false, nil }
 	for name, c := range map[string]struct {
-		body   func(*T)
-		broken bool // known to be
-		retry  bool
-		took   time.Duration // at least
+		body  func(*T)
+		known func(string) bool
+		retry bool
+		took  time.Duration // at least
 	}{
 		"three judgments": {func(s *T) {
 			for range 3 {
 				s.Control(world{time.Now(), func(time.Duration) (bool, error) { return true, nil }}, a)
 			}
 			s.Expect(yes, expect.IsTrue)
-		}, false, false, 25 * time.Second},
-		"an event that cost a call": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) }, false, true, 0},
-		"an event that is known to cost calls": {func(s *T) { fine(s); s.Expect(Seen("calls meanwhile", event), expect.NoneLost()) },
-			true, false, 0},
-		"nothing was learned of what is known": {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, true, true, 0},
-		"nothing was learned":                  {func(s *T) { fine(s); s.NoError(errors.New("the stream to the pod broke")) }, false, true, 0},
+		}, nil, false, 25 * time.Second},
+		"an event that cost a call":             {costly, nil, true, 0},
+		"an event that is known to cost calls":  {costly, known("no call to fail"), false, 0},
+		"an event, and something else is known": {costly, known("answered by"), true, 0},
+		"nothing was learned of what is known":  {broken, known(""), true, 0},
+		"nothing was learned":                   {broken, nil, true, 0},
 		"an open connection that is cut": {func(s *T) {
 			fine(s)
 			cut := &Connection{ended: make(chan struct{}), ends: peer.Ends{Client: peer.End{How: peer.Reset}}}
 			close(cut.ended)
 			s.Control(cut, expect.StaysOpen())
-		}, false, true, 0},
-		"a value that is wrong": {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, false, false, 0},
+		}, nil, true, 0},
+		"a count of what all do": {func(s *T) {
+			fine(s)
+			s.Expect(Counter{"packets", 0, func(context.Context) (int64, error) { return 1, nil }}, expect.NoneCounted())
+		}, nil, true, 0},
+		"a first look that decides": {func(s *T) { fine(s); s.ExpectAlways(world{time.Now(), bad}, a) }, nil, true, 0},
+		"an unsafe outcome": {func(s *T) {
+			fine(s)
+			s.RecordOutcome("a client", world{time.Now(), bad}, func(traffic.Outcomes) string { return "nobody named it" })
+		}, nil, true, 0},
+		"a value that is wrong": {func(s *T) { fine(s); s.Expect(no, expect.IsTrue) }, nil, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &Spec{Behavior: behaviors.ByID("SCOPE-01"), body: c.body}
-				r, _ := s.Run(t.Context(), Attempt{Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Times: testTimes, Parallel: true, Broken: c.broken})
+				r, _ := s.Run(t.Context(), Attempt{Fixture: &fixture.Fixture{Fleet: &mesh.Fleet{}}, Times: testTimes, Parallel: true, Known: c.known})
 				if r.Retry != c.retry {
 					t.Errorf("got retry %t (%s: %s), want %t", r.Retry, r.Verdict, r.Message, c.retry)
 				}

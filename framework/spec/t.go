@@ -112,9 +112,9 @@ type Attempt struct {
 	// Parallel says that other specs run at the same time on the fleet, and Twins that they do so on
 	// other fleets of the machine.
 	Parallel, Twins bool
-	// Broken says that the mesh is known to break the promise. To see that is nothing new, whatever
-	// runs beside.
-	Broken bool
+	// Known says whether the mesh is known to break the promise in the way that a message tells; nil = no.
+	// To see that is nothing new, whatever runs beside.
+	Known func(message string) bool
 	// Rest waits, and lets other specs use the time; nil just waits. It reports whether ctx is still
 	// there.
 	Rest func(ctx context.Context, d time.Duration) bool
@@ -143,7 +143,7 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	case end == nil && (t.result.Expectations == 0 || t.result.Controls == 0):
 		end = &ending{verdict: v1alpha2.Unknown, message: fmt.Sprintf("authoring mistake: the spec has %d expectations and %d controls;"+
 			" it needs at least one of each, since a spec that cannot fail proves nothing", t.result.Expectations, t.result.Controls)}
-	case end != nil && end.flaky && (a.Parallel || a.Twins) && !(a.Broken && end.verdict == v1alpha2.NonConformant):
+	case end != nil && end.flaky && (a.Parallel || a.Twins) && !(end.verdict == v1alpha2.NonConformant && a.Known != nil && a.Known(end.message)):
 		// A gateway or waypoint that takes a change of its configuration may drop a call of another
 		// spec (seen: Envoy replaces its internal listener, 503). The change is ours: only alone can
 		// it be told whether the mesh broke its promise.

@@ -43,7 +43,7 @@ func TestPageSaysEverything(t *testing.T) {
 		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
 		"mark the helloworld service in cluster1 as global",                                                              // quote
 		"https://istio.io/latest/docs/ambient/install/multicluster/verify/",                                              // link
-		"Forty calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
+		"Calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
 		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
 		"it changes istio-system, which is not ours to change", "taken out by the user: DNS", // skips
 		"sha256 sum <code>abc123</code>", "2 probes, all as they must", "2 checks, 1 ok, 1 fixed", `title="sha256:1111`, // folded

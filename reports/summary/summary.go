@@ -64,7 +64,7 @@ func fillKnown(r *v1alpha2.ConformanceReport) {
 		b.Known, b.Fixed = "", ""
 		switch fault := KnownFault(r, b.ID); {
 		case fault == nil:
-		case b.Verdict == v1alpha2.NonConformant:
+		case b.Verdict == v1alpha2.NonConformant && fault.Explains(b.Message):
 			b.Known = fault.Finding
 		case b.Verdict == v1alpha2.Conformant:
 			b.Fixed = fault.Finding

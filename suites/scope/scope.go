@@ -53,15 +53,15 @@ var UnlabelingWithdrawsService = spec.Proves(behaviors.UnlabelingWithdrawsServic
 	t.Observe("while the label was removed: %s", seen)
 })
 
-// SCOPE-04: each of the services becomes global in the end, so each could have been so before.
+// SCOPE-04: each of the services becomes global in the end, so each could have been so before. That
+// the last one made is global tells that those before it have been read.
 var OnlyTheLiteralTrueCounts = spec.Proves(behaviors.OnlyTheLiteralTrueCounts, func(t *spec.T) {
-	right := t.Service("right", spec.Scope("true"))
-	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(right), AnsweredBy(t.Clusters...)) })
-
 	var wrong []*spec.Service
 	for word, value := range map[string]string{"upper": "True", "one": "1", "yes": "yes", "empty": ""} {
 		wrong = append(wrong, t.Service(word, spec.Scope(value)))
 	}
+	right := t.Service("right", spec.Scope("true"))
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(right), AnsweredBy(t.Clusters...)) })
 	spec.Each(t, wrong, func(echo *spec.Service) {
 		t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(c)) })
 	})
@@ -173,7 +173,7 @@ var LocalScopeIsSourceOfTruth = spec.Proves(behaviors.LocalScopeIsSourceOfTruth,
 		t.Each(row.labeled, func(c *spec.Cluster) {
 			t.RecordOutcome(c.Name+" keeps the label", c.Client.HTTP(echo), func(os traffic.Outcomes) string {
 				return scope(os, row.labeled, t.Clusters)
-			})
+			}, NoneAfter(10*time.Second))
 		})
 	})
 })
@@ -292,13 +292,15 @@ var GlobalServiceWithoutPods = spec.Proves(behaviors.GlobalServiceWithoutPods, f
 	t.EachCluster(served)
 })
 
-// SCOPE-13
+// SCOPE-13: that a service made later is global tells that the one before it has been read.
 var NamespacesAreTheSame = spec.Proves(behaviors.NamespacesAreTheSame, func(t *spec.T) {
 	a, others := t.Clusters.Split()
 	far := t.DeployEcho("echo", spec.Global, spec.InSecondNamespace, spec.OnlyIn(others...))
 	near := t.Service("echo")
 	t.Delete(others, near.Object) // only a has the name in this namespace, and only the others serve it in the second one
 	near.SetGlobal(a)
+	later := t.Service("later", spec.Global)
+	t.EachCluster(func(c *spec.Cluster) { t.Control(c.Client.HTTP(later), AnsweredBy(t.Clusters...)) })
 
 	t.Control(a.Client.HTTP(far), AnsweredBy(others...), FromPodsOf(far.App))
 	t.Expect(a.Client.HTTP(near), AnsweredBy(a), FromPodsOf(near.App))

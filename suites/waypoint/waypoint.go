@@ -53,7 +53,7 @@ var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spe
 	for _, a := range t.Clusters {
 		others := t.Clusters.Without(a)
 		t.ScaleWaypoint(a, waypoint, 0)
-		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(others...))
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOfOneOf(others...))
 		t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
 
 		t.ScaleWaypoint(a, waypoint, 1)
@@ -173,12 +173,12 @@ var WaypointUsesDoubleHBONE = spec.Proves(behaviors.WaypointUsesDoubleHBONE, fun
 	}
 })
 
-// WP-06: a policy, tokens, a route, a destination rule and a filter, each configured in one cluster
-// only, in each direction. A filter is of a whole waypoint, so that row has one of its own.
+// WP-06: a policy, tokens, a route and a destination rule, each configured in one cluster only, in each
+// direction.
 var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurationIsNotSynced, func(t *spec.T) {
-	shared, filtered := t.SharedWaypoint(), t.DeployWaypoint()
+	shared := t.SharedWaypoint()
 	type way struct {
-		kind, waypoint      string
+		kind                string
 		object              func(*spec.Service) spec.Object
 		calls               func(*spec.Cluster, *spec.Service) traffic.Calls
 		configured, without types.GomegaMatcher // what a client sees that is under the configuration, or not
@@ -186,22 +186,21 @@ var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurati
 	get := func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.Client.HTTP(s) }
 	all := AnsweredBy(t.Clusters...)
 	ways := []way{
-		{"policy", shared, func(s *spec.Service) spec.Object { return s.Deny(t.Principal(fixture.ClientB)) },
+		{"policy", func(s *spec.Service) spec.Object { return s.Deny(t.Principal(fixture.ClientB)) },
 			func(c *spec.Cluster, s *spec.Service) traffic.Calls { return c.ClientB.HTTP(s) }, HaveStatus(403), all},
-		{"tokens", shared, (*spec.Service).Tokens,
+		{"tokens", (*spec.Service).Tokens,
 			func(c *spec.Cluster, s *spec.Service) traffic.Calls {
 				return get(c, s).Header("Authorization", "Bearer of.no.key")
 			},
 			HaveStatus(401), all},
-		{"route", shared, (*spec.Service).TraceRoute, get, ViaOneWaypoint(), WithoutWaypoint()},
-		{"rule", shared, func(s *spec.Service) spec.Object { return s.LocalityRule(spec.PreferCluster) }, get, FromOneCluster(), all},
-		{"filter", filtered, func(*spec.Service) spec.Object { return t.TraceFilter(filtered) }, get, ViaOneWaypoint(), WithoutWaypoint()},
+		{"route", (*spec.Service).TraceRoute, get, ViaOneWaypoint(), WithoutWaypoint()},
+		{"rule", func(s *spec.Service) spec.Object { return s.LocalityRule(spec.PreferCluster) }, get, FromOneCluster(), all},
 	}
 	for _, in := range t.Clusters {
 		others, services := t.Clusters.Without(in), map[string]*spec.Service{}
 		for _, w := range ways {
 			services[w.kind] = t.Service(w.kind+"-in-"+in.Name, spec.Global)
-			services[w.kind].UseWaypoint(w.waypoint)
+			services[w.kind].UseWaypoint(shared)
 		}
 		// All changes come before all calls: a waypoint that takes one may drop a call.
 		configure := func(in spec.Clusters) {
@@ -225,7 +224,6 @@ var WaypointConfigurationIsNotSynced = spec.Proves(behaviors.WaypointConfigurati
 
 		configure(others)
 		each(t.Clusters, func(w way, _ *spec.Cluster, calls traffic.Calls) { t.Expect(calls, w.configured) })
-		t.DeleteEverywhere(t.TraceFilter(filtered)) // the waypoint has services of the next direction, too
 	}
 })
 
@@ -264,7 +262,7 @@ var ServiceBehindGlobalWaypoint = spec.Proves(behaviors.ServiceBehindGlobalWaypo
 
 	t.ScaleWaypoint(a, waypoint, 0)
 
-	t.Control(a.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
+	t.Control(a.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...))
 	t.RecordOutcome("the local service, with its waypoint in "+a.Name+" gone", a.Client.HTTP(local),
 		func(os traffic.Outcomes) string { return status(os, a) })
 })
@@ -278,7 +276,7 @@ var GlobalServiceNeedsGlobalWaypoint = spec.Proves(behaviors.GlobalServiceNeedsG
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 
 	t.ScaleWaypoint(a, waypoint, 0)
-	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
+	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...))
 
 	t.SetWaypointLocal(waypoint)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
@@ -299,7 +297,7 @@ var LabelOnGatewayReachesService = spec.Proves(behaviors.LabelOnGatewayReachesSe
 	t.ScaleWaypoint(a, waypoint, 0)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
 
-	takenOver := func() { t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...)) }
+	takenOver := func() { t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...)) }
 	t.LabelWaypointGateway(waypoint, workload.LabelGlobal, "true")
 	takenOver()
 	t.LabelWaypointGateway(waypoint, "changed", "true") // istiod writes the Service once more
