@@ -33,7 +33,8 @@ var GatewayRefusesForeignCA = declare(Behavior{
 	ID: "GW-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway refuses a certificate of a foreign CA, whatever identity it claims.",
 	Sources: meshedOnly,
-	Proof:   "The right SPIFFE identity signed by another root ends the connection, with an alert about the certificate if with any; signed by the mesh's it is served.",
+	Proof: "The right SPIFFE identity signed by another root ends the connection, with an alert about the certificate if with any; signed by " +
+		"the mesh's it is served.",
 	Provoke: "Mint a certificate with a mesh identity from a CA of your own and open TLS to port 15008.",
 	Hazards: "A client that sends an incomplete chain is refused too: the good certificate is the control.",
 	Mutants: []string{"M15"}, State: Proven,
@@ -175,7 +176,8 @@ var GatewayOpensTwoPorts = declare(Behavior{
 	Promise: "The address of an east-west gateway answers on 15008 and 15021 only, and 15021 tells its health and nothing else.",
 	Sources: meshedOnly,
 	Proof: "Of the ports on which parts of Istio, of Kubernetes and gateways listen, no client of another network or of the " +
-		"gateway's own cluster can connect to another than the two; a call of the mesh's client is served, the health path answers 200, any other 404.",
+		"gateway's own cluster can connect to another than the two; a call of the mesh's client is served, the health path " +
+		"answers 200, any other 404.",
 	Provoke: "Scan the address.",
 	Hazards: "A firewall between the networks hides what the gateway opens, so that a client of its own cluster scans, too.",
 	Mutants: []string{"M37"}, State: Proven,

@@ -48,8 +48,9 @@ var KnownFaults = map[string][]Known{
 	"SCOPE-17": {{Finding: "F-05", Istio: ">=1.31", Seen: []string{"unsafe outcome errors"}}},
 	"SVC-09":   {{Finding: "F-09", Istio: ">=1.31", Seen: []string{"unsafe outcome plaintext"}}},
 	"TRF-05":   {{Finding: "F-16", Istio: ">=1.31", Part: "ztunnel", Seen: []string{"to arrive whole"}}},
-	"TRF-16":   {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31", Seen: []string{"the other to notice within", "to arrive whole"}}},
-	"TRF-17":   {{Finding: "F-19", Istio: ">=1.31", Seen: []string{"to arrive whole"}}},
+	"TRF-16": {{Finding: "F-07", Issue: "istio/istio#60074", Istio: ">=1.31",
+		Seen: []string{"the other to notice within", "to arrive whole"}}},
+	"TRF-17": {{Finding: "F-19", Istio: ">=1.31", Seen: []string{"to arrive whole"}}},
 }
 
 // KnownIn is the fault by which a version is known to break the behavior, where stand-ins run in

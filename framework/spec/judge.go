@@ -282,7 +282,7 @@ type judgment struct {
 	value any
 	when  string
 	where string          // of the judgment
-	event bool            // it is of what goes on over a time: calls, or a connection, which a neighbor's change may have cost; or a count of all that goes on
+	event bool            // a neighbor may be in it: calls over a time, an open connection, a count of what all pods do
 	lost  []time.Duration // since the last change, of calls that failed on the way
 	made  int             // calls on the way
 }

@@ -120,6 +120,11 @@ type Attempt struct {
 	Rest func(ctx context.Context, d time.Duration) bool
 }
 
+// knows says that what was seen broken is known.
+func (a Attempt) knows(end *ending) bool {
+	return end.verdict == v1alpha2.NonConformant && a.Known != nil && a.Known(end.message)
+}
+
 // Run makes one attempt. The result stands before anything is undone, so that evidence can be
 // saved; cleanup then undoes what the spec did, last first, and returns what could not be undone.
 func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(context.Context) []error) {
@@ -143,7 +148,7 @@ func (s *Spec) Run(ctx context.Context, a Attempt) (result Result, cleanup func(
 	case end == nil && (t.result.Expectations == 0 || t.result.Controls == 0):
 		end = &ending{verdict: v1alpha2.Unknown, message: fmt.Sprintf("authoring mistake: the spec has %d expectations and %d controls;"+
 			" it needs at least one of each, since a spec that cannot fail proves nothing", t.result.Expectations, t.result.Controls)}
-	case end != nil && end.flaky && (a.Parallel || a.Twins) && !(end.verdict == v1alpha2.NonConformant && a.Known != nil && a.Known(end.message)):
+	case end != nil && end.flaky && (a.Parallel || a.Twins) && !a.knows(end):
 		// A gateway or waypoint that takes a change of its configuration may drop a call of another
 		// spec (seen: Envoy replaces its internal listener, 503). The change is ours: only alone can
 		// it be told whether the mesh broke its promise.

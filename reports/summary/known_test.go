@@ -19,7 +19,8 @@ func TestKnownFaultHidesNoOther(t *testing.T) {
 	example.KnowFault(t, "LB-01", "every call", "arrived late")
 	for message, want := range map[string]string{"expected every call to succeed": "F-90", "it arrived late": "F-90", "it leaks": ""} {
 		t.Run(message, func(t *testing.T) {
-			r := v1alpha2.ConformanceReport{Environment: v1alpha2.Environment{Istio: "1.31.0"}, Catalog: v1alpha2.Catalog{Digest: behaviors.Digest()},
+			r := v1alpha2.ConformanceReport{Environment: v1alpha2.Environment{Istio: "1.31.0"},
+				Catalog:   v1alpha2.Catalog{Digest: behaviors.Digest()},
 				Behaviors: []v1alpha2.BehaviorResult{{ID: "LB-01", Verdict: v1alpha2.NonConformant, Message: message}}}
 			summary.Fill(&r)
 			if got := r.Behaviors[0].Known; got != want {
