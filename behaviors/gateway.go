@@ -33,8 +33,8 @@ var GatewayRefusesForeignCA = declare(Behavior{
 	ID: "GW-03", Level: Core, Istio: ">=1.27", Needs: []Need{MeshCA},
 	Promise: "An east-west gateway refuses a certificate of a foreign CA, whatever identity it claims.",
 	Sources: meshedOnly,
-	Proof: "The right SPIFFE identity signed by another root ends the connection, with an alert about the certificate if with any; signed by " +
-		"the mesh's it is served.",
+	Proof: "The right SPIFFE identity signed by another root ends the connection, with an alert about the certificate if with any; " +
+		"signed by the mesh's it is served.",
 	Provoke: "Mint a certificate with a mesh identity from a CA of your own and open TLS to port 15008.",
 	Hazards: "A client that sends an incomplete chain is refused too: the good certificate is the control.",
 	Mutants: []string{"M15"}, State: Proven,

@@ -4,9 +4,10 @@ var ThreeClusters = declare(Behavior{
 	ID: "TOP-01", Level: Extended, Istio: ">=1.27", Needs: []Need{ThirdCluster, MeshAdmin, Disruptive}, Feature: FeatureLiveTopologyChanges,
 	Promise: "Three clusters on three networks serve one another, and removing one leaves the other two to serve each other.",
 	Sources: []Source{doc(pageIndex, "Multi-network topologies with each cluster acting as a primary")},
-	Proof: "Each cluster has a gateway that is programmed with an address, every control plane lists the others as synced, and a client in each " +
-		"cluster is answered in proportion to the numbers of pods, of a local service by its own cluster only. Without the remote secrets for the last " +
-		"cluster the others answer one another and that one no more, while its own clients are still answered by all; with them all are again.",
+	Proof: "Each cluster has a gateway that is programmed with an address, every control plane lists the others as synced, and a " +
+		"client in each cluster is answered in proportion to the numbers of pods, of a local service by its own cluster only. " +
+		"Without the remote secrets for the last cluster the others answer one another and that one no more, while its own " +
+		"clients are still answered by all; with them all are again.",
 	Provoke: "A fleet of three clusters; delete the remote secrets for the last one in the others, and add them again.",
 	Mutants: []string{"M41", "M61", "M88"}, State: Proven,
 })

@@ -40,9 +40,9 @@ func TestPageSaysEverything(t *testing.T) {
 		"the run used stand-ins for ztunnel", "The user chose what ran:", "without DNS",
 		`class="part stand-in"`, ">v0.1.0 on every node · stand-in<", "172.18.0.100", "isolation proven by 2 probes", // the drawing
 		"212 cluster1", "– 3 no answer", "global: echo behind a waypoint", // the matrix
-		"expected: answers of cluster1 and cluster2",                                                                     // what was seen
-		"mark the helloworld service in cluster1 as global",                                                              // quote
-		"https://istio.io/latest/docs/ambient/install/multicluster/verify/",                                              // link
+		"expected: answers of cluster1 and cluster2",                                                               // what was seen
+		"mark the helloworld service in cluster1 as global",                                                        // quote
+		"https://istio.io/latest/docs/ambient/install/multicluster/verify/",                                        // link
 		"Calls from each cluster stay local before the label", "M03: scale the east-west gateway of cluster2 to 0", // what is done, mutants
 		`href="./evidence/LB-01/calls.txt"`, "profile core, mode conformance", "took 8 min 42 s", "changes showed after",
 		"it changes istio-system, which is not ours to change", "taken out by the user: DNS", // skips
