@@ -208,6 +208,7 @@ var causes = []struct {
 	{Refused, []string{"connection refused"}},
 	{TimedOut, []string{"i/o timeout", "timed out", "deadline exceeded", "Client.Timeout", "DeadlineExceeded"}},
 	{Reset, []string{"connection reset", "EOF", "broken pipe", "server closed idle connection", "error reading server preface",
+		"use of closed network connection", // the end came before the client wrote
 		"connection closed", "http2: server sent GOAWAY", "client conn could not be established"}},
 }
 

@@ -52,6 +52,7 @@ func TestFail(t *testing.T) {
 		`Get "http:/": EOF`: Reset,
 		`Get "http:/version": round trip: http2: client conn could not be established`: Reset,
 		`read tcp 10.10.0.5:1->10.110.0.7:80: read: connection reset by peer`:          Reset,
+		`write tcp 10.10.0.5:1->10.110.0.7:80: use of closed network connection`:       Reset,
 		`dial tcp 10.110.0.7:80: connect: connection refused`:                          Refused,
 		`lookup nobody on 10.110.0.10:53: no such host`:                                NoSuchHost,
 		`dial tcp: lookup echo on 10.110.0.10:53: lame referral`:                       NoSuchHost,
