@@ -257,39 +257,9 @@ func ViaOneWaypoint() Matcher {
 	return Matcher{says: "every answer to come through exactly one waypoint", hint: traceHint, samples: spread, fault: traversed}
 }
 
-// ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the
-// clusters, and that each of these clusters' waypoints was used.
-func ViaWaypointOf[C fmt.Stringer](clusters ...C) Matcher {
-	want := names(clusters)
-	return Matcher{
-		says:    "every answer to come through exactly one waypoint, and between them through those of " + strings.Join(want, " and "),
-		hint:    traceHint,
-		samples: SpreadOver(len(want)),
-		fault: func(os traffic.Outcomes) string {
-			if f := traversed(os); f != "" {
-				return f
-			}
-			used := map[string]int{}
-			for _, o := range os {
-				used[o.Waypoints[0]]++
-			}
-			for _, c := range want {
-				if used[c] == 0 {
-					return "no answer came through the waypoint of " + c
-				}
-				delete(used, c)
-			}
-			for c, n := range used {
-				return fmt.Sprintf("%d answers came through the waypoint of %s", n, c)
-			}
-			return ""
-		},
-	}
-}
-
-// ViaWaypointOfOneOf expects that every answer came through exactly one waypoint, of one of the clusters,
+// ViaWaypointOf expects that every answer came through exactly one waypoint, of one of the clusters,
 // whichever.
-func ViaWaypointOfOneOf[C fmt.Stringer](clusters ...C) Matcher {
+func ViaWaypointOf[C fmt.Stringer](clusters ...C) Matcher {
 	want := names(clusters)
 	return Matcher{
 		says:    "every answer to come through exactly one waypoint, of one of " + strings.Join(want, ", "),

@@ -14,9 +14,9 @@ import (
 // they are: once in a million.
 const FalseAlarm = 1e-6
 
-// CallsForShares is how many calls tell one share from another. A mesh that gives each of two clusters a half, whatever
-// their pods, passes for one that gives them 1 to 3 at most twice in a thousand samples, and the
-// other way round.
+// CallsForShares is how many calls tell one share from another. A mesh that gives each of two
+// clusters a half, whatever their pods, passes for one that gives them 1 to 3 at most twice in a
+// thousand samples, and the other way round.
 const CallsForShares = 240
 
 // ShareRange is how many of n calls may fall to somebody whose share is p. Chance leads out of it

@@ -249,16 +249,28 @@ func domains(f *mesh.Fleet, all []*inspect.Cluster) (string, error) {
 	return fmt.Sprintf("DNS domain %s, trust domain %s", all[0].Domain, all[0].TrustDomain), nil
 }
 
+// setting is a list in the mesh configuration of a cluster.
+func setting[X any](c *inspect.Cluster, name string) (all []X, err error) {
+	b, err := json.Marshal(c.MeshConfig[name])
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, malformed(name, err)
+	}
+	return all, nil
+}
+
+func malformed(setting string, err error) error {
+	return fmt.Errorf("%s of its mesh configuration are malformed: %w", setting, err)
+}
+
 // scopeRule expects a rule by which the label istio.io/global=true makes a service global in any
 // namespace: istiod has none of its own.
 func scopeRule(_ context.Context, _ *member, c *inspect.Cluster) (string, error) {
-	b, err := json.Marshal(c.MeshConfig[istiod.ScopeRules])
+	rules, err := setting[istiod.ScopeRule](c, istiod.ScopeRules)
 	if err != nil {
 		return "", err
-	}
-	var rules []istiod.ScopeRule
-	if err := json.Unmarshal(b, &rules); err != nil {
-		return "", fmt.Errorf("serviceScopeConfigs of its mesh configuration are malformed: %w", err)
 	}
 	for _, r := range rules {
 		if r.Namespaces != nil || r.Scope != istiod.GlobalScope {
@@ -266,7 +278,7 @@ func scopeRule(_ context.Context, _ *member, c *inspect.Cluster) (string, error)
 		}
 		labeled, err := metav1.LabelSelectorAsSelector(r.Services)
 		if err != nil {
-			return "", fmt.Errorf("serviceScopeConfigs of its mesh configuration are malformed: %w", err)
+			return "", malformed(istiod.ScopeRules, err)
 		}
 		if r.Services == nil || labeled.Matches(labels.Set{workload.LabelGlobal: "true"}) {
 			return "services labeled " + workload.LabelGlobal + "=true are global", nil

@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,14 +24,9 @@ import (
 // authorizationPolicies expects no policy of the root namespace that decides over the suite's
 // calls: promises would look broken that are not.
 func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
-	r, err := m.reader()
-	if err != nil {
-		return "", unknown{err}
-	}
 	var all istiosecurity.AuthorizationPolicyList
-	err = r.List(ctx, &all, client.InNamespace(c.RootNamespace))
-	if err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) { // a kind that the cluster lacks, it has no objects of
-		return "", unknown{fmt.Errorf("policies in root namespace %s cannot be read: %w", c.RootNamespace, err)}
+	if err := listInRoot(ctx, m, c, &all, "policies"); err != nil {
+		return "", err
 	}
 	ours := podOf(echoIn(f, ""), m.Cluster).Labels
 	var found []string
@@ -46,6 +40,20 @@ func authorizationPolicies(ctx context.Context, f *mesh.Fleet, m *member, c *ins
 			"run `%s -n %s get authorizationpolicies`", strings.Join(found, ", "), c.Where.Kubectl, c.RootNamespace)
 	}
 	return "none decides over the suite's calls", nil
+}
+
+// listInRoot lists objects of the mesh's root namespace; what names them in the error. Of a kind that the
+// cluster lacks it has none.
+func listInRoot(ctx context.Context, m *member, c *inspect.Cluster, all client.ObjectList, what string) error {
+	r, err := m.reader()
+	if err != nil {
+		return unknown{err}
+	}
+	err = r.List(ctx, all, client.InNamespace(c.RootNamespace))
+	if err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
+		return unknown{fmt.Errorf("%s in root namespace %s cannot be read: %w", what, c.RootNamespace, err)}
+	}
+	return nil
 }
 
 // decides says what a policy of the root namespace does to calls of the suite; empty when nothing.
@@ -113,13 +121,10 @@ func matches(pattern, name string) bool {
 
 // discoverySelectors expects that istiod looks at the suite's namespaces: of others it knows nothing.
 func discoverySelectors(ctx context.Context, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
-	b, err := json.Marshal(c.MeshConfig["discoverySelectors"])
+	const name = "discoverySelectors"
+	selectors, err := setting[metav1.LabelSelector](c, name)
 	if err != nil {
 		return "", err
-	}
-	var selectors []metav1.LabelSelector
-	if err := json.Unmarshal(b, &selectors); err != nil {
-		return "", fmt.Errorf("discoverySelectors of its mesh configuration are malformed: %w", err)
 	}
 	if len(selectors) == 0 {
 		return "istiod looks at all namespaces", nil
@@ -128,24 +133,24 @@ func discoverySelectors(ctx context.Context, m *member, c *inspect.Cluster, name
 	if err != nil {
 		return "", unknown{err}
 	}
-	for _, name := range namespaces {
+	for _, ns := range namespaces {
 		var has corev1.Namespace
-		if err := r.Get(ctx, client.ObjectKey{Name: name}, &has); client.IgnoreNotFound(err) != nil {
-			return "", unknown{fmt.Errorf("namespace %s: %w", name, err)}
+		if err := r.Get(ctx, client.ObjectKey{Name: ns}, &has); client.IgnoreNotFound(err) != nil {
+			return "", unknown{fmt.Errorf("namespace %s: %w", ns, err)}
 		}
-		all := labels.Merge(has.Labels, workload.Namespace(name, "", true).Labels)
-		all[corev1.LabelMetadataName] = name
+		all := labels.Merge(has.Labels, workload.Namespace(ns, "", true).Labels)
+		all[corev1.LabelMetadataName] = ns
 		selected := false
 		for i := range selectors {
 			s, err := metav1.LabelSelectorAsSelector(&selectors[i])
 			if err != nil {
-				return "", fmt.Errorf("discoverySelectors of its mesh configuration are malformed: %w", err)
+				return "", malformed(name, err)
 			}
 			selected = selected || s.Matches(all)
 		}
 		if !selected {
 			return "", fmt.Errorf("istiod does not look at the suite's namespace %s, so promises would look broken that are not: "+
-				"none of discoverySelectors in its mesh configuration selects it: run `%s get namespace %s --show-labels`", name, c.Where.Kubectl, name)
+				"none of %s in its mesh configuration selects it: run `%s get namespace %s --show-labels`", ns, name, c.Where.Kubectl, ns)
 		}
 	}
 	return "istiod looks at the suite's namespaces", nil
@@ -153,14 +158,9 @@ func discoverySelectors(ctx context.Context, m *member, c *inspect.Cluster, name
 
 // destinationRules expects none of the root namespace that decides who answers the suite's calls.
 func destinationRules(ctx context.Context, m *member, c *inspect.Cluster, namespaces []string) (string, error) {
-	r, err := m.reader()
-	if err != nil {
-		return "", unknown{err}
-	}
 	var all istionetworking.DestinationRuleList
-	err = r.List(ctx, &all, client.InNamespace(c.RootNamespace))
-	if err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
-		return "", unknown{fmt.Errorf("destination rules in root namespace %s cannot be read: %w", c.RootNamespace, err)}
+	if err := listInRoot(ctx, m, c, &all, "destination rules"); err != nil {
+		return "", err
 	}
 	for _, d := range all.Items {
 		p, host := d.Spec.GetTrafficPolicy(), d.Spec.GetHost()

@@ -116,7 +116,7 @@ var RemoteWaypointTakesOver = spec.Proves(behaviors.RemoteWaypointTakesOver, fun
 	t.Each(remotes, func(c *spec.Cluster) { t.Control(seen.Of(c.Client.HTTP(echo)), NoneLost()) })
 	t.Expect(seen.Of(local.Client.HTTP(echo)), NoneAfter(grace))
 	t.Expect(seen.Answers(local.Client.HTTP(echo)), ViaOneWaypoint())
-	t.Expect(local.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(remotes...))
+	t.Expect(local.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(remotes...))
 })
 
 // preferred is a global service behind the waypoint that prefers the waypoint's cluster.

@@ -53,7 +53,7 @@ var WhichWaypointServes = spec.Proves(behaviors.WhichWaypointServes, func(t *spe
 	for _, a := range t.Clusters {
 		others := t.Clusters.Without(a)
 		t.ScaleWaypoint(a, waypoint, 0)
-		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOfOneOf(others...))
+		t.Expect(a.Client.HTTP(echo), all, ViaWaypointOf(others...))
 		t.Each(others, func(c *spec.Cluster) { t.Control(c.Client.HTTP(echo), all, ViaWaypointOf(c)) })
 
 		t.ScaleWaypoint(a, waypoint, 1)
@@ -262,7 +262,7 @@ var ServiceBehindGlobalWaypoint = spec.Proves(behaviors.ServiceBehindGlobalWaypo
 
 	t.ScaleWaypoint(a, waypoint, 0)
 
-	t.Control(a.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...))
+	t.Control(a.Client.HTTP(global), AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
 	t.RecordOutcome("the local service, with its waypoint in "+a.Name+" gone", a.Client.HTTP(local),
 		func(os traffic.Outcomes) string { return status(os, a) })
 })
@@ -276,7 +276,7 @@ var GlobalServiceNeedsGlobalWaypoint = spec.Proves(behaviors.GlobalServiceNeedsG
 	t.EachCluster(func(c *spec.Cluster) { t.Expect(c.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaOneWaypoint()) })
 
 	t.ScaleWaypoint(a, waypoint, 0)
-	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...))
+	t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...))
 
 	t.SetWaypointLocal(waypoint)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
@@ -297,7 +297,7 @@ var LabelOnGatewayReachesService = spec.Proves(behaviors.LabelOnGatewayReachesSe
 	t.ScaleWaypoint(a, waypoint, 0)
 	t.Control(a.Client.HTTP(echo), EndAs(traffic.Reset))
 
-	takenOver := func() { t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOfOneOf(others...)) }
+	takenOver := func() { t.Expect(a.Client.HTTP(echo), AnsweredBy(t.Clusters...), ViaWaypointOf(others...)) }
 	t.LabelWaypointGateway(waypoint, workload.LabelGlobal, "true")
 	takenOver()
 	t.LabelWaypointGateway(waypoint, "changed", "true") // istiod writes the Service once more
