@@ -129,6 +129,30 @@ func TestProbesCoverBothSidesAndHaveControls(t *testing.T) {
 	}
 }
 
+// After nodes were restarted, a meshed pod of one cluster had the address of the other's pod of
+// kube-dns, and its ztunnel took the connection.
+func TestAPodOfItsOwnAtTheSameAddress(t *testing.T) {
+	subjects, _ := twoClusters()
+	subjects[1].families[0].pod = "10.10.0.47"
+	var probes []probe
+	for _, s := range subjects {
+		probes = append(probes, probesFrom(s, subjects)...)
+	}
+	p := find(t, probes, "cluster1", "cluster2", fromPod, "real pod", 0)
+	for _, c := range []struct {
+		own    bool
+		answer string
+		proven bool
+	}{{true, "+", true}, {false, "+", false}, {true, "+cluster2", false}, {true, "+hello", false}} {
+		subjects[0].pods = map[string]bool{p.ip: c.own}
+		answers := isolated(probes)
+		answers["cluster1"][p.id] = c.answer
+		if got := judge(probes, answers).Proven; got != c.proven {
+			t.Errorf("answer %q, a pod of its own there %t: proven %t, want %t", c.answer, c.own, got, c.proven)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	_, probes := twoClusters()
 	iso := judge(probes, isolated(probes))
