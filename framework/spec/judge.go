@@ -530,7 +530,7 @@ func (t *T) RecordOutcome(who string, s Sampler, name func(traffic.Outcomes) str
 				t.confirmLater(since, func() {
 					if last, os := sampled(func() (any, error) { return s.Spread(t.ctx, n, t.again()) }); last != held {
 						panic(ending{verdict: v1alpha2.Unknown, where: line, flaky: true, message: fmt.Sprintf(
-							"%s: outcome %s held for %s, and later did not\nseen     %s", who, held, t.times.Hold, os)})
+							"%s: outcome %s held for %s, and later it was %q\nseen     %s", who, held, t.times.Hold, last, os)})
 					}
 				})
 				return

@@ -68,6 +68,10 @@ func (c *Client) raw(to Target, port int) Calls {
 // Times fixes how many calls each look makes, whatever a matcher asks for.
 func (c Calls) Times(n int) Calls { c.Call.Times = n; return c }
 
+// InTurn makes one call after the other: calls at the same time need connections of their own, also
+// between proxies, which keep them and would use few for calls in turn.
+func (c Calls) InTurn() Calls { c.Call.InTurn = true; return c }
+
 // Within is the time each call may take.
 func (c Calls) Within(d time.Duration) Calls { c.Call.Timeout = d; return c }
 
@@ -151,7 +155,12 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 		if !sleep.For(ctx, wait) {
 			break
 		}
-		calls.Go(func() { outcomes[i], errs[i] = c.From.Do(ctx, one) })
+		call := func() { outcomes[i], errs[i] = c.From.Do(ctx, one) }
+		if one.InTurn {
+			call()
+			continue
+		}
+		calls.Go(call)
 	}
 	calls.Wait()
 	if err := errors.Join(errors.Join(errs...), ctx.Err()); err != nil {

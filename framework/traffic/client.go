@@ -53,6 +53,7 @@ type Call struct {
 	CA          string            // TLS: the only authority that is trusted, as PEM; default any
 	ServerName  string            // TLS: the server that is asked for, and trusted; default that of the URL
 	Tunnel      *Tunnel           // HBONE around the connection; default none
+	InTurn      bool              // each call begins when the one before has ended
 }
 
 // Tunnel is HBONE around a call's connection, as a ztunnel makes it. The echo client speaks it.
@@ -147,10 +148,15 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 			errs[i] = ctx.Err()
 			continue
 		}
-		wg.Go(func() {
+		one := func() {
 			defer func() { <-c.slots }()
 			outs[i], errs[i] = c.forward(ctx, call, requests)
-		})
+		}
+		if call.InTurn {
+			one()
+			continue
+		}
+		wg.Go(one)
 	}
 	wg.Wait()
 	for _, err := range errs {

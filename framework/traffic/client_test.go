@@ -67,6 +67,18 @@ func TestCallsAtTheSameTime(t *testing.T) {
 		t.Errorf("at most %d calls ran at the same time, want %d", pod.most, Parallel)
 	}
 
+	pod.most = 0
+	to := Calls{From: c, Call: Call{URL: "http://echo/"}}.InTurn()
+	if _, err := to.Look(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+	if _, err := to.Spread(t.Context(), 3, 3*time.Millisecond); err != nil { // a call takes longer than a third
+		t.Error(err)
+	}
+	if pod.most != 1 {
+		t.Errorf("%d of the calls in turn ran at the same time, want 1", pod.most)
+	}
+
 	// Whoever waits for a slot gives up with the spec.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
