@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"istio.io/api/label"
 	appsv1 "k8s.io/api/apps/v1"
@@ -64,6 +65,8 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		{"API servers", "see whether the clusters run, and whether the kubeconfigs of the fleet file are still valid; " + again, true,
 			every(func(_ context.Context, m *member) (string, error) { return m.version() })},
 	}, {
+		{"isolation", "run `amc up`, which proves it again; if it fails, `amc down` and `amc up`", true,
+			func(context.Context) (string, error) { return isolation(f) }},
 		{"control plane", mend, true, primary(func(_ context.Context, m *member) (string, error) {
 			c, err := m.facts()
 			if err != nil {
@@ -106,6 +109,20 @@ func checks(f *mesh.Fleet, namespaces []string, all []*member) [][]Check {
 		{"stand-ins", "write the fleet file again with `amc up` or `amc fleet init`, so that plan and report know them", true,
 			every(known(func(_ context.Context, m *member, _ *inspect.Cluster) (string, error) { return standIns(f, m) }))},
 	}}
+}
+
+// isolation expects the proof that the networks of our own clusters are apart, which every verdict
+// rests on. How others part theirs is theirs to know; INST-14 looks for ways between them.
+func isolation(f *mesh.Fleet) (string, error) {
+	switch {
+	case f.Provider != mesh.ProviderKind:
+		return "the clusters are not ours, so their owner parts the networks", nil
+	case f.Isolation == nil:
+		return "", errors.New("that the networks are apart, and that nothing leaves the fleet, is not proven")
+	case !f.Isolation.Proven:
+		return "", fmt.Errorf("at %s the networks were seen not to be apart, or something left the fleet", f.Isolation.At.Format(time.DateTime))
+	}
+	return "proven at " + f.Isolation.At.Format(time.DateTime), nil
 }
 
 // Usable says whether the mesh of a cluster can be tested at all, with what it cannot do without:

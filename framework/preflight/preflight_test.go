@@ -43,7 +43,8 @@ type world struct {
 }
 
 func healthy() *world {
-	w := &world{fleet: &mesh.Fleet{Provider: mesh.ProviderExisting, Images: map[string]mesh.ImageRef{"app": {Ref: "istio/app:1"}}}}
+	w := &world{fleet: &mesh.Fleet{Provider: mesh.ProviderExisting, Isolation: &v1alpha2.Isolation{Proven: true},
+		Images: map[string]mesh.ImageRef{"app": {Ref: "istio/app:1"}}}}
 	for i, name := range []string{"east", "west"} {
 		w.fleet.Clusters = append(w.fleet.Clusters, &mesh.Cluster{Name: name, Network: "net-" + name, Kubeconfig: "kc-" + name})
 		w.facts = append(w.facts, &inspect.Cluster{
@@ -154,6 +155,9 @@ func TestFaults(t *testing.T) {
 			"kubectl --kubeconfig kc-east label namespace istio-system topology.istio.io/network=<network>"},
 		"network taken away for a run": {func(w *world) { w.facts[0].Network, w.fleet.Provider = "", mesh.ProviderKind }, "networks",
 			warn, "the next `amc run` does that"},
+		"no proof of isolation": {func(w *world) { w.fleet.Provider, w.fleet.Isolation = mesh.ProviderKind, nil }, "isolation", fail, "is not proven"},
+		"not isolated": {func(w *world) { w.fleet.Provider, w.fleet.Isolation = mesh.ProviderKind, &v1alpha2.Isolation{} }, "isolation", fail,
+			"seen not to be apart"},
 		"another network": {func(w *world) { w.facts[0].Network = "other" }, "networks", fail,
 			`east: it is on network "other", the fleet file says "net-east"`},
 		"one network": {func(w *world) {
@@ -359,7 +363,7 @@ func TestUnreadFactsAreUnknown(t *testing.T) {
 	w.facts[0] = nil
 	for _, r := range w.run(t.Context()) {
 		switch r.Name {
-		case "API servers", "pod security": // these ask the API server alone
+		case "API servers", "isolation", "pod security": // these ask the API server alone, or none
 		case "control plane":
 			if r.Status != fail {
 				t.Errorf("control plane is %s, want %s", r.Status, fail)
