@@ -60,8 +60,9 @@ type Options struct {
 	FailOnFixed bool
 	// Times are the limits in force; default [spec.DefaultTimes].
 	Times spec.Times
-	// Parallel is how many specs may run at the same time on each fleet; default 8 divided by the
-	// clusters, 1 in a certified run.
+	// Parallel is how many specs may run at the same time on each fleet; default 12 where the machine's
+	// load can be measured, which then says when the next one begins, 8 divided by the clusters
+	// elsewhere, and 1 in a certified run.
 	Parallel int
 	// Seed of the specs' order; default from the clock.
 	Seed int64
@@ -212,6 +213,8 @@ func prepare(o Options) (*run, error) {
 	switch {
 	case o.Parallel == 0 && o.Certified:
 		o.Parallel = 1 // nothing may have to run again
+	case o.Parallel == 0 && room(f) != nil:
+		o.Parallel = 12 // most wait most of their time
 	case o.Parallel == 0:
 		// Every spec changes the gateways of all clusters and calls from each to all: what specs side
 		// by side take from each other grows with the number of clusters.

@@ -24,7 +24,7 @@ var (
 	include   = flag.String("include", "", "only these: ids, globs (GW-*) or chapters (LB), separated by commas")
 	settle    = flag.Duration("settle", spec.DefaultTimes.Convergence, "convergence timeout: how long a change may take to show in traffic")
 	hold      = flag.Duration("hold", spec.DefaultTimes.Hold, "hold time: how long the effect must then stay")
-	parallel  = flag.Int("side-by-side", 0, "how many specs may run at the same time; default 8 divided by the clusters")
+	parallel  = flag.Int("side-by-side", 0, "how many specs may run at the same time; default as amc run")
 )
 
 // TestAuthoring needs no cluster: the catalog and the specs agree.

@@ -86,7 +86,8 @@ cleaning up.`,
 	f.DurationVar(&o.Times.Hold, "hold", o.Times.Hold, "hold time: how long the effect must then stay")
 	f.DurationVar(&o.Times.Spec, "spec-timeout", o.Times.Spec, "how long one spec may take")
 	f.IntVar(&o.Parallel, "parallel", 0,
-		"how many specs may run at the same time on a fleet (default: 8 divided by the number of clusters); serial specs always run alone")
+		"how many specs may run at the same time on a fleet (default: 12, as the machine's load allows, or 8 divided by the number of "+
+			"clusters where nobody can measure it); serial specs always run alone")
 	f.Int64Var(&o.Seed, "seed", 0, "seed of the specs' order (default: from the clock)")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what each spec saw")
 	return c
