@@ -89,7 +89,7 @@ var RemoteEndpointIsPinnedBehindWaypoint = declare(Behavior{
 			{"errors", "requests fail while the pods are healthy"},
 		},
 	},
-	Proof: "No local pods and three remote ones: how many of these answer calls through the waypoint is recorded. Without the " +
+	Proof: "No local pods and three remote ones: how many of these answer calls in turn through the waypoint is recorded. Without the " +
 		"waypoint all three do.",
 	Provoke: "Send requests through a waypoint to a service with three remote pods and count their host names.",
 	Mutants: []string{"M03"}, State: Proven,

@@ -261,10 +261,12 @@ var OneSidedLabelBehindWaypoint = declare(Behavior{
 		},
 		Unsafe: []Outcome{{"errors", "the waypoint sends calls where nobody serves them"}},
 	},
-	Proof: "All labeled is the control. Then the label goes in the other clusters, whose own clients they serve from then on. What a " +
-		"client with the label sees is recorded; a call that fails 10 s after the change or later is unsafe.",
-	Provoke: "Label the service in one cluster only, put it behind a waypoint in both, and call it from the one with the label.",
-	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled.",
+	Proof: "Without labels each cluster serves its own clients. Then some clusters get the label, and the others still serve their own " +
+		"clients. What a client with the label sees is recorded; a call that fails 10 s after the change or later is unsafe. A service " +
+		"made later, with the label everywhere, is joined: so the label has been read.",
+	Provoke: "Put a service behind a waypoint in both clusters, label it in one, and call it from there.",
+	Hazards: "1.27.0 to 1.28.0 leaked remote endpoints behind a waypoint when only one side was labeled. A waypoint keeps connections " +
+		"and calls on them go on: where the label is taken away instead of given, the fault shows late or never.",
 	Mutants: []string{"M01"}, State: Proven,
 })
 

@@ -120,7 +120,7 @@ func enforcement(os traffic.Outcomes, client *spec.Cluster, bound bool) string {
 	case served == len(os):
 		return "open"
 	}
-	return ""
+	return "open-in-part"
 }
 
 // service names what becomes of calls that no policy forbids.
