@@ -74,7 +74,7 @@ was never killed, 2 something is unknown, 3 usage.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
-	f.StringSliceVar(&o.twins, "twin", nil,
+	f.StringArrayVar(&o.twins, "twin", nil,
 		"fleet file of another fleet, made by the same options of amc up in another folder, that takes its share of the mutants; can be repeated")
 	f.StringSliceVar(&o.include, "include", nil,
 		"run only these behaviors, also if they do not name the mutant: ids, globs (GW-*) or chapters (LB)")

@@ -79,7 +79,7 @@ cleaning up.`,
 	f.BoolVar(&o.FailOnFixed, "fail-on-fixed", false,
 		"fail (exit code 2) if a behavior holds that this version of Istio is known to break (docs/findings.md)")
 	f.StringVar(&o.Fleet, "fleet", filepath.Join(artifactsDefault, kind.FleetFile), "the fleet file")
-	f.StringSliceVar(&o.Twins, "twin", nil,
+	f.StringArrayVar(&o.Twins, "twin", nil,
 		"fleet file of another fleet, made by the same options of amc up in another folder, that takes its share of the specs; can be repeated")
 	f.StringVar(&o.Artifacts, "artifacts", artifactsDefault, "folder of the bundle; an older bundle in it is replaced")
 	f.DurationVar(&o.Times.Convergence, "settle", o.Times.Convergence, "convergence timeout: how long a change may take to show in traffic")
