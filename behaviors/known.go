@@ -22,6 +22,9 @@ type Known struct {
 	// Seen are words of what the spec says when it sees the fault, each by itself enough. Another violation
 	// of the same behavior is not known. None = whatever it says.
 	Seen []string `json:",omitempty"`
+	// Sporadic is a fault that does not show in every run, as a race: a run in which the behavior holds
+	// does not tell that the version has it no longer.
+	Sporadic bool `json:",omitempty"`
 }
 
 // Explains says whether what a spec has seen is the fault.
@@ -33,9 +36,9 @@ func (k Known) Explains(message string) bool {
 // goes when the last supported version that has it goes; --fail-on-fixed tells when a version has
 // it no longer.
 var KnownFaults = map[string][]Known{
-	"CP-04": {{Finding: "F-01", Istio: ">=1.31", Seen: []string{"/cp-04-far."}}}, // not through a waypoint
+	"CP-04": {{Finding: "F-01", Istio: ">=1.31", Seen: []string{"/cp-04-far."}, Sporadic: true}}, // not through a waypoint
 	"CP-22": {{Finding: "F-02", Istio: ">=1.31", Seen: []string{"every call to end as reset"}}},
-	"CP-23": {{Finding: "F-20", Istio: ">=1.31", Seen: []string{"answered none of"}}},
+	"CP-23": {{Finding: "F-20", Istio: ">=1.31", Seen: []string{"answered none of"}, Sporadic: true}},
 	"GW-17": {{Finding: "F-13", Istio: ">=1.31", Seen: []string{"unsafe outcome bypassed"}}},
 	"ID-21": {{Finding: "F-03", Issue: "istio/istio#61010", Istio: ">=1.31 <1.32", Seen: []string{"every call to end as reset"}}},
 	"ID-24": {{Finding: "F-04", Issue: "istio/ztunnel#311", Istio: ">=1.31", Part: "ztunnel",
@@ -64,12 +67,16 @@ func (b *Behavior) KnownIn(v Version, standIns []string) *Known {
 	return nil
 }
 
-// In says what has the fault.
+// In says what has the fault, and whether each run shows it.
 func (k Known) In() string {
-	if k.Part == "" {
-		return "Istio " + string(k.Istio)
+	in := "Istio " + string(k.Istio)
+	if k.Part != "" {
+		in = k.Part + " of " + in
 	}
-	return k.Part + " of Istio " + string(k.Istio)
+	if k.Sporadic {
+		in += " (not in every run)"
+	}
+	return in
 }
 
 var findingForm = regexp.MustCompile(`^F-[0-9]{2}$`)

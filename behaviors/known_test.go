@@ -43,15 +43,15 @@ func TestMistakesOfKnownFaults(t *testing.T) {
 		fault Known
 		want  string // empty: no mistake
 	}{
-		"none":        {"LB-01", Known{"F-01", "istio/istio#1", ">=1.30", "", []string{"seen"}}, ""},
-		"no behavior": {"LB-99", Known{"F-01", "", ">=1.30", "", []string{"seen"}}, "no behavior of this id"},
-		"no spec":     {"LB-02", Known{"F-01", "", ">=1.30", "", []string{"seen"}}, "no spec shows the fault"},
-		"finding":     {"LB-01", Known{"one", "", ">=1.30", "", []string{"seen"}}, `finding "one"`},
-		"issue":       {"LB-01", Known{"F-01", "#1", ">=1.30", "", []string{"seen"}}, `issue "#1"`},
-		"no versions": {"LB-01", Known{"F-01", "", "", "", []string{"seen"}}, "which versions"},
-		"part":        {"LB-01", Known{"F-01", "", ">=1.30", "gateway", []string{"seen"}}, `part "gateway"`},
+		"none":        {"LB-01", Known{"F-01", "istio/istio#1", ">=1.30", "", []string{"seen"}, false}, ""},
+		"no behavior": {"LB-99", Known{"F-01", "", ">=1.30", "", []string{"seen"}, false}, "no behavior of this id"},
+		"no spec":     {"LB-02", Known{"F-01", "", ">=1.30", "", []string{"seen"}, false}, "no spec shows the fault"},
+		"finding":     {"LB-01", Known{"one", "", ">=1.30", "", []string{"seen"}, false}, `finding "one"`},
+		"issue":       {"LB-01", Known{"F-01", "#1", ">=1.30", "", []string{"seen"}, false}, `issue "#1"`},
+		"no versions": {"LB-01", Known{"F-01", "", "", "", []string{"seen"}, false}, "which versions"},
+		"part":        {"LB-01", Known{"F-01", "", ">=1.30", "gateway", []string{"seen"}, false}, `part "gateway"`},
 		"seen":        {"LB-01", Known{Finding: "F-01", Istio: ">=1.30"}, "what is seen of the fault"},
-		"versions":    {"LB-01", Known{"F-01", "", "1.x", "", []string{"seen"}}, "1.x"},
+		"versions":    {"LB-01", Known{"F-01", "", "1.x", "", []string{"seen"}, false}, "1.x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := checkKnown(catalog, map[string][]Known{c.id: {c.fault}})

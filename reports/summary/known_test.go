@@ -2,6 +2,7 @@ package summary_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,25 @@ func TestKnownFaultHidesNoOther(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A fault that not every run shows is not refuted by one that does not.
+func TestSporadicFault(t *testing.T) {
+	example.KnowFault(t, "LB-01")
+	behaviors.KnownFaults["LB-01"][0].Sporadic = true
+	p := example.Plan(t, behaviors.ProfileSmoke, plan.Filters{})
+	b := example.Open(t, p)
+	example.RecordAll(t, b, p)
+	r := b.Report()
+	r.Environment.Istio = "1.31.0"
+	for verdict, known := range map[v1alpha2.Verdict]string{v1alpha2.Conformant: "", v1alpha2.NonConformant: "F-90"} {
+		i := slices.IndexFunc(r.Behaviors, func(x v1alpha2.BehaviorResult) bool { return x.ID == "LB-01" })
+		r.Behaviors[i].Verdict, r.Behaviors[i].Message = verdict, "one cluster answered"
+		summary.Fill(&r)
+		if x := r.Behaviors[i]; x.Known != known || x.Fixed != "" {
+			t.Errorf("%s: known %q, fixed %q, want %q and nothing", verdict, x.Known, x.Fixed, known)
+		}
 	}
 }
 

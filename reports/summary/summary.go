@@ -66,7 +66,7 @@ func fillKnown(r *v1alpha2.ConformanceReport) {
 		case fault == nil:
 		case b.Verdict == v1alpha2.NonConformant && fault.Explains(b.Message):
 			b.Known = fault.Finding
-		case b.Verdict == v1alpha2.Conformant:
+		case b.Verdict == v1alpha2.Conformant && !fault.Sporadic:
 			b.Fixed = fault.Finding
 		}
 	}
