@@ -62,8 +62,8 @@ var WaypointsAreEverywhereOrNowhere = declare(Behavior{
 			{"unserved", "all calls that the policy lets pass fail"},
 			{"open-locally", "only pods of the client's cluster answer calls that the policy forbids; the Service's status says that " +
 				"no waypoint is bound"},
-			{"open-in-part", "pods of several clusters answer calls that the policy forbids, and not all calls; the Service's status says that " +
-				"no waypoint is bound"},
+			{"open-in-part", "some calls that the policy forbids are answered, not only by pods of the client's cluster, and the others fail; the " +
+				"Service's status says that no waypoint is bound"},
 			{"open", "pods of all clusters answer calls that the policy forbids; the Service's status says that no waypoint is bound"},
 		},
 		Unsafe: []Outcome{

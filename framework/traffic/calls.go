@@ -155,12 +155,7 @@ func (c Calls) Spread(ctx context.Context, n int, over time.Duration) (Outcomes,
 		if !sleep.For(ctx, wait) {
 			break
 		}
-		call := func() { outcomes[i], errs[i] = c.From.Do(ctx, one) }
-		if one.InTurn {
-			call()
-			continue
-		}
-		calls.Go(call)
+		one.begin(&calls, func() { outcomes[i], errs[i] = c.From.Do(ctx, one) })
 	}
 	calls.Wait()
 	if err := errors.Join(errors.Join(errs...), ctx.Err()); err != nil {

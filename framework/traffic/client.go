@@ -56,6 +56,15 @@ type Call struct {
 	InTurn      bool              // each call begins when the one before has ended
 }
 
+// begin makes one of the calls, beside the others or in turn.
+func (c Call) begin(beside *sync.WaitGroup, one func()) {
+	if c.InTurn {
+		one()
+		return
+	}
+	beside.Go(one)
+}
+
 // Tunnel is HBONE around a call's connection, as a ztunnel makes it. The echo client speaks it.
 type Tunnel struct {
 	// Proxy is the address (host:port) that the tunnel is opened at.
@@ -148,15 +157,10 @@ func (c *Client) do(ctx context.Context, call Call) (Outcomes, error) {
 			errs[i] = ctx.Err()
 			continue
 		}
-		one := func() {
+		call.begin(&wg, func() {
 			defer func() { <-c.slots }()
 			outs[i], errs[i] = c.forward(ctx, call, requests)
-		}
-		if call.InTurn {
-			one()
-			continue
-		}
-		wg.Go(one)
+		})
 	}
 	wg.Wait()
 	for _, err := range errs {

@@ -170,7 +170,7 @@ var RemoteEndpointIsPinnedBehindWaypoint = spec.Proves(behaviors.RemoteEndpointI
 		if os.Count(traffic.Lost) > 0 {
 			return "errors"
 		}
-		if through, _ := ViaOneWaypoint().Match(os); !through {
+		if through, _ := ViaOneWaypoint().Match(os); !through || os.Clusters()[b.Name] < len(os) {
 			return ""
 		}
 		if len(byPod) == 1 {

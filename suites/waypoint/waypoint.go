@@ -119,8 +119,10 @@ func enforcement(os traffic.Outcomes, client *spec.Cluster, bound bool) string {
 		return "open-locally"
 	case served == len(os):
 		return "open"
+	case os.Count(func(o traffic.Outcome) bool { return o.Code == 403 }) == 0:
+		return "open-in-part"
 	}
-	return "open-in-part"
+	return ""
 }
 
 // service names what becomes of calls that no policy forbids.
